@@ -1,0 +1,172 @@
+"""Scans as the network sees them: augmented, voxelised, collated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from annotator3d.data.augment import augment
+from annotator3d.data.scan import IGNORE, Scan
+from annotator3d.kernels import Voxels, voxel_class_histogram, voxelize
+
+TARGET_RULES = ("any", "first")
+FEATURES = ("first", "mean")
+
+# What a scan's answers are: (cell, labels uint8 [points of the cell], round), as the ledger gives them.
+Answers = Sequence[tuple]
+
+
+@dataclass(frozen=True)
+class InputRule:
+    """How a scan becomes network input.
+
+    Attributes:
+        voxel_size: edge of a network voxel in metres.
+        features: ``first`` (published): x, y, z, intensity of the voxel's first point; ``mean``:
+            their mean over its points.
+        target: ``any``: the majority of the voxel's labelled points (ties: lowest class), ignored
+            if none is labelled; ``first`` (published): the label of its first point.
+        num_classes: C.
+    """
+
+    num_classes: int
+    voxel_size: float = 0.05
+    features: str = "first"
+    target: str = "any"
+
+    def __post_init__(self) -> None:
+        for name, known in (("features", FEATURES), ("target", TARGET_RULES)):
+            if getattr(self, name) not in known:
+                raise ValueError(
+                    f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}"
+                )
+
+
+def answer_labels(scan: Scan, answers: Answers, size: float) -> np.ndarray:
+    """Labels [N] uint8 of a scan's points: those of the answered voxels, 255 elsewhere.
+
+    Raises:
+        ValueError: an answer has another number of labels than its voxel has points: the scan or
+            the grid is not the one that was asked about.
+    """
+    labels = np.full(len(scan.xyz), IGNORE, np.uint8)
+    if not answers:
+        return labels
+    cells = np.floor(scan.xyz / np.float32(size)).astype(np.int32)
+    for cell, given, *_ in answers:
+        rows = np.flatnonzero((cells == np.asarray(cell, np.int32)).all(1))
+        if len(rows) != len(given):
+            raise ValueError(
+                f"scan {scan.id}, voxel {tuple(int(c) for c in cell)}: the ledger holds "
+                f"{len(given)} labels but the voxel has {len(rows)} points; this is not the scan "
+                "that was asked about"
+            )
+        labels[rows] = given
+    return labels
+
+
+def voxel_targets(labels: torch.Tensor, voxels: Voxels, rule: InputRule) -> torch.Tensor:
+    """Target [V] int64 of each network voxel under ``rule.target``; labels [N] uint8."""
+    if rule.target == "first":
+        return labels[voxels.first].long()
+    histogram = voxel_class_histogram(labels, voxels, rule.num_classes)
+    return torch.where(histogram.sum(1) > 0, histogram.argmax(1), IGNORE)
+
+
+def make_sample(
+    scan: Scan, rule: InputRule, labels: np.ndarray | None = None, xyz: np.ndarray | None = None
+) -> dict:
+    """One scan as tensors: cells, features, target (if `labels`), point_to_voxel, id.
+
+    `xyz` are augmented coordinates in place of the scan's own.
+    """
+    xyz = scan.xyz if xyz is None else xyz
+    points = torch.from_numpy(np.column_stack([xyz, scan.intensity]).astype(np.float32))
+    voxels = voxelize(points, rule.voxel_size)
+    if rule.features == "first":
+        features = points[voxels.first]
+    else:
+        total = points.new_zeros(len(voxels), 4).index_add_(0, voxels.point_to_voxel, points)
+        features = total / voxels.counts[:, None]
+    sample = {
+        "id": scan.id,
+        "cells": voxels.cells,
+        "features": features,
+        "point_to_voxel": voxels.point_to_voxel,
+    }
+    if labels is not None:
+        sample["target"] = voxel_targets(torch.from_numpy(labels), voxels, rule)
+    return sample
+
+
+def collate(samples: Sequence[dict]) -> dict:
+    """Samples of `make_sample` as one batch: rows of scan b are ``splits[b]:splits[b + 1]``."""
+    counts = torch.tensor([0, *(len(s["cells"]) for s in samples)])
+    splits = counts.cumsum(0)
+    batch = {
+        "ids": [s["id"] for s in samples],
+        "cells": torch.cat([s["cells"] for s in samples]),
+        "features": torch.cat([s["features"] for s in samples]),
+        "splits": splits,
+        "num_points": torch.tensor([len(s["point_to_voxel"]) for s in samples]),
+        "point_to_voxel": torch.cat(
+            [
+                s["point_to_voxel"] + start
+                for s, start in zip(samples, splits.tolist(), strict=False)
+            ]
+        ),
+    }
+    if "target" in samples[0]:
+        batch["target"] = torch.cat([s["target"] for s in samples])
+    return batch
+
+
+@dataclass
+class TrainingScans(Dataset):
+    """Augmented scans with all labels (`answers` None) or with those that the oracle gave.
+
+    Attributes:
+        base: a dataset of `annotator3d.data.datasets`.
+        augmentation: keywords of `augment`; None: none at all.
+        answers: scan id -> answers on the query grid of `query_size` metres.
+    """
+
+    base: object
+    rule: InputRule
+    seed: int
+    augmentation: Mapping | None = field(default_factory=dict)
+    query_size: float = 0.25
+    answers: Mapping[str, Answers] | None = None
+    epoch: int = 0
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, index: int) -> dict:
+        scan = self.base.read(index, labels=self.answers is None)
+        if self.answers is None:
+            labels = scan.labels
+        else:
+            labels = answer_labels(scan, self.answers.get(scan.id, ()), self.query_size)
+        xyz = None
+        if self.augmentation is not None:
+            xyz = augment(scan.xyz, self.seed, self.epoch, index, **self.augmentation)
+        return make_sample(scan, self.rule, labels, xyz)
+
+
+@dataclass
+class RawScans(Dataset):
+    """Scans as recorded, not augmented, without labels."""
+
+    base: object
+    rule: InputRule
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+    def __getitem__(self, index: int) -> dict:
+        return make_sample(self.base.read(index, labels=False), self.rule)

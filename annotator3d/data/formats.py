@@ -1,0 +1,168 @@
+"""SemanticKITTI files: scans (.bin), labels (.label), poses and calibration. All little-endian.
+
+Format: http://semantic-kitti.org/dataset.html#format
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from annotator3d.data.files import atomic_write, fingerprint
+
+__all__ = [
+    "atomic_write",
+    "fingerprint",
+    "read_bin",
+    "read_calib",
+    "read_label",
+    "read_poses",
+    "split_label",
+    "write_bin",
+    "write_calib",
+    "write_label",
+    "write_poses",
+]
+
+PathLike = str | os.PathLike[str]
+_F32 = np.dtype("<f4")
+_U32 = np.dtype("<u4")
+_BYTES_PER_POINT = 4 * _F32.itemsize
+
+
+def read_bin(path: PathLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Read every raw point of a scan, non-finite ones included.
+
+    Returns ``(xyz [N, 3] float32 in metres, intensity [N] float32)``, contiguous and writable.
+    Raises ValueError when the size of the file is not a multiple of 16 bytes.
+    """
+    values = _read(path, _F32, _BYTES_PER_POINT, "point (x, y, z, intensity as float32)")
+    points = values.reshape(-1, 4)
+    return points[:, :3].copy(), points[:, 3].copy()
+
+
+def write_bin(path: PathLike, xyz: ArrayLike, intensity: ArrayLike) -> None:
+    """Write a scan: ``xyz [N, 3]`` in metres, ``intensity [N]``, both stored as float32."""
+    xyz, intensity = np.asarray(xyz, dtype=_F32), np.asarray(intensity, dtype=_F32)
+    if xyz.ndim != 2 or xyz.shape[1] != 3 or intensity.shape != xyz.shape[:1]:
+        raise ValueError(
+            f"xyz must be [N, 3] and intensity [N], got {xyz.shape} and {intensity.shape}"
+        )
+    _write(path, np.column_stack([xyz, intensity]).astype(_F32, copy=False))
+
+
+def read_label(
+    path: PathLike, num_points: int | None = None, *, scan_path: PathLike | None = None
+) -> NDArray[np.uint32]:
+    """Read the raw labels of a scan: uint32 [N], the class in the lower 16 bits (`split_label`).
+
+    ``num_points`` is the number of raw points that the labels must fit, ``scan_path`` the scan's
+    file for the message. Raises ValueError when the numbers differ or the file is truncated.
+    """
+    labels = _read(path, _U32, _U32.itemsize, "label (uint32)")
+    if num_points is not None and len(labels) != num_points:
+        scan = f"the scan {scan_path}" if scan_path else "its scan"
+        raise ValueError(
+            f"{path} has {len(labels)} labels, but {scan} has {num_points} points: the two files "
+            "do not belong together or one is incomplete; copy both again"
+        )
+    return labels
+
+
+def split_label(raw: NDArray[np.uint32]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Split raw labels [N] uint32 into ``(class [N], instance [N])``, both uint16."""
+    return (raw & 0xFFFF).astype(np.uint16), (raw >> 16).astype(np.uint16)
+
+
+def write_label(path: PathLike, classes: ArrayLike, instances: ArrayLike | None = None) -> None:
+    """Write labels: raw class ids ``classes [N]`` and ``instances [N]`` (0 where left out).
+
+    Raises ValueError when a value does not fit into 16 bits or the lengths differ.
+    """
+    low = _as_uint16(classes, "classes")
+    high = np.zeros_like(low) if instances is None else _as_uint16(instances, "instances")
+    if low.ndim != 1 or low.shape != high.shape:
+        raise ValueError(f"classes and instances must be [N], got {low.shape} and {high.shape}")
+    _write(path, (high.astype(_U32) << 16) | low)
+
+
+def read_poses(path: PathLike) -> NDArray[np.float64]:
+    """Read poses.txt: [N, 4, 4] float64, camera of scan n -> camera of scan 0 (KITTI).
+
+    Raises ValueError naming the line that does not hold 12 numbers.
+    """
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
+    rows = [_row_to_matrix(line, f"{path}, line {n}") for n, line in numbered]
+    return np.array(rows, dtype=np.float64).reshape(-1, 4, 4)
+
+
+def write_poses(path: PathLike, poses: ArrayLike) -> None:
+    """Write poses [N, 4, 4] or [N, 3, 4] as KITTI rows of 12 numbers; float64 survives exactly."""
+    with atomic_write(path) as file:
+        for pose in np.asarray(poses, dtype=np.float64):
+            file.write(f"{_matrix_to_row(pose)}\n".encode())
+
+
+def read_calib(path: PathLike) -> dict[str, NDArray[np.float64]]:
+    """Read calib.txt: name -> [4, 4] float64; ``["Tr"]`` maps LiDAR points to the poses' camera.
+
+    Raises ValueError when a line does not hold 12 numbers or ``Tr`` is missing.
+    """
+    calib = {}
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        if line.strip():
+            name, _, values = line.partition(":")
+            calib[name.strip()] = _row_to_matrix(values, f"{path}, entry {name.strip()!r}")
+    if "Tr" not in calib:
+        raise ValueError(f"{path} has no entry 'Tr' (LiDAR to camera), only {sorted(calib)}")
+    return calib
+
+
+def write_calib(path: PathLike, calib: dict[str, ArrayLike]) -> None:
+    """Write name -> [4, 4] or [3, 4] matrices in the layout of KITTI's calib.txt."""
+    with atomic_write(path) as file:
+        for name, matrix in calib.items():
+            file.write(f"{name}: {_matrix_to_row(matrix)}\n".encode())
+
+
+def _read(path: PathLike, dtype: np.dtype, record: int, what: str) -> NDArray:
+    data = Path(path).read_bytes()
+    if len(data) % record:
+        raise ValueError(
+            f"{path} is truncated or of another format: {len(data)} bytes is not a multiple of "
+            f"{record} bytes per {what}, {len(data) % record} bytes are left over"
+        )
+    return np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))
+
+
+def _write(path: PathLike, values: NDArray) -> None:
+    with atomic_write(path) as file:
+        file.write(np.ascontiguousarray(values).tobytes())
+
+
+def _as_uint16(values: ArrayLike, name: str) -> NDArray[np.uint16]:
+    values = np.asarray(values)
+    if values.size and (values.dtype.kind not in "iu" or values.min() < 0 or values.max() > 0xFFFF):
+        raise ValueError(f"{name} must be integers in 0..65535, got {values.dtype} values")
+    return values.astype(np.uint16)
+
+
+def _row_to_matrix(text: str, where: str) -> NDArray[np.float64]:
+    try:
+        values = np.array([float(value) for value in text.split()])
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+    if len(values) != 12:
+        raise ValueError(f"{where}: expected the 12 numbers of a 3x4 matrix, got {len(values)}")
+    return np.vstack([values.reshape(3, 4), [0.0, 0.0, 0.0, 1.0]])
+
+
+def _matrix_to_row(matrix: ArrayLike) -> str:
+    matrix = np.asarray(matrix, dtype=np.float64)
+    if matrix.shape not in ((3, 4), (4, 4)):
+        raise ValueError(f"a pose must be [3, 4] or [4, 4], got {matrix.shape}")
+    return " ".join(repr(float(value)) for value in matrix[:3].ravel())

@@ -1,0 +1,64 @@
+"""One LiDAR scan in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+IGNORE = 255
+"""Train id of a point that no class claims and that neither loss nor metric counts."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The finite points of one scan in file order; `rows` leads back to the raw file.
+
+    Labels are train ids 0..C-1, 255 = ignore, or None where the scan has no label file.
+    """
+
+    id: str  # "08/000123": sequence/frame
+    xyz: NDArray[np.float32]  # [N, 3] metres, sensor frame
+    intensity: NDArray[np.float32]  # [N]
+    labels: NDArray[np.uint8] | None  # [N]
+    rows: NDArray[np.int64]  # [N] row of each point in the raw file, ascending
+    num_raw: int  # points in the raw file, non-finite ones included
+    raw_labels: NDArray[np.uint8] | None = None  # [num_raw] for evaluation of the whole raw scan
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+    @property
+    def num_dropped(self) -> int:
+        """Points of the raw file left out because a coordinate or the intensity is not finite."""
+        return self.num_raw - len(self)
+
+    @classmethod
+    def from_raw(
+        cls,
+        id: str,
+        xyz: NDArray[np.float32],
+        intensity: NDArray[np.float32],
+        raw_labels: NDArray[np.uint8] | None = None,
+    ) -> Scan:
+        """Make a scan of all raw points: ``xyz [R, 3]``, ``intensity [R]``, train ids ``[R]``.
+
+        Points with a non-finite coordinate or intensity are dropped. Raises ValueError when the
+        shapes do not belong together.
+        """
+        shapes = [xyz.shape, intensity.shape] + ([] if raw_labels is None else [raw_labels.shape])
+        if shapes[0] != (len(xyz), 3) or any(shape != (len(xyz),) for shape in shapes[1:]):
+            raise ValueError(
+                f"scan {id}: xyz must be [R, 3], intensity and labels [R], got {shapes}"
+            )
+        rows = np.flatnonzero(np.isfinite(xyz).all(axis=1) & np.isfinite(intensity))
+        return cls(
+            id=id,
+            xyz=np.ascontiguousarray(xyz[rows], dtype=np.float32),
+            intensity=np.ascontiguousarray(intensity[rows], dtype=np.float32),
+            labels=None if raw_labels is None else raw_labels[rows],
+            rows=rows.astype(np.int64, copy=False),
+            num_raw=len(xyz),
+            raw_labels=raw_labels,
+        )

@@ -1,0 +1,193 @@
+"""Class maps: the raw ids of a dataset, the train ids of a task, names and colours.
+
+A YAML file has the layout of semantic-kitti-api (a stock semantic-kitti.yaml loads unchanged):
+
+- ``labels``: raw id -> raw name
+- ``color_map``: raw id -> [blue, green, red] (semantic-kitti-api's order; ``Taxonomy`` has RGB)
+- ``learning_map``: raw id -> train id, 0 = ignored
+- ``learning_map_inv``: train id -> the raw id that is written and that names the class
+- ``learning_ignore``: train id -> true for 0 only (optional)
+- ``guidance``: class name -> one line for annotators (optional, ours)
+
+In files 0 is ignored and classes are 1..C; in memory classes are 0..C-1 and 255 is ignored. The
+shift happens in `parse_taxonomy` and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from numpy.typing import ArrayLike, NDArray
+
+from annotator3d.data.formats import split_label
+from annotator3d.data.scan import IGNORE
+from annotator3d.registry import nearest
+
+MAX_CLASSES = 254
+_UNKNOWN = 254  # neither a train id (0..253) nor IGNORE
+_FOLDER = Path(__file__).parent / "taxonomies"
+
+
+@dataclass(frozen=True, eq=False)
+class Taxonomy:
+    """The classes of one task on one dataset. Made by `load_taxonomy`."""
+
+    name: str
+    names: list[str]  # C class names, by train id
+    colors: NDArray[np.uint8]  # [C, 3] RGB
+    guidance: dict[str, str]  # class name -> one line for annotators; may lack classes
+    learning_map: dict[int, int]  # raw id -> train id 0..C-1 or 255
+    raw_ids: NDArray[np.uint16]  # [256] train id -> raw id
+    _train_ids: NDArray[np.uint8]  # [65536] raw id -> train id or _UNKNOWN
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.names)
+
+    def to_train(self, raw: ArrayLike, file: str | os.PathLike[str]) -> NDArray[np.uint8]:
+        """Map raw labels [N] (instance bits are ignored) to train ids [N] uint8, 255 = ignore.
+
+        ``file`` is named in the ValueError for raw ids that the taxonomy does not know.
+        """
+        classes, _ = split_label(np.asarray(raw).astype(np.uint32))
+        train = self._train_ids[classes]
+        if (unknown := train == _UNKNOWN).any():
+            ids, counts = np.unique(classes[unknown], return_counts=True)
+            found = ", ".join(f"{i} ({n} points)" for i, n in zip(ids, counts, strict=True))
+            raise ValueError(
+                f"{file} holds raw ids that taxonomy {self.name!r} does not know: {found}. Add "
+                "them to its labels and learning_map (train id 0 = ignored) or choose another one"
+            )
+        return train
+
+    def to_raw(self, train: ArrayLike) -> NDArray[np.uint16]:
+        """Map train ids [N] (0..C-1, 255) to the raw ids [N] uint16 that the dataset's tools read.
+
+        Raises ValueError for any other train id.
+        """
+        train = np.asarray(train)
+        if (wrong := (train < 0) | ((train >= self.num_classes) & (train != IGNORE))).any():
+            raise ValueError(
+                f"train ids must be 0..{self.num_classes - 1} or {IGNORE}, "
+                f"got {np.unique(train[wrong]).tolist()}"
+            )
+        return self.raw_ids[train]
+
+    def digest(self) -> str:
+        """Hex digest of class names and mapping; colours and guidance do not change it."""
+        content = json.dumps([self.names, sorted(self.learning_map.items())])
+        return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
+
+
+def taxonomy_names() -> list[str]:
+    """The taxonomies that come with the package."""
+    return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
+
+
+def load_taxonomy(name: str | os.PathLike[str]) -> Taxonomy:
+    """Load a taxonomy of the package by its name or any YAML file by its path.
+
+    Raises ValueError for an unknown name (with the nearest one) or a file that contradicts itself.
+    """
+    path = Path(name)
+    if str(name) in taxonomy_names():
+        path = _FOLDER / f"{name}.yaml"
+    elif not path.is_file():
+        if path.suffix in (".yaml", ".yml"):
+            raise FileNotFoundError(f"there is no taxonomy file {path}")
+        raise ValueError(f"unknown taxonomy {str(name)!r}: {nearest(str(name), taxonomy_names())}")
+    with open(path, encoding="utf-8") as file:
+        try:
+            content = yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is not YAML: {error}") from None
+    return parse_taxonomy(content, path.stem, path)
+
+
+def parse_taxonomy(content: Any, name: str, source: str | os.PathLike[str]) -> Taxonomy:
+    """Check the content of a taxonomy YAML and shift its train ids to 0..C-1 / 255.
+
+    ``source`` is named in the ValueError for content that is incomplete or contradicts itself.
+    """
+    sections = ("labels", "color_map", "learning_map", "learning_map_inv")
+    if not isinstance(content, dict) or not all(isinstance(content.get(s), dict) for s in sections):
+        raise ValueError(f"{source} must have the mappings {', '.join(sections)}")
+    labels, colors, to_train, to_raw = (content[section] for section in sections)
+    _check_ids(labels, to_train, to_raw, content.get("learning_ignore") or {}, source)
+
+    count = len(to_raw) - 1
+    names = [str(labels[to_raw[train]]) for train in range(1, count + 1)]
+    guidance = content.get("guidance") or {}
+    _check_names(names, guidance, source)
+
+    learning_map = {raw: train - 1 if train else IGNORE for raw, train in to_train.items()}
+    train_ids = np.full(1 << 16, _UNKNOWN, dtype=np.uint8)
+    train_ids[list(learning_map)] = list(learning_map.values())
+    raw_ids = np.zeros(256, dtype=np.uint16)
+    raw_ids[:count] = [to_raw[train] for train in range(1, count + 1)]
+    raw_ids[IGNORE] = to_raw[0]
+    rgb = _rgb(colors, raw_ids[:count], source)
+    for array in (train_ids, raw_ids, rgb):
+        array.setflags(write=False)
+    return Taxonomy(name, names, rgb, dict(guidance), learning_map, raw_ids, train_ids)
+
+
+def _check_ids(
+    labels: Mapping, to_train: Mapping, to_raw: Mapping, ignored: Mapping, source: object
+) -> None:
+    """Raise ValueError unless the ids are in range, without gaps and each other's inverse."""
+    problems = []
+    bad = [raw for raw in labels if not (type(raw) is int and 0 <= raw < 1 << 16)]
+    if bad:
+        problems.append(f"raw ids must be integers in 0..65535, got {bad}")
+    if unmapped := set(labels) ^ set(to_train):
+        problems.append(f"labels and learning_map must have the same raw ids, not so: {unmapped}")
+    train = set(to_train.values())
+    if not (train | {0}) == set(to_raw) == set(range(len(to_raw))):
+        problems.append(
+            "the train ids must be 0 (ignored) and 1..C without gaps, the same in learning_map "
+            f"and learning_map_inv, got {_listed(train)} and {_listed(to_raw)}"
+        )
+    if len(to_raw) - 1 > MAX_CLASSES:
+        problems.append(f"at most {MAX_CLASSES} classes, got {len(to_raw) - 1}")
+    if len(to_raw) < 2:
+        problems.append("there must be at least one class")
+    back = {t: raw for t, raw in to_raw.items() if to_train.get(raw) != t}
+    if back:
+        problems.append(f"learning_map does not lead back to the train id from {back}")
+    if flagged := [t for t, flag in ignored.items() if bool(flag) != (t == 0)]:
+        problems.append(f"learning_ignore must be true for train id 0 only, not so: {flagged}")
+    if problems:
+        raise ValueError(f"taxonomy {source}: " + "; ".join(problems))
+
+
+def _check_names(names: list[str], guidance: Mapping, source: object) -> None:
+    if duplicates := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"taxonomy {source}: class names must differ, twice: {duplicates}")
+    for name in guidance:
+        if name not in names:
+            raise ValueError(
+                f"taxonomy {source}: guidance for unknown class {name!r}: {nearest(name, names)}"
+            )
+
+
+def _rgb(color_map: Mapping, raw_ids: NDArray[np.uint16], source: object) -> NDArray[np.uint8]:
+    try:
+        bgr = np.array([color_map[int(raw)] for raw in raw_ids])
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"taxonomy {source}: no [blue, green, red] for raw id {error}") from None
+    if bgr.shape != (len(raw_ids), 3) or bgr.dtype.kind != "i" or not (bgr >> 8 == 0).all():
+        raise ValueError(f"taxonomy {source}: a colour must be three integers in 0..255")
+    return bgr[:, ::-1].astype(np.uint8)
+
+
+def _listed(ids: Any) -> list:
+    return sorted(ids, key=str)

@@ -1,0 +1,85 @@
+"""Fixtures for every test: real scans where there are any, tiny made-up ones everywhere."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+KITTI_VARIABLE = "ANNOTATOR3D_SEMANTICKITTI"
+
+# Typed from the benchmark's table (raw id, class of the 19-class task), not from our file.
+SEMANTICKITTI_19 = """
+0 ignored, 1 ignored, 10 car, 11 bicycle, 13 other-vehicle, 15 motorcycle, 16 other-vehicle,
+18 truck, 20 other-vehicle, 30 person, 31 bicyclist, 32 motorcyclist, 40 road, 44 parking,
+48 sidewalk, 49 other-ground, 50 building, 51 fence, 52 ignored, 60 road, 70 vegetation, 71 trunk,
+72 terrain, 80 pole, 81 traffic-sign, 99 ignored, 252 car, 253 bicyclist, 254 person,
+255 motorcyclist, 256 other-vehicle, 257 other-vehicle, 258 truck, 259 other-vehicle
+"""
+SEMANTICKITTI_ORDER = """
+car bicycle motorcycle truck other-vehicle person bicyclist motorcyclist road parking sidewalk
+other-ground building fence vegetation trunk terrain pole traffic-sign
+"""
+RAW_IDS = (0, 10, 11, 30, 40, 48, 50, 70, 72, 80, 81, 252, 254)
+
+
+@pytest.fixture(scope="session")
+def kitti_root() -> Path:
+    """Root of real SemanticKITTI scans (it holds ``sequences``); skips where there is none."""
+    value = os.environ.get(KITTI_VARIABLE)
+    if not value:
+        pytest.skip(f"{KITTI_VARIABLE} is not set: no real scans here")
+    root = Path(value)
+    if not (root / "sequences").is_dir():
+        pytest.fail(f"{KITTI_VARIABLE}={value} has no folder 'sequences'")
+    return root
+
+
+@pytest.fixture(scope="session")
+def kitti_table() -> dict[int, str]:
+    """Raw id -> class name, or ``ignored``, of every raw id of SemanticKITTI (19 classes)."""
+    items = (item.split() for item in SEMANTICKITTI_19.split(","))
+    return {int(raw_id): name for raw_id, name in items}
+
+
+@pytest.fixture(scope="session")
+def kitti_order() -> list[str]:
+    """The 19 class names by train id."""
+    return SEMANTICKITTI_ORDER.split()
+
+
+@pytest.fixture
+def make_kitti(tmp_path: Path) -> Callable[..., Path]:
+    """Builds a SemanticKITTI folder of small random scans and returns its root.
+
+    ``make_kitti(sequences=("00",), scans=3, points=200, labels=True, seed=0, name="kitti")``.
+    Written with numpy alone, so that readers are not tested against our own writers.
+    """
+
+    def make(
+        sequences: Sequence[str] = ("00",),
+        scans: int = 3,
+        points: int = 200,
+        labels: bool = True,
+        seed: int = 0,
+        name: str = "kitti",
+    ) -> Path:
+        random = np.random.default_rng(seed)
+        root = tmp_path / name
+        for sequence in sequences:
+            velodyne, label = (root / "sequences" / sequence / d for d in ("velodyne", "labels"))
+            velodyne.mkdir(parents=True)
+            label.mkdir()
+            for frame in range(scans):
+                xyz = random.uniform([-20, -20, -2], [20, 20, 3], (points, 3))
+                data = np.column_stack([xyz, random.random(points)]).astype("<f4")
+                data.tofile(velodyne / f"{frame:06d}.bin")
+                raw = random.choice(RAW_IDS, points) | random.integers(0, 50, points) << 16
+                if labels:
+                    raw.astype("<u4").tofile(label / f"{frame:06d}.label")
+        return root
+
+    return make
