@@ -1,0 +1,57 @@
+"""Cross-entropy with label smoothing plus Lovasz-softmax, defined without any labelled voxel."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from annotator3d.kernels import IGNORE
+
+
+def lovasz_softmax(probabilities: Tensor, target: Tensor) -> Tensor:
+    """Lovasz-softmax over the classes present (Berman, Triki and Blaschko, CVPR 2018).
+
+    Args:
+        probabilities: [P, C] float, rows sum to 1.
+        target: [P] int64 in 0..C-1.
+
+    Returns:
+        scalar: mean over the classes that occur in `target`; 0 for P = 0.
+    """
+    if len(target) == 0:
+        return probabilities.sum() * 0.0
+    truth = torch.nn.functional.one_hot(target, probabilities.shape[1]).to(probabilities.dtype).T
+    present = truth.sum(1) > 0
+    truth = truth[present]  # [K, P]
+    errors, order = (truth - probabilities.T[present]).abs().sort(dim=1, descending=True)
+    truth = truth.gather(1, order)
+    # Jaccard loss of the n worst points, for n = 1..P; its increments weigh the errors.
+    total = truth.sum(1, keepdim=True)
+    jaccard = 1 - (total - truth.cumsum(1)) / (total + (1 - truth).cumsum(1))
+    weight = torch.cat([jaccard[:, :1], jaccard.diff(dim=1)], dim=1)
+    return (errors * weight).sum(1).mean()
+
+
+def segmentation_loss(
+    logits: Tensor, target: Tensor, label_smoothing: float = 0.1, lovasz: float = 1.0
+) -> dict[str, Tensor]:
+    """The published loss over the labelled rows.
+
+    Args:
+        logits: [V, C] float. target: [V] int64, 0..C-1 or 255 (ignored).
+        label_smoothing: of the cross-entropy. lovasz: weight of the Lovasz term; 0 leaves it out.
+
+    Returns:
+        ``loss_ce`` and, unless left out, ``loss_lovasz``: scalars, 0 with a gradient of 0 when no
+        row is labelled.
+    """
+    labelled = target != IGNORE
+    logits, target = logits[labelled].float(), target[labelled]
+    if len(target) == 0:
+        losses = {"loss_ce": logits.sum() * 0.0}
+    else:
+        losses = {"loss_ce": cross_entropy(logits, target, label_smoothing=label_smoothing)}
+    if lovasz:
+        losses["loss_lovasz"] = lovasz * lovasz_softmax(logits.softmax(1), target)
+    return losses

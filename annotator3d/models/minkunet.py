@@ -1,0 +1,130 @@
+"""MinkUNet: a residual U-Net of sparse convolutions (Choy et al., CVPR 2019), as in Annotator."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from annotator3d.models.sparse import SparseConv, SparseTensor, sparse_input
+from annotator3d.registry import BACKBONES
+
+PUBLISHED_PLANES = (32, 32, 64, 128, 256, 256, 128, 96, 96)
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm that is defined for 0 and 1 rows, where a batch has no variance."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training and len(x) < 2:
+            return nn.functional.batch_norm(
+                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0, self.eps
+            )
+        return super().forward(x)
+
+
+class ConvBlock(nn.Module):
+    """Convolution, batch norm, ReLU (`act` False: without)."""
+
+    def __init__(self, inp: int, out: int, kind: str = "subm", act: bool = True) -> None:
+        super().__init__()
+        self.conv = SparseConv(inp, out, kind)
+        self.norm = BatchNorm(out)
+        self.act = act
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        x = self.conv(x)
+        features = self.norm(x.features)
+        return x.with_features(torch.relu(features) if self.act else features)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3x3 convolutions and a shortcut (1x1x1 where the widths differ)."""
+
+    def __init__(self, inp: int, out: int) -> None:
+        super().__init__()
+        self.first = ConvBlock(inp, out)
+        self.second = ConvBlock(out, out, act=False)
+        # A 1x1x1 sparse convolution is a linear layer on the rows.
+        self.shortcut = (
+            nn.Identity()
+            if inp == out
+            else nn.Sequential(nn.Linear(inp, out, bias=False), BatchNorm(out))
+        )
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        y = self.second(self.first(x))
+        return y.with_features(torch.relu(y.features + self.shortcut(x.features)))
+
+
+class UpStage(nn.Module):
+    """Back to the finer level, beside the features that left it, then residual blocks."""
+
+    def __init__(self, inp: int, skip: int, out: int, blocks: int) -> None:
+        super().__init__()
+        self.up = ConvBlock(inp, out, "up")
+        self.blocks = _residual(out + skip, out, blocks)
+
+    def forward(self, x: SparseTensor, skip: SparseTensor) -> SparseTensor:
+        x = self.up(x)
+        return self.blocks(x.with_features(torch.cat([x.features, skip.features], dim=1)))
+
+
+def _residual(inp: int, out: int, blocks: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(inp if i == 0 else out, out) for i in range(blocks)))
+
+
+@BACKBONES.register_module()
+class MinkUNet(nn.Module):
+    """Features of each voxel from its neighbourhood.
+
+    Args:
+        in_channels: features of a voxel (x, y, z in metres, intensity).
+        planes: widths of the stem, of each level down and of each level up: 2 L + 1 numbers for
+            L levels. The default is the published network: 21.7 M parameters with the head.
+        blocks: residual blocks of each stage.
+
+    Raises:
+        ValueError: `planes` is not an odd number of positive widths, or `blocks` < 1.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 4,
+        planes: Sequence[int] = PUBLISHED_PLANES,
+        blocks: int = 2,
+    ) -> None:
+        super().__init__()
+        planes = [int(p) for p in planes]
+        if len(planes) < 3 or len(planes) % 2 == 0 or min(planes) < 1:
+            raise ValueError(
+                "planes: expected 2 L + 1 positive widths (stem, L down, L up), "
+                f"got {len(planes)}: {planes}"
+            )
+        if blocks < 1:
+            raise ValueError(f"blocks: expected at least 1, got {blocks}")
+        levels = len(planes) // 2
+        stem, down, up = planes[0], planes[1 : levels + 1], planes[levels + 1 :]
+        self.stem = nn.Sequential(ConvBlock(in_channels, stem), ConvBlock(stem, stem))
+        self.down = nn.ModuleList(
+            nn.Sequential(ConvBlock(inp, inp, "down"), _residual(inp, out, blocks))
+            for inp, out in zip([stem, *down[:-1]], down, strict=True)
+        )
+        skips = [stem, *down[:-1]][::-1]
+        self.up = nn.ModuleList(
+            UpStage(inp, skip, out, blocks)
+            for inp, skip, out in zip([down[-1], *up[:-1]], skips, up, strict=True)
+        )
+        self.out_channels = up[-1]
+
+    def forward(self, features: Tensor, cells: Tensor, splits: Tensor) -> Tensor:
+        """features [V, in], cells [V, 3] int32, splits [B + 1] -> [V, out_channels]."""
+        x = self.stem(sparse_input(features, cells, splits))
+        skips = []
+        for stage in self.down:
+            skips.append(x)
+            x = stage(x)
+        for stage in self.up:
+            x = stage(x, skips.pop())
+        return x.features

@@ -1,0 +1,100 @@
+"""The segmentor: backbone, linear head, losses, and the rules for source and target batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from annotator3d.mm import BaseModel
+from annotator3d.models.losses import segmentation_loss
+from annotator3d.registry import BACKBONES, build
+
+BN_RULES = ("target", "published")
+
+
+class Segmentor(BaseModel):
+    """Class scores of each voxel, and the loss of a batch.
+
+    Args:
+        backbone: config of a registered backbone, e.g. ``dict(type='MinkUNet')``.
+        num_classes: C; the head has C outputs.
+        label_smoothing, lovasz: see `segmentation_loss`.
+        bn: ``target``: source batches are normalised by their own statistics but leave the running
+            ones alone, so that evaluation on the target uses the target's; ``published``: both
+            domains go into the running statistics.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        num_classes: int,
+        label_smoothing: float = 0.1,
+        lovasz: float = 1.0,
+        bn: str = "target",
+    ) -> None:
+        super().__init__()
+        if bn not in BN_RULES:
+            raise ValueError(f"bn: expected one of {', '.join(BN_RULES)}, got {bn!r}")
+        self.backbone = build(BACKBONES, backbone)
+        self.head = nn.Linear(self.backbone.out_channels, num_classes)
+        self.num_classes = num_classes
+        self.label_smoothing, self.lovasz, self.bn = label_smoothing, lovasz, bn
+
+    def scores(self, batch: dict) -> Tensor:
+        """Logits [V, C] of the voxels of a collated batch."""
+        return self.head(self.backbone(batch["features"], batch["cells"], batch["splits"]))
+
+    def forward(
+        self, batch: dict, source: dict | None = None, mode: str = "tensor"
+    ) -> Tensor | dict[str, Tensor] | list[Tensor]:
+        """``loss``: named losses; ``predict``: logits of the points, scan by scan; else voxels'."""
+        if mode == "loss":
+            return self._loss(batch, source)
+        logits = self.scores(batch)
+        if mode == "predict":
+            return list(logits[batch["point_to_voxel"]].split(batch["num_points"].tolist()))
+        return logits
+
+    def _loss(self, batch: dict, source: dict | None) -> dict[str, Tensor]:
+        losses = self._batch_loss(batch)
+        if source is not None:
+            if self.bn == "target":
+                with frozen_statistics(self):
+                    extra = self._batch_loss(source)
+            else:
+                extra = self._batch_loss(source)
+            losses |= {f"source_{name}": value for name, value in extra.items()}
+        return losses
+
+    def _batch_loss(self, batch: dict) -> dict[str, Tensor]:
+        return segmentation_loss(
+            self.scores(batch), batch["target"], self.label_smoothing, self.lovasz
+        )
+
+    @torch.no_grad()
+    def point_scores(self, batch: dict) -> Tensor:
+        """Logits [N, C] of every point of one scan, in eval mode; the mode is put back after."""
+        assert len(batch["num_points"]) == 1, "one scan per forward: bits depend on the row count"
+        training = self.training
+        self.eval()
+        try:
+            return self(batch, mode="predict")[0]
+        finally:
+            self.train(training)
+
+
+@contextmanager
+def frozen_statistics(model: nn.Module) -> Iterator[None]:
+    """Batch norms in train mode use the batch's statistics and do not record them."""
+    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

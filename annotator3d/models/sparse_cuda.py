@@ -1,0 +1,96 @@
+"""Sparse convolution on CUDA, by spconv, behind the wall of `sparse.py`.
+
+spconv's silent faults that this file guards against: index tensors that are not contiguous are
+read as if they were; an odd spatial shape drops the last plane of a strided convolution; rows
+out of the spatial shape corrupt memory; a feature tensor of another length is accepted.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+MAX_LEVELS = 6  # spatial shapes are multiples of 2**MAX_LEVELS, so no strided convolution drops one
+
+
+@lru_cache(maxsize=1)
+def _spconv():
+    os.environ.pop("SPCONV_DEBUG_SAVE_PATH", None)  # else it writes files when it raises
+    try:
+        import spconv.pytorch as spconv
+    except ImportError as error:
+        raise RuntimeError(
+            "convolution on CUDA needs spconv; install spconv-cu120 (Python < 3.12) or "
+            "spconv-cu126 (Python >= 3.12), or train on CPU with --device cpu"
+        ) from error
+    return spconv
+
+
+class CudaGeometry:
+    """Indices of a batch as spconv wants them, and its index pairs by level."""
+
+    def __init__(self, cells: Tensor, splits: Tensor) -> None:
+        counts = splits.to(cells.device).diff()
+        scan = torch.repeat_interleave(torch.arange(len(counts), device=cells.device), counts)
+        low = cells.amin(0) if len(cells) else cells.new_zeros(3)
+        multiple = 2**MAX_LEVELS
+        # Parents must be the same cells as on CPU: shift by a multiple of the coarsest cell.
+        low = torch.div(low, multiple, rounding_mode="floor") * multiple
+        shifted = cells - low
+        extent = (shifted.amax(0) + 1).tolist() if len(cells) else [1, 1, 1]
+        self.shape = [-(-size // multiple) * multiple for size in extent]
+        self.indices = torch.cat([scan.int()[:, None], shifted], dim=1).contiguous()
+        self.batch_size = len(counts)
+        self.tensors: dict[int, object] = {}  # level -> the latest SparseConvTensor there
+
+    def tensor(self, level: int, features: Tensor):
+        if level not in self.tensors:
+            assert level == 0
+            self.tensors[0] = _spconv().SparseConvTensor(
+                features, self.indices, self.shape, self.batch_size
+            )
+        return self.tensors[level].replace_feature(features)
+
+
+def cuda_conv(conv, x):
+    """Run `SparseConv` `conv` on the CUDA tensor `x` (see `sparse.SparseTensor`)."""
+    from annotator3d.models.sparse import SparseTensor
+
+    if len(x.features) == 0:
+        raise ValueError("a batch on CUDA needs at least one voxel, got none")
+    level = x.level + {"subm": 0, "down": 1, "up": -1}[conv.kind]
+    layer = _layer(conv, x.level if conv.kind != "up" else level)
+    out = layer(x.geometry.tensor(x.level, x.features))
+    x.geometry.tensors[level] = out
+    return SparseTensor(out.features, x.geometry, level)
+
+
+def _layer(conv, level: int):
+    """spconv's layer that shares the parameter of `conv` (not registered as a submodule)."""
+    layers = conv.__dict__.setdefault("_cuda_layers", {})
+    if level not in layers:
+        spconv = _spconv()
+        out, _, _, _, inp = conv.weight.shape
+        if conv.kind == "subm":
+            layer = spconv.SubMConv3d(inp, out, 3, bias=False, indice_key=f"subm{level}")
+        elif conv.kind == "down":
+            layer = spconv.SparseConv3d(inp, out, 2, 2, bias=False, indice_key=f"down{level}")
+        else:
+            layer = spconv.SparseInverseConv3d(inp, out, 2, bias=False, indice_key=f"down{level}")
+        assert layer.weight.shape == conv.weight.shape, (layer.weight.shape, conv.weight.shape)
+        layers[level] = layer
+    layer = layers[level]
+    layer.weight = conv.weight
+    layer.train(conv.training)
+    return layer
+
+
+def spconv_version() -> str:
+    """Version of the spconv that would convolve; RuntimeError if there is none."""
+    _spconv()
+    import spconv
+
+    return str(spconv.__version__)
