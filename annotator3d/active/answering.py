@@ -1,0 +1,123 @@
+"""Writing down what oracles say: answers, the reasons for none, and taking things back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from annotator3d.active.reading import LedgerReader
+from annotator3d.active.records import IGNORE, Answer, Query
+from annotator3d.active.schema import RESPONSES
+
+
+class AnswerBook(LedgerReader):
+    """The answering half of `Ledger`: each call is one transaction, durable when it returns."""
+
+    def record(self, query_id: int, answer: Answer) -> int:
+        """Write what an oracle says about a query; gives the id of the event.
+
+        A response to an answered query is a correction: it supersedes the one before.
+
+        Raises ValueError for an unknown or released query, or labels that do not fit.
+        """
+        if answer.kind not in RESPONSES:
+            raise ValueError(f"an oracle responds with one of {RESPONSES}, not {answer.kind!r}")
+        query = self.query(query_id)
+        if answer.kind == "answer":
+            answer = replace(answer, labels=self._checked(query, answer.labels))
+        elif answer.labels is not None:
+            raise ValueError(f"query {query_id}: {answer.kind!r} takes no labels")
+        with self._transaction():
+            before = self._in_force(query_id)
+            return self._append(query_id, answer, None if before is None else before.id)
+
+    def answer(
+        self,
+        query_id: int,
+        labels: ArrayLike,
+        *,
+        annotator: str,
+        seconds: float | None = None,
+        clicks: int | None = None,
+        proposal_accepted: bool | None = None,
+        note: str | None = None,
+    ) -> int:
+        """Label every point of the voxel: train ids [n], points in file order, 255 = ignore."""
+        given = np.asarray(labels)
+        return self.record(
+            query_id,
+            Answer("answer", given, annotator, seconds, clicks, proposal_accepted, note),
+        )
+
+    def skip(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
+        """Pass the query by: it stays spent, gives no labels and no longer waits."""
+        return self.record(query_id, Answer("skip", None, annotator, seconds))
+
+    def unsure(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
+        """Say that the class cannot be told: as `skip`, with the reason on record."""
+        return self.record(query_id, Answer("unsure", None, annotator, seconds))
+
+    def ignore(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
+        """Say that no class of the taxonomy fits: every point is 255."""
+        return self.record(query_id, Answer("ignore", None, annotator, seconds))
+
+    def undo(self, query_id: int, *, annotator: str) -> int:
+        """Take back the response in force; the one before it, if any, is in force again.
+
+        To redo, record the response again. Raises ValueError if nothing is in force.
+        """
+        self.query(query_id)
+        with self._transaction():
+            before = self._in_force(query_id)
+            if before is None:
+                raise ValueError(f"query {query_id} has no response that could be undone")
+            return self._append(query_id, Answer("undo", None, annotator), before.id)
+
+    def release(self, query_id: int, *, annotator: str) -> int:
+        """Give back a query that nobody has ever answered: its voxel may be asked about again."""
+        self.query(query_id)
+        with self._transaction():
+            return self._append(query_id, Answer("release", None, annotator), None)
+
+    def note(self, query_id: int, text: str, *, annotator: str) -> int:
+        """Leave a remark on a query."""
+        self.query(query_id)
+        with self._transaction():
+            return self._append(query_id, Answer("note", None, annotator, note=text), None)
+
+    def _append(self, query_id: int, answer: Answer, supersedes: int | None) -> int:
+        labels = None if answer.labels is None else answer.labels.tobytes()
+        cursor = self._db.execute(
+            "INSERT INTO events (query, kind, labels, annotator, seconds, clicks,"
+            " proposal_accepted, note, supersedes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                int(query_id),
+                answer.kind,
+                labels,
+                answer.annotator,
+                None if answer.seconds is None else float(answer.seconds),
+                None if answer.clicks is None else int(answer.clicks),
+                answer.proposal_accepted,
+                answer.note,
+                supersedes,
+            ),
+        )
+        return int(cursor.lastrowid or 0)
+
+    def _checked(self, query: Query, labels: np.ndarray | None) -> NDArray[np.uint8]:
+        given = np.asarray([] if labels is None else labels)
+        if given.shape != (query.num_points,) or given.dtype.kind not in "ui":
+            raise ValueError(
+                f"query {query.id} needs one integer label for each of its {query.num_points} "
+                f"points, got shape {given.shape} of {given.dtype}"
+            )
+        count = len(self.taxonomy_names)
+        wrong = (given != IGNORE) & ((given < 0) | (given >= count))
+        if wrong.any():
+            raise ValueError(
+                f"query {query.id}: label {given[wrong][0]} is neither a class (0..{count - 1}) "
+                f"nor {IGNORE} (ignore)"
+            )
+        return given.astype(np.uint8)

@@ -1,0 +1,91 @@
+"""Cost meters: what each round asked for and got, in voxels, points, clicks and seconds.
+
+"Five voxels" are 17 to 123 points depending on the strategy, so the units stand side by side.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotator3d.active.reading import LedgerReader
+from annotator3d.active.records import IGNORE, Answer, Query
+from annotator3d.active.schema import RESPONSES
+
+
+@dataclass(frozen=True)
+class RoundMeter:
+    """The cost of one round, or of all up to it."""
+
+    round: int
+    voxels: int  # asked and not released
+    points: int  # of these voxels
+    answered: int  # voxels with labels
+    labelled_points: int  # points with a class, in answered voxels
+    void_voxels: int  # answered, and no point has a class
+    classes_per_voxel: float  # mean over the answered voxels that are not void; 0 if none
+    seconds: float  # all that was recorded, taken-back answers included
+    clicks: int
+
+
+def meter_rounds(ledger: LedgerReader, cumulative: bool = False) -> list[RoundMeter]:
+    """One meter per round, of that round alone or of all rounds up to it; from the ledger only."""
+    parts: dict[int, list[tuple[Query, Answer | None]]] = defaultdict(list)
+    for query, answer in ledger.responses():
+        parts[query.round].append((query, answer))
+    effort = _effort(ledger)
+    meters, numbers = [], []
+    for entry in ledger.rounds():
+        numbers = [*numbers, entry.number] if cumulative else [entry.number]
+        part = [item for number in numbers for item in parts[number]]
+        seconds = sum(effort[number][0] for number in numbers)
+        clicks = sum(effort[number][1] for number in numbers)
+        meters.append(_meter(entry.number, part, float(seconds), int(clicks)))
+    return meters
+
+
+def meter_round(ledger: LedgerReader, round: int, cumulative: bool = False) -> RoundMeter:
+    """The meter of one round. Raises ValueError if there is no such round."""
+    meters = meter_rounds(ledger, cumulative)
+    if not 1 <= round <= len(meters):
+        raise ValueError(f"{ledger.path} has rounds 1 to {len(meters)}, there is no round {round}")
+    return meters[round - 1]
+
+
+def _meter(
+    round: int, part: list[tuple[Query, Answer | None]], seconds: float, clicks: int
+) -> RoundMeter:
+    given = [_labels(query, answer) for query, answer in part]
+    answers = [labels[labels != IGNORE] for labels in given if labels is not None]
+    distinct = [len(np.unique(labels)) for labels in answers if len(labels)]
+    return RoundMeter(
+        round=round,
+        voxels=len(part),
+        points=sum(query.num_points for query, _ in part),
+        answered=len(answers),
+        labelled_points=sum(len(labels) for labels in answers),
+        void_voxels=len(answers) - len(distinct),
+        classes_per_voxel=float(np.mean(distinct)) if distinct else 0.0,
+        seconds=seconds,
+        clicks=clicks,
+    )
+
+
+def _labels(query: Query, answer: Answer | None) -> np.ndarray | None:
+    if answer is not None and answer.kind == "ignore":
+        return np.full(query.num_points, IGNORE, np.uint8)
+    return None if answer is None else answer.labels
+
+
+def _effort(ledger: LedgerReader) -> dict[int, tuple[float, int]]:
+    """Seconds and clicks of every response ever given, by round."""
+    rounds = {query.id: query.round for query in ledger.queries()}
+    found: dict[int, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
+    for event in ledger.events():
+        if event.answer.kind in RESPONSES:
+            seconds, clicks = found[rounds[event.query]]
+            more = (event.answer.seconds or 0.0, event.answer.clicks or 0)
+            found[rounds[event.query]] = (seconds + more[0], clicks + more[1])
+    return found

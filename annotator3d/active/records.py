@@ -1,0 +1,109 @@
+"""What goes into the ledger and comes out of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+IGNORE = 255
+Cell = tuple[int, int, int]
+
+
+class Asked(Protocol):
+    """What `Ledger.add_round` needs to know of a picked voxel; `selector.Pick` is one."""
+
+    @property
+    def cell(self) -> Cell: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def num_points(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class ScanRecord:
+    """A scan as it was when its first voxel was asked about."""
+
+    id: str
+    fingerprint: str
+    num_points: int  # of the raw file, non-finite points included
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of questions."""
+
+    number: int  # from 1
+    strategy: str
+    seed: int
+    budget: int  # most queries of one scan
+    max_queries: int | None  # most queries of the round
+    num_queries: int
+    epoch: int  # training uses the answers from this epoch (0-based) on
+    source: str  # digest of the weights that scored, "predictions" or "none"
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Query:
+    """One voxel of one scan that was asked about."""
+
+    id: int
+    round: int
+    scan: str
+    cell: Cell  # floor(xyz / voxel size) per axis, sensor frame
+    rank: int  # 0 is the best of its scan in its round
+    score: float
+    num_points: int
+    asked_at: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an oracle says about a query. `labels` belong to kind "answer" only.
+
+    labels: [n] uint8 train ids, one per point of the voxel in file order, 255 = ignore.
+    """
+
+    kind: str = "answer"  # from an oracle: answer, skip, unsure or ignore
+    labels: np.ndarray | None = field(default=None, compare=False)
+    annotator: str = "unknown"
+    seconds: float | None = None
+    clicks: int | None = None
+    proposal_accepted: bool | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One row of what happened to a query."""
+
+    id: int
+    query: int
+    answer: Answer  # of any kind, "undo", "release" and "note" included
+    supersedes: int | None  # the event that this one undoes or corrects
+    created_at: str
+
+
+class CellLabels(NamedTuple):
+    """The effective labels of one voxel."""
+
+    cell: Cell
+    labels: np.ndarray  # [n] uint8, read-only, points in file order
+    round: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Where a ledger stands."""
+
+    rounds: int
+    scans: int  # with at least one spent query
+    voxels: int  # spent: asked and not released
+    points: int  # of the spent voxels
+    answered: int  # spent voxels with labels ("answer" or "ignore")
+    passed: int  # spent voxels that were skipped or unsure
+    open: int  # spent voxels that wait
+    released: int

@@ -1,0 +1,188 @@
+"""Tables and triggers of the ledger: the rules hold in the database itself, whoever writes to it.
+
+Nothing is ever changed or removed. A correction, an undo or a release is a new row of `events`.
+Rows that this version does not write yet (leases, reviews, further taxonomies) have their place
+already, so that a file made today needs no conversion when they come.
+"""
+
+from __future__ import annotations
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x41334C47  # "A3LG": tells a ledger from any other SQLite file
+
+RESPONSES = ("answer", "skip", "unsure", "ignore")
+"""Kinds of event that settle a query: one label per point, or a reason why there is none."""
+KINDS = (*RESPONSES, "undo", "note", "lease", "release", "approve", "reject")
+
+_NOW = "TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
+
+
+def _quoted(words: tuple[str, ...]) -> str:
+    return ", ".join(f"'{word}'" for word in words)
+
+
+RESPONSE_KINDS = f"({_quoted(RESPONSES)})"
+
+_TABLES = {
+    "meta": "key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
+    # Version 1 is the taxonomy the ledger was made for. A later one carries the map from the train
+    # ids of the version before it, and events say which version their labels are written in.
+    "taxonomies": f"""
+        version INTEGER PRIMARY KEY, digest TEXT NOT NULL, classes TEXT NOT NULL,
+        mapping BLOB, created_at {_NOW},
+        CHECK ((version = 1) = (mapping IS NULL))""",
+    "scans": f"""
+        id TEXT PRIMARY KEY NOT NULL, fingerprint TEXT NOT NULL,
+        num_points INTEGER NOT NULL CHECK (typeof(num_points) = 'integer' AND num_points >= 0),
+        created_at {_NOW}""",
+    "rounds": f"""
+        round INTEGER PRIMARY KEY, strategy TEXT NOT NULL,
+        seed INTEGER NOT NULL CHECK (typeof(seed) = 'integer'),
+        budget INTEGER NOT NULL CHECK (typeof(budget) = 'integer' AND budget >= 1),
+        max_queries INTEGER CHECK (typeof(max_queries) IN ('integer', 'null')),
+        num_queries INTEGER NOT NULL CHECK (num_queries >= 0),
+        epoch INTEGER NOT NULL CHECK (typeof(epoch) = 'integer' AND epoch >= 0),
+        source TEXT NOT NULL, created_at {_NOW},
+        CHECK (max_queries IS NULL OR num_queries <= max_queries)""",
+    # `rank` < budget and `position` < num_queries, each unique, are what bounds a round.
+    "queries": f"""
+        id INTEGER PRIMARY KEY, round INTEGER NOT NULL REFERENCES rounds(round),
+        position INTEGER NOT NULL CHECK (typeof(position) = 'integer' AND position >= 0),
+        scan TEXT NOT NULL REFERENCES scans(id),
+        x INTEGER NOT NULL CHECK (typeof(x) = 'integer'),
+        y INTEGER NOT NULL CHECK (typeof(y) = 'integer'),
+        z INTEGER NOT NULL CHECK (typeof(z) = 'integer'),
+        rank INTEGER NOT NULL CHECK (typeof(rank) = 'integer' AND rank >= 0),
+        score REAL NOT NULL CHECK (typeof(score) = 'real'),
+        num_points INTEGER NOT NULL CHECK (typeof(num_points) = 'integer' AND num_points >= 1),
+        asked_at {_NOW},
+        UNIQUE (round, position), UNIQUE (round, scan, rank)""",
+    # `supersedes` is the event that this one is about: undone, corrected or reviewed.
+    # `seconds` of a lease is how long it is held.
+    "events": f"""
+        id INTEGER PRIMARY KEY, query INTEGER NOT NULL REFERENCES queries(id),
+        kind TEXT NOT NULL CHECK (kind IN ({_quoted(KINDS)})),
+        labels BLOB CHECK ((kind = 'answer') = (typeof(labels) = 'blob')
+                           AND typeof(labels) IN ('blob', 'null')),
+        taxonomy INTEGER NOT NULL DEFAULT 1 REFERENCES taxonomies(version),
+        annotator TEXT NOT NULL,
+        seconds REAL CHECK (typeof(seconds) IN ('real', 'null') AND seconds >= 0),
+        clicks INTEGER CHECK (typeof(clicks) IN ('integer', 'null') AND clicks >= 0),
+        proposal_accepted INTEGER CHECK (proposal_accepted IN (0, 1)),
+        note TEXT CHECK (kind != 'note' OR note IS NOT NULL),
+        supersedes INTEGER REFERENCES events(id)
+            CHECK (kind NOT IN ('undo', 'approve', 'reject') OR supersedes IS NOT NULL),
+        created_at {_NOW}""",
+}
+
+_INDICES = (
+    "CREATE INDEX queries_cell ON queries(scan, x, y, z)",
+    "CREATE INDEX events_query ON events(query, kind)",
+    "CREATE INDEX events_supersedes ON events(supersedes)",
+)
+
+# Without `recursive_triggers`, REPLACE skips delete triggers; these see the clash before it does.
+_KEYS = {
+    "meta": "key = NEW.key",
+    "taxonomies": "version = NEW.version",
+    "scans": "id = NEW.id",
+    "rounds": "round = NEW.round",
+    "queries": "id = NEW.id OR (round = NEW.round AND (position = NEW.position"
+    " OR (scan = NEW.scan AND rank = NEW.rank)))",
+    "events": "id = NEW.id",
+}
+
+RELEASED = "EXISTS (SELECT 1 FROM events r WHERE r.query = {} AND r.kind = 'release')"
+UNDONE = "EXISTS (SELECT 1 FROM events u WHERE u.supersedes = {} AND u.kind = 'undo')"
+
+_RULES = (
+    (
+        "rounds_in_turn",
+        "rounds",
+        "NEW.round IS NOT (SELECT COALESCE(MAX(round), 0) + 1 FROM rounds)",
+        "rounds are numbered from 1 without a gap, and each is written once",
+    ),
+    (
+        "rounds_epoch",
+        "rounds",
+        "NEW.epoch < (SELECT MAX(epoch) FROM rounds)",
+        "a round is never scheduled at an earlier epoch than the round before it",
+    ),
+    (
+        "queries_whole",
+        "queries",
+        "NEW.position >= (SELECT num_queries FROM rounds WHERE round = NEW.round)",
+        "this round is complete and takes no more queries",
+    ),
+    (
+        "queries_budget",
+        "queries",
+        "NEW.rank >= (SELECT budget FROM rounds WHERE round = NEW.round)",
+        "more queries for one scan than the budget of the round",
+    ),
+    (
+        "queries_once",
+        "queries",
+        "EXISTS (SELECT 1 FROM queries q WHERE q.scan = NEW.scan AND q.x = NEW.x AND q.y = NEW.y"
+        f" AND q.z = NEW.z AND NOT {RELEASED.format('q.id')})",
+        "this voxel was asked before; a voxel is never asked twice",
+    ),
+    (
+        "events_released",
+        "events",
+        f"NEW.kind != 'note' AND {RELEASED.format('NEW.query')}",
+        "this query was released and takes no answer",
+    ),
+    (
+        "events_release",
+        "events",
+        "NEW.kind = 'release' AND EXISTS (SELECT 1 FROM events e WHERE e.query = NEW.query"
+        f" AND e.kind IN {RESPONSE_KINDS})",
+        "somebody has answered this query; only one that nobody has answered can be released",
+    ),
+    (
+        "events_length",
+        "events",
+        "NEW.kind = 'answer'"
+        " AND length(NEW.labels) != (SELECT num_points FROM queries WHERE id = NEW.query)",
+        "an answer has one label per point of the voxel",
+    ),
+    (
+        "events_supersedes",
+        "events",
+        "NEW.supersedes IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM events e WHERE e.id = NEW.supersedes AND e.query = NEW.query)",
+        "an event supersedes an earlier event of the same query",
+    ),
+    (
+        "events_undo",
+        "events",
+        "NEW.kind = 'undo' AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = NEW.supersedes"
+        f" AND e.kind IN {RESPONSE_KINDS} AND NOT {UNDONE.format('e.id')})",
+        "only an answer, skip, unsure or ignore can be undone, and only once",
+    ),
+)
+
+
+def _trigger(name: str, event: str, table: str, when: str, message: str) -> str:
+    return (
+        f"CREATE TRIGGER {name} BEFORE {event} ON {table} WHEN {when}"
+        f" BEGIN SELECT RAISE(ABORT, '{message}'); END"
+    )
+
+
+def statements() -> list[str]:
+    """Everything that makes an empty database a ledger, to be run in one transaction."""
+    made = [f"CREATE TABLE {table} ({columns})" for table, columns in _TABLES.items()]
+    made += _INDICES
+    for table, same in _KEYS.items():
+        message = f"the ledger is append-only: a row of {table} is never changed or removed"
+        clash = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"
+        made += [
+            _trigger(f"{table}_no_update", "UPDATE", table, "1", message),
+            _trigger(f"{table}_no_delete", "DELETE", table, "1", message),
+            _trigger(f"{table}_no_replace", "INSERT", table, clash, message),
+        ]
+    made += [_trigger(name, "INSERT", table, when, words) for name, table, when, words in _RULES]
+    made += [f"PRAGMA user_version = {SCHEMA_VERSION}", f"PRAGMA application_id = {APPLICATION_ID}"]
+    return made
