@@ -1,0 +1,78 @@
+"""What to simulate, and the folder that holds exactly that."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from annotator3d.data.formats import atomic_write
+from annotator3d.data.simulator.domains import VERSION, get_domain
+
+CARD = "simulation.json"
+STARTED = "simulation.started.json"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that the bytes of a simulation depend on (besides the machine's numpy)."""
+
+    domain: str
+    sequences: int
+    scans: int
+    seed: int
+    beams: int
+    azimuths: int
+    first_sequence: int
+    spacing: float
+    version: int = VERSION
+
+    def __post_init__(self) -> None:
+        get_domain(self.domain)
+        for name, least in (("sequences", 1), ("scans", 1), ("beams", 1), ("azimuths", 1)):
+            whole(name, getattr(self, name), least)
+        whole("seed", self.seed, 0)
+        whole("first_sequence", self.first_sequence, 0)
+        if not 0 < self.spacing <= 50:
+            raise ValueError(f"spacing: expected metres in 0..50, got {self.spacing!r}")
+
+    def frames(self) -> list[tuple[int, int]]:
+        """(sequence, scan) of every scan, in order."""
+        last = self.first_sequence + self.sequences
+        return [(q, k) for q in range(self.first_sequence, last) for k in range(self.scans)]
+
+
+def claim(root: Path, plan: Plan) -> bool:
+    """Take an empty folder, or one that holds this simulation; True when it was finished."""
+    for name in (CARD, STARTED):
+        if (root / name).exists():
+            _same(root / name, plan)
+            return name == CARD
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise ValueError(
+            f"out: {root} is not an empty folder and holds no simulation ({CARD}); "
+            "name a new folder"
+        )
+    root.mkdir(parents=True, exist_ok=True)
+    with atomic_write(root / STARTED) as file:
+        file.write(card(plan))
+    return False
+
+
+def _same(path: Path, plan: Plan) -> None:
+    found, wanted = json.loads(path.read_text(encoding="utf-8")), asdict(plan)
+    if found != wanted:
+        keys = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
+        raise ValueError(
+            f"out: {path.parent} holds another simulation (other {', '.join(keys) or 'keys'} in "
+            f"{path.name}); name a new folder or remove this one"
+        )
+
+
+def card(plan: Plan) -> bytes:
+    return (json.dumps(asdict(plan), indent=2) + "\n").encode()
+
+
+def whole(name: str, value: object, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
