@@ -16,7 +16,7 @@ from annotator3d.kernels import Voxels, voxel_class_histogram, voxelize
 TARGET_RULES = ("any", "first")
 FEATURES = ("first", "mean")
 
-# What a scan's answers are: (cell, labels uint8 [points of the cell], round), as the ledger gives them.
+# What a scan's answers are, as the ledger gives them: (cell, labels uint8 [n], round).
 Answers = Sequence[tuple]
 
 

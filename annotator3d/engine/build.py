@@ -1,0 +1,168 @@
+"""From a checked config to datasets, network and optimiser."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from annotator3d.data.batch import InputRule, collate
+from annotator3d.engine.config import ConfigError, RunConfig, ScheduleConfig
+from annotator3d.models.segmentor import Segmentor
+from annotator3d.registry import DATASETS, build, lookup, nearest
+
+
+def build_dataset(
+    config: dict | None,
+    key: str,
+    root: str | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
+):
+    """Open a registered dataset.
+
+    Args:
+        config: its keywords and its ``type``.
+        key: the config's name, for messages.
+        root: of ``--data-root``; wins over the config's.
+        progress: told how far a dataset is that has to be made first.
+
+    Raises:
+        ValueError, FileNotFoundError: the config or the folder is not as it should be.
+    """
+    if config is None:
+        raise ConfigError(f"{key}: this setting needs a dataset there, the config names none")
+    config = dict(config)
+    cls = lookup(DATASETS, config.get("type", ""))
+    if root is not None and not cls.makes_itself:
+        config["root"] = root
+    if "root" not in config and not cls.makes_itself:
+        raise ConfigError(f"{key}: where is the dataset? Pass --data-root DIR or set {key}.root")
+    return build(DATASETS, config, **({"progress": progress} if cls.makes_itself else {}))
+
+
+def input_rule(config: RunConfig, num_classes: int) -> InputRule:
+    model = config.model
+    return InputRule(num_classes, model.voxel_size, model.features, model.target_rule)
+
+
+def build_model(config: RunConfig, num_classes: int) -> Segmentor:
+    model = config.model
+    return Segmentor(model.backbone, num_classes, model.label_smoothing, model.lovasz, model.bn)
+
+
+def pick_device(name: str) -> torch.device:
+    """``auto`` takes CUDA where torch finds it.
+
+    Raises:
+        ValueError: ``cuda`` was asked for and torch does not find it.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            "device: cuda was asked for, but torch finds no CUDA device; `annotator3d doctor` "
+            "says why, `--set device=cpu` trains without"
+        )
+    found = torch.cuda.is_available()
+    return torch.device("cuda" if name == "cuda" or (name == "auto" and found) else "cpu")
+
+
+def build_loader(dataset: Dataset, batch_size: int, seed: int, workers: int) -> DataLoader:
+    """Shuffled by (seed, epoch): `sampler.set_epoch` chooses the epoch's order."""
+    from mmengine.dataset import DefaultSampler
+
+    if len(dataset) == 0:
+        raise ValueError("there is nothing to train on: the dataset holds no scan")
+    return DataLoader(
+        dataset,
+        batch_size,
+        sampler=DefaultSampler(dataset, shuffle=True, seed=seed),
+        num_workers=workers,
+        collate_fn=collate,
+    )
+
+
+def optimiser(schedule: ScheduleConfig) -> dict:
+    """The optim_wrapper config of mmengine's Runner.
+
+    Raises:
+        ValueError: torch has no such optimizer, or it takes no such keyword.
+    """
+    given = dict(schedule.optimizer)
+    name = given.get("type")
+    known = [n for n, c in vars(torch.optim).items() if inspect.isclass(c) and n != "Optimizer"]
+    if name not in known:
+        raise ConfigError(f"schedule.optimizer.type: unknown {name!r}: {nearest(str(name), known)}")
+    keywords = inspect.signature(getattr(torch.optim, name)).parameters
+    for key in given.keys() - {"type"}:
+        if key not in keywords or key == "params":
+            raise ConfigError(
+                f"schedule.optimizer.{key}: {name} takes no such key: {nearest(key, keywords)}"
+            )
+    wrapper = {"type": "OptimWrapper", "optimizer": given}
+    if schedule.clip_norm is not None:
+        wrapper["clip_grad"] = {"max_norm": schedule.clip_norm}
+    return wrapper
+
+
+def learning_rate(schedule: ScheduleConfig, steps_per_epoch: int) -> list[dict]:
+    """Linear warm-up from `min_factor`, then cosine down to it, by iteration."""
+    total = schedule.epochs * steps_per_epoch
+    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
+    phases = []
+    if warmup > 0:
+        phases.append(
+            {
+                "type": "LinearLR",
+                "start_factor": schedule.min_factor,
+                "by_epoch": False,
+                "begin": 0,
+                "end": warmup,
+            }
+        )
+    if total > warmup:
+        phases.append(
+            {
+                "type": "CosineAnnealingLR",
+                "T_max": total - warmup,
+                "eta_min_ratio": schedule.min_factor,
+                "by_epoch": False,
+                "begin": warmup,
+                "end": total,
+            }
+        )
+    return phases
+
+
+def read_weights(path: str | Path) -> dict:
+    """Weights of a checkpoint, read with ``weights_only=True``.
+
+    Raises:
+        FileNotFoundError, ValueError: no such file; not a checkpoint, or one that would run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read as a checkpoint of tensors: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: expected a checkpoint (a dict), got {type(content).__name__}")
+    return content.get("state_dict", content)
+
+
+def load_weights(model: torch.nn.Module, weights: dict, path: str | Path) -> None:
+    """Load `weights` into `model`, all of them.
+
+    Raises:
+        ValueError: keys or shapes differ: the checkpoint is of another network.
+    """
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"{path}: these weights are not of the network that the config describes: "
+            f"{str(error).splitlines()[-1].strip()}"
+        ) from error

@@ -1,0 +1,137 @@
+"""The hook that makes training active: select, ask, and hand the answers to the training scans."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+
+from annotator3d.active.ledger import Ledger
+from annotator3d.active.oracles import answer_open_queries
+from annotator3d.active.strategies import get_strategy
+from annotator3d.data.batch import InputRule, RawScans, TrainingScans, collate
+from annotator3d.data.files import fingerprint
+from annotator3d.engine.config import RunConfig
+from annotator3d.engine.scoring import point_scores
+from annotator3d.engine.screen import Screen
+from annotator3d.engine.selection import RoundPlan, select_round
+from annotator3d.mm import Hook
+
+
+class WaitingForOracle(Exception):  # noqa: N818 - not an error: the run goes on later
+    """Training cannot go on before a person has answered."""
+
+    def __init__(self, open_queries: int) -> None:
+        self.open_queries = open_queries
+        super().__init__(f"{open_queries} voxels wait for an answer")
+
+
+def weights_digest(model) -> str:
+    """Name of a network's weights: ``blake2b:<hex>`` of its state dict."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return f"blake2b:{digest.hexdigest()}"
+
+
+class RoundHook(Hook):
+    """Before each epoch: make sure that its round exists and is answered, then set the labels.
+
+    A round that the ledger holds is not selected again. An epoch trains on the answers of the
+    rounds scheduled at or before it, so falling back to an older checkpoint replays the same
+    training.
+
+    Args:
+        ledger: open for writing.
+        pool: dataset of the target's training scans.
+        training: what the labels are handed to.
+        oracle: who answers.
+        folder: where the predictions of each round are kept.
+        screen: what the user sees.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        ledger: Ledger,
+        pool,
+        training: TrainingScans,
+        oracle,
+        rule: InputRule,
+        folder: Path,
+        screen: Screen,
+    ) -> None:
+        self.config, self.ledger, self.pool, self.training = config, ledger, pool, training
+        self.oracle, self.rule, self.folder, self.screen = oracle, rule, folder, screen
+
+    def before_train_epoch(self, runner) -> None:
+        epoch, schedule = runner.epoch, self.config.active.rounds_at
+        if epoch in schedule:
+            self._run_round(schedule.index(epoch) + 1, epoch, runner.model)
+        finished = sum(at <= epoch for at in schedule)
+        self.training.answers = self.ledger.labels_by_scan(up_to_round=finished)
+
+    def _run_round(self, number: int, epoch: int, model) -> None:
+        known = {r.number for r in self.ledger.rounds()}
+        if number not in known:
+            plan = self._plan(number, epoch, model)
+            asked = select_round(
+                self.ledger,
+                self.pool,
+                plan,
+                self.config.active,
+                self._scorer(plan.strategy, model),
+                self.folder,
+                lambda done, total: self.screen.progress(f"round {number}: selecting", done, total),
+            )
+            self.screen.say(f"round {number}: {plan.strategy} asks about {asked} voxels")
+        answer_open_queries(self.ledger, self.oracle, self._read, fingerprint=self._fingerprint)
+        still_open = len(self.ledger.open_queries())
+        if still_open:
+            raise WaitingForOracle(still_open)
+
+    def _plan(self, number: int, epoch: int, model) -> RoundPlan:
+        config = self.config
+        first = number == 1 and config.setting == "al" and config.active.first_round == "random"
+        strategy = "random" if first else config.active.strategy
+        scored = get_strategy(strategy).needs_model
+        source = weights_digest(model) if scored else "none"
+        return RoundPlan(number, epoch, strategy, config.seed, source, self.rule.num_classes)
+
+    def _scorer(self, strategy: str, model):
+        if not get_strategy(strategy).needs_model:
+            return lambda scan: {}
+        return lambda scan: {"logits": point_scores(model, scan, self.rule)}
+
+    def _read(self, scan_id: str):
+        return self.pool.read(self.pool.index(scan_id))
+
+    def _fingerprint(self, scan_id: str) -> str:
+        return fingerprint(self.pool.path(self.pool.index(scan_id)))
+
+
+class StartHook(Hook):
+    """At the very start of ASFDA and ADA: the source's weights, the target's statistics."""
+
+    priority = "HIGH"
+
+    def __init__(self, weights: dict, pool, rule: InputRule, adapt_bn: bool, progress) -> None:
+        self.weights, self.pool, self.rule = weights, pool, rule
+        self.adapt_bn, self.progress = adapt_bn, progress
+
+    def before_train(self, runner) -> None:
+        if runner.iter > 0:
+            return
+        runner.model.load_state_dict(self.weights)
+        if self.adapt_bn:
+            torch.optim.swa_utils.update_bn(self._batches(runner.model), runner.model)
+
+    def _batches(self, model):
+        scans = RawScans(self.pool, self.rule)
+        for index in range(len(scans)):
+            self.progress("adapting batch norm", index + 1, len(scans))
+            sample = scans[index]
+            if len(sample["cells"]):
+                yield model.data_preprocessor(collate([sample]), False)

@@ -1,0 +1,243 @@
+"""Train one run from its config: source-only, target-only, AL, ASFDA or ADA."""
+
+from __future__ import annotations
+
+import multiprocessing
+import secrets
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from annotator3d.active.ledger import Ledger
+from annotator3d.data.batch import InputRule, TrainingScans
+from annotator3d.engine.build import (
+    build_dataset,
+    build_loader,
+    build_model,
+    input_rule,
+    learning_rate,
+    load_weights,
+    optimiser,
+    pick_device,
+    read_weights,
+)
+from annotator3d.engine.config import ConfigError, RunConfig
+from annotator3d.engine.record import RunRecord
+from annotator3d.engine.rounds import RoundHook, StartHook
+from annotator3d.engine.runner import A3dRunner, CheckpointHook, TrainLoop, checkpoints
+from annotator3d.engine.scoring import evaluate
+from annotator3d.engine.screen import Screen
+from annotator3d.mm import Hook
+from annotator3d.registry import ORACLES, build
+
+
+@dataclass
+class Datasets:
+    """What a setting trains on; `pool` may be asked about."""
+
+    val: object
+    pool: object | None
+    source: object | None
+
+    @property
+    def taxonomy(self):
+        return self.val.taxonomy
+
+
+def open_datasets(config: RunConfig, data_root: str | None, screen: Screen) -> Datasets:
+    """Open what `config.setting` needs.
+
+    Raises:
+        ValueError: a dataset is missing, or two of them have different classes.
+    """
+    data, setting = config.data, config.setting
+    opened = {"data.val": build_dataset(data.val, "data.val", data_root, screen.progress)}
+    if setting != "source_only":
+        pool = data.train
+        if pool is not None and config.is_active and config.active.oracle != "truth":
+            pool = {"labels": "optional", **pool}
+        opened["data.train"] = build_dataset(pool, "data.train", data_root, screen.progress)
+    if setting in ("source_only", "ada"):
+        opened["data.source"] = build_dataset(data.source, "data.source", progress=screen.progress)
+    names = opened["data.val"].taxonomy.names
+    for key, dataset in opened.items():
+        if dataset.taxonomy.names != names:
+            raise ValueError(
+                f"{key} has other classes than data.val: {dataset.taxonomy.names} against {names}"
+            )
+    return Datasets(opened["data.val"], opened.get("data.train"), opened.get("data.source"))
+
+
+def train(
+    config: RunConfig,
+    work_dir: str | Path,
+    *,
+    resume: bool = False,
+    data_root: str | None = None,
+    screen: Screen | None = None,
+) -> RunRecord:
+    """Run `config` to its last epoch, or until a person has to answer (`WaitingForOracle`).
+
+    Args:
+        work_dir: gets the ledger, checkpoints, metrics, predictions of the rounds and the run card.
+        resume: go on with what `work_dir` holds. The result is that of the unbroken run.
+        data_root: root of the target's and the validation dataset.
+
+    Raises:
+        ValueError, FileNotFoundError: bad config or input; nothing is written then.
+    """
+    screen = screen or Screen()
+    work_dir = Path(work_dir)
+    weights = _initial_weights(config)
+    device = pick_device(config.device)
+    optim_wrapper = optimiser(config.schedule)
+    datasets = open_datasets(config, data_root, screen)
+    rule = input_rule(config, datasets.taxonomy.num_classes)
+    torch.manual_seed(config.seed)
+    model = build_model(config, rule.num_classes)
+    if weights is not None:
+        load_weights(model, weights, config.init)
+    record = RunRecord(work_dir, config, datasets.taxonomy.names)
+    record.check_start(resume)
+    with ExitStack() as stack:
+        ledger = None
+        if config.is_active:
+            work_dir.mkdir(parents=True, exist_ok=True)
+            ledger = stack.enter_context(
+                Ledger.open(
+                    work_dir / "ledger.sqlite",
+                    datasets.taxonomy.names,
+                    datasets.taxonomy.digest(),
+                    config.active.voxel_size,
+                )
+            )
+        record.start(model, {k: d for k, d in vars(datasets).items() if d is not None}, device)
+        runner = _runner(
+            config, record, datasets, rule, model, ledger, weights, optim_wrapper, device, screen
+        )
+        if resume and (found := checkpoints(record.checkpoints)):
+            runner._load_from, runner._resume = str(found[-1]), True
+            screen.say(f"going on from {found[-1].name}")
+        runner.train()
+        record.finish(ledger)
+    return record
+
+
+def _initial_weights(config: RunConfig) -> dict | None:
+    if config.init is None:
+        if config.setting in ("asfda", "ada"):
+            raise ConfigError(
+                f"init: {config.setting} starts from a source checkpoint and none is given; train "
+                "one with a source_only config and pass --init WORK_DIR/checkpoints/epoch_N.pth"
+            )
+        return None
+    return read_weights(config.init)
+
+
+def _runner(
+    config, record, datasets, rule, model, ledger, weights, optim_wrapper, device, screen
+) -> A3dRunner:
+    schedule = config.schedule
+    main = datasets.source if config.setting == "source_only" else datasets.pool
+    training = _training_scans(config, main, rule, ledger is not None)
+    loader = build_loader(training, schedule.batch_size, config.seed, schedule.workers)
+    source = None
+    if config.setting == "ada":
+        source = build_loader(
+            _training_scans(config, datasets.source, rule, False),
+            schedule.source_batch_size or schedule.batch_size,
+            config.seed + 1,  # not the order of the target
+            schedule.workers,
+        )
+    hooks = [
+        _EpochHook(training, screen),
+        CheckpointHook(record.checkpoints, schedule.checkpoint_every, schedule.keep_checkpoints),
+    ]
+    if weights is not None:
+        adapt = config.model.adapt_bn and config.setting in ("asfda", "ada")
+        hooks.append(StartHook(weights, datasets.pool, rule, adapt, screen.progress))
+    if ledger is not None:
+        oracle = build(ORACLES, {"type": config.active.oracle})
+        hooks.append(
+            RoundHook(config, ledger, datasets.pool, training, oracle, rule, record.rounds, screen)
+        )
+    # mmengine keeps loggers by name: two runs of one process must not share one.
+    name = f"{config.name or config.setting}_{secrets.token_hex(4)}"
+    runner = A3dRunner(
+        model=model,
+        work_dir=str(record.folder / "logs"),
+        train_dataloader=loader,
+        train_cfg={"by_epoch": True, "max_epochs": schedule.epochs},
+        optim_wrapper=optim_wrapper,
+        param_scheduler=learning_rate(schedule, len(loader)),
+        default_hooks={"checkpoint": None, "logger": {"type": "LoggerHook", "interval": 10}},
+        custom_hooks=hooks,
+        randomness={"seed": config.seed},
+        env_cfg={"mp_cfg": {"mp_start_method": multiprocessing.get_start_method()}},
+        visualizer={"type": "Visualizer", "name": name},
+        experiment_name=name,
+        device=device,
+    )
+    boundary = _Boundary(config, record, datasets.val, rule, ledger, runner, screen)
+    runner._train_loop = TrainLoop(
+        runner, loader, schedule.epochs, source, schedule.source_until, boundary
+    )
+    return runner
+
+
+def _training_scans(config: RunConfig, dataset, rule: InputRule, active: bool) -> TrainingScans:
+    return TrainingScans(
+        dataset,
+        rule,
+        config.seed,
+        config.schedule.augmentation,
+        config.active.voxel_size,
+        answers={} if active else None,
+    )
+
+
+class _EpochHook(Hook):
+    """Tell the training scans which epoch it is, and the user how far it has come."""
+
+    def __init__(self, training: TrainingScans, screen: Screen) -> None:
+        self.training, self.screen = training, screen
+
+    def before_train_epoch(self, runner) -> None:
+        self.training.epoch = runner.epoch
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        steps = len(runner.train_dataloader)
+        total = runner.max_epochs * steps
+        self.screen.progress("training", runner.epoch * steps + batch_idx + 1, total)
+
+
+class _Boundary:
+    """Evaluates where the config asks for it: before each later round and at the end."""
+
+    def __init__(self, config, record, val, rule, ledger, runner, screen) -> None:
+        self.config, self.record, self.val, self.rule = config, record, val, rule
+        self.ledger, self.runner, self.screen = ledger, runner, screen
+        at = config.schedule.evaluate_at
+        if at is None:
+            at = [e for e in config.active.rounds_at if e > 0] if config.is_active else []
+        self.epochs = {*at, config.schedule.epochs}
+
+    def __call__(self, finished: int) -> None:
+        if finished not in self.epochs:
+            return
+        confusion = evaluate(
+            self.runner.model,
+            self.val,
+            self.rule,
+            lambda done, total: self.screen.progress("evaluating", done, total),
+        )
+        rounds = 0
+        if self.ledger is not None:
+            rounds = sum(at < finished for at in self.config.active.rounds_at)
+        line = self.record.add_metrics(finished, rounds, confusion, self.ledger)
+        self.screen.say(
+            f"epoch {finished}: mIoU {line['miou']:.1f} % with {line['voxels']} voxels "
+            f"({line['points']} points)"
+        )

@@ -1,0 +1,46 @@
+"""Predictions scan by scan: for selection and for evaluation.
+
+One scan per forward pass, in eval mode, on the raw scan: the bits of a matrix product depend on
+its number of rows, so any batching would make the picks depend on how scans were grouped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from annotator3d.data.batch import InputRule, collate, make_sample
+from annotator3d.data.scan import IGNORE, Scan
+from annotator3d.engine.metrics import confusion_matrix
+
+
+def point_scores(model, scan: Scan, rule: InputRule) -> Tensor:
+    """Logits [N, C] float32 on CPU of the points of `scan` (finite ones, file order)."""
+    if len(scan.xyz) == 0:
+        return torch.zeros(0, rule.num_classes)
+    batch = model.data_preprocessor(collate([make_sample(scan, rule)]), False)
+    return model.point_scores(batch).float().cpu()
+
+
+def predict_raw(model, scan: Scan, rule: InputRule) -> np.ndarray:
+    """Classes [num_raw] uint8 of every raw point; 255 where a point is not finite."""
+    predicted = np.full(scan.num_raw, IGNORE, np.uint8)
+    predicted[scan.rows] = point_scores(model, scan, rule).argmax(1).numpy()
+    return predicted
+
+
+def evaluate(
+    model, dataset, rule: InputRule, progress: Callable[[int, int], None] | None = None
+) -> np.ndarray:
+    """Confusion matrix [C, C + 1] int64 over every raw point of `dataset`, each once."""
+    total = np.zeros((rule.num_classes, rule.num_classes + 1), np.int64)
+    for index in range(len(dataset)):
+        scan = dataset.read(index)
+        predicted = predict_raw(model, scan, rule)
+        total += confusion_matrix(scan.raw_labels, predicted, rule.num_classes)
+        if progress:
+            progress(index + 1, len(dataset))
+    return total

@@ -1,0 +1,176 @@
+"""One round of selection without training: for teams that bring their own network, or none."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from annotator3d.active.ledger import Ledger
+from annotator3d.active.strategies import get_strategy
+from annotator3d.data.files import atomic_write
+from annotator3d.data.formats import read_label
+from annotator3d.data.scan import Scan
+from annotator3d.data.taxonomy import Taxonomy
+from annotator3d.engine.build import (
+    build_dataset,
+    build_model,
+    input_rule,
+    load_weights,
+    pick_device,
+    read_weights,
+)
+from annotator3d.engine.config import ConfigError, RunConfig
+from annotator3d.engine.rounds import weights_digest
+from annotator3d.engine.scoring import point_scores
+from annotator3d.engine.screen import Screen
+from annotator3d.engine.selection import RoundPlan, Scorer, select_round
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a call of `select_only` asked about; `listing` is the CSV file with the voxels."""
+
+    round: int
+    strategy: str
+    voxels: int
+    points: int
+    scans: int
+    listing: Path
+
+
+def select_only(
+    config: RunConfig,
+    work_dir: Path,
+    *,
+    checkpoint: str | None = None,
+    predictions: str | None = None,
+    data_root: str | None = None,
+    screen: Screen | None = None,
+) -> Selected:
+    """Ask about the next round's voxels of ``data.train`` and write them to the ledger.
+
+    Args:
+        config: `data`, `active`, `seed` and, with a checkpoint, `model` are used.
+        work_dir: holds the ledger (made if it is new); gets ``rounds/N/queries.csv``.
+        checkpoint: weights of the config's network.
+        predictions: a folder that holds, for scan ``SS/FFFFFF``, ``SS/FFFFFF.label`` (raw ids, as
+            SemanticKITTI; vcd only), ``SS/FFFFFF.npy`` with class scores [N, C] (any strategy) or
+            [N] point scores, higher = asked first; or the same below
+            ``sequences/SS/predictions/``.
+
+    Raises:
+        ConfigError: the strategy needs a network and neither source of scores is given, or both.
+    """
+    screen = screen or Screen()
+    strategy = config.active.strategy
+    if checkpoint and predictions:
+        raise ConfigError("give either --checkpoint or --predictions, not both")
+    if get_strategy(strategy).needs_model and not (checkpoint or predictions):
+        raise ConfigError(
+            f"strategy {strategy} scores predictions: pass --checkpoint FILE or --predictions DIR, "
+            "or choose --set active.strategy=random"
+        )
+    train = {"labels": "optional", **config.data.train} if config.data.train else None
+    pool = build_dataset(train, "data.train", data_root, screen.progress)
+    classes = pool.taxonomy.num_classes
+    scorer, source = _scorer(config, checkpoint, predictions, pool.taxonomy)
+    work_dir.mkdir(parents=True, exist_ok=True)
+    with Ledger.open(
+        work_dir / "ledger.sqlite",
+        pool.taxonomy.names,
+        pool.taxonomy.digest(),
+        config.active.voxel_size,
+    ) as ledger:
+        number = len(ledger.rounds()) + 1
+        at = config.active.rounds_at
+        epoch = at[number - 1] if number <= len(at) else config.schedule.epochs
+        plan = RoundPlan(number, epoch, strategy, config.seed, source, classes)
+        select_round(
+            ledger,
+            pool,
+            plan,
+            config.active,
+            scorer,
+            work_dir / "rounds",
+            lambda done, total: screen.progress("selecting", done, total),
+        )
+        queries = ledger.queries(number)
+    return Selected(
+        number,
+        strategy,
+        len(queries),
+        sum(q.num_points for q in queries),
+        len({q.scan for q in queries}),
+        _write_listing(work_dir / "rounds" / str(number), queries, config.active.voxel_size),
+    )
+
+
+def _scorer(
+    config: RunConfig, checkpoint: str | None, predictions: str | None, taxonomy: Taxonomy
+) -> tuple[Scorer, str]:
+    """How scans are scored, and the name of the source for the ledger."""
+    if not get_strategy(config.active.strategy).needs_model:
+        return (lambda scan: {}), "none"
+    if predictions:
+        return _FromFiles(Path(predictions), taxonomy), "predictions"
+    rule = input_rule(config, taxonomy.num_classes)
+    model = build_model(config, taxonomy.num_classes)
+    load_weights(model, read_weights(checkpoint), checkpoint)
+    model.to(pick_device(config.device))
+    return (lambda scan: {"logits": point_scores(model, scan, rule)}), weights_digest(model)
+
+
+class _FromFiles:
+    """Scores of another network, one file for each scan."""
+
+    def __init__(self, folder: Path, taxonomy: Taxonomy) -> None:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"--predictions: no folder {folder}")
+        self.folder, self.taxonomy = folder, taxonomy
+
+    def __call__(self, scan: Scan) -> dict[str, torch.Tensor]:
+        path = self._find(scan.id)
+        if path.suffix == ".label":
+            raw = read_label(path, scan.num_raw)
+            labels = self.taxonomy.to_train(raw, path)[scan.rows]
+            return {"labels_pred": torch.from_numpy(labels)}
+        values = np.load(path, allow_pickle=False)
+        shapes = ((scan.num_raw,), (scan.num_raw, self.taxonomy.num_classes))
+        if values.shape not in shapes or values.dtype.kind != "f":
+            raise ValueError(
+                f"{path}: expected floats of shape {shapes[0]} or {shapes[1]} for scan {scan.id}, "
+                f"got {values.dtype} {values.shape}"
+            )
+        scores = torch.from_numpy(values.astype(np.float32)[scan.rows])
+        return {"logits" if scores.ndim == 2 else "point_scores": scores}
+
+    def _find(self, scan_id: str) -> Path:
+        sequence, frame = scan_id.split("/")
+        folders = (self.folder / sequence, self.folder / "sequences" / sequence / "predictions")
+        for folder in folders:
+            for suffix in (".label", ".npy"):
+                if (folder / (frame + suffix)).is_file():
+                    return folder / (frame + suffix)
+        raise FileNotFoundError(
+            f"--predictions: no prediction of scan {scan_id}; looked for "
+            f"{folders[0] / frame}.label and .npy, and the same in {folders[1]}"
+        )
+
+
+def _write_listing(folder: Path, queries, size: float) -> Path:
+    """``queries.csv``: the voxels of a round for other tools, centres in metres, sensor frame."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["scan", "cell_x", "cell_y", "cell_z", "x", "y", "z", "score", "points"])
+    for q in queries:
+        centre = [f"{(c + 0.5) * size:.3f}" for c in q.cell]
+        writer.writerow([q.scan, *q.cell, *centre, f"{q.score:.9g}", q.num_points])
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / "queries.csv") as file:
+        file.write(text.getvalue().encode())
+    return folder / "queries.csv"
