@@ -1,0 +1,8 @@
+# Active domain adaptation: source scans too; --init gives the source checkpoint.
+_base_ = [
+    "../_base_/data/streets_to_few.py",
+    "../_base_/models/minkunet_tiny.py",
+    "../_base_/schedules/few.py",
+]
+setting = "ada"
+schedule = dict(optimizer=dict(lr=0.01))

@@ -1,0 +1,8 @@
+# Active source-free domain adaptation: --init gives the source checkpoint.
+_base_ = [
+    "../_base_/data/streets_to_few.py",
+    "../_base_/models/minkunet_tiny.py",
+    "../_base_/schedules/few.py",
+]
+setting = "asfda"
+schedule = dict(optimizer=dict(lr=0.005))
