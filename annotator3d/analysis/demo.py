@@ -1,0 +1,119 @@
+"""The demo: the main job on simulated streets, from simulation to report, on two CPU cores."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+
+from annotator3d.active.ledger import Ledger
+from annotator3d.analysis.birdseye import birds_eye
+from annotator3d.analysis.figures import budget_curves, class_bars
+from annotator3d.analysis.report import Notes, write_report
+from annotator3d.analysis.runs import read_run
+from annotator3d.analysis.summary import summarise, write_summary
+from annotator3d.engine.build import build_dataset
+from annotator3d.engine.config import RunConfig, find_config, load_config
+from annotator3d.engine.jobs import Job, run_jobs
+from annotator3d.engine.screen import Screen
+
+ACTIVE = list(product(("al", "asfda", "ada"), ("random", "vcd")))
+PICTURED = ("ada", "vcd")  # the run whose queries the bird's-eye picture shows
+
+
+def demo_config(setting: str, overrides: Sequence[str]) -> RunConfig:
+    return load_config(find_config(f"{setting}/streets_demo"), overrides)
+
+
+def demo_jobs(out: Path, overrides: Sequence[str] = ()) -> list[Job]:
+    """Source-only and target-only, {random, vcd} x {AL, ASFDA, ADA}, and ADA without a label."""
+
+    def job(name: str, setting: str, *own: str) -> Job:
+        start = "source-only" if setting in ("asfda", "ada") else None
+        config = demo_config(setting, [*overrides, *own])
+        return Job(name, config, out / name.replace(" ", "-"), start)
+
+    return [
+        job("source-only", "source_only"),
+        # The long ones first, so that no core waits at the end.
+        *(job(f"{s} {a}", s, f"active.strategy={a}") for s, a in reversed(ACTIVE)),
+        job("zero-label", "ada", "active.rounds_at=[]"),
+        job("target-only", "target_only"),
+    ]
+
+
+def run_demo(out: Path, screen: Screen, overrides: Sequence[str] = ()) -> Path:
+    """Simulate, train, compare; writes ``summary.json`` and ``report.html`` into `out`.
+
+    Args:
+        overrides: ``key=value`` settings for every run.
+
+    Returns:
+        the path of the report.
+    """
+    began = time.monotonic()
+    config = demo_config("ada", overrides)
+    for key in ("source", "train", "val"):
+        build_dataset(getattr(config.data, key), f"data.{key}", progress=screen.progress)
+    jobs = demo_jobs(out, overrides)
+    run_jobs(jobs, screen)
+    runs = {job.name: read_run(job.work_dir) for job in jobs}
+    summary = summarise(
+        [runs[f"{setting} {strategy}"] for setting, strategy in ACTIVE],
+        runs["source-only"],
+        runs["zero-label"],
+        runs["target-only"],
+        wall_seconds=time.monotonic() - began,
+    )
+    write_summary(out / "summary.json", summary)
+    pictured = next(job for job in jobs if job.name == " ".join(PICTURED))
+    figures = {
+        "curves": budget_curves(summary),
+        "classes": class_bars(summary),
+        "birds_eye": queried_scan(pictured, out / "queries.png"),
+    }
+    write_report(out / "report.html", summary, figures, _notes(config, summary))
+    return out / "report.html"
+
+
+def queried_scan(job: Job, path: Path) -> bytes:
+    """Bird's-eye picture of the scan with the most labelled points in its queried voxels."""
+    pool = build_dataset(job.config.data.train, "data.train")
+    with Ledger.read(job.work_dir / "ledger.sqlite") as ledger:
+        queries = ledger.queries()
+    points: dict[str, int] = {}
+    for query in queries:
+        points[query.scan] = points.get(query.scan, 0) + query.num_points
+    chosen = max(sorted(points), key=points.__getitem__)
+    scan, taxonomy = pool.read(pool.index(chosen)), pool.taxonomy
+    shown = scan.labels < taxonomy.num_classes
+    colors = taxonomy.colors[scan.labels[shown]]
+    return birds_eye(
+        scan.xyz[shown],
+        colors,
+        [query.cell for query in queries if query.scan == chosen],
+        job.config.active.voxel_size,
+        path,
+        title=f"Simulated scan {chosen}: the voxels that were asked about",
+        zoom=3,
+        legend=dict(zip(taxonomy.names, taxonomy.colors, strict=True)),
+    )
+
+
+def _notes(config: RunConfig, summary: dict) -> Notes:
+    data, active = config.data, config.active
+    return Notes(
+        title="annotator3d: five voxels per scan",
+        source=f"{data.source['domain']} (simulated)",
+        target=f"{data.train['domain']} (simulated)",
+        simulated=True,
+        commands=["annotator3d demo"],
+        remarks=[
+            f"{len(active.rounds_at)} rounds of {active.budget} voxel of {active.voxel_size} m per "
+            f"scan; {config.schedule.epochs} epochs; network voxels of "
+            f"{config.model.voxel_size} m.",
+            "Zero-label is ADA with the same checkpoint, schedule, source batches and batch-norm "
+            "adaptation, but without a single label of the target.",
+        ],
+    )
