@@ -1,0 +1,34 @@
+# make demo: the main job on simulated streets, with a report. make test: the tests.
+# Each sets up .venv first (Python 3.10 to 3.13, python3-venv, make and g++ are needed).
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+SOURCES := pyproject.toml constraints.txt CMakeLists.txt $(shell find annotator3d/kernels/csrc -type f)
+
+.PHONY: demo test install lint format clean
+
+demo: $(VENV)/.installed
+	$(BIN)/annotator3d demo
+
+test: $(VENV)/.installed
+	$(BIN)/python -m pytest
+
+install: $(VENV)/.installed
+
+lint: $(VENV)/.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# The tested versions; editable, so that changes of the Python code need no reinstall.
+$(VENV)/.installed: $(SOURCES)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist work_dirs

@@ -1,0 +1,117 @@
+"""``annotator3d doctor``: what is installed, built and found, and how to get what is missing."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import sys
+from typing import Any
+
+
+def examine() -> dict[str, Any]:
+    """Look at this machine.
+
+    Returns:
+        ``checks``: a list of {name, found, state ('ok', 'missing' or 'optional'), fix}; ``ok``:
+        whether nothing that training needs is missing.
+    """
+    checks = [
+        _check(
+            "Python",
+            platform.python_version(),
+            (3, 10) <= sys.version_info[:2] < (3, 14),
+            "use Python 3.10 to 3.13",
+        ),
+        _check("annotator3d", _version("annotator3d"), True, ""),
+        _package("torch", "pip install torch"),
+        _package("numpy", "pip install numpy"),
+        _package("mmengine", "pip install mmengine"),
+        _runner(),
+        _kernels(),
+        *_cuda(),
+        _package("open3d", "pip install 'annotator3d[viz]'", optional=True, why="the viewer"),
+    ]
+    return {"ok": all(c["state"] != "missing" for c in checks), "checks": checks}
+
+
+def print_report(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("", "found", "", "what to do")
+    colours = {"ok": "green", "missing": "red", "optional": "yellow"}
+    for check in report["checks"]:
+        state = f"[{colours[check['state']]}]{check['state']}[/]"
+        table.add_row(check["name"], check["found"], state, check["fix"])
+    Console().print(table)
+
+
+def _check(name: str, found: str, good: bool, fix: str, optional: bool = False) -> dict[str, Any]:
+    state = "ok" if good else "optional" if optional else "missing"
+    return {"name": name, "found": found, "state": state, "fix": "" if good else fix}
+
+
+def _version(module: str) -> str:
+    return str(getattr(importlib.import_module(module), "__version__", "unknown version"))
+
+
+def _package(name: str, fix: str, optional: bool = False, why: str = "") -> dict[str, Any]:
+    try:
+        return _check(name, _version(name), True, "")
+    except Exception as error:  # a package may be broken in any way; the report names it
+        hint = f"{fix}{f' (for {why})' if why else ''}"
+        return _check(name, f"no: {error}".splitlines()[0], False, hint, optional)
+
+
+def _runner() -> dict[str, Any]:
+    try:
+        from annotator3d import mm
+
+        stand_in = "stand-in" in str(sys.modules["cv2"].__doc__).lower()
+        words = "loads; cv2 replaced by a stand-in (not needed)" if stand_in else "loads"
+        return _check("mmengine runner", words, mm.Runner is not None, "")
+    except Exception as error:
+        return _check("mmengine runner", f"no: {error}", False, "pip install mmengine==0.10.7")
+
+
+def _kernels() -> dict[str, Any]:
+    from annotator3d.kernels import build_info
+
+    info = build_info()
+    library = info.get("library")
+    fix = "install a C++ compiler (apt install g++), then pip install --force-reinstall --no-deps ."
+    words = f"C++ library {library}" if library else "torch reference (slower, same results)"
+    return _check("voxel kernels", words, library is not None, fix, optional=True)
+
+
+def _cuda() -> list[dict[str, Any]]:
+    import torch
+
+    if not torch.cuda.is_available():
+        built = torch.version.cuda or "no CUDA"
+        words = f"no device (torch built for {built}); training runs on CPU"
+        return [
+            _check(
+                "CUDA",
+                words,
+                False,
+                "a CUDA device and driver for training at full size",
+                optional=True,
+            )
+        ]
+    name = "spconv-cu120" if sys.version_info < (3, 12) else "spconv-cu126"
+    os.environ.pop("SPCONV_DEBUG_SAVE_PATH", None)
+    return [
+        _check("CUDA", f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}", True, ""),
+        _spconv(name),
+    ]
+
+
+def _spconv(name: str) -> dict[str, Any]:
+    from annotator3d.models.sparse_cuda import spconv_version
+
+    try:
+        return _check("spconv", spconv_version(), True, "")
+    except RuntimeError as error:
+        return _check("spconv", f"no: {error}", False, f"pip install {name}")
