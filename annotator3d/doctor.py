@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import os
 import platform
 import sys
+from importlib import metadata
 from typing import Any
 
 
@@ -37,13 +37,16 @@ def examine() -> dict[str, Any]:
 
 def print_report(report: dict[str, Any]) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table("", "found", "", "what to do")
+    table = Table()
+    for head in ("", "found", "", "what to do"):
+        table.add_column(head, overflow="fold")
     colours = {"ok": "green", "missing": "red", "optional": "yellow"}
     for check in report["checks"]:
         state = f"[{colours[check['state']]}]{check['state']}[/]"
-        table.add_row(check["name"], check["found"], state, check["fix"])
+        table.add_row(check["name"], escape(check["found"]), state, escape(check["fix"]))
     Console().print(table)
 
 
@@ -88,30 +91,28 @@ def _kernels() -> dict[str, Any]:
 def _cuda() -> list[dict[str, Any]]:
     import torch
 
-    if not torch.cuda.is_available():
-        built = torch.version.cuda or "no CUDA"
-        words = f"no device (torch built for {built}); training runs on CPU"
-        return [
-            _check(
-                "CUDA",
-                words,
-                False,
-                "a CUDA device and driver for training at full size",
-                optional=True,
-            )
-        ]
+    found = torch.cuda.is_available()
+    if found:
+        words = f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}"
+    else:
+        words = f"no device (torch built for {torch.version.cuda or 'CPU only'}); CPU trains"
+    fix = "a CUDA device, its driver and a torch built for it, to train at full size"
+    return [_check("CUDA", words, found, fix, optional=True), _spconv(needed=found)]
+
+
+def _spconv(needed: bool) -> dict[str, Any]:
+    """Convolution on CUDA; on CPU nothing of it is used, and it is not imported."""
     name = "spconv-cu120" if sys.version_info < (3, 12) else "spconv-cu126"
-    os.environ.pop("SPCONV_DEBUG_SAVE_PATH", None)
-    return [
-        _check("CUDA", f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}", True, ""),
-        _spconv(name),
-    ]
-
-
-def _spconv(name: str) -> dict[str, Any]:
-    from annotator3d.models.sparse_cuda import spconv_version
-
+    fix = f"pip install {name} (convolution on CUDA)"
     try:
-        return _check("spconv", spconv_version(), True, "")
-    except RuntimeError as error:
-        return _check("spconv", f"no: {error}", False, f"pip install {name}")
+        version = metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return _check("spconv", f"no {name}", False, fix, optional=not needed)
+    if needed:
+        from annotator3d.models.sparse_cuda import spconv_version
+
+        try:
+            spconv_version()
+        except RuntimeError as error:
+            return _check("spconv", f"{name} {version} does not load: {error}", False, fix)
+    return _check("spconv", f"{name} {version}", True, "")

@@ -26,6 +26,15 @@ other-ground building fence vegetation trunk terrain pole traffic-sign
 RAW_IDS = (0, 10, 11, 30, 40, 48, 50, 70, 72, 80, 81, 252, 254)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in items:
+            if "cuda" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason="torch finds no CUDA device here"))
+
+
 @pytest.fixture(scope="session")
 def kitti_root() -> Path:
     """Root of real SemanticKITTI scans (it holds ``sequences``); skips where there is none."""

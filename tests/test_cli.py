@@ -162,7 +162,9 @@ def test_doctor_reports_the_kernels_and_every_package(capsys):
     code = main(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     names = [check["name"] for check in report["checks"]]
-    assert {"Python", "torch", "mmengine", "voxel kernels", "CUDA", "open3d"} <= set(names)
+    assert {"Python", "torch", "mmengine", "voxel kernels", "CUDA", "spconv", "open3d"} <= set(
+        names
+    )
     assert code == (0 if report["ok"] else 1)
     assert all(check["fix"] for check in report["checks"] if check["state"] != "ok")
 

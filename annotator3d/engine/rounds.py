@@ -112,26 +112,22 @@ class RoundHook(Hook):
         return fingerprint(self.pool.path(self.pool.index(scan_id)))
 
 
-class StartHook(Hook):
-    """At the very start of ASFDA and ADA: the source's weights, the target's statistics."""
+class AdaptHook(Hook):
+    """Before round 1 of ASFDA and ADA: batch-norm statistics of the target, without its labels."""
 
     priority = "HIGH"
 
-    def __init__(self, weights: dict, pool, rule: InputRule, adapt_bn: bool, progress) -> None:
-        self.weights, self.pool, self.rule = weights, pool, rule
-        self.adapt_bn, self.progress = adapt_bn, progress
+    def __init__(self, pool, rule: InputRule, screen: Screen) -> None:
+        self.pool, self.rule, self.screen = pool, rule, screen
 
     def before_train(self, runner) -> None:
-        if runner.iter > 0:
-            return
-        runner.model.load_state_dict(self.weights)
-        if self.adapt_bn:
+        if runner.iter == 0:  # a resumed run has its statistics from the checkpoint
             torch.optim.swa_utils.update_bn(self._batches(runner.model), runner.model)
 
     def _batches(self, model):
         scans = RawScans(self.pool, self.rule)
         for index in range(len(scans)):
-            self.progress("adapting batch norm", index + 1, len(scans))
+            self.screen.progress("adapting batch norm", index + 1, len(scans))
             sample = scans[index]
             if len(sample["cells"]):
                 yield model.data_preprocessor(collate([sample]), False)

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch.utils.data import DataLoader
 
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.oracles import get_oracle
 from annotator3d.data.batch import InputRule, TrainingScans
 from annotator3d.engine.build import (
     build_dataset,
@@ -25,12 +27,12 @@ from annotator3d.engine.build import (
 )
 from annotator3d.engine.config import ConfigError, RunConfig
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.rounds import RoundHook, StartHook
+from annotator3d.engine.rounds import AdaptHook, RoundHook
 from annotator3d.engine.runner import A3dRunner, CheckpointHook, TrainLoop, checkpoints
 from annotator3d.engine.scoring import evaluate
 from annotator3d.engine.screen import Screen
 from annotator3d.mm import Hook
-from annotator3d.registry import ORACLES, build
+from annotator3d.models.segmentor import Segmentor
 
 
 @dataclass
@@ -89,34 +91,25 @@ def train(
         ValueError, FileNotFoundError: bad config or input; nothing is written then.
     """
     screen = screen or Screen()
-    work_dir = Path(work_dir)
     weights = _initial_weights(config)
-    device = pick_device(config.device)
-    optim_wrapper = optimiser(config.schedule)
+    device, optim_wrapper = pick_device(config.device), optimiser(config.schedule)
     datasets = open_datasets(config, data_root, screen)
-    rule = input_rule(config, datasets.taxonomy.num_classes)
+    taxonomy = datasets.taxonomy
     torch.manual_seed(config.seed)
-    model = build_model(config, rule.num_classes)
+    model = build_model(config, taxonomy.num_classes)
     if weights is not None:
         load_weights(model, weights, config.init)
-    record = RunRecord(work_dir, config, datasets.taxonomy.names)
+    record = RunRecord(Path(work_dir), config, taxonomy.names)
     record.check_start(resume)
+    record.start(model, {k: d for k, d in vars(datasets).items() if d is not None}, device)
     with ExitStack() as stack:
         ledger = None
         if config.is_active:
-            work_dir.mkdir(parents=True, exist_ok=True)
-            ledger = stack.enter_context(
-                Ledger.open(
-                    work_dir / "ledger.sqlite",
-                    datasets.taxonomy.names,
-                    datasets.taxonomy.digest(),
-                    config.active.voxel_size,
-                )
-            )
-        record.start(model, {k: d for k, d in vars(datasets).items() if d is not None}, device)
-        runner = _runner(
-            config, record, datasets, rule, model, ledger, weights, optim_wrapper, device, screen
-        )
+            path, size = record.folder / "ledger.sqlite", config.active.voxel_size
+            ledger = Ledger.open(path, taxonomy.names, taxonomy.digest(), size)
+            stack.enter_context(ledger)
+        parts = _Parts(config, record, datasets, model, ledger, screen)
+        runner = _runner(parts, optim_wrapper, device)
         if resume and (found := checkpoints(record.checkpoints)):
             runner._load_from, runner._resume = str(found[-1]), True
             screen.say(f"going on from {found[-1].name}")
@@ -136,66 +129,103 @@ def _initial_weights(config: RunConfig) -> dict | None:
     return read_weights(config.init)
 
 
-def _runner(
-    config, record, datasets, rule, model, ledger, weights, optim_wrapper, device, screen
-) -> A3dRunner:
-    schedule = config.schedule
-    main = datasets.source if config.setting == "source_only" else datasets.pool
-    training = _training_scans(config, main, rule, ledger is not None)
-    loader = build_loader(training, schedule.batch_size, config.seed, schedule.workers)
-    source = None
-    if config.setting == "ada":
-        source = build_loader(
-            _training_scans(config, datasets.source, rule, False),
+@dataclass
+class _Parts:
+    """What the pieces of one run share."""
+
+    config: RunConfig
+    record: RunRecord
+    datasets: Datasets
+    model: Segmentor
+    ledger: Ledger | None
+    screen: Screen
+
+    @property
+    def rule(self) -> InputRule:
+        return input_rule(self.config, self.datasets.taxonomy.num_classes)
+
+    def training_scans(self, dataset, active: bool) -> TrainingScans:
+        """Scans with the oracle's answers if `active`, else with all their labels."""
+        config = self.config
+        return TrainingScans(
+            dataset,
+            self.rule,
+            config.seed,
+            config.schedule.augmentation,
+            config.active.voxel_size,
+            answers={} if active else None,
+        )
+
+    def source_loader(self) -> DataLoader | None:
+        """Batches of the source beside those of the target (ADA)."""
+        schedule = self.config.schedule
+        if self.config.setting != "ada":
+            return None
+        return build_loader(
+            self.training_scans(self.datasets.source, active=False),
             schedule.source_batch_size or schedule.batch_size,
-            config.seed + 1,  # not the order of the target
+            self.config.seed + 1,  # not the order of the target
             schedule.workers,
         )
-    hooks = [
-        _EpochHook(training, screen),
-        CheckpointHook(record.checkpoints, schedule.checkpoint_every, schedule.keep_checkpoints),
-    ]
-    if weights is not None:
-        adapt = config.model.adapt_bn and config.setting in ("asfda", "ada")
-        hooks.append(StartHook(weights, datasets.pool, rule, adapt, screen.progress))
-    if ledger is not None:
-        oracle = build(ORACLES, {"type": config.active.oracle})
-        hooks.append(
-            RoundHook(config, ledger, datasets.pool, training, oracle, rule, record.rounds, screen)
-        )
+
+    def hooks(self, training: TrainingScans) -> list[Hook]:
+        config, schedule, record = self.config, self.config.schedule, self.record
+        hooks = [
+            _EpochHook(training, self.screen),
+            CheckpointHook(
+                record.checkpoints, schedule.checkpoint_every, schedule.keep_checkpoints
+            ),
+        ]
+        if config.setting in ("asfda", "ada") and config.model.adapt_bn:
+            hooks.append(AdaptHook(self.datasets.pool, self.rule, self.screen))
+        if self.ledger is not None:
+            oracle = get_oracle(config.active.oracle)
+            hooks.append(
+                RoundHook(
+                    config,
+                    self.ledger,
+                    self.datasets.pool,
+                    training,
+                    oracle,
+                    self.rule,
+                    record.rounds,
+                    self.screen,
+                )
+            )
+        return hooks
+
+
+def _runner(parts: _Parts, optim_wrapper: dict, device: torch.device) -> A3dRunner:
+    config, schedule, datasets = parts.config, parts.config.schedule, parts.datasets
+    scans = datasets.source if config.setting == "source_only" else datasets.pool
+    training = parts.training_scans(scans, config.is_active)
+    loader = build_loader(training, schedule.batch_size, config.seed, schedule.workers)
     # mmengine keeps loggers by name: two runs of one process must not share one.
     name = f"{config.name or config.setting}_{secrets.token_hex(4)}"
     runner = A3dRunner(
-        model=model,
-        work_dir=str(record.folder / "logs"),
+        model=parts.model,
+        work_dir=str(parts.record.folder / "logs"),
         train_dataloader=loader,
         train_cfg={"by_epoch": True, "max_epochs": schedule.epochs},
         optim_wrapper=optim_wrapper,
         param_scheduler=learning_rate(schedule, len(loader)),
         default_hooks={"checkpoint": None, "logger": {"type": "LoggerHook", "interval": 10}},
-        custom_hooks=hooks,
+        custom_hooks=parts.hooks(training),
         randomness={"seed": config.seed},
         env_cfg={"mp_cfg": {"mp_start_method": multiprocessing.get_start_method()}},
         visualizer={"type": "Visualizer", "name": name},
         experiment_name=name,
         device=device,
     )
-    boundary = _Boundary(config, record, datasets.val, rule, ledger, runner, screen)
     runner._train_loop = TrainLoop(
-        runner, loader, schedule.epochs, source, schedule.source_until, boundary
+        runner,
+        loader,
+        schedule.epochs,
+        parts.source_loader(),
+        schedule.source_until,
+        _Boundary(parts, runner),
     )
     return runner
-
-
-def _training_scans(config: RunConfig, dataset, rule: InputRule, active: bool) -> TrainingScans:
-    return TrainingScans(
-        dataset,
-        rule,
-        config.seed,
-        config.schedule.augmentation,
-        config.active.voxel_size,
-        answers={} if active else None,
-    )
 
 
 class _EpochHook(Hook):
@@ -216,28 +246,29 @@ class _EpochHook(Hook):
 class _Boundary:
     """Evaluates where the config asks for it: before each later round and at the end."""
 
-    def __init__(self, config, record, val, rule, ledger, runner, screen) -> None:
-        self.config, self.record, self.val, self.rule = config, record, val, rule
-        self.ledger, self.runner, self.screen = ledger, runner, screen
+    def __init__(self, parts: _Parts, runner: A3dRunner) -> None:
+        self.parts, self.runner = parts, runner
+        config = parts.config
         at = config.schedule.evaluate_at
         if at is None:
-            at = [e for e in config.active.rounds_at if e > 0] if config.is_active else []
-        self.epochs = {*at, config.schedule.epochs}
+            at = config.active.rounds_at if config.is_active else []
+        self.epochs = {*(epoch for epoch in at if epoch > 0), config.schedule.epochs}
 
     def __call__(self, finished: int) -> None:
         if finished not in self.epochs:
             return
+        parts = self.parts
         confusion = evaluate(
             self.runner.model,
-            self.val,
-            self.rule,
-            lambda done, total: self.screen.progress("evaluating", done, total),
+            parts.datasets.val,
+            parts.rule,
+            lambda done, total: parts.screen.progress("evaluating", done, total),
         )
         rounds = 0
-        if self.ledger is not None:
-            rounds = sum(at < finished for at in self.config.active.rounds_at)
-        line = self.record.add_metrics(finished, rounds, confusion, self.ledger)
-        self.screen.say(
+        if parts.ledger is not None:
+            rounds = sum(at < finished for at in parts.config.active.rounds_at)
+        line = parts.record.add_metrics(finished, rounds, confusion, parts.ledger)
+        parts.screen.say(
             f"epoch {finished}: mIoU {line['miou']:.1f} % with {line['voxels']} voxels "
             f"({line['points']} points)"
         )

@@ -43,6 +43,14 @@ class A3dRunner(Runner):
     def dump_config(self) -> None:
         """Nothing: `run.py` writes the effective config."""
 
+    def load_checkpoint(self, filename, map_location="cpu", *args, **kwargs) -> dict:
+        """mmengine's, but strict, with ``weights_only=True`` said aloud, and silent."""
+        checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        self.model.load_state_dict(checkpoint["state_dict"])
+        self._has_loaded = True
+        return checkpoint
+
     def save_epoch(self, folder: Path, epoch: int) -> Path:
         """Write ``epoch_{epoch}.pth`` so that a kill at any time leaves it whole or absent."""
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,6 +72,10 @@ class CheckpointHook(Hook):
     def __init__(self, folder: Path, every: int, keep: int) -> None:
         self.folder, self.every, self.keep = folder, every, keep
         self._random_state: dict | None = None
+
+    def before_run(self, runner) -> None:
+        for part in self.folder.glob(".epoch_*.part"):  # of a process that was killed
+            part.unlink()
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint["message_hub"] = EMPTY_HUB

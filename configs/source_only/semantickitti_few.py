@@ -5,3 +5,4 @@ _base_ = [
     "../_base_/schedules/few.py",
 ]
 setting = "source_only"
+schedule = dict(epochs=16, source_until=16)
