@@ -39,6 +39,8 @@ def test_five_files_a_run_leaves_and_what_they_say(root, tmp_path):
     card = json.loads((tmp_path / "al" / "run.json").read_text())
     assert card["state"] == "done" and card["setting"] == "al"
     assert card["ledger"]["voxels"] == card["ledger"]["answered"] == 12
+    assert [meter["voxels"] for meter in card["rounds"]] == [4, 4, 4]
+    assert all(meter["classes_per_voxel"] >= 1 for meter in card["rounds"])
     last = record.final()
     assert (last["epoch"], last["round"], last["final"], last["voxels"]) == (4, 3, True, 12)
     assert sum(map(sum, last["confusion"])) == sum(last["points_per_class"].values())

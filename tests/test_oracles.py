@@ -13,10 +13,9 @@ from annotator3d.active.oracles import (
     TruthOracle,
     answer_open_queries,
     get_oracle,
-    rows_of_cell,
 )
 from annotator3d.active.selector import select_scan
-from annotator3d.data.scan import Scan
+from annotator3d.data.scan import Scan, rows_of_cell
 from annotator3d.kernels import voxelize
 
 NAMES = ["car", "road", "tree"]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.active.ledger import Ledger
-from annotator3d.active.records import Answer, Cell, Query
-from annotator3d.data.scan import Scan
+from annotator3d.active.records import Answer, Query
+from annotator3d.data.scan import Scan, rows_of_cell
 from annotator3d.registry import ORACLES, build
 
 __all__ = [
@@ -21,7 +21,6 @@ __all__ = [
     "TruthOracle",
     "answer_open_queries",
     "get_oracle",
-    "rows_of_cell",
 ]
 
 
@@ -67,12 +66,6 @@ class PersonOracle:
 def get_oracle(name: str) -> Oracle:
     """The oracle of a registered name. Raises ValueError with the nearest name if unknown."""
     return build(ORACLES, {"type": name})
-
-
-def rows_of_cell(xyz: NDArray[np.float32], cell: Cell, voxel_size: float) -> NDArray[np.int64]:
-    """Rows of the points in one cell, ascending: floor(xyz / size) in float32, as `voxelize`."""
-    cells = np.floor(xyz[:, :3] / np.float32(voxel_size))
-    return np.flatnonzero((cells == np.array(cell, np.float32)).all(1)).astype(np.int64)
 
 
 def answer_open_queries(

@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from annotator3d.data.augment import augment
-from annotator3d.data.scan import IGNORE, Scan
+from annotator3d.data.scan import IGNORE, Scan, rows_of_cell
 from annotator3d.kernels import Voxels, voxel_class_histogram, voxelize
 
 TARGET_RULES = ("any", "first")
@@ -54,11 +54,8 @@ def answer_labels(scan: Scan, answers: Answers, size: float) -> np.ndarray:
             the grid is not the one that was asked about.
     """
     labels = np.full(len(scan.xyz), IGNORE, np.uint8)
-    if not answers:
-        return labels
-    cells = np.floor(scan.xyz / np.float32(size)).astype(np.int32)
     for cell, given, *_ in answers:
-        rows = np.flatnonzero((cells == np.asarray(cell, np.int32)).all(1))
+        rows = rows_of_cell(scan.xyz, cell, size)
         if len(rows) != len(given):
             raise ValueError(
                 f"scan {scan.id}, voxel {tuple(int(c) for c in cell)}: the ledger holds "

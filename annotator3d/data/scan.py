@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,3 +63,11 @@ class Scan:
             num_raw=len(xyz),
             raw_labels=raw_labels,
         )
+
+
+def rows_of_cell(
+    xyz: NDArray[np.float32], cell: Sequence[int], voxel_size: float
+) -> NDArray[np.int64]:
+    """Rows of the points in one cell, ascending: floor(xyz / size) in float32, as `voxelize`."""
+    cells = np.floor(xyz[:, :3] / np.float32(voxel_size))
+    return np.flatnonzero((cells == np.array(cell, np.float32)).all(1))

@@ -105,6 +105,7 @@ class RunRecord:
         card["minutes"] += (time.monotonic() - self._began) / 60
         if ledger is not None:
             card["ledger"] = dataclasses.asdict(ledger.summary())
+            card["rounds"] = [dataclasses.asdict(meter) for meter in meter_rounds(ledger)]
         self._write_card(card)
 
     def add_metrics(

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.meters import meter_round
 from annotator3d.active.oracles import answer_open_queries
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.batch import InputRule, RawScans, TrainingScans, collate
@@ -91,6 +92,11 @@ class RoundHook(Hook):
         still_open = len(self.ledger.open_queries())
         if still_open:
             raise WaitingForOracle(still_open)
+        cost = meter_round(self.ledger, number)
+        self.screen.say(
+            f"round {number}: {cost.points} points answered, {cost.labelled_points} with a class, "
+            f"{cost.void_voxels} voxels void, {cost.classes_per_voxel:.1f} classes a voxel"
+        )
 
     def _plan(self, number: int, epoch: int, model) -> RoundPlan:
         config = self.config
