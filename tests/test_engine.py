@@ -9,12 +9,17 @@ import numpy as np
 import pytest
 import torch
 from engine_case import tiny_config
+from mmengine.optim import scheduler
 
 from annotator3d.active.ledger import Ledger
+from annotator3d.engine.build import learning_rate
+from annotator3d.engine.config import ConfigError, ScheduleConfig
+from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds import WaitingForOracle
 from annotator3d.engine.run import train
 from annotator3d.engine.runner import TrainLoop
 from annotator3d.engine.scoring import predict_raw
+from annotator3d.engine.select import select_only
 
 
 @pytest.fixture
@@ -59,6 +64,8 @@ def test_the_budget_is_exact_and_no_voxel_is_asked_twice(root, tmp_path):
         asked = queries_of(tmp_path / "al", number)
         scans = [scan for scan, _ in asked]
         assert len(asked) == 5 and max(map(scans.count, scans)) <= 2
+        kept = {p.stem for p in (tmp_path / "al" / "rounds" / str(number)).glob("*.npz")}
+        assert kept == ({scan.replace("/", "_") for scan in scans} if number > 1 else set())
     everything = queries_of(tmp_path / "al")
     assert len(set(everything)) == len(everything) == 15
 
@@ -150,7 +157,7 @@ def test_a_work_dir_is_never_mixed_up(root, tmp_path):
     train(config, tmp_path / "al")
     with pytest.raises(ValueError, match="already holds a run"):
         train(config, tmp_path / "al")
-    with pytest.raises(ValueError, match="is of another config"):
+    with pytest.raises(ValueError, match="another config .seed: 0, now 1"):
         train(replace(config, seed=1), tmp_path / "al", resume=True)
     record = train(config, tmp_path / "al", resume=True)
     assert record.final()["final"]
@@ -193,3 +200,84 @@ def test_points_that_are_not_finite_count_as_missed(root):
     confusion = evaluate(model, dataset, rule)
     assert confusion.sum() == labelled
     assert confusion[:, -1].sum() == int(dataset.read(0).raw_labels[5] != 255)
+
+
+def test_checkpoints_without_their_ledger_are_refused(root, tmp_path):
+    config = tiny_config(root)
+    train(config, tmp_path / "al")
+    (tmp_path / "al" / "checkpoints" / "epoch_4.pth").unlink()
+    for path in (tmp_path / "al").glob("ledger.sqlite*"):
+        path.unlink()
+    with pytest.raises(ValueError, match="does not hold round 1 of epoch 0; restore the ledger"):
+        train(config, tmp_path / "al", resume=True)
+
+
+def test_a_round_of_other_settings_is_not_taken_for_ones_own(root, tmp_path):
+    other = tiny_config(root, active={"budget": 3, "strategy": "random"})
+    select_only(other, tmp_path / "al")
+    with pytest.raises(ValueError, match="holds a round 1 with budget 3, this run has 1"):
+        train(tiny_config(root), tmp_path / "al", resume=True)
+
+
+def test_select_keeps_out_of_the_folder_of_a_training_run(root, tmp_path):
+    config = tiny_config(root, active={"strategy": "random"})
+    train(config, tmp_path / "al")
+    with pytest.raises(ConfigError, match="belongs to a training run"):
+        select_only(config, tmp_path / "al")
+
+
+def test_a_list_that_a_crash_left_unwritten_is_written_by_the_next_call(root, tmp_path):
+    config = tiny_config(root, active={"strategy": "random"})
+    first = select_only(config, tmp_path / "w")
+    text = first.listing.read_text()
+    first.listing.unlink()  # as if the process had died before it
+    assert select_only(config, tmp_path / "w") == first and first.listing.read_text() == text
+    assert select_only(config, tmp_path / "w").round == 2
+
+
+def test_two_processes_do_not_work_in_one_folder(root, tmp_path):
+    config = tiny_config(root)
+    with (
+        RunRecord(tmp_path / "al", config, []).locked(),
+        pytest.raises(ValueError, match="another process is working in"),
+    ):
+        train(config, tmp_path / "al")
+    train(config, tmp_path / "al")
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_serves(root, tmp_path):
+    config = tiny_config(root)
+    record = train(config, tmp_path / "al")
+    newest = record.checkpoints / "epoch_4.pth"
+    whole = torch.load(newest, weights_only=True)["state_dict"]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(ValueError, match="epoch_4.pth is damaged .* delete it"):
+        train(config, tmp_path / "al", resume=True)
+    newest.unlink()
+    train(config, tmp_path / "al", resume=True)
+    again = torch.load(newest, weights_only=True)["state_dict"]
+    assert all(torch.equal(whole[key], again[key]) for key in whole)
+
+
+def test_scans_without_labels_or_points_are_said(root, tmp_path):
+    for path in (root / "sequences" / "02" / "labels").glob("*.label"):
+        np.zeros(300, "<u4").tofile(path)
+    with pytest.raises(ValueError, match="data.val has not one labelled point"):
+        train(tiny_config(root), tmp_path / "al")
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10])
+def test_the_full_learning_rate_is_reached_whatever_the_steps_per_epoch(steps):
+    schedule = ScheduleConfig(epochs=6)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    phases = [
+        getattr(scheduler, phase.pop("type"))(optimizer, **phase)
+        for phase in learning_rate(schedule, steps)
+    ]
+    rates = []
+    for _ in range(6 * steps):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for phase in phases:
+            phase.step()
+    assert max(rates) > 0.85 and rates[-1] < 0.3

@@ -181,10 +181,10 @@ def test_a_limited_round_keeps_the_best_of_all_scans():
         "a": [pick_of(0, 2.0), pick_of(1, 2.0), pick_of(2, 0.5)],
         "c": [],
     }
-    kept = limit_round(picks, 3, seed=0)
+    kept = limit_round(picks, 3, seed=0, round=1)
     assert kept == {"a": picks["a"][:2], "b": picks["b"][:1]} and list(kept) == ["a", "b"]
-    assert limit_round(picks, None, seed=0) == {"a": picks["a"], "b": picks["b"]}
-    assert limit_round(picks, 0, seed=0) == {}
+    assert limit_round(picks, None, seed=0, round=1) == {"a": picks["a"], "b": picks["b"]}
+    assert limit_round(picks, 0, seed=0, round=1) == {}
 
 
 @given(
@@ -199,8 +199,8 @@ def test_a_limited_round_does_not_depend_on_how_the_scans_were_gathered(scores, 
         scan: [pick_of(i, score) for i, score in enumerate(sorted(values, reverse=True))]
         for scan, values in scores.items()
     }
-    kept = limit_round(picks, limit, seed)
-    assert limit_round(dict(reversed(picks.items())), limit, seed) == kept
+    kept = limit_round(picks, limit, seed, 1)
+    assert limit_round(dict(reversed(picks.items())), limit, seed, 1) == kept
     every = sorted((s for values in scores.values() for s in values), reverse=True)
     assert sorted((p.score for ps in kept.values() for p in ps), reverse=True) == every[:limit]
     for scan, ps in kept.items():
@@ -209,6 +209,15 @@ def test_a_limited_round_does_not_depend_on_how_the_scans_were_gathered(scores, 
 
 def test_a_limited_round_of_equal_scores_is_spread_over_the_scans():
     picks = {f"{i:02d}": [pick_of(j, 0.0) for j in range(5)] for i in range(20)}
-    kept = [limit_round(picks, 10, seed) for seed in range(6)]
+    kept = [limit_round(picks, 10, seed, 1) for seed in range(6)]
     assert all(len(scans) == 10 for scans in kept)  # one each before any gets a second
     assert len({tuple(scans) for scans in kept}) == 6
+
+
+def test_a_total_limit_reaches_other_scans_in_every_round():
+    """Ties must not favour the same scans: random would ask the same few for ever."""
+    pick = [Pick((0, 0, 0), 0.0, 1, np.array([0]))]
+    picks = {f"{i:03d}": pick for i in range(200)}
+    rounds = [set(limit_round(picks, 20, 0, number)) for number in range(1, 6)]
+    assert all(len(chosen) == 20 for chosen in rounds)
+    assert len(set.union(*rounds)) > 60

@@ -21,8 +21,8 @@ from annotator3d.analysis.runs import read_run
 from annotator3d.analysis.tables import markdown
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config import RunConfig, find_config, load_config
+from annotator3d.engine.evaluation import evaluate_into
 from annotator3d.engine.jobs import Job, last_checkpoint, run_jobs
-from annotator3d.engine.record import evaluate_into
 from annotator3d.engine.screen import Screen
 from annotator3d.terminal import screen
 
@@ -36,8 +36,8 @@ def config_of(setting: str, root: str, fold: int, seed: int, extra: list[str]) -
         find_config(f"{setting}/semantickitti_few"),
         [
             f"seed={seed}",
-            f"data.train.root={root}",
-            f"data.val.root={root}",
+            f"data.train.root={json.dumps(root)}",
+            f"data.val.root={json.dumps(root)}",
             f"data.train.sequences={train}",
             f"data.val.sequences={val}",
             *extra,

@@ -172,15 +172,15 @@ def select_scan(
 
 
 def limit_round(
-    picks_by_scan: Mapping[str, Sequence[Pick]], max_queries: int | None, seed: int
+    picks_by_scan: Mapping[str, Sequence[Pick]], max_queries: int | None, seed: int, round: int
 ) -> dict[str, list[Pick]]:
     """Keep the `max_queries` best picks of all scans (all if None), scans in order of their id.
 
-    Equal scores: the better rank in its scan first, then a hash of (seed, scan id). What is kept
-    of a scan are its first picks.
+    Equal scores: the better rank in its scan first, then a hash of (seed, round, scan id), so that
+    ties do not favour the same scans in every round. What is kept of a scan are its first picks.
     """
     ordered = sorted(
-        (-pick.score, rank, _hash(seed, scan), scan)
+        (-pick.score, rank, _hash(seed, f"{round}\0{scan}"), scan)
         for scan, picks in picks_by_scan.items()
         for rank, pick in enumerate(picks)
     )

@@ -147,6 +147,8 @@ class TrainingScans(Dataset):
         scan = self.base.read(index, labels=self.answers is None)
         if self.answers is None:
             labels = scan.labels
+            if labels is None:
+                raise ValueError(f"scan {scan.id} has no labels, and this training needs them all")
         else:
             labels = answer_labels(scan, self.answers.get(scan.id, ()), self.query_size)
         xyz = None

@@ -110,6 +110,8 @@ def learning_rate(schedule: ScheduleConfig, steps_per_epoch: int) -> list[dict]:
     """Linear warm-up from `min_factor`, then cosine down to it, by iteration."""
     total = schedule.epochs * steps_per_epoch
     warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
+    if warmup == 1:  # mmengine's LinearLR of one step never reaches the full rate
+        warmup = 0
     phases = []
     if warmup > 0:
         phases.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from pathlib import Path
 
 from annotator3d.engine.build import (
     build_dataset,
@@ -13,7 +13,8 @@ from annotator3d.engine.build import (
     read_weights,
 )
 from annotator3d.engine.config import RunConfig
-from annotator3d.engine.metrics import iou_from_confusion
+from annotator3d.engine.metrics import describe
+from annotator3d.engine.record import RunRecord
 from annotator3d.engine.scoring import evaluate
 from annotator3d.engine.screen import Screen
 
@@ -21,11 +22,7 @@ from annotator3d.engine.screen import Screen
 def evaluate_checkpoint(
     config: RunConfig, checkpoint: str, data_root: str | None, screen: Screen
 ) -> dict:
-    """mIoU and IoU per class (percent, None = absent from the ground truth) on ``data.val``.
-
-    Returns a dict with ``miou``, ``iou_per_class``, ``points_per_class``, ``absent``,
-    ``confusion`` ([C][C + 1]; the last column counts points without a prediction).
-    """
+    """mIoU and IoU of each class on ``data.val``: see `metrics.describe`."""
     weights = read_weights(checkpoint)
     dataset = build_dataset(config.data.val, "data.val", data_root, screen.progress)
     names = dataset.taxonomy.names
@@ -41,17 +38,26 @@ def evaluate_checkpoint(
     return describe(confusion, names)
 
 
-def describe(confusion, names: list[str]) -> dict:
-    """A confusion matrix in words: see `evaluate_checkpoint`."""
-    iou, mean = iou_from_confusion(confusion)
-    per_class = {
-        name: None if math.isnan(value) else 100 * float(value)
-        for name, value in zip(names, iou, strict=True)
-    }
-    return {
-        "miou": 100 * mean,
-        "iou_per_class": per_class,
-        "points_per_class": dict(zip(names, confusion.sum(1).tolist(), strict=True)),
-        "absent": [name for name, value in per_class.items() if value is None],
-        "confusion": confusion.tolist(),
-    }
+def evaluate_into(folder: Path, config: RunConfig, checkpoint: Path, screen: Screen) -> None:
+    """Leave the evaluation of a checkpoint in `folder` as that of a run, unless it is there.
+
+    For a network that is tested on more than one split, such as source-only on each fold.
+    """
+    dataset = build_dataset(config.data.val, "data.val", progress=screen.progress)
+    record = RunRecord(folder, config, dataset.taxonomy.names)
+    if record.is_done():
+        return
+    model = build_model(config, dataset.taxonomy.num_classes)
+    load_weights(model, read_weights(checkpoint), checkpoint)
+    device = pick_device(config.device)
+    model.to(device)
+    with record.locked():
+        record.start(model, {"val": dataset}, device)
+        confusion = evaluate(
+            model,
+            dataset,
+            input_rule(config, dataset.taxonomy.num_classes),
+            lambda done, total: screen.progress("evaluating", done, total),
+        )
+        record.add_metrics(config.schedule.epochs, 0, confusion, None)
+        record.update(None, "done")

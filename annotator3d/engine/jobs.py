@@ -6,16 +6,18 @@ that was stopped goes on where it was.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import queue
+import signal
+import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from annotator3d.engine.config import RunConfig, dump_config
+from annotator3d.engine.config import RunConfig
+from annotator3d.engine.record import RunRecord
 from annotator3d.engine.screen import Screen
 
 
@@ -33,59 +35,72 @@ def last_checkpoint(job: Job) -> Path:
     return job.work_dir / "checkpoints" / f"epoch_{job.config.schedule.epochs}.pth"
 
 
-def run_jobs(jobs: Sequence[Job], screen: Screen, workers: int | None = None) -> None:
+def run_jobs(jobs: Sequence[Job], screen: Screen, workers: int | None = None) -> int:
     """Train every job, those it starts from first.
 
     Args:
         workers: processes; default: the cores that this process may use.
 
+    Returns:
+        how many jobs were not done yet.
+
     Raises:
-        RuntimeError: a job failed; the others that had begun are ended first.
+        RuntimeError: a job failed. The others are stopped then, as on Ctrl-C; calling again goes on
+            from their checkpoints.
     """
     by_name = {job.name: job for job in jobs}
     waiting = {
         job.name: replace(job, config=replace(job.config, init=_init(job, by_name))) for job in jobs
     }
-    done = {name for name, job in waiting.items() if _is_done(job)}
+    done = {n for n, job in waiting.items() if RunRecord(job.work_dir, job.config, []).is_done()}
     for name in done:
         del waiting[name]
+    count = len(waiting)
     if not waiting:
-        return
-    workers = workers or len(os.sched_getaffinity(0))
+        return 0
+    workers = min(workers or len(os.sched_getaffinity(0)), count)
     context = multiprocessing.get_context("spawn")
-    with context.Manager() as manager:
-        messages = manager.Queue()
-        with ProcessPoolExecutor(
-            min(workers, len(waiting)), context, _one_thread, (messages,)
-        ) as pool:
-            running: dict[Future, str] = {}
-            while waiting or running:
-                for name, job in list(waiting.items()):
-                    if job.starts_from is None or job.starts_from in done:
-                        running[pool.submit(_run, waiting.pop(name))] = name
-                finished, _ = wait(running, timeout=0.3, return_when=FIRST_COMPLETED)
-                _show(messages, screen)
-                for future in finished:
-                    name = running.pop(future)
-                    if error := future.exception():
-                        pool.shutdown(wait=False, cancel_futures=True)
-                        raise RuntimeError(f"{name}: {error}") from error
-                    done.add(name)
-                    screen.progress("runs", len(jobs) - len(waiting) - len(running), len(jobs))
+    messages = context.Queue()
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(workers, context, _begin_worker, (messages,)) as pool:
+        try:
+            _work_through(waiting, done, workers, pool, messages, screen)
+        except BaseException:  # Ctrl-C too; leaving the pool would wait for what is running
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in set(multiprocessing.active_children()) - others:
+                process.kill()
+            raise
+    return count
+
+
+def _work_through(
+    waiting: dict[str, Job],
+    done: set[str],
+    workers: int,
+    pool: ProcessPoolExecutor,
+    messages,
+    screen: Screen,
+) -> None:
+    total = len(waiting) + len(done)
+    running: dict[Future, str] = {}
+    while waiting or running:
+        ready = [n for n, job in waiting.items() if job.starts_from in (None, *done)]
+        for name in ready[: workers - len(running)]:  # no more: the pool would begin them unasked
+            running[pool.submit(_run, waiting.pop(name))] = name
+        finished, _ = wait(running, timeout=0.3, return_when=FIRST_COMPLETED)
+        _show(messages, screen)
+        for future in finished:
+            name = running.pop(future)
+            if error := future.exception():
+                raise RuntimeError(f"{name}: {error}") from error
+            done.add(name)
+            screen.progress("runs", len(done), total)
 
 
 def _init(job: Job, by_name: dict[str, Job]) -> str | None:
     if job.starts_from is None:
         return job.config.init
     return str(last_checkpoint(by_name[job.starts_from]))
-
-
-def _is_done(job: Job) -> bool:
-    card, config = job.work_dir / "run.json", job.work_dir / "config.yaml"
-    if not (card.is_file() and config.is_file()):
-        return False
-    same = config.read_text() == dump_config(job.config)
-    return same and json.loads(card.read_text())["state"] == "done"
 
 
 def _show(messages, screen: Screen) -> None:
@@ -103,12 +118,20 @@ def _show(messages, screen: Screen) -> None:
 _messages = None
 
 
-def _one_thread(messages) -> None:
+def _begin_worker(messages) -> None:
+    """One thread; the parent alone decides on Ctrl-C; no parent, no worker."""
     global _messages
     _messages = messages
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
 
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    multiprocessing.parent_process().join()
+    os._exit(1)
 
 
 class _Forward(Screen):

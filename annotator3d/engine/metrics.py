@@ -58,3 +58,29 @@ def iou_from_confusion(confusion: np.ndarray, min_points: int = 1) -> tuple[np.n
     counted = truth >= max(1, min_points)
     iou = np.where(counted, hits / np.maximum(union, 1), np.nan)
     return iou, float(iou[counted].mean()) if counted.any() else float("nan")
+
+
+def describe(confusion: np.ndarray, names: list[str]) -> dict:
+    """A confusion matrix [C, C + 1] in percent and words.
+
+    Returns a dict with ``miou``, ``iou_per_class`` (None = absent from the ground truth),
+    ``points_per_class``, ``absent``, ``confusion`` (the last column counts points without a
+    prediction).
+
+    Raises:
+        ValueError: not one point has a label.
+    """
+    if not confusion.any():
+        raise ValueError("data.val has not one labelled point, so there is nothing to evaluate on")
+    iou, mean = iou_from_confusion(confusion)
+    per_class = {
+        name: None if np.isnan(value) else 100 * float(value)
+        for name, value in zip(names, iou, strict=True)
+    }
+    return {
+        "miou": 100 * mean,
+        "iou_per_class": per_class,
+        "points_per_class": dict(zip(names, confusion.sum(1).tolist(), strict=True)),
+        "absent": [name for name, value in per_class.items() if value is None],
+        "confusion": confusion.tolist(),
+    }

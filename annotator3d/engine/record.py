@@ -3,31 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import platform
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 import annotator3d
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.meters import meter_rounds
 from annotator3d.data.files import atomic_write
-from annotator3d.engine.build import (
-    build_dataset,
-    build_model,
-    input_rule,
-    load_weights,
-    pick_device,
-    read_weights,
-)
-from annotator3d.engine.config import RunConfig, dump_config
-from annotator3d.engine.evaluation import describe
-from annotator3d.engine.scoring import evaluate
-from annotator3d.engine.screen import Screen
+from annotator3d.engine.config import RunConfig, dump_config, make_config
+from annotator3d.engine.metrics import describe
 
 
 class RunRecord:
@@ -60,20 +54,53 @@ class RunRecord:
                 f"{self.folder} already holds a run ({held[0].name}); pass --resume to go on with "
                 "it, or choose another --work-dir"
             )
-        if resume and path.exists() and path.read_text() != dump_config(self.config):
-            before, now = path.read_text().splitlines(), dump_config(self.config).splitlines()
-            changed = [b for b, n in zip(before, now, strict=False) if b != n]
-            raise ValueError(
-                f"{path} is of another config (first difference: {changed[:1]}); resume with the "
-                "config that the run was started with, or choose another --work-dir"
-            )
+        if path.exists():
+            before = dataclasses.asdict(make_config(yaml.safe_load(path.read_text())))
+            if changed := _differences(before, dataclasses.asdict(self.config)):
+                raise ValueError(
+                    f"{self.folder} holds a run of another config ({'; '.join(changed[:3])}); "
+                    "resume with the config that it was started with, or choose another --work-dir"
+                )
+
+    def is_done(self) -> bool:
+        """Whether the folder holds the finished run of this very config."""
+        path = self.folder / "config.yaml"
+        return (
+            path.is_file()
+            and path.read_text() == dump_config(self.config)
+            and self._read_card().get("state") == "done"
+        )
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Make the folder and keep other processes out of it; a kill releases it.
+
+        Raises:
+            ValueError: another process is working there.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with open(self.folder / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ValueError(
+                    f"another process is working in {self.folder}; wait for it or stop it"
+                ) from None
+            yield
 
     def start(self, model, datasets: dict, device) -> None:
         """Write the effective config and the run card; `datasets` by name."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with atomic_write(self.folder / "config.yaml") as file:
-            file.write(dump_config(self.config).encode())
-        config = self.config
+        config, old = self.config, self._read_card()
+        data = {
+            name: {"root": str(d.root), "scans": len(d), "fingerprint": d.fingerprint()}
+            for name, d in datasets.items()
+        }
+        for name, then in old.get("data", {}).items():
+            if name in data and then["fingerprint"] != data[name]["fingerprint"]:
+                raise ValueError(
+                    f"the {name} dataset in {data[name]['root']} is not the one that this run was "
+                    f"started with in {then['root']}: other scans or file sizes"
+                )
         card = {
             "name": config.name or config.setting,
             "setting": config.setting,
@@ -82,27 +109,28 @@ class RunRecord:
             "classes": self.classes,
             "state": "running",
             "epochs": config.schedule.epochs,
-            "minutes": self._minutes_before(),
+            "minutes": old.get("minutes", 0.0),
             "network": {
                 **config.model.backbone,
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "voxel_size": config.model.voxel_size,
             },
             "device": str(device),
-            "data": {
-                name: {"root": str(d.root), "scans": len(d), "fingerprint": d.fingerprint()}
-                for name, d in datasets.items()
-            },
+            "data": data,
             "versions": versions(),
             "git": git_hash(),
             "config": dataclasses.asdict(config),
         }
         self._write_card(card)
+        with atomic_write(self.folder / "config.yaml") as file:
+            file.write(dump_config(config).encode())
 
-    def finish(self, ledger: Ledger | None) -> None:
-        card = json.loads(self._card.read_text())
-        card["state"] = "done"
-        card["minutes"] += (time.monotonic() - self._began) / 60
+    def update(self, ledger: Ledger | None, state: str = "running") -> None:
+        """Bring the run card up to date: minutes so far, what was asked and what it cost."""
+        now = time.monotonic()
+        card = {**self._read_card(), "state": state}
+        card["minutes"] += (now - self._began) / 60
+        self._began = now
         if ledger is not None:
             card["ledger"] = dataclasses.asdict(ledger.summary())
             card["rounds"] = [dataclasses.asdict(meter) for meter in meter_rounds(ledger)]
@@ -111,13 +139,13 @@ class RunRecord:
     def add_metrics(
         self, epoch: int, rounds: int, confusion: np.ndarray, ledger: Ledger | None
     ) -> dict:
-        """Append one evaluation to metrics.jsonl.
+        """Put one evaluation into metrics.jsonl, in the place of an earlier one of its epoch.
 
         Args:
             epoch: finished epochs. rounds: rounds whose answers the network was trained on.
 
         Returns:
-            what was appended.
+            the line.
         """
         spent = meter_rounds(ledger)[:rounds] if ledger is not None else []
         line = {
@@ -130,41 +158,43 @@ class RunRecord:
             "void_queries": sum(r.void_voxels for r in spent),
             **describe(confusion, self.classes),
         }
-        with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        others = [other for other in self._lines() if other["epoch"] != epoch]
+        with atomic_write(self.metrics) as file:
+            for each in [*others, line]:
+                file.write((json.dumps(each) + "\n").encode())
+        self.update(ledger)
         return line
 
     def final(self) -> dict:
         """The last evaluation."""
-        return json.loads(self.metrics.read_text().splitlines()[-1])
+        return self._lines()[-1]
 
-    def _minutes_before(self) -> float:
-        return json.loads(self._card.read_text())["minutes"] if self._card.exists() else 0.0
+    def _lines(self) -> list[dict]:
+        text = self.metrics.read_text() if self.metrics.exists() else ""
+        return [json.loads(line) for line in text.splitlines()]
+
+    def _read_card(self) -> dict:
+        return json.loads(self._card.read_text()) if self._card.exists() else {}
 
     def _write_card(self, card: dict) -> None:
         with atomic_write(self._card) as file:
             file.write(json.dumps(card, indent=1).encode())
 
 
-def evaluate_into(folder: Path, config: RunConfig, checkpoint: Path, screen: Screen) -> None:
-    """Leave the evaluation of a checkpoint in `folder` as that of a run, unless it is there.
-
-    For a network that is tested on more than one split, such as source-only on each fold.
-    """
-    dataset = build_dataset(config.data.val, "data.val", progress=screen.progress)
-    record = RunRecord(folder, config, dataset.taxonomy.names)
-    if record.metrics.exists():
-        return
-    model = build_model(config, dataset.taxonomy.num_classes)
-    load_weights(model, read_weights(checkpoint), checkpoint)
-    model.to(pick_device(config.device))
-    record.start(model, {"val": dataset}, next(model.parameters()).device)
-    rule = input_rule(config, dataset.taxonomy.num_classes)
-    confusion = evaluate(
-        model, dataset, rule, lambda done, total: screen.progress("evaluating", done, total)
-    )
-    record.add_metrics(config.schedule.epochs, 0, confusion, None)
-    record.finish(None)
+def _differences(before: dict, now: dict, where: str = "") -> list[str]:
+    """Keys whose values differ, in words. Checkpoints are compared by the file they name."""
+    found = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{where}{key}.")
+        elif where + key == "init" and old and new:
+            found += (
+                [] if Path(old).resolve() == Path(new).resolve() else [f"init: {old}, now {new}"]
+            )
+        elif old != new:
+            found.append(f"{where}{key}: {old}, now {new}")
+    return found
 
 
 def versions() -> dict[str, str]:

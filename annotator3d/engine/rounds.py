@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from annotator3d.active.ledger import Ledger
+from annotator3d.active.ledger import Ledger, Round
 from annotator3d.active.meters import meter_round
 from annotator3d.active.oracles import answer_open_queries
 from annotator3d.active.strategies import get_strategy
@@ -74,10 +74,23 @@ class RoundHook(Hook):
         finished = sum(at <= epoch for at in schedule)
         self.training.answers = self.ledger.labels_by_scan(up_to_round=finished)
 
-    def _run_round(self, number: int, epoch: int, model) -> None:
+    def before_train(self, runner) -> None:
+        """Refuse a checkpoint whose rounds the ledger does not hold: it would train unlabelled."""
         known = {r.number for r in self.ledger.rounds()}
-        if number not in known:
-            plan = self._plan(number, epoch, model)
+        for number, at in enumerate(self.config.active.rounds_at, start=1):
+            if at < runner.epoch and number not in known:
+                raise ValueError(
+                    f"the checkpoint has finished {runner.epoch} epochs, but {self.ledger.path} "
+                    f"does not hold round {number} of epoch {at}; restore the ledger, or begin "
+                    "again in another --work-dir"
+                )
+
+    def _run_round(self, number: int, epoch: int, model) -> None:
+        known = {r.number: r for r in self.ledger.rounds()}
+        plan = self._plan(number, epoch, model)
+        if number in known:
+            self._check_round(known[number], plan)
+        else:
             asked = select_round(
                 self.ledger,
                 self.pool,
@@ -94,9 +107,27 @@ class RoundHook(Hook):
             raise WaitingForOracle(still_open)
         cost = meter_round(self.ledger, number)
         self.screen.say(
-            f"round {number}: {cost.points} points answered, {cost.labelled_points} with a class, "
+            f"round {number}: {cost.points} points asked, {cost.labelled_points} with a class, "
             f"{cost.void_voxels} voxels void, {cost.classes_per_voxel:.1f} classes a voxel"
         )
+
+    def _check_round(self, found: Round, plan: RoundPlan) -> None:
+        """A round in the ledger must be the one that this run would have asked."""
+        active = self.config.active
+        wanted = {
+            "strategy": plan.strategy,
+            "seed": plan.seed,
+            "budget": active.budget,
+            "max_queries": active.max_queries,
+            "epoch": plan.epoch,
+        }
+        for name, value in wanted.items():
+            if getattr(found, name) != value:
+                raise ValueError(
+                    f"{self.ledger.path} holds a round {plan.number} with {name} "
+                    f"{getattr(found, name)}, this run has {value}; train with the settings that "
+                    "it was selected with, or choose another --work-dir"
+                )
 
     def _plan(self, number: int, epoch: int, model) -> RoundPlan:
         config = self.config
@@ -127,8 +158,12 @@ class AdaptHook(Hook):
         self.pool, self.rule, self.screen = pool, rule, screen
 
     def before_train(self, runner) -> None:
-        if runner.iter == 0:  # a resumed run has its statistics from the checkpoint
+        # A resumed run has its statistics from the checkpoint; no batch would leave none at all.
+        if runner.iter == 0 and self._has_points():
             torch.optim.swa_utils.update_bn(self._batches(runner.model), runner.model)
+
+    def _has_points(self) -> bool:
+        return any(len(self.pool.read(i, labels=False)) for i in range(len(self.pool)))
 
     def _batches(self, model):
         scans = RawScans(self.pool, self.rule)

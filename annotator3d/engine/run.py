@@ -27,7 +27,7 @@ from annotator3d.engine.build import (
 )
 from annotator3d.engine.config import ConfigError, RunConfig
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.rounds import AdaptHook, RoundHook
+from annotator3d.engine.rounds import AdaptHook, RoundHook, WaitingForOracle
 from annotator3d.engine.runner import A3dRunner, CheckpointHook, TrainLoop, checkpoints
 from annotator3d.engine.scoring import evaluate
 from annotator3d.engine.screen import Screen
@@ -91,7 +91,9 @@ def train(
         ValueError, FileNotFoundError: bad config or input; nothing is written then.
     """
     screen = screen or Screen()
-    weights = _initial_weights(config)
+    folder = Path(work_dir)
+    found = checkpoints(folder / "checkpoints") if resume else []
+    weights = None if found else _initial_weights(config)
     device, optim_wrapper = pick_device(config.device), optimiser(config.schedule)
     datasets = open_datasets(config, data_root, screen)
     taxonomy = datasets.taxonomy
@@ -99,22 +101,27 @@ def train(
     model = build_model(config, taxonomy.num_classes)
     if weights is not None:
         load_weights(model, weights, config.init)
-    record = RunRecord(Path(work_dir), config, taxonomy.names)
+    record = RunRecord(folder, config, taxonomy.names)
     record.check_start(resume)
-    record.start(model, {k: d for k, d in vars(datasets).items() if d is not None}, device)
     with ExitStack() as stack:
+        stack.enter_context(record.locked())
+        record.start(model, {k: d for k, d in vars(datasets).items() if d is not None}, device)
         ledger = None
         if config.is_active:
-            path, size = record.folder / "ledger.sqlite", config.active.voxel_size
+            path, size = folder / "ledger.sqlite", config.active.voxel_size
             ledger = Ledger.open(path, taxonomy.names, taxonomy.digest(), size)
             stack.enter_context(ledger)
         parts = _Parts(config, record, datasets, model, ledger, screen)
         runner = _runner(parts, optim_wrapper, device)
-        if resume and (found := checkpoints(record.checkpoints)):
+        if found:
             runner._load_from, runner._resume = str(found[-1]), True
             screen.say(f"going on from {found[-1].name}")
-        runner.train()
-        record.finish(ledger)
+        try:
+            runner.train()
+        except WaitingForOracle:
+            record.update(ledger, "waiting")
+            raise
+        record.update(ledger, "done")
     return record
 
 
@@ -126,6 +133,8 @@ def _initial_weights(config: RunConfig) -> dict | None:
                 "one with a source_only config and pass --init WORK_DIR/checkpoints/epoch_N.pth"
             )
         return None
+    if config.setting == "al":
+        raise ConfigError("init: al starts from nothing; from a source checkpoint, that is asfda")
     return read_weights(config.init)
 
 

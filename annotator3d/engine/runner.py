@@ -45,7 +45,13 @@ class A3dRunner(Runner):
 
     def load_checkpoint(self, filename, map_location="cpu", *args, **kwargs) -> dict:
         """mmengine's, but strict, with ``weights_only=True`` said aloud, and silent."""
-        checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
+        try:
+            checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
+        except Exception as error:
+            raise ValueError(
+                f"{filename} is damaged ({str(error).splitlines()[0]}); delete it, and the run "
+                "goes on from the checkpoint before it, to the same result"
+            ) from error
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
         self.model.load_state_dict(checkpoint["state_dict"])
         self._has_loaded = True

@@ -39,6 +39,8 @@ def evaluate(
     total = np.zeros((rule.num_classes, rule.num_classes + 1), np.int64)
     for index in range(len(dataset)):
         scan = dataset.read(index)
+        if scan.raw_labels is None:
+            raise ValueError(f"scan {scan.id} has no labels, so it cannot be evaluated on")
         predicted = predict_raw(model, scan, rule)
         total += confusion_matrix(scan.raw_labels, predicted, rule.num_classes)
         if progress:

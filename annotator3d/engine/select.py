@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from annotator3d.active.ledger import Ledger
+from annotator3d.active.ledger import Ledger, Query, Round
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.files import atomic_write
 from annotator3d.data.formats import read_label
@@ -25,6 +25,7 @@ from annotator3d.engine.build import (
     read_weights,
 )
 from annotator3d.engine.config import ConfigError, RunConfig
+from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds import weights_digest
 from annotator3d.engine.scoring import point_scores
 from annotator3d.engine.screen import Screen
@@ -67,47 +68,66 @@ def select_only(
         ConfigError: the strategy needs a network and neither source of scores is given, or both.
     """
     screen = screen or Screen()
+    _check(config, work_dir, checkpoint, predictions)
+    train = {"labels": "optional", **config.data.train} if config.data.train else None
+    pool = build_dataset(train, "data.train", data_root, screen.progress)
+    names, digest, size = pool.taxonomy.names, pool.taxonomy.digest(), config.active.voxel_size
+    scorer, source = _scorer(config, checkpoint, predictions, pool.taxonomy)
+    with RunRecord(work_dir, config, names).locked():
+        with Ledger.open(work_dir / "ledger.sqlite", names, digest, size) as ledger:
+            rounds = ledger.rounds()
+            if rounds and not _listing_path(work_dir, rounds[-1].number).exists():
+                screen.say(f"round {rounds[-1].number} was selected before; writing its list")
+                return _selected(ledger, work_dir, rounds[-1])
+            number = len(rounds) + 1
+            at = config.active.rounds_at
+            epoch = at[number - 1] if number <= len(at) else config.schedule.epochs
+            epoch = max([epoch, *(r.epoch for r in rounds)])
+            strategy, seed = config.active.strategy, config.seed
+            select_round(
+                ledger,
+                pool,
+                RoundPlan(number, epoch, strategy, seed, source, len(names)),
+                config.active,
+                scorer,
+                work_dir / "rounds",
+                lambda done, total: screen.progress("selecting", done, total),
+            )
+            return _selected(ledger, work_dir, ledger.rounds()[-1])
+
+
+def _check(
+    config: RunConfig, work_dir: Path, checkpoint: str | None, predictions: str | None
+) -> None:
     strategy = config.active.strategy
+    needs = get_strategy(strategy).needs_model
     if checkpoint and predictions:
         raise ConfigError("give either --checkpoint or --predictions, not both")
-    if get_strategy(strategy).needs_model and not (checkpoint or predictions):
+    if needs and not (checkpoint or predictions):
         raise ConfigError(
             f"strategy {strategy} scores predictions: pass --checkpoint FILE or --predictions DIR, "
             "or choose --set active.strategy=random"
         )
-    train = {"labels": "optional", **config.data.train} if config.data.train else None
-    pool = build_dataset(train, "data.train", data_root, screen.progress)
-    classes = pool.taxonomy.num_classes
-    scorer, source = _scorer(config, checkpoint, predictions, pool.taxonomy)
-    work_dir.mkdir(parents=True, exist_ok=True)
-    with Ledger.open(
-        work_dir / "ledger.sqlite",
-        pool.taxonomy.names,
-        pool.taxonomy.digest(),
-        config.active.voxel_size,
-    ) as ledger:
-        number = len(ledger.rounds()) + 1
-        at = config.active.rounds_at
-        epoch = at[number - 1] if number <= len(at) else config.schedule.epochs
-        plan = RoundPlan(number, epoch, strategy, config.seed, source, classes)
-        select_round(
-            ledger,
-            pool,
-            plan,
-            config.active,
-            scorer,
-            work_dir / "rounds",
-            lambda done, total: screen.progress("selecting", done, total),
+    if not needs and (checkpoint or predictions):
+        raise ConfigError(f"strategy {strategy} looks at no prediction: leave the option away")
+    if (work_dir / "run.json").exists():
+        raise ConfigError(
+            f"--work-dir {work_dir} belongs to a training run, which selects its own rounds; "
+            "choose another"
         )
-        queries = ledger.queries(number)
-    return Selected(
-        number,
-        strategy,
-        len(queries),
-        sum(q.num_points for q in queries),
-        len({q.scan for q in queries}),
-        _write_listing(work_dir / "rounds" / str(number), queries, config.active.voxel_size),
-    )
+
+
+def _selected(ledger: Ledger, work_dir: Path, round: Round) -> Selected:
+    """Write the list of a round and say what is in it."""
+    queries = ledger.queries(round.number)
+    path = _listing_path(work_dir, round.number)
+    _write_listing(path, queries, ledger.voxel_size)
+    points, scans = sum(q.num_points for q in queries), len({q.scan for q in queries})
+    return Selected(round.number, round.strategy, len(queries), points, scans, path)
+
+
+def _listing_path(work_dir: Path, number: int) -> Path:
+    return work_dir / "rounds" / str(number) / "queries.csv"
 
 
 def _scorer(
@@ -162,15 +182,14 @@ class _FromFiles:
         )
 
 
-def _write_listing(folder: Path, queries, size: float) -> Path:
-    """``queries.csv``: the voxels of a round for other tools, centres in metres, sensor frame."""
+def _write_listing(path: Path, queries: list[Query], size: float) -> None:
+    """The voxels of a round for other tools; centres in metres, sensor frame."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["scan", "cell_x", "cell_y", "cell_z", "x", "y", "z", "score", "points"])
     for q in queries:
         centre = [f"{(c + 0.5) * size:.3f}" for c in q.cell]
         writer.writerow([q.scan, *q.cell, *centre, f"{q.score:.9g}", q.num_points])
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / "queries.csv") as file:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
         file.write(text.getvalue().encode())
-    return folder / "queries.csv"

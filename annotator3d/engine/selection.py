@@ -81,7 +81,9 @@ def select_round(
         if progress:
             progress(done + 1, len(chosen))
     if active.max_queries is not None:
-        picks = limit_round(picks, active.max_queries, plan.seed)
+        everything, picks = picks, limit_round(picks, active.max_queries, plan.seed, plan.number)
+        for scan_id in everything.keys() - picks.keys():
+            _file_for_viewer(folder, scan_id).unlink(missing_ok=True)
     ledger.add_round(
         plan.number,
         plan.strategy,
@@ -105,5 +107,9 @@ def _keep_for_viewer(
     elif "labels_pred" in scores:
         arrays["prediction"] = scores["labels_pred"].numpy().astype(np.uint8)
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / f"{scan.id.replace('/', '_')}.npz") as file:
+    with atomic_write(_file_for_viewer(folder, scan.id)) as file:
         np.savez_compressed(file, **arrays)
+
+
+def _file_for_viewer(folder: Path, scan_id: str) -> Path:
+    return folder / f"{scan_id.replace('/', '_')}.npz"

@@ -62,6 +62,8 @@ def cuda_conv(conv, x):
     if len(x.features) == 0:
         raise ValueError("a batch on CUDA needs at least one voxel, got none")
     level = x.level + {"subm": 0, "down": 1, "up": -1}[conv.kind]
+    if level > MAX_LEVELS:
+        raise ValueError(f"planes: on CUDA a network has at most {MAX_LEVELS} levels, got more")
     layer = _layer(conv, x.level if conv.kind != "up" else level)
     out = layer(x.geometry.tensor(x.level, x.features))
     x.geometry.tensors[level] = out
