@@ -30,5 +30,6 @@ $(VENV)/.installed: $(SOURCES)
 	$(BIN)/python -m pip install --constraint constraints.txt --editable '.[dev]'
 	touch $@
 
+# Not work_dirs: it may hold labels.
 clean:
-	rm -rf $(VENV) build dist work_dirs
+	rm -rf $(VENV) build dist

@@ -99,9 +99,10 @@ def test_folder_errors_say_what_is_missing_and_what_is_there(make_kitti, tmp_pat
 
 def test_missing_labels_are_an_error_unless_they_are_optional(make_kitti):
     root = make_kitti(labels=False)
-    with pytest.raises(FileNotFoundError, match=r"00/000000 has no label file .*000000\.label"):
-        SemanticKITTI(root, ["00"]).read(0)
-    assert SemanticKITTI(root, ["00"]).read(0, labels=False).labels is None
+    with pytest.raises(FileNotFoundError, match=r"3 of 3 scans have no label file.*000000\.label"):
+        SemanticKITTI(root, ["00"])
+    optional = SemanticKITTI(root, ["00"], labels="optional")
+    assert optional.read(0, labels=False).labels is None
     scan = SemanticKITTI(root, ["00"], labels="optional").read(0)
     assert scan.labels is None and scan.raw_labels is None and len(scan) == 200
 

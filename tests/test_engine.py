@@ -13,7 +13,7 @@ from mmengine.optim import scheduler
 
 from annotator3d.active.ledger import Ledger
 from annotator3d.engine.build import learning_rate
-from annotator3d.engine.config import ConfigError, ScheduleConfig
+from annotator3d.engine.config import ConfigError, ScheduleConfig, find_config, load_config
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds import WaitingForOracle
 from annotator3d.engine.run import train
@@ -281,3 +281,27 @@ def test_the_full_learning_rate_is_reached_whatever_the_steps_per_epoch(steps):
         for phase in phases:
             phase.step()
     assert max(rates) > 0.85 and rates[-1] < 0.3
+
+
+def test_several_processes_are_refused_rather_than_each_keeping_its_own_labels(
+    root, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ConfigError, match="trains in one process"):
+        train(tiny_config(root), tmp_path / "al")
+    assert not (tmp_path / "al").exists()
+
+
+def test_a_dataset_that_makes_itself_takes_no_data_root(tmp_path):
+    config = load_config(find_config("al/streets_demo"))
+    with pytest.raises(ConfigError, match="--data-root: data.val is SimulatedStreets"):
+        train(config, tmp_path / "al", data_root=str(tmp_path))
+
+
+def test_vcd_from_point_scores_is_refused_with_what_to_do(root, tmp_path):
+    for scan in ("00/000000", "00/000001", "01/000000", "01/000001"):
+        path = tmp_path / "theirs" / f"{scan}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, np.zeros(300, np.float32))
+    with pytest.raises(ValueError, match="scan 00/000000: strategy 'vcd' counts predicted classes"):
+        select_only(tiny_config(root), tmp_path / "w", predictions=str(tmp_path / "theirs"))

@@ -53,6 +53,11 @@ class VCD(Strategy):
     def score(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
         if prediction is None:
             raise ValueError("strategy 'vcd' needs logits or predicted labels")
+        if prediction.dim() == 1 and prediction.is_floating_point():
+            raise ValueError(
+                "strategy 'vcd' counts predicted classes: give logits [N, C] or labels [N] "
+                "(integers); with one score per point choose entropy or margin"
+            )
         return voxel_confusion(prediction, voxels, num_classes)
 
 

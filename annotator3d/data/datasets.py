@@ -108,6 +108,18 @@ class SemanticKITTI(ScanDataset):
             i for name in _checked(self.root, sequences) for i in _ids(self.root, name)[::stride]
         ]
         self._set_ids(ids if scans is None else _restrict(ids, scans, self.root))
+        if labels == "required":
+            self._check_labels()
+
+    def _check_labels(self) -> None:
+        """Now, not after hours of training."""
+        missing = [i for i in range(len(self)) if not self.label_path(i).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of {len(self)} scans have no label file, the first is "
+                f"{self.label_path(missing[0])}; where a person answers (active.oracle=person) "
+                "training scans need none, elsewhere open the dataset with labels='optional'"
+            )
 
     def path(self, i: int) -> Path:
         sequence, frame = self.ids[i].split("/")
@@ -124,13 +136,8 @@ class SemanticKITTI(ScanDataset):
 
     def _read_labels(self, i: int, num_points: int) -> NDArray[np.uint8] | None:
         path = self.label_path(i)
-        if not path.is_file():
-            if self._labels == "optional":
-                return None
-            raise FileNotFoundError(
-                f"scan {self.ids[i]} has no label file {path}; open the dataset with "
-                "labels='optional' if it is meant to be unlabelled"
-            )
+        if not path.is_file() and self._labels == "optional":
+            return None
         return self.taxonomy.to_train(read_label(path, num_points, scan_path=self.path(i)), path)
 
 

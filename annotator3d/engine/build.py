@@ -36,7 +36,9 @@ def build_dataset(
         raise ConfigError(f"{key}: this setting needs a dataset there, the config names none")
     config = dict(config)
     cls = lookup(DATASETS, config.get("type", ""))
-    if root is not None and not cls.makes_itself:
+    if root is not None:
+        if cls.makes_itself:
+            raise ConfigError(f"--data-root: {key} is {config['type']}, which makes its own scans")
         config["root"] = root
     if "root" not in config and not cls.makes_itself:
         raise ConfigError(f"{key}: where is the dataset? Pass --data-root DIR or set {key}.root")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import secrets
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -91,6 +92,11 @@ def train(
         ValueError, FileNotFoundError: bad config or input; nothing is written then.
     """
     screen = screen or Screen()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ConfigError(
+            "this version trains in one process; start it without torchrun, or with "
+            "--nproc-per-node 1"
+        )
     folder = Path(work_dir)
     found = checkpoints(folder / "checkpoints") if resume else []
     weights = None if found else _initial_weights(config)

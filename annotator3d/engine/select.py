@@ -60,9 +60,9 @@ def select_only(
         work_dir: holds the ledger (made if it is new); gets ``rounds/N/queries.csv``.
         checkpoint: weights of the config's network.
         predictions: a folder that holds, for scan ``SS/FFFFFF``, ``SS/FFFFFF.label`` (raw ids, as
-            SemanticKITTI; vcd only), ``SS/FFFFFF.npy`` with class scores [N, C] (any strategy) or
-            [N] point scores, higher = asked first; or the same below
-            ``sequences/SS/predictions/``.
+            SemanticKITTI; vcd only), ``SS/FFFFFF.npy`` with logits [N, C], or with the strategy's
+            own score of each point [N] (entropy, margin: the highest are asked first); or the same
+            below ``sequences/SS/predictions/``.
 
     Raises:
         ConfigError: the strategy needs a network and neither source of scores is given, or both.

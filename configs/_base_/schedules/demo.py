@@ -8,3 +8,4 @@ schedule = dict(
     source_until=9,
 )
 active = dict(rounds_at=[0, 1, 2, 3, 4], voxel_size=0.5)
+device = "cpu"  # the demo shows the same on every machine
