@@ -8,6 +8,8 @@ import sys
 from importlib import metadata
 from typing import Any
 
+import annotator3d
+
 
 def examine() -> dict[str, Any]:
     """Look at this machine.
@@ -23,12 +25,15 @@ def examine() -> dict[str, Any]:
             (3, 10) <= sys.version_info[:2] < (3, 14),
             "use Python 3.10 to 3.13",
         ),
-        _check("annotator3d", _version("annotator3d"), True, ""),
+        _check("annotator3d", annotator3d.__version__, True),
         _package("torch", "pip install torch"),
         _package("numpy", "pip install numpy"),
-        _package("mmengine", "pip install mmengine"),
+        _package("mmengine", "pip install mmengine==0.10.7"),
         _runner(),
-        _kernels(),
+        _package("pyyaml", "pip install pyyaml", module="yaml"),
+        _package("rich", "pip install 'rich<15'"),
+        _package("matplotlib", "pip install matplotlib"),
+        *_kernels(),
         *_cuda(),
         _package("open3d", "pip install 'annotator3d[viz]'", optional=True, why="the viewer"),
     ]
@@ -36,10 +41,16 @@ def examine() -> dict[str, Any]:
 
 
 def print_report(report: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
+    """Print it as a table, or as plain lines where rich is missing."""
+    try:
+        from rich.console import Console
+        from rich.markup import escape
+        from rich.table import Table
+    except Exception:  # whatever is broken in rich, the report says so
+        for check in report["checks"]:
+            fix = f"; {check['fix']}" if check["fix"] else ""
+            print(f"{check['name']}: {check['state']}: {check['found']}{fix}")
+        return
     table = Table()
     for head in ("", "found", "", "what to do"):
         table.add_column(head, overflow="fold")
@@ -50,21 +61,26 @@ def print_report(report: dict[str, Any]) -> None:
     Console().print(table)
 
 
-def _check(name: str, found: str, good: bool, fix: str, optional: bool = False) -> dict[str, Any]:
+def _check(
+    name: str, found: str, good: bool, fix: str = "", optional: bool = False
+) -> dict[str, Any]:
     state = "ok" if good else "optional" if optional else "missing"
     return {"name": name, "found": found, "state": state, "fix": "" if good else fix}
 
 
-def _version(module: str) -> str:
-    return str(getattr(importlib.import_module(module), "__version__", "unknown version"))
-
-
-def _package(name: str, fix: str, optional: bool = False, why: str = "") -> dict[str, Any]:
+def _package(
+    name: str, fix: str, module: str = "", optional: bool = False, why: str = ""
+) -> dict[str, Any]:
     try:
-        return _check(name, _version(name), True, "")
+        loaded = importlib.import_module(module or name)
+        return _check(name, str(getattr(loaded, "__version__", "")) or metadata.version(name), True)
     except Exception as error:  # a package may be broken in any way; the report names it
         hint = f"{fix}{f' (for {why})' if why else ''}"
-        return _check(name, f"no: {error}".splitlines()[0], False, hint, optional)
+        return _check(name, _no(error), False, hint, optional)
+
+
+def _no(error: Exception) -> str:
+    return f"no: {str(error) or type(error).__name__}".splitlines()[0]
 
 
 def _runner() -> dict[str, Any]:
@@ -73,34 +89,52 @@ def _runner() -> dict[str, Any]:
 
         stand_in = "stand-in" in str(sys.modules["cv2"].__doc__).lower()
         words = "loads; cv2 replaced by a stand-in (not needed)" if stand_in else "loads"
-        return _check("mmengine runner", words, mm.Runner is not None, "")
+        return _check("mmengine runner", words, mm.Runner is not None)
     except Exception as error:
-        return _check("mmengine runner", f"no: {error}", False, "pip install mmengine==0.10.7")
+        return _check("mmengine runner", _no(error), False, "pip install torch mmengine==0.10.7")
 
 
-def _kernels() -> dict[str, Any]:
-    from annotator3d.kernels import build_info
+def _kernels() -> list[dict[str, Any]]:
+    """One entry for each way in which the voxel kernels may run."""
+    names = ("kernels: C++ on CPU", "kernels: torch reference", "kernels: CUDA")
+    cuda = "not in this version; CUDA tensors use the reference"
+    last = _check(names[2], cuda, False, "nothing to install", optional=True)
+    try:
+        from annotator3d.kernels import build_info
 
-    info = build_info()
+        info = build_info()
+    except Exception as error:
+        fix = "pip install torch numpy"
+        return [
+            _check(names[0], _no(error), False, fix, optional=True),
+            _check(names[1], _no(error), False, fix),
+            last,
+        ]
     library = info.get("library")
     fix = "install a C++ compiler (apt install g++), then pip install --force-reinstall --no-deps ."
-    words = f"C++ library {library}" if library else "torch reference (slower, same results)"
-    return _check("voxel kernels", words, library is not None, fix, optional=True)
+    return [
+        _check(names[0], library or f"no: {info['reason']}", bool(library), fix, optional=True),
+        _check(names[1], "always there; the same results, slower", True),
+        last,
+    ]
 
 
 def _cuda() -> list[dict[str, Any]]:
-    import torch
+    try:
+        import torch
 
-    found = torch.cuda.is_available()
-    if found:
-        words = f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}"
-    else:
-        words = f"no device (torch built for {torch.version.cuda or 'CPU only'}); CPU trains"
+        found = torch.cuda.is_available()
+        if found:
+            words = f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}"
+        else:
+            words = f"no device (torch built for {torch.version.cuda or 'CPU only'}); CPU trains"
+    except Exception as error:
+        return [_check("CUDA", _no(error), False, "pip install torch", optional=True), _spconv()]
     fix = "a CUDA device, its driver and a torch built for it, to train at full size"
     return [_check("CUDA", words, found, fix, optional=True), _spconv(needed=found)]
 
 
-def _spconv(needed: bool) -> dict[str, Any]:
+def _spconv(needed: bool = False) -> dict[str, Any]:
     """Convolution on CUDA; on CPU nothing of it is used, and it is not imported."""
     name = "spconv-cu120" if sys.version_info < (3, 12) else "spconv-cu126"
     fix = f"pip install {name} (convolution on CUDA)"
@@ -109,10 +143,10 @@ def _spconv(needed: bool) -> dict[str, Any]:
     except metadata.PackageNotFoundError:
         return _check("spconv", f"no {name}", False, fix, optional=not needed)
     if needed:
-        from annotator3d.models.sparse_cuda import spconv_version
-
         try:
+            from annotator3d.models.sparse_cuda import spconv_version
+
             spconv_version()
-        except RuntimeError as error:
+        except Exception as error:
             return _check("spconv", f"{name} {version} does not load: {error}", False, fix)
-    return _check("spconv", f"{name} {version}", True, "")
+    return _check("spconv", f"{name} {version}", True)

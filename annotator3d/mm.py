@@ -13,25 +13,7 @@ import warnings
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
-__all__ = [
-    "HOOKS",
-    "LOOPS",
-    "METRICS",
-    "MODELS",
-    "BaseDataPreprocessor",
-    "BaseLoop",
-    "BaseMetric",
-    "BaseModel",
-    "Config",
-    "EpochBasedTrainLoop",
-    "Hook",
-    "MMLogger",
-    "OptimWrapper",
-    "Runner",
-    "ValLoop",
-    "dist",
-    "print_log",
-]
+__all__ = ["BaseModel", "Config", "DefaultSampler", "EpochBasedTrainLoop", "Hook", "Runner"]
 
 
 def _stand_in_for_cv2(reason: Exception) -> types.ModuleType:
@@ -58,12 +40,8 @@ with warnings.catch_warnings():
     except Exception as error:  # whatever is broken in cv2 is no reason to stop
         sys.modules["cv2"] = _stand_in_for_cv2(error)
         logging.getLogger("annotator3d").debug("cv2 is replaced by a stand-in: %r", error)
-    from mmengine import dist
     from mmengine.config import Config
-    from mmengine.evaluator import BaseMetric
+    from mmengine.dataset import DefaultSampler
     from mmengine.hooks import Hook
-    from mmengine.logging import MMLogger, print_log
-    from mmengine.model import BaseDataPreprocessor, BaseModel
-    from mmengine.optim import OptimWrapper
-    from mmengine.registry import HOOKS, LOOPS, METRICS, MODELS
-    from mmengine.runner import BaseLoop, EpochBasedTrainLoop, Runner, ValLoop
+    from mmengine.model import BaseModel
+    from mmengine.runner import EpochBasedTrainLoop, Runner

@@ -13,6 +13,8 @@ from typing import Any
 
 from mmengine.registry import Registry
 
+from annotator3d.errors import ConfigError
+
 _SCOPE = "annotator3d"
 
 STRATEGIES = Registry("strategy", scope=_SCOPE, locations=["annotator3d.active.strategies"])
@@ -38,13 +40,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
 def lookup(registry: Registry, name: str) -> Callable[..., Any]:
     """The class or function that is registered as ``name``.
 
-    Raises ValueError with the nearest registered name for an unknown one.
+    Raises ConfigError with the nearest registered name for an unknown one.
     """
+    if not isinstance(name, str):
+        raise ConfigError(f"a {registry.name} is named by a word, got {name!r}")
     if name not in registry.module_dict:
         registry.import_from_location()
     if name not in registry.module_dict:
-        raise ValueError(
-            f"unknown {registry.name} {name!r}: {nearest(str(name), registry.module_dict)}"
+        raise ConfigError(
+            f"unknown {registry.name} {name!r}: {nearest(name, registry.module_dict)}"
         )
     return registry.module_dict[name]
 
@@ -53,25 +57,51 @@ def build(registry: Registry, cfg: Mapping[str, Any], **extra: Any) -> Any:
     """Call what ``cfg['type']`` names with the other keys of ``cfg`` as keywords.
 
     ``extra`` holds what the caller supplies beside the config; the config wins where both name a
-    keyword. Raises ValueError for a missing or unknown ``type``, for a keyword that the class does
+    keyword. Raises ConfigError for a missing or unknown ``type``, for a keyword that the class does
     not take (with the nearest one) and for a required one that is missing.
     """
-    if "type" not in cfg:
-        raise ValueError(f"the config of a {registry.name} needs the key 'type', got {dict(cfg)}")
-    target = lookup(registry, cfg["type"])
+    target = _target(registry, cfg)
+    kind, name = registry.name, cfg["type"]
     keywords = {**extra, **{key: value for key, value in cfg.items() if key != "type"}}
-    _check_keywords(registry.name, cfg["type"], target, keywords)
+    unknown, known = _unknown(target, keywords)
+    if unknown:
+        raise ConfigError(f"{kind} {name!r} has no keyword {unknown!r}: {nearest(unknown, known)}")
+    needed = [p.name for p in _by_keyword(target) if p.default is p.empty]
+    missing = [key for key in needed if key not in keywords]
+    if missing:
+        raise ConfigError(f"{kind} {name!r} needs {', '.join(missing)}, which the config lacks")
     return target(**keywords)
 
 
-def _check_keywords(kind: str, name: str, target: Callable[..., Any], given: dict) -> None:
+def check(registry: Registry, cfg: Mapping[str, Any], key: str) -> None:
+    """Refuse a config for what is written in it, before any work; keywords may still be lacking.
+
+    ``key`` is where the config stands, for messages. Raises ConfigError as `build` does.
+    """
+    try:
+        target = _target(registry, cfg)
+    except ConfigError as error:
+        raise ConfigError(f"{key}.type: {error}") from error
+    unknown, known = _unknown(target, {name: cfg[name] for name in cfg if name != "type"})
+    if unknown:
+        raise ConfigError(f"unknown key {f'{key}.{unknown}'!r}: {nearest(unknown, known)}")
+
+
+def _target(registry: Registry, cfg: Mapping[str, Any]) -> Callable[..., Any]:
+    if "type" not in cfg:
+        raise ConfigError(f"the config of a {registry.name} needs the key 'type', got {dict(cfg)}")
+    return lookup(registry, cfg["type"])
+
+
+def _by_keyword(target: Callable[..., Any]) -> list[inspect.Parameter]:
     parameters = inspect.signature(target).parameters.values()
-    by_keyword = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    known = [p.name for p in by_keyword]
-    if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-        for key in given:
-            if key not in known:
-                raise ValueError(f"{kind} {name!r} has no keyword {key!r}: {nearest(key, known)}")
-    missing = [p.name for p in by_keyword if p.default is p.empty and p.name not in given]
-    if missing:
-        raise ValueError(f"{kind} {name!r} needs {', '.join(missing)}, which the config lacks")
+    return [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
+
+
+def _unknown(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[str, list[str]]:
+    """The first keyword that `target` does not take ('': it takes all), and those that it takes."""
+    known = [p.name for p in _by_keyword(target)]
+    parameters = inspect.signature(target).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return "", known
+    return next((str(key) for key in given if key not in known), ""), known

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -13,34 +13,47 @@ from annotator3d.engine.screen import Screen
 
 
 class RichScreen(Screen):
-    """Bars on a terminal; on anything else only the lines that stay and each finished task."""
+    """Bars on a terminal; on anything else a line at each tenth of a task."""
 
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
-        self.tasks: dict[str, int] = {}
+        self.tasks: dict[str, int] = {}  # rich's ids on a terminal, else tenths that are printed
 
     def say(self, text: str) -> None:
-        self.bars.console.print(text, highlight=False)
+        """Print `text` as it is: neither rich's markup nor wrapped."""
+        self.bars.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
     def progress(self, task: str, done: int, total: int) -> None:
+        if self.bars.console.is_interactive:
+            self._bar(task, done, total)
+        else:
+            self._line(task, done, total)
+
+    def _bar(self, task: str, done: int, total: int) -> None:
         if task not in self.tasks:
             self.tasks[task] = self.bars.add_task(task, total=total)
         self.bars.update(self.tasks[task], completed=done, total=total)
         if done >= total:
             self.bars.remove_task(self.tasks.pop(task))
 
+    def _line(self, task: str, done: int, total: int) -> None:
+        tenth = 10 * done // max(total, 1)
+        if tenth > self.tasks.get(task, 0) or done >= total:
+            self.say(f"{task}: {done} of {total}")
+        self.tasks[task] = 0 if done >= total else tenth
+
 
 @contextmanager
 def screen() -> Iterator[Screen]:
-    """Bars for as long as the block lasts."""
+    """Bars, or lines, for as long as the block lasts."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    console = Console()
-    with Progress(*columns, console=console, transient=True) as bars:
+    bars = Progress(*columns, console=Console(), transient=True)
+    with bars if bars.console.is_interactive else nullcontext():
         yield RichScreen(bars)
 
 

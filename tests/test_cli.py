@@ -15,6 +15,8 @@ from engine_case import tiny_config
 
 from annotator3d.cli import main
 from annotator3d.engine.config import dump_config
+from annotator3d.kernels import build_info
+from annotator3d.terminal import screen
 
 COMMAND = shutil.which("annotator3d", path=str(Path(sys.executable).parent))
 
@@ -126,8 +128,10 @@ def test_simulate_writes_what_train_reads(tmp_path, capsys):
     from annotator3d.data.datasets import SemanticKITTI
 
     assert len(SemanticKITTI(out, ["00"]).read(1)) > 100
-    assert main(["simulate", str(tmp_path / "x"), "--domain", "hdl46"]) == 1
-    assert "hdl64" in capsys.readouterr().err
+    for wrong, words in ((["hdl46"], "did you mean 'hdl64'"), (["hdl64", "--beams", "0"], "beams")):
+        assert main(["simulate", str(tmp_path / "x"), "--domain", *wrong]) == 2
+        assert words in capsys.readouterr().err
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.parametrize(
@@ -137,17 +141,124 @@ def test_simulate_writes_what_train_reads(tmp_path, capsys):
         (["train", "al/semantickitti_minkunet"], 2, "Pass --data-root DIR"),
         (["train", "al/streets_demo", "--set", "active.stratgy=vcd"], 2, "did you mean 'strategy'"),
         (["train", "ada/streets_demo"], 2, "init: ada starts from a source checkpoint"),
+        (["train", "al/streets_demo", "--set", "active.strategy=vdc"], 2, "did you mean 'vcd'"),
+        (["train", "al/streets_demo", "--set", "active.oracle=x"], 2, "Known: person, truth"),
+        (["train", "al/streets_demo", "--set", "data.train.beam=3"], 2, "did you mean 'beams'"),
+        (["train", "al/streets_demo", "--set", "model.backbone.blcks=3"], 2, "mean 'blocks'"),
+        (["train", "al/streets_demo", "--set", "model.target_rule=x"], 2, "model.target_rule"),
+        (["train", "al/streets_demo", "--set", "active.rounds_at=[1"], 2, "is not YAML"),
+        (["demo", "--out", "OUT", "--set", "schedule.optimizer.lrr=1"], 2, "optimizer.lrr"),
         (["no-such-command"], 2, "invalid choice"),
     ],
 )
 def test_mistakes_are_one_readable_line_and_exit_code_2(tmp_path, capsys, arguments, code, words):
-    assert (
-        main(arguments + (["--work-dir", str(tmp_path / "w")] if "train" in arguments else []))
-        == code
-    )
+    folder = tmp_path / "w"
+    arguments = [str(folder) if a == "OUT" else a for a in arguments]
+    extra = ["--work-dir", str(folder)] if "train" in arguments else []
+    assert main(arguments + extra) == code
     error = capsys.readouterr().err
     assert words in error and "Traceback" not in error
-    assert not (tmp_path / "w").exists()
+    assert "--debug" not in error  # where it happened says nothing about a typo
+    assert not folder.exists()
+
+
+def test_a_broken_config_file_is_wrong_usage(tmp_path, capsys):
+    for name, text in (("c.py", "setting = al"), ("c.yaml", "active: [1")):
+        (tmp_path / name).write_text(text)
+        assert main(["train", str(tmp_path / name), "--work-dir", str(tmp_path / "w")]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_train_takes_a_folder_of_its_own_for_each_setting_and_seed(
+    config, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    folders = []
+    monkeypatch.setattr(
+        "annotator3d.engine.run.train", lambda config, work_dir, **_: folders.append(work_dir)
+    )
+    for more in ([], ["--seed", "1"], ["--set", "setting=target_only"]):
+        main(["train", config, *more])
+    names = ["al-config-seed0", "al-config-seed1", "target_only-config-seed0"]
+    assert folders == [Path("work_dirs") / name for name in names]
+    capsys.readouterr()
+    assert main(["train", "--help"]) == 0
+    assert "work_dirs/<setting>-<config>-seed<N>" in capsys.readouterr().out
+
+
+def test_a_stop_by_hand_says_how_to_go_on_where_there_is_a_ledger(
+    config, tmp_path, capsys, monkeypatch
+):
+    def stop(*args, **keywords):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("annotator3d.engine.run.train", stop)
+    monkeypatch.setattr("annotator3d.engine.evaluation.evaluate_checkpoint", stop)
+    assert main(["train", config, "--work-dir", str(tmp_path / "w")]) == 1
+    error = capsys.readouterr().err
+    assert "nothing in the ledger is lost" in error and "--resume" in error
+    assert main(["evaluate", config, "x.pth"]) == 1
+    assert capsys.readouterr().err == "stopped\n"
+
+
+def test_without_a_terminal_every_tenth_of_a_task_is_a_line(capsys, monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):  # make rich see a terminal
+        monkeypatch.delenv(name, raising=False)
+    with screen() as shown:
+        for _ in range(2):  # a task may come again
+            for done in range(26):
+                shown.progress("scans [bold]", done, 25)
+        shown.progress("one", 1, 1)
+        shown.say("[red]as it is[/red] :smile: " + 99 * "x")
+    lines = capsys.readouterr().out.splitlines()
+    first = [line for line in lines if line.startswith("scans [bold]")]
+    assert first == 2 * [f"scans [bold]: {n} of 25" for n in (3, 5, 8, 10, 13, 15, 18, 20, 23, 25)]
+    assert lines[20:] == ["one: 1 of 1", "[red]as it is[/red] :smile: " + 99 * "x"]
+
+
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in sys.argv[1].split(","):
+            raise ModuleNotFoundError(f"No module named {name!r}")
+sys.meta_path.insert(0, Block())
+from annotator3d.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def without(modules: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", BLOCKED, modules, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+EVERYTHING = "torch,mmengine,yaml,rich,matplotlib,numpy,open3d,cv2"
+
+
+def test_doctor_says_how_to_install_what_is_missing():
+    run = without(EVERYTHING, "doctor", "--json")
+    assert run.returncode == 1, run.stderr
+    checks = {check["name"]: check for check in json.loads(run.stdout)["checks"]}
+    for name in ("torch", "numpy", "mmengine", "pyyaml", "rich", "matplotlib"):
+        assert checks[name]["state"] == "missing"
+        assert f"pip install {name}" in checks[name]["fix"].replace("'", "")
+    assert checks["mmengine runner"]["state"] == "missing"
+    assert checks["kernels: torch reference"]["state"] == "missing"
+
+
+@pytest.mark.parametrize("modules", [EVERYTHING, "rich,yaml"])
+def test_doctor_prints_plain_text_without_rich(modules):
+    run = without(modules, "doctor")
+    assert (run.returncode, run.stderr) == (1, "")
+    assert "pyyaml: missing: no: No module named 'yaml'; pip install pyyaml\n" in run.stdout
+    assert "rich: missing: " in run.stdout
+
+
+def test_a_missing_package_points_to_doctor():
+    run = without("torch", "train", "al/streets_demo")
+    assert run.returncode == 1 and run.stderr.count("\n") == 1
+    assert "'torch'" in run.stderr and "annotator3d doctor" in run.stderr
 
 
 def test_failures_exit_with_1_and_debug_shows_where(config, tmp_path, capsys):
@@ -162,9 +273,12 @@ def test_doctor_reports_the_kernels_and_every_package(capsys):
     code = main(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     names = [check["name"] for check in report["checks"]]
-    assert {"Python", "torch", "mmengine", "voxel kernels", "CUDA", "spconv", "open3d"} <= set(
-        names
-    )
+    packages = {"Python", "torch", "numpy", "mmengine", "pyyaml", "rich", "matplotlib"}
+    paths = {"kernels: C++ on CPU", "kernels: torch reference", "kernels: CUDA"}
+    assert packages | paths | {"CUDA", "spconv", "open3d"} <= set(names)
+    cpp, _, cuda = (check for check in report["checks"] if check["name"].startswith("kernels"))
+    assert cpp["found"] == build_info()["library"] or cpp["state"] == "optional"
+    assert "not in this version" in cuda["found"]
     assert code == (0 if report["ok"] else 1)
     assert all(check["fix"] for check in report["checks"] if check["state"] != "ok")
 

@@ -30,7 +30,7 @@ ONLY_IN = {
     "open3d": ("viz/*.py",),
 }
 # Ours without a layer: the package itself (its version) and the modules that copes with mmengine.
-ANYONE = {"registry", "mm", "__version__"}
+ANYONE = {"errors", "registry", "mm", "__version__"}
 
 
 def imports(source: str, module: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -59,6 +60,21 @@ def test_a_working_cv2_is_left_alone_and_importing_is_quiet(tmp_path):
     done = run(tmp_path, "import annotator3d.mm, cv2; print(cv2.__version__)")
     assert (done.stdout, done.returncode) == ("the real one\n", 0), done.stderr
     assert done.stderr == ""
+
+
+def test_every_name_behind_the_door_is_used():
+    program = (REPOSITORY / "annotator3d" / "mm.py").read_text(encoding="utf-8")
+    names = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse(program).body
+        if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"
+    )
+    used = set()
+    for path in (REPOSITORY / "annotator3d").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "annotator3d.mm":
+                used |= {alias.name for alias in node.names}
+    assert used == set(names)
 
 
 def test_importing_the_package_and_the_registry_needs_no_heavy_module(tmp_path):

@@ -10,7 +10,9 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from annotator3d.data.batch import InputRule, collate
-from annotator3d.engine.config import ConfigError, RunConfig, ScheduleConfig
+from annotator3d.engine.config import RunConfig, ScheduleConfig
+from annotator3d.errors import ConfigError
+from annotator3d.mm import DefaultSampler
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.registry import DATASETS, build, lookup, nearest
 
@@ -72,8 +74,6 @@ def pick_device(name: str) -> torch.device:
 
 def build_loader(dataset: Dataset, batch_size: int, seed: int, workers: int) -> DataLoader:
     """Shuffled by (seed, epoch): `sampler.set_epoch` chooses the epoch's order."""
-    from mmengine.dataset import DefaultSampler
-
     if len(dataset) == 0:
         raise ValueError("there is nothing to train on: the dataset holds no scan")
     return DataLoader(

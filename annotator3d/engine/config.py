@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from annotator3d.engine.checks import SETTINGS, check_values, from_values
+from annotator3d.engine.overrides import override, with_exponents
+from annotator3d.errors import ConfigError
 from annotator3d.registry import nearest
 
-
-class ConfigError(ValueError):
-    """What the user asked for is not a run: the command line or a config is wrong."""
-
-
-SETTINGS = ("al", "asfda", "ada", "source_only", "target_only")
+__all__ = [
+    "SETTINGS",
+    "ActiveConfig",
+    "ConfigError",
+    "DataConfig",
+    "ModelConfig",
+    "RunConfig",
+    "ScheduleConfig",
+    "dump_config",
+    "find_config",
+    "load_config",
+    "make_config",
+]
 
 
 @dataclass
@@ -101,79 +110,15 @@ class RunConfig:
         return self.setting in ("al", "asfda", "ada")
 
 
-def _has_type(value: Any, annotation: Any) -> bool:
-    options = typing.get_args(annotation) if "|" in str(annotation) else (annotation,)
-    for option in options:
-        kind = typing.get_origin(option) or option
-        if kind is float and isinstance(value, int) and not isinstance(value, bool):
-            return True
-        if isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
-            return True
-    return False
-
-
-def _build(cls: type, values: dict, where: str) -> Any:
-    known = typing.get_type_hints(cls)
-    for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"unknown key {where + key!r}: {nearest(key, known)}")
-        kind = known[key]
-        if dataclasses.is_dataclass(kind):
-            if not isinstance(value, dict):
-                raise ConfigError(f"{where + key}: expected a table of keys, got {value!r}")
-            values = {**values, key: _build(kind, value, f"{where}{key}.")}
-        elif not _has_type(value, kind):
-            words = getattr(kind, "__name__", str(kind))
-            raise ConfigError(f"{where + key}: expected {words}, got {value!r}")
-        elif isinstance(value, tuple):
-            values = {**values, key: list(value)}
-    return cls(**values)
-
-
-def _check(config: RunConfig) -> None:
-    active, schedule = config.active, config.schedule
-    if config.setting not in SETTINGS:
-        raise ConfigError(
-            f"unknown setting {config.setting!r}: {nearest(config.setting, SETTINGS)}"
-        )
-    if active.first_round not in ("random", "self"):
-        raise ConfigError(
-            f"active.first_round: expected random or self, got {active.first_round!r}"
-        )
-    if config.device not in ("auto", "cpu", "cuda"):
-        raise ConfigError(f"device: expected auto, cpu or cuda, got {config.device!r}")
-    at = active.rounds_at
-    if any(b <= a for a, b in zip(at, at[1:], strict=False)) or any(e < 0 for e in at):
-        raise ConfigError(f"active.rounds_at: expected increasing epochs from 0, got {at}")
-    if config.is_active and at and at[-1] >= schedule.epochs:
-        raise ConfigError(
-            f"active.rounds_at: round {len(at)} is before epoch {at[-1]}, but training has only "
-            f"{schedule.epochs} epochs"
-        )
-    for name, value in (
-        ("schedule.epochs", schedule.epochs),
-        ("schedule.checkpoint_every", schedule.checkpoint_every),
-        ("schedule.keep_checkpoints", schedule.keep_checkpoints),
-        ("schedule.batch_size", schedule.batch_size),
-        ("active.budget", active.budget),
-        ("active.stride", active.stride),
-        ("active.min_points", active.min_points),
-    ):
-        if value < 1:
-            raise ConfigError(f"{name}: expected at least 1, got {value}")
-    for name, size in (("model", config.model), ("active", active)):
-        if not size.voxel_size > 0:
-            raise ConfigError(f"{name}.voxel_size: expected metres above 0, got {size.voxel_size}")
-
-
 def make_config(values: dict) -> RunConfig:
     """Check a nested dict against the keys above and fill in the defaults.
 
     Raises:
-        ConfigError: an unknown key (with the nearest known one), a value of a wrong type or range.
+        ConfigError: an unknown key or name (with the nearest known one), a value of a wrong type or
+            range.
     """
-    config = _build(RunConfig, values, "")
-    _check(config)
+    config = from_values(RunConfig, values)
+    check_values(config)
     return config
 
 
@@ -201,31 +146,28 @@ def find_config(name: str) -> Path:
     return known[wanted]
 
 
-def load_config(path: str | Path, settings: typing.Sequence[str] = ()) -> RunConfig:
+def load_config(path: str | Path, settings: Sequence[str] = ()) -> RunConfig:
     """Read a config file (mmengine's language: Python, YAML or JSON with ``_base_``).
 
     Args:
         path: the file.
         settings: ``key.path=value`` strings that override it; values are YAML.
+
+    Raises:
+        ConfigError: the file cannot be read, or `make_config` refuses what it says.
     """
     from annotator3d.mm import Config
 
     try:
         values = Config.fromfile(str(path)).to_dict()
-    except (SyntaxError, TypeError, KeyError, OSError) as error:
-        raise ConfigError(f"{path}: cannot be read as a config: {error}") from error
-    values = {key: value for key, value in values.items() if not key.startswith("_")}
-    for text in settings:
-        key, separator, value = text.partition("=")
-        if not separator:
-            raise ConfigError(f"--set {text}: expected key=value, for example active.strategy=vcd")
-        node = values
-        *parents, last = key.strip().split(".")
-        for parent in parents:
-            if not isinstance(node.get(parent), dict):
-                node[parent] = {}
-            node = node[parent]
-        node[last] = yaml.safe_load(value)
+    except Exception as error:  # a config in Python is a program: it can fail in any way
+        words = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{path}: cannot be read as a config: {words}") from error
+    values = {key: value for key, value in values.items() if not str(key).startswith("_")}
+    for table in values.keys() & {"model", "schedule", "active"}:  # data: a scan may be named 1e3
+        values[table] = with_exponents(values[table])
+    for setting in settings:
+        override(values, setting)
     return make_config(values)
 
 

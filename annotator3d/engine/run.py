@@ -26,12 +26,13 @@ from annotator3d.engine.build import (
     pick_device,
     read_weights,
 )
-from annotator3d.engine.config import ConfigError, RunConfig
+from annotator3d.engine.config import RunConfig
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds import AdaptHook, RoundHook, WaitingForOracle
 from annotator3d.engine.runner import A3dRunner, CheckpointHook, TrainLoop, checkpoints
 from annotator3d.engine.scoring import evaluate
 from annotator3d.engine.screen import Screen
+from annotator3d.errors import ConfigError
 from annotator3d.mm import Hook
 from annotator3d.models.segmentor import Segmentor
 

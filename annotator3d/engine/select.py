@@ -24,12 +24,13 @@ from annotator3d.engine.build import (
     pick_device,
     read_weights,
 )
-from annotator3d.engine.config import ConfigError, RunConfig
+from annotator3d.engine.config import RunConfig
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds import weights_digest
 from annotator3d.engine.scoring import point_scores
 from annotator3d.engine.screen import Screen
 from annotator3d.engine.selection import RoundPlan, Scorer, select_round
+from annotator3d.errors import ConfigError
 
 
 @dataclass(frozen=True)
