@@ -115,7 +115,7 @@ def _notes(config: RunConfig, summary: dict) -> Notes:
         commands=["annotator3d demo"],
         remarks=[
             f"{len(active.rounds_at)} rounds of {active.budget} voxel of {active.voxel_size} m per "
-            f"scan; {config.schedule.epochs} epochs; network voxels of "
+            f"scan; {config.schedule.epochs} epochs of ADA; network voxels of "
             f"{config.model.voxel_size} m.",
             "Zero-label is ADA with the same checkpoint, schedule, source batches and batch-norm "
             "adaptation, but without a single label of the target.",

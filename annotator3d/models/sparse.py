@@ -140,15 +140,17 @@ class _PairConv(torch.autograd.Function):
         pairs, centre = ctx.pairs, ctx.centre
         grad = grad.contiguous()
         grad_weight = torch.zeros_like(weight)
+        wanted = ctx.needs_input_grad[0]  # the scan itself needs no gradient
+        grad_features = torch.zeros_like(features) if wanted else None
         if centre >= 0:
-            grad_features = grad @ weight[centre].T
             grad_weight[centre] = features.T @ grad
-        else:
-            grad_features = torch.zeros_like(features)
+            if wanted:
+                grad_features = grad @ weight[centre].T
         for k, rows_in, rows_out in _by_offset(pairs, centre):
             part = grad.index_select(0, rows_out)
             grad_weight[k] = features.index_select(0, rows_in).T @ part
-            grad_features.index_add_(0, rows_in, part @ weight[k].T)
+            if wanted:
+                grad_features.index_add_(0, rows_in, part @ weight[k].T)
         return grad_features, grad_weight, None, None
 
 

@@ -5,4 +5,4 @@ _base_ = [
     "../_base_/schedules/demo.py",
 ]
 setting = "ada"
-schedule = dict(optimizer=dict(lr=0.01))
+schedule = dict(epochs=9, source_until=9, optimizer=dict(lr=0.01))
