@@ -35,11 +35,16 @@ def demo_jobs(out: Path, overrides: Sequence[str] = ()) -> list[Job]:
         config = demo_config(setting, [*overrides, *own])
         return Job(name, config, out / name.replace(" ", "-"), start)
 
+    active = {
+        (setting, strategy): job(f"{setting} {strategy}", setting, f"active.strategy={strategy}")
+        for setting, strategy in ACTIVE
+    }
     return [
         job("source-only", "source_only"),
         # The long ones first, so that no core waits at the end.
-        *(job(f"{s} {a}", s, f"active.strategy={a}") for s, a in reversed(ACTIVE)),
+        *(active["ada", strategy] for strategy in ("vcd", "random")),
         job("zero-label", "ada", "active.rounds_at=[]"),
+        *(run for (setting, _), run in active.items() if setting != "ada"),
         job("target-only", "target_only"),
     ]
 

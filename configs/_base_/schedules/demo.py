@@ -1,5 +1,5 @@
-# 5 rounds of 1 voxel a scan in 6 epochs (ADA: 9). The scans are coarse, so the voxels are 0.5 m: they hold
-# about as many points as those of 0.25 m in a full scan.
+# 5 rounds of 1 voxel a scan in 6 epochs (ADA: 9). The scans are coarse, so the voxels are 0.5 m:
+# they hold about as many points as those of 0.25 m in a full scan.
 schedule = dict(
     epochs=6,
     batch_size=2,
