@@ -124,5 +124,7 @@ def _notes(config: RunConfig, summary: dict) -> Notes:
             f"{config.model.voxel_size} m.",
             "Zero-label is ADA with the same checkpoint, schedule, source batches and batch-norm "
             "adaptation, but without a single label of the target.",
+            "Target-only and AL start from nothing and train for as few steps as ASFDA: at this "
+            "length target-only is no upper bound.",
         ],
     )
