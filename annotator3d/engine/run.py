@@ -16,7 +16,6 @@ from annotator3d.active.ledger import Ledger
 from annotator3d.active.oracles import get_oracle
 from annotator3d.data.batch import InputRule, TrainingScans
 from annotator3d.engine.build import (
-    build_dataset,
     build_loader,
     build_model,
     input_rule,
@@ -27,51 +26,21 @@ from annotator3d.engine.build import (
     read_weights,
 )
 from annotator3d.engine.config import RunConfig
+from annotator3d.engine.datasets import Datasets, open_datasets
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds import AdaptHook, RoundHook, WaitingForOracle
-from annotator3d.engine.runner import A3dRunner, CheckpointHook, TrainLoop, checkpoints
+from annotator3d.engine.runner import (
+    A3dRunner,
+    CheckpointHook,
+    EpochHook,
+    TrainLoop,
+    checkpoints,
+)
 from annotator3d.engine.scoring import evaluate
 from annotator3d.engine.screen import Screen
 from annotator3d.errors import ConfigError
 from annotator3d.mm import Hook
 from annotator3d.models.segmentor import Segmentor
-
-
-@dataclass
-class Datasets:
-    """What a setting trains on; `pool` may be asked about."""
-
-    val: object
-    pool: object | None
-    source: object | None
-
-    @property
-    def taxonomy(self):
-        return self.val.taxonomy
-
-
-def open_datasets(config: RunConfig, data_root: str | None, screen: Screen) -> Datasets:
-    """Open what `config.setting` needs.
-
-    Raises:
-        ValueError: a dataset is missing, or two of them have different classes.
-    """
-    data, setting = config.data, config.setting
-    opened = {"data.val": build_dataset(data.val, "data.val", data_root, screen.progress)}
-    if setting != "source_only":
-        pool = data.train
-        if pool is not None and config.is_active and config.active.oracle != "truth":
-            pool = {"labels": "optional", **pool}
-        opened["data.train"] = build_dataset(pool, "data.train", data_root, screen.progress)
-    if setting in ("source_only", "ada"):
-        opened["data.source"] = build_dataset(data.source, "data.source", progress=screen.progress)
-    names = opened["data.val"].taxonomy.names
-    for key, dataset in opened.items():
-        if dataset.taxonomy.names != names:
-            raise ValueError(
-                f"{key} has other classes than data.val: {dataset.taxonomy.names} against {names}"
-            )
-    return Datasets(opened["data.val"], opened.get("data.train"), opened.get("data.source"))
 
 
 def train(
@@ -187,7 +156,7 @@ class _Parts:
     def hooks(self, training: TrainingScans) -> list[Hook]:
         config, schedule, record = self.config, self.config.schedule, self.record
         hooks = [
-            _EpochHook(training, self.screen),
+            EpochHook(training, self.screen),
             CheckpointHook(
                 record.checkpoints, schedule.checkpoint_every, schedule.keep_checkpoints
             ),
@@ -242,21 +211,6 @@ def _runner(parts: _Parts, optim_wrapper: dict, device: torch.device) -> A3dRunn
         _Boundary(parts, runner),
     )
     return runner
-
-
-class _EpochHook(Hook):
-    """Tell the training scans which epoch it is, and the user how far it has come."""
-
-    def __init__(self, training: TrainingScans, screen: Screen) -> None:
-        self.training, self.screen = training, screen
-
-    def before_train_epoch(self, runner) -> None:
-        self.training.epoch = runner.epoch
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        steps = len(runner.train_dataloader)
-        total = runner.max_epochs * steps
-        self.screen.progress("training", runner.epoch * steps + batch_idx + 1, total)
 
 
 class _Boundary:

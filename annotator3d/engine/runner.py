@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from annotator3d.data.files import fsync_folder
+from annotator3d.engine.screen import Screen
 from annotator3d.mm import EpochBasedTrainLoop, Hook, Runner
 
 EMPTY_HUB = {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
@@ -101,6 +102,21 @@ class CheckpointHook(Hook):
         runner.save_epoch(self.folder, epoch)
         for old in checkpoints(self.folder)[: -self.keep]:
             old.unlink()
+
+
+class EpochHook(Hook):
+    """Tell the training scans which epoch it is, and the user how far it has come."""
+
+    def __init__(self, training, screen: Screen) -> None:
+        self.training, self.screen = training, screen
+
+    def before_train_epoch(self, runner) -> None:
+        self.training.epoch = runner.epoch
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        steps = len(runner.train_dataloader)
+        total = runner.max_epochs * steps
+        self.screen.progress("training", runner.epoch * steps + batch_idx + 1, total)
 
 
 def checkpoints(folder: Path) -> list[Path]:
