@@ -188,3 +188,14 @@ def test_real_scans_are_read_completely(kitti_root, kitti_order, kitti_table):
         seen += counts
     present = {name for name, count in zip(kitti_order, seen, strict=False) if count}
     assert {"car", "road", "sidewalk", "building", "vegetation", "trunk", "pole"} <= present
+
+
+def test_points_that_are_not_finite_are_counted_and_the_file_is_named(make_kitti):
+    root = make_kitti(points=50)
+    path = root / "sequences/00/velodyne/000001.bin"
+    raw = np.fromfile(path, "<f4").reshape(-1, 4)
+    raw[[3, 7], [0, 3]] = np.inf, np.nan
+    raw.tofile(path)
+    dataset = SemanticKITTI(root, ["00"])
+    with pytest.warns(RuntimeWarning, match=r"000001\.bin: 2 of 50 points are not finite"):
+        assert len(dataset.read(1)) == 48

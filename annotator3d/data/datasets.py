@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Sequence
@@ -132,7 +133,15 @@ class SemanticKITTI(ScanDataset):
     def read(self, i: int, labels: bool = True) -> Scan:
         xyz, intensity = read_bin(self.path(i))
         train = self._read_labels(i, len(xyz)) if labels else None
-        return Scan.from_raw(self.ids[i], xyz, intensity, train)
+        scan = Scan.from_raw(self.ids[i], xyz, intensity, train)
+        if scan.num_dropped:
+            warnings.warn(  # Python shows each message once
+                f"{self.path(i)}: {scan.num_dropped} of {scan.num_raw} points are not finite; they "
+                "are never asked about or trained on, and count as missed in the evaluation",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return scan
 
     def _read_labels(self, i: int, num_points: int) -> NDArray[np.uint8] | None:
         path = self.label_path(i)
