@@ -69,6 +69,8 @@ def train(args: argparse.Namespace) -> None:
         print("run this command again with --resume")
         return
     last = record.final()
+    if last["absent"]:
+        print(f"not in the ground truth, left out of the mean: {', '.join(last['absent'])}")
     print(f"mIoU {last['miou']:.2f} % after the last epoch; {work_dir}")
 
 

@@ -38,7 +38,8 @@ def test_train_evaluate_and_select_from_the_checkpoint(config, tmp_path, capsys)
     work = tmp_path / "work"
     assert main(["train", config, "--work-dir", str(work)]) == 0
     checkpoint = str(work / "checkpoints" / "epoch_4.pth")
-    assert "mIoU" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "mIoU" in printed and "left out of the mean: motorcycle, truck" in printed
 
     assert main(["evaluate", config, checkpoint, "--json"]) == 0
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
