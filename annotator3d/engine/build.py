@@ -170,3 +170,14 @@ def load_weights(model: torch.nn.Module, weights: dict, path: str | Path) -> Non
             f"{path}: these weights are not of the network that the config describes: "
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
+
+
+def load_model(config: RunConfig, num_classes: int, weights: dict, path: str | Path) -> Segmentor:
+    """The network of `config` with the `weights` read from `path`, on the config's device.
+
+    Raises:
+        ValueError: see `load_weights` and `pick_device`.
+    """
+    model = build_model(config, num_classes)
+    load_weights(model, weights, path)
+    return model.to(pick_device(config.device))

@@ -8,12 +8,12 @@ import typing
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from annotator3d.errors import ConfigError
 from annotator3d.registry import (
     BACKBONES,
     DATASETS,
     ORACLES,
     STRATEGIES,
-    ConfigError,
     check,
     lookup,
     nearest,

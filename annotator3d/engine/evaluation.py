@@ -4,38 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from annotator3d.engine.build import (
-    build_dataset,
-    build_model,
-    input_rule,
-    load_weights,
-    pick_device,
-    read_weights,
-)
+import numpy as np
+
+from annotator3d.engine.build import build_dataset, input_rule, load_model, read_weights
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.metrics import describe
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.scoring import evaluate
 from annotator3d.engine.screen import Screen
+from annotator3d.models.segmentor import Segmentor
 
 
 def evaluate_checkpoint(
     config: RunConfig, checkpoint: str, data_root: str | None, screen: Screen
 ) -> dict:
     """mIoU and IoU of each class on ``data.val``: see `metrics.describe`."""
-    weights = read_weights(checkpoint)
+    weights = read_weights(checkpoint)  # before any scan is made
     dataset = build_dataset(config.data.val, "data.val", data_root, screen.progress)
     names = dataset.taxonomy.names
-    model = build_model(config, len(names))
-    load_weights(model, weights, checkpoint)
-    model.to(pick_device(config.device))
-    confusion = evaluate(
-        model,
-        dataset,
-        input_rule(config, len(names)),
-        lambda done, total: screen.progress("evaluating", done, total),
-    )
-    return describe(confusion, names)
+    model = load_model(config, len(names), weights, checkpoint)
+    return describe(_confusion(model, config, dataset, screen), names)
 
 
 def evaluate_into(folder: Path, config: RunConfig, checkpoint: Path, screen: Screen) -> None:
@@ -47,17 +35,16 @@ def evaluate_into(folder: Path, config: RunConfig, checkpoint: Path, screen: Scr
     record = RunRecord(folder, config, dataset.taxonomy.names)
     if record.is_done():
         return
-    model = build_model(config, dataset.taxonomy.num_classes)
-    load_weights(model, read_weights(checkpoint), checkpoint)
-    device = pick_device(config.device)
-    model.to(device)
+    model = load_model(config, dataset.taxonomy.num_classes, read_weights(checkpoint), checkpoint)
     with record.locked():
-        record.start(model, {"val": dataset}, device)
-        confusion = evaluate(
-            model,
-            dataset,
-            input_rule(config, dataset.taxonomy.num_classes),
-            lambda done, total: screen.progress("evaluating", done, total),
-        )
+        record.start(model, {"val": dataset}, next(model.parameters()).device)
+        confusion = _confusion(model, config, dataset, screen)
         record.add_metrics(config.schedule.epochs, 0, confusion, None)
         record.update(None, "done")
+
+
+def _confusion(model: Segmentor, config: RunConfig, dataset, screen: Screen) -> np.ndarray:
+    rule = input_rule(config, dataset.taxonomy.num_classes)
+    return evaluate(
+        model, dataset, rule, lambda done, total: screen.progress("evaluating", done, total)
+    )

@@ -67,13 +67,6 @@ class RoundHook(Hook):
         self.config, self.ledger, self.pool, self.training = config, ledger, pool, training
         self.oracle, self.rule, self.folder, self.screen = oracle, rule, folder, screen
 
-    def before_train_epoch(self, runner) -> None:
-        epoch, schedule = runner.epoch, self.config.active.rounds_at
-        if epoch in schedule:
-            self._run_round(schedule.index(epoch) + 1, epoch, runner.model)
-        finished = sum(at <= epoch for at in schedule)
-        self.training.answers = self.ledger.labels_by_scan(up_to_round=finished)
-
     def before_train(self, runner) -> None:
         """Refuse a checkpoint whose rounds the ledger does not hold: it would train unlabelled."""
         known = {r.number for r in self.ledger.rounds()}
@@ -84,6 +77,13 @@ class RoundHook(Hook):
                     f"does not hold round {number} of epoch {at}; restore the ledger, or begin "
                     "again in another --work-dir"
                 )
+
+    def before_train_epoch(self, runner) -> None:
+        epoch, schedule = runner.epoch, self.config.active.rounds_at
+        if epoch in schedule:
+            self._run_round(schedule.index(epoch) + 1, epoch, runner.model)
+        finished = sum(at <= epoch for at in schedule)
+        self.training.answers = self.ledger.labels_by_scan(up_to_round=finished)
 
     def _run_round(self, number: int, epoch: int, model) -> None:
         known = {r.number: r for r in self.ledger.rounds()}

@@ -16,14 +16,7 @@ from annotator3d.data.files import atomic_write
 from annotator3d.data.formats import read_label
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy
-from annotator3d.engine.build import (
-    build_dataset,
-    build_model,
-    input_rule,
-    load_weights,
-    pick_device,
-    read_weights,
-)
+from annotator3d.engine.build import build_dataset, input_rule, load_model, read_weights
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds import weights_digest
@@ -140,9 +133,7 @@ def _scorer(
     if predictions:
         return _FromFiles(Path(predictions), taxonomy), "predictions"
     rule = input_rule(config, taxonomy.num_classes)
-    model = build_model(config, taxonomy.num_classes)
-    load_weights(model, read_weights(checkpoint), checkpoint)
-    model.to(pick_device(config.device))
+    model = load_model(config, taxonomy.num_classes, read_weights(checkpoint), checkpoint)
     return (lambda scan: {"logits": point_scores(model, scan, rule)}), weights_digest(model)
 
 
