@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import platform
 import sys
 from importlib import metadata
@@ -36,6 +37,16 @@ def examine() -> dict[str, Any]:
         *_kernels(),
         *_cuda(),
         _package("open3d", "pip install 'annotator3d[viz]'", optional=True, why="the viewer"),
+        _package("viser", "pip install 'annotator3d[web]'", optional=True, why="label --web"),
+        *(
+            _package(name, "pip install 'annotator3d[formats]'", optional=True, why=f"{kind} files")
+            for name, kind in (
+                ("plyfile", "PLY"),
+                ("pypcd4", "PCD"),
+                ("laspy", "LAS"),
+                ("lazrs", "LAZ"),
+            )
+        ),
     ]
     return {"ok": all(c["state"] != "missing" for c in checks), "checks": checks}
 
@@ -94,29 +105,51 @@ def _runner() -> dict[str, Any]:
         return _check("mmengine runner", _no(error), False, "pip install torch mmengine==0.10.7")
 
 
+_KERNELS = ("kernels: C++ on CPU", "kernels: torch reference", "kernels: CUDA")
+_REBUILD = "then pip install --force-reinstall --no-deps ."
+
+
 def _kernels() -> list[dict[str, Any]]:
     """One entry for each way in which the voxel kernels may run."""
-    names = ("kernels: C++ on CPU", "kernels: torch reference", "kernels: CUDA")
-    cuda = "not in this version; CUDA tensors use the reference"
-    last = _check(names[2], cuda, False, "nothing to install", optional=True)
+    cpu, reference, cuda = _KERNELS
     try:
-        from annotator3d.kernels import build_info
+        from annotator3d.kernels import build_info, cuda_info
 
-        info = build_info()
+        on_cpu, on_cuda = build_info(), cuda_info()
     except Exception as error:
         fix = "pip install torch numpy"
         return [
-            _check(names[0], _no(error), False, fix, optional=True),
-            _check(names[1], _no(error), False, fix),
-            last,
+            _check(cpu, _no(error), False, fix, optional=True),
+            _check(reference, _no(error), False, fix),
+            _check(cuda, _no(error), False, fix, optional=True),
         ]
-    library = info.get("library")
-    fix = "install a C++ compiler (apt install g++), then pip install --force-reinstall --no-deps ."
     return [
-        _check(names[0], library or f"no: {info['reason']}", bool(library), fix, optional=True),
-        _check(names[1], "always there; the same results, slower", True),
-        last,
+        _cpu_library(on_cpu),
+        _check(reference, "always there; slower, entropy and margin within 1e-6", True),
+        _cuda_library(on_cuda),
     ]
+
+
+def _cpu_library(info: dict[str, Any]) -> dict[str, Any]:
+    forced = os.environ.get("ANNOTATOR3D_KERNELS")
+    if not info["library"]:
+        fix = f"install a C++ compiler (apt install g++), {_REBUILD}"
+        fix = "unset ANNOTATOR3D_KERNELS" if forced == "reference" else fix
+        return _check(_KERNELS[0], f"no: {info['reason']}", False, fix, optional=True)
+    words = f"{info['variant']} variant{f' (ANNOTATOR3D_KERNELS={forced})' if forced else ''}"
+    return _check(_KERNELS[0], f"{words}, {info['library']}", True)
+
+
+def _cuda_library(info: dict[str, Any]) -> dict[str, Any]:
+    if not info["library"]:
+        fix = f"for an NVIDIA GPU install the CUDA toolkit (nvcc), {_REBUILD}"
+        words = f"no: {info['reason']}; CUDA tensors use the reference"
+        return _check(_KERNELS[2], words, False, fix, optional=True)
+    words = f"built ({info['architectures']}), {info['library']}"
+    if info["reason"]:
+        fix = "needs an NVIDIA GPU, its driver and a torch built for CUDA"
+        return _check(_KERNELS[2], f"not usable: {info['reason']}; {words}", False, fix, True)
+    return _check(_KERNELS[2], f"usable; {words}", True)
 
 
 def _cuda() -> list[dict[str, Any]]:

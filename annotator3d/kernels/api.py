@@ -1,12 +1,11 @@
-"""The public kernels: arguments are checked here once, then :mod:`.ops` does the work."""
+"""Public kernels: voxels and scores. Arguments are checked here once, :mod:`.ops` does the work."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from . import checks, ops
-from .reference import tie_hash
+from . import checks, ops, ops_neighbours, reference
 from .score import SCORE_ONE, score_table
 from .voxels import IGNORE, Voxels
 
@@ -34,6 +33,34 @@ def group_cells(cells: Tensor, splits: Tensor | None = None) -> Voxels:
     checks.tensor("cells", cells, (None, 3), (torch.int32,))
     splits = checks.row_splits("splits", splits, cells.shape[0], cells)
     return Voxels(*ops.group_cells(cells, splits))
+
+
+def voxel_features(features: Tensor, voxels: Voxels, how: str = "mean") -> Tensor:
+    """What a voxel carries of its points: a network's input from features, or a voxel branch's
+    from a point branch's. Has a gradient.
+
+    Args:
+        features: [N, C] float of any precision.
+        voxels: of these N points.
+        how: 'first': the features of the voxel's first point; 'mean': their mean over its points,
+            summed in float64 in the order of the points.
+
+    Returns:
+        [V, C], dtype of the features.
+
+    Raises:
+        ValueError: wrong type, shape, device or ``how``.
+    """
+    shape = (voxels.members.shape[0], None)
+    checks.tensor("features", features, shape, checks.FLOATS, voxels.members)
+    if checks.choice("how", how, ("first", "mean")) == "first":
+        return features[voxels.first]
+    return ops_neighbours.voxel_mean(features, voxels.point_to_voxel, voxels.members, voxels.splits)
+
+
+def voxel_mean(features: Tensor, voxels: Voxels) -> Tensor:
+    """Mean of features [N, C] over the points of each voxel: :func:`voxel_features`."""
+    return voxel_features(features, voxels, "mean")
 
 
 def voxel_class_histogram(labels: Tensor, voxels: Voxels, num_classes: int) -> Tensor:
@@ -85,6 +112,27 @@ def voxel_confusion(prediction: Tensor, voxels: Voxels, num_classes: int) -> Ten
     return ops.confusion(prediction.detach(), *_layout(voxels), table, num_classes)
 
 
+def point_scores(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Softmax entropy in bits, and margin (gap between the two likeliest classes), of each point.
+
+    The compiled paths compute in float32 with one polynomial for exp and log, so they agree with
+    each other bit for bit; the reference computes in float64 and is within 1e-6 of them.
+
+    Args:
+        logits: [N, C] float of any precision, rounded to float32; C in 1..255.
+
+    Returns:
+        entropy, margin: [N] int64 each, one bit and one are ``SCORE_ONE``. If C = 1, they are 0
+        and ``SCORE_ONE``.
+
+    Raises:
+        ValueError: wrong type or shape; NaN or Inf logits.
+    """
+    checks.tensor("logits", logits, (None, None), checks.FLOATS)
+    checks.integer("number of columns of logits", logits.shape[1], 1, IGNORE)
+    return ops.point_scores(logits.detach().float())
+
+
 def voxel_reduce(values: Tensor, voxels: Voxels, how: str) -> Tensor:
     """Maximum or mean of a point score over the points of each voxel.
 
@@ -92,7 +140,8 @@ def voxel_reduce(values: Tensor, voxels: Voxels, how: str) -> Tensor:
     error is below 2^-33 plus the rounding to the dtype of the values.
 
     Args:
-        values: [N] float of any precision.
+        values: [N] float of any precision, or int64 (as of :func:`point_scores`; the mean is then
+            rounded down).
         voxels: of these N points.
         how: 'max' or 'mean'.
 
@@ -102,114 +151,27 @@ def voxel_reduce(values: Tensor, voxels: Voxels, how: str) -> Tensor:
     Raises:
         ValueError: wrong type, shape, device or ``how``; NaN or Inf; values too large to sum.
     """
-    checks.tensor("values", values, tuple(voxels.members.shape), checks.FLOATS, voxels.members)
-    if how not in ("max", "mean"):
-        checks.fail("how", "'max' or 'mean'", repr(how))
+    dtypes = (*checks.FLOATS, torch.int64)
+    checks.tensor("values", values, tuple(voxels.members.shape), dtypes, voxels.members)
+    checks.choice("how", how, ("max", "mean"))
     values, index = values.detach(), voxels.point_to_voxel
-    checks.finite_rows("values", values, voxels.scan[index])
-    if how == "max":
-        lowest = values.new_full((len(voxels),), float("-inf"))
-        return lowest.scatter_reduce(0, index, values, "amax")
-    if len(values) and values.abs().max().double() * int(voxels.counts.max()) >= 2.0**31:
-        checks.fail("values", "a sum over each voxel below 2^31", float(values.abs().max()))
-    fixed = (values.double() * SCORE_ONE).round().long()
-    total = fixed.new_zeros(len(voxels)).index_add(0, index, fixed)
-    return (total.double() / voxels.counts / SCORE_ONE).to(values.dtype)
-
-
-def top_voxels(
-    scores: Tensor, voxels: Voxels, k: int, seeds: Tensor, exclude: Tensor | None = None
-) -> list[Tensor]:
-    """The best k voxels of each scan.
-
-    Order: higher score, then a hash of (seed of the scan, cell), then lower voxel index. What is
-    picked in a scan hence depends on that scan, its scores and its seed only.
-
-    Args:
-        scores: [V] int64 or float.
-        voxels: of B scans.
-        k: voxels per scan, >= 0.
-        seeds: [B] int64.
-        exclude: [V] bool, True where a voxel may not be picked.
-
-    Returns:
-        B int64 tensors of at most k voxel indices each, best first.
-
-    Raises:
-        ValueError: wrong type, shape or device; NaN scores.
-    """
-    v, b = len(voxels), len(voxels.scan_splits) - 1
-    checks.tensor("scores", scores, (v,), (torch.int64, *checks.FLOATS), voxels.cells)
-    checks.tensor("seeds", seeds, (b,), (torch.int64,), voxels.cells)
-    checks.integer("k", k, 0, 2**31 - 1)
-    scores = scores.detach()
-    if (wrong := int(scores.isnan().sum())) > 0:
-        checks.fail("scores", "no NaN", f"{wrong} of them")
-    allowed = None
-    if exclude is not None:
-        allowed = ~checks.tensor("exclude", exclude, (v,), (torch.bool,), voxels.cells)
-    picks = []
-    bounds = voxels.scan_splits.tolist()
-    for scan, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
-        rows = torch.arange(start, stop, device=scores.device)
-        if allowed is not None:
-            rows = rows[allowed[start:stop]]
-        picks.append(_best(scores, voxels.cells, rows, k, seeds[scan]))
-    return picks
-
-
-def kernel_map(
-    cells: Tensor,
-    scan_splits: Tensor,
-    offsets: Tensor,
-    out_cells: Tensor | None = None,
-    out_splits: Tensor | None = None,
-    stride: int = 1,
-) -> Tensor:
-    """Rows of the input cells that a sparse convolution gathers for each output cell.
-
-    Args:
-        cells: [V, 3] int32, input cells, unique within a scan.
-        scan_splits: [B+1] int64, scan b has the rows ``scan_splits[b]:scan_splits[b+1]``.
-        offsets: [K, 3] int32.
-        out_cells: [Vout, 3] int32, output cells in units of ``stride``; default ``cells``.
-        out_splits: [B+1] int64 of the output cells; default ``scan_splits``.
-        stride: input cells per output cell, >= 1.
-
-    Returns:
-        [K, Vout] int64: row of the input cell at ``out_cells[v] * stride + offsets[k]`` in the same
-        scan, or -1.
-
-    Raises:
-        ValueError: wrong type, shape or device; repeated input cells.
-    """
-    checks.tensor("cells", cells, (None, 3), (torch.int32,))
-    if scan_splits is None:
-        checks.fail("scan_splits", "a torch tensor", None)
-    scan_splits = checks.row_splits("scan_splits", scan_splits, cells.shape[0], cells)
-    checks.tensor("offsets", offsets, (None, 3), (torch.int32,), cells)
-    checks.integer("stride", stride, 1, 2**20)
-    if (out_cells is None) != (out_splits is None):
-        checks.fail("out_cells, out_splits", "both or neither", "one of them")
-    if out_cells is None:
-        out_cells, out_splits = cells, scan_splits
+    if values.is_floating_point():
+        checks.finite_rows("values", values, voxels.scan[index])
+        if how == "max":
+            lowest = values.new_full((len(voxels),), float("-inf"))
+            return lowest.scatter_reduce(0, index, values, "amax")
+        fixed = (values.double() * SCORE_ONE).round()
     else:
-        checks.tensor("out_cells", out_cells, (None, 3), (torch.int32,), cells)
-        out_splits = checks.row_splits("out_splits", out_splits, out_cells.shape[0], cells)
-        if len(out_splits) != len(scan_splits):
-            checks.fail("out_splits", f"{len(scan_splits) - 1} scans", len(out_splits) - 1)
-    return ops.kernel_map(cells, scan_splits, offsets, out_cells, out_splits, stride)
+        fixed = values
+    if how == "mean" and len(fixed):
+        largest = float(fixed.double().abs().max())
+        if largest * int(voxels.counts.max()) >= 2.0**63:
+            checks.fail("values", "a sum over each voxel below 2^31", largest / SCORE_ONE)
+    if not values.is_floating_point():
+        return reference.reduce_fixed(values, index, voxels.counts, how)
+    total = torch.zeros_like(voxels.counts).index_add(0, index, fixed.long())
+    return (total.double() / voxels.counts / SCORE_ONE).to(values.dtype)
 
 
 def _layout(voxels: Voxels) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return voxels.point_to_voxel, voxels.members, voxels.splits, voxels.scan
-
-
-def _best(scores: Tensor, cells: Tensor, rows: Tensor, k: int, seed: Tensor) -> Tensor:
-    if k == 0:
-        return rows[:0]
-    if k < len(rows):  # only those that can be among the best need a hash and a sort
-        candidates = scores[rows]
-        rows = rows[candidates >= candidates.topk(k).values[-1]]
-    rows = rows[tie_hash(seed, cells[rows]).argsort(stable=True)]
-    return rows[scores[rows].argsort(descending=True, stable=True)[:k]]

@@ -32,29 +32,47 @@ def tensor(
         fail(name, "a torch tensor", type(value).__name__)
     if value.dtype not in dtypes:
         fail(name, " or ".join(str(d).removeprefix("torch.") for d in dtypes), value.dtype)
-    wanted = "[" + ", ".join("any" if n is None else str(n) for n in shape) + "]"
-    if value.dim() != len(shape) or any(
-        n is not None and n != m for n, m in zip(shape, value.shape, strict=True)
+    found = value.shape
+    if len(found) != len(shape) or any(
+        n is not None and n != m for n, m in zip(shape, found, strict=True)
     ):
-        fail(name, f"shape {wanted}", list(value.shape))
-    if value.dim() and value.shape[0] > _MAX_ROWS:
-        fail(name, f"at most {_MAX_ROWS} rows", value.shape[0])
+        wanted = ", ".join("any" if n is None else str(n) for n in shape)
+        fail(name, f"shape [{wanted}]", list(found))
+    if found and found[0] > _MAX_ROWS:
+        fail(name, f"at most {_MAX_ROWS} rows", found[0])
     if like is not None and value.device != like.device:
         fail(name, f"a tensor on {like.device}", f"one on {value.device}")
     return value
 
 
-def row_splits(name: str, splits: Tensor | None, rows: int, like: Tensor) -> Tensor:
-    """Row boundaries of the scans of a batch; None means one scan."""
+def row_bounds(name: str, splits: Tensor | None, rows: int, like: Tensor) -> list[int]:
+    """Row boundaries of the scans of a batch as numbers; None means one scan.
+
+    Boundaries on the CPU are read there, without waiting for the device of ``like``.
+    """
     if splits is None:
-        return torch.tensor([0, rows], device=like.device)
-    tensor(name, splits, (None,), (torch.int64,), like)
+        return [0, rows]
+    on_host = isinstance(splits, Tensor) and splits.device.type == "cpu"
+    tensor(name, splits, (None,), (torch.int64,), None if on_host else like)
     values = splits.tolist()
     rising = all(a <= b for a, b in zip(values, values[1:], strict=False))
     if not values or values[0] != 0 or values[-1] != rows or not rising:
         shown = values if len(values) <= 8 else f"{values[:4]} ... {values[-3:]}"
         fail(name, f"non-decreasing row numbers from 0 to {rows}", shown)
-    return splits.contiguous()
+    return values
+
+
+def row_splits(name: str, splits: Tensor | None, rows: int, like: Tensor) -> Tensor:
+    """:func:`row_bounds` as a tensor on the device of ``like``."""
+    bounds = row_bounds(name, splits, rows, like)
+    if splits is not None and splits.device == like.device:
+        return splits.contiguous()
+    return on_device(torch.tensor(bounds), like)
+
+
+def on_device(values: Tensor, like: Tensor) -> Tensor:
+    """A small tensor on the device of ``like``, copied without waiting for that device."""
+    return values.to(like.device, non_blocking=True)
 
 
 def voxel_size(size: float) -> float:
@@ -73,11 +91,20 @@ def integer(name: str, value: int, low: int, high: int) -> int:
     return value
 
 
-def finite_rows(name: str, values: Tensor, scan_of_row: Tensor) -> None:
+def choice(name: str, value: object, known: tuple[str, ...]) -> str:
+    """One of these words."""
+    if value not in known:
+        fail(name, " or ".join(map(repr, known)), repr(value))
+    return value
+
+
+def finite_rows(name: str, values: Tensor, scan_of_row: Tensor | None) -> None:
     """No NaN or Inf in any row; names the first scan that has one and how many rows it has."""
     bad = ~torch.isfinite(values)
     bad = bad.any(1) if bad.dim() == 2 else bad
     if bad.any():
+        if scan_of_row is None:
+            fail(name, "finite values", f"NaN or Inf in {int(bad.sum())} rows")
         scans, counts = scan_of_row[bad].unique(return_counts=True)
         fail(
             name,
@@ -97,6 +124,14 @@ def int32_cells(name: str, cells: Tensor, scan_of_row: Tensor) -> None:
             "coordinates whose cells fit 32 bits (use a larger size or nearer points)",
             f"{int(counts[0])} rows beyond in scan {int(scans[0])} of the batch",
         )
+
+
+def row_range(name: str, rows: Tensor, length: int, missing: bool = True) -> None:
+    """Row numbers of a tensor of this length; -1 as well if a row may be missing."""
+    low = -1 if missing else 0
+    bad = rows[(rows < low) | (rows >= length)]
+    if len(bad):
+        fail(name, f"row numbers {low}..{length - 1}", f"{int(bad[0])} ({len(bad)} wrong in all)")
 
 
 def label_range(name: str, labels: Tensor, num_classes: int) -> None:

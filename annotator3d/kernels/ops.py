@@ -1,41 +1,15 @@
-"""The kernels as torch.library operators ``annotator3d::*`` and the choice of the path.
+"""The kernels as torch.library operators ``annotator3d::*``.
 
-CPU tensors go to the C++ library when it is there, everything else to the reference. The fake
-implementations let torch.compile and torch.export trace through; sizes that depend on the data
-(the number of voxels) are dynamic there.
+The fake implementations let torch.compile and torch.export trace through; sizes that depend on the
+data (the number of voxels) are dynamic there.
 """
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
-from types import ModuleType
-
 import torch
 from torch import Tensor
 
-from . import native, reference
-
-
-def _path(tensor: Tensor) -> ModuleType:
-    if tensor.device.type != "cpu":
-        _warn_once(
-            f"annotator3d: the kernels have no {tensor.device.type} library in this version; "
-            "the slower torch reference runs there (same results)"
-        )
-    elif native.library() is not None:
-        return native
-    else:
-        _warn_once(
-            f"annotator3d: {native.missing_reason()}; the slower torch reference runs (same "
-            "results). Install a C++ compiler and reinstall annotator3d to build the library"
-        )
-    return reference
-
-
-@cache
-def _warn_once(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=2)
+from .dispatch import run
 
 
 @torch.library.custom_op("annotator3d::voxelize", mutates_args=())
@@ -43,7 +17,7 @@ def voxelize(
     points: Tensor, size: float, splits: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The tensors of :class:`Voxels`, in its order."""
-    return _path(points).voxelize(points, size, splits)
+    return run("voxelize", points, size, splits)
 
 
 @torch.library.custom_op("annotator3d::group_cells", mutates_args=())
@@ -51,7 +25,7 @@ def group_cells(
     cells: Tensor, splits: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """The tensors of :class:`Voxels`, in its order."""
-    return _path(cells).group_cells(cells, splits)
+    return run("group_cells", cells, splits)
 
 
 @torch.library.custom_op("annotator3d::histogram", mutates_args=())
@@ -64,7 +38,7 @@ def histogram(
     num_classes: int,
 ) -> Tensor:
     """[V, num_classes] int32."""
-    return _path(labels).histogram(labels, point_to_voxel, members, splits, scan, num_classes)
+    return run("histogram", labels, point_to_voxel, members, splits, scan, num_classes)
 
 
 @torch.library.custom_op("annotator3d::confusion", mutates_args=())
@@ -78,22 +52,39 @@ def confusion(
     num_classes: int,
 ) -> Tensor:
     """[V] int64."""
-    return _path(prediction).confusion(
-        prediction, point_to_voxel, members, splits, scan, table, num_classes
-    )
+    layout = (point_to_voxel, members, splits, scan)
+    return run("confusion", prediction, *layout, table, num_classes)
 
 
-@torch.library.custom_op("annotator3d::kernel_map", mutates_args=())
-def kernel_map(
-    cells: Tensor,
-    scan_splits: Tensor,
-    offsets: Tensor,
-    out_cells: Tensor,
-    out_splits: Tensor,
-    stride: int,
-) -> Tensor:
-    """[K, Vout] int64. The operator wants distinct tensors or the same ones; it copies neither."""
-    return _path(cells).kernel_map(cells, scan_splits, offsets, out_cells, out_splits, stride)
+@torch.library.custom_op("annotator3d::point_scores", mutates_args=())
+def point_scores(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Entropy and margin, [N] int64 each."""
+    return run("point_scores", logits)
+
+
+@torch.library.custom_op("annotator3d::select", mutates_args=())
+def select(
+    points: Tensor,
+    splits: Tensor,
+    size: float,
+    prediction: Tensor,
+    rows: Tensor,
+    num_classes: int,
+    score: str,
+    reduce: str,
+    table: Tensor,
+    asked: Tensor,
+    asked_splits: Tensor,
+    seeds: Tensor,
+    k: int,
+    min_points: int,
+    max_range: float,
+    want_scores: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The tensors of :func:`.reference.select`; nothing is raised where the last is not 0."""
+    scoring = (prediction, rows, num_classes, score, reduce, table)
+    choice = (asked, asked_splits, seeds, k, min_points, max_range, want_scores)
+    return run("select", points, splits, size, *scoring, *choice)
 
 
 def _fake_group(rows: Tensor, splits: Tensor) -> tuple[Tensor, ...]:
@@ -108,18 +99,31 @@ def _fake_group(rows: Tensor, splits: Tensor) -> tuple[Tensor, ...]:
 
 voxelize.register_fake(lambda points, size, splits: _fake_group(points, splits))
 group_cells.register_fake(_fake_group)
-histogram.register_fake(
-    lambda labels, point_to_voxel, members, splits, scan, num_classes: scan.new_empty(
-        (scan.shape[0], num_classes), dtype=torch.int32
-    )
-)
-confusion.register_fake(
-    lambda prediction, point_to_voxel, members, splits, scan, table, num_classes: scan.new_empty(
-        scan.shape
-    )
-)
-kernel_map.register_fake(
-    lambda cells, scan_splits, offsets, out_cells, out_splits, stride: out_splits.new_empty(
-        (offsets.shape[0], out_cells.shape[0])
-    )
-)
+
+
+@histogram.register_fake
+def _(labels, point_to_voxel, members, splits, scan, num_classes):
+    return scan.new_empty((scan.shape[0], num_classes), dtype=torch.int32)
+
+
+@confusion.register_fake
+def _(prediction, point_to_voxel, members, splits, scan, table, num_classes):
+    return scan.new_empty(scan.shape)
+
+
+@point_scores.register_fake
+def _(logits):
+    return tuple(logits.new_empty(logits.shape[0], dtype=torch.int64) for _ in range(2))
+
+
+@select.register_fake
+def _(points, splits, size, prediction, rows, num_classes, score, reduce, table, asked,
+      asked_splits, seeds, k, min_points, max_range, want_scores):  # fmt: skip
+    n, b = points.shape[0], splits.shape[0] - 1
+
+    def longs(*shape: object) -> Tensor:
+        return points.new_empty(shape, dtype=torch.int64)
+
+    cells = points.new_empty((b, k, 3), dtype=torch.int32)
+    picks = points.new_empty(n, dtype=torch.int32)
+    return cells, longs(b, k), longs(b, k), picks, longs(n if want_scores else 0), longs(1)

@@ -33,10 +33,11 @@ def _log_ratio(n: int) -> int:
 _LN2 = _log_ratio(1)
 _last_ln = 0  # ln of the last entry of _table
 _table = torch.zeros(2, dtype=torch.int64)  # T[0] = T[1] = 0
+_copies: dict[torch.device, Tensor] = {}
 
 
-def score_table(population: int) -> Tensor:
-    """``T[0..n]`` for some n >= population, [n+1] int64 on the CPU; grown by powers of two.
+def score_table(population: int, device: torch.device | None = None) -> Tensor:
+    """``T[0..n]`` for some n >= population, [n+1] int64; grown by powers of two. Default: CPU.
 
     Raises:
         ValueError: population above ``MAX_POPULATION``.
@@ -55,4 +56,8 @@ def score_table(population: int) -> Tensor:
             entries.append((2 * SCORE_ONE * n * ln // _LN2 + 1) // 2)
         grown = torch.cat([_table, torch.tensor(entries, dtype=torch.int64)])
         _last_ln, _table = ln, grown
-    return _table
+    if device is None or device.type == "cpu":
+        return _table
+    if len(_copies.get(device, ())) < len(_table):
+        _copies[device] = _table.to(device)
+    return _copies[device]

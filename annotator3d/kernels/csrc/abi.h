@@ -1,7 +1,8 @@
 // The C ABI of the CPU library. No torch: pointers to contiguous rows and lengths.
 //
-// Every function returns >= 0, or one of the negative codes below; it then has written nothing that
-// may be used. Output arrays are the caller's.
+// Every function that returns int64_t returns >= 0, or one of the negative codes below; it then has
+// written nothing that may be used. Output arrays are the caller's. Functions with `threads` give
+// one scan to one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -17,39 +18,81 @@ namespace a3d {
 
 constexpr int64_t kBadValue = -1, kNoMemory = -2;
 
-// No C++ exception may cross the C ABI.
-template <class Body>
-int64_t guarded(Body body) {
-  try {
-    return body();
-  } catch (const std::bad_alloc&) {
-    return kNoMemory;
-  }
-}
-
 }  // namespace a3d
 
 // Number of this interface; native.py refuses a library with another.
 A3D_API int64_t a3d_abi();
 // Version, compiler and flags, on a line each.
 A3D_API const char* a3d_build();
+// Variants (sets of instructions) in this library that this machine runs, best first, by spaces.
+A3D_API const char* a3d_variants();
+// Name of the variant in use; the best one at first.
+A3D_API const char* a3d_variant();
+// Takes another one into use. Bad value: there is none of this name that this machine runs.
+A3D_API int64_t a3d_use(const char* name);
 
-// Groups rows by cell within each of `scans` scans; returns the number of voxels. Arrays: out_cells
-// [n,3], out_scan [n], point_to_voxel [n], members [n], out_splits [n+1], scan_splits [scans+1].
-A3D_API int64_t a3d_voxelize(const float* points, int64_t stride, float size, const int64_t* splits,
-                             int64_t scans, int32_t* out_cells, int64_t* out_scan,
-                             int64_t* point_to_voxel, int64_t* members, int64_t* out_splits,
-                             int64_t* scan_splits);
+// Groups rows by cell within each of `scans` scans. Returns the number of voxels, and in `group` what
+// a3d_group_write() needs; a3d_group_free() must be called on that in the end (not after a code).
+struct A3dGroup;
+A3D_API int64_t a3d_group_points(const float* points, int64_t stride, float size,
+                                 const int64_t* splits, int64_t scans, int64_t threads,
+                                 A3dGroup** group);
 A3D_API int64_t a3d_group_cells(const int32_t* cells, const int64_t* splits, int64_t scans,
-                                int32_t* out_cells, int64_t* out_scan, int64_t* point_to_voxel,
-                                int64_t* members, int64_t* out_splits, int64_t* scan_splits);
+                                int64_t threads, A3dGroup** group);
+struct A3dGroupOut {
+  int32_t* cells;           // [voxels, 3]
+  int64_t* scan;            // [voxels]
+  int64_t* point_to_voxel;  // [n]
+  int64_t* members;         // [n]
+  int64_t* splits;          // [voxels+1]
+  int64_t* scan_splits;     // [scans+1]
+};
+A3D_API void a3d_group_write(const A3dGroup* group, const A3dGroupOut* out, int64_t threads);
+A3D_API void a3d_group_free(A3dGroup* group);
 
-// Class of each point, 0..num_classes-1 or 255, from labels or from logits [n, num_classes].
-A3D_API int64_t a3d_labels_u8(const uint8_t* in, int64_t n, int64_t num_classes, uint8_t* out);
-A3D_API int64_t a3d_labels_i32(const int32_t* in, int64_t n, int64_t num_classes, uint8_t* out);
-A3D_API int64_t a3d_labels_i64(const int64_t* in, int64_t n, int64_t num_classes, uint8_t* out);
-A3D_API int64_t a3d_argmax_f32(const float* in, int64_t n, int64_t num_classes, uint8_t* out);
-A3D_API int64_t a3d_argmax_f64(const double* in, int64_t n, int64_t num_classes, uint8_t* out);
+// What a prediction is made of.
+enum A3dKind : int64_t {
+  kA3dLogitsF32 = 0,
+  kA3dLogitsF64 = 1,
+  kA3dLabelsU8 = 2,
+  kA3dLabelsI32 = 3,
+  kA3dLabelsI64 = 4,
+};
+enum A3dScore : int64_t { kA3dNone = 0, kA3dVcd = 1, kA3dEntropy = 2, kA3dMargin = 3 };
+enum A3dReduce : int64_t { kA3dMax = 0, kA3dMean = 1 };
+
+// The best k voxels of each scan: see reference.select.
+struct A3dSelect {
+  const float* points;
+  int64_t stride;
+  const int64_t* splits;  // [scans+1]
+  int64_t scans;
+  double size;  // a float32
+  const void* prediction;
+  int64_t kind, prediction_rows;
+  const int64_t* rows;  // [n] or null
+  int64_t classes, score, reduce;
+  const int64_t* table;
+  int64_t table_length;
+  const int32_t* asked;
+  const int64_t* asked_splits;  // [scans+1]
+  const int64_t* seeds;         // [scans]
+  int64_t k, min_points;
+  double max_range;
+  int64_t threads;
+  int32_t* cells;          // [scans, k, 3]
+  int64_t *scores, *counts;  // [scans, k]
+  int32_t* pick_of_point;  // [n]
+  int64_t* point_scores;   // [n] or null
+};
+A3D_API int64_t a3d_select(const A3dSelect* question);
+
+// Class of each point, 0..classes-1 or 255, from a prediction of this A3dKind.
+A3D_API int64_t a3d_classes(const void* prediction, int64_t kind, int64_t rows, int64_t classes,
+                            uint8_t* out);
+// [rows] each, from logits [rows, classes].
+A3D_API int64_t a3d_point_scores(const float* logits, int64_t rows, int64_t classes,
+                                 int64_t* entropy, int64_t* margin);
 
 // out [voxels, num_classes], zeroed by the caller.
 A3D_API int64_t a3d_histogram(const uint8_t* labels, const int64_t* members, const int64_t* splits,
@@ -57,6 +100,36 @@ A3D_API int64_t a3d_histogram(const uint8_t* labels, const int64_t* members, con
 // out [voxels]; table as long as the largest voxel needs.
 A3D_API int64_t a3d_confusion(const uint8_t* labels, const int64_t* members, const int64_t* splits,
                               int64_t voxels, const int64_t* table, int64_t* out);
+
+// out [voxels, channels], mean over the members, summed in float64; element 4: float, 8: double.
+A3D_API int64_t a3d_mean(const void* features, int64_t element, const int64_t* members,
+                         const int64_t* splits, int64_t voxels, int64_t channels, void* out);
+
+// The 8 cells around each point: see reference.interpolation. Bad value: also a repeated cell.
+struct A3dInterpolation {
+  const float* points;
+  int64_t point_stride;         // columns in memory
+  const int64_t* point_splits;  // [scans+1]
+  const int32_t* cells;         // [*, 3]
+  const int64_t* splits;        // [scans+1]
+  int64_t scans, stride, threads;
+  int64_t* index;  // [n, 8]
+  float* weight;   // [n, 8]
+};
+A3D_API int64_t a3d_interpolation(const A3dInterpolation* question);
+
+// out [points, channels] = sum over k of weight[n, k] * features[index[n, k]]; index -1: nothing.
+struct A3dDevoxelize {
+  const void* input;     // features [voxels, channels], or the gradient [points, channels]
+  int64_t element;       // bytes of a number: 4 or 8, of the weights as well
+  const int64_t* index;  // [points, neighbours]
+  const void* weight;    // [points, neighbours]
+  int64_t points, neighbours, voxels, channels;
+  void* out;
+};
+A3D_API int64_t a3d_devoxelize(const A3dDevoxelize* question);
+// out [voxels, channels], zeroed by the caller: the gradient of the features.
+A3D_API int64_t a3d_devoxelize_backward(const A3dDevoxelize* question);
 
 // out [k, rows of out_cells]. Bad value: a repeated input cell.
 A3D_API int64_t a3d_kernel_map(const int32_t* cells, const int64_t* splits, int64_t scans,

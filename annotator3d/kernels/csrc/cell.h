@@ -3,11 +3,14 @@
 
 #include <cstdint>
 
+// static: where one library holds a file compiled for several instruction sets, a linker would keep
+// one of them for all.
 #if defined(__CUDACC__)
-#define A3D_HD __host__ __device__ inline
+#define A3D_MEMBER __host__ __device__ inline
 #else
-#define A3D_HD inline
+#define A3D_MEMBER inline
 #endif
+#define A3D_HD static A3D_MEMBER
 
 namespace a3d {
 
@@ -34,11 +37,6 @@ A3D_HD int32_t cell_of(float value, float size, bool& ok) {
   const float safe = fits ? q : 0.0f;
   const int32_t t = int32_t(safe);  // towards zero; exact to compare, floats beyond 2^24 are whole
   return t - int32_t(safe < float(t));
-}
-
-// Entropy of a histogram in 2^-32 bit: total = T[n], parts = sum of T[h_c], see reference.confusion.
-A3D_HD int64_t entropy(int64_t total, int64_t parts, int64_t n) {
-  return n > 0 ? (total - parts) / n : 0;
 }
 
 }  // namespace a3d

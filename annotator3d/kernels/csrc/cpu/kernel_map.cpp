@@ -5,6 +5,7 @@
 
 #include "../abi.h"
 #include "../cell_table.h"
+#include "guard.h"
 
 namespace {
 

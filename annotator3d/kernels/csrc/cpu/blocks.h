@@ -1,0 +1,171 @@
+// Points to cells, a block at a time, and to runs: neighbours on a beam often share a cell.
+#pragma once
+
+#include "basics.h"
+
+namespace a3d {
+namespace {
+
+struct Block {
+  alignas(64) float axis[3][kBlock];  // x / size, and so on
+  alignas(64) int32_t x[kBlock], y[kBlock], z[kBlock];
+  alignas(64) uint32_t hash[kBlock + 16];  // of the cells; and what a look ahead may read
+  alignas(64) int32_t label[kBlock];
+  alignas(64) int64_t value[kBlock];
+  alignas(64) uint32_t change[kBlock];  // not 0 where a run begins
+  alignas(64) int32_t begin[kBlock + 64];  // rows where the runs begin, the number of rows, zeros
+};
+
+// The same bits as Cell's hash() are not needed: only how fast a cell is found depends on it.
+inline uint32_t hash_of(int32_t x, int32_t y, int32_t z) {
+  uint32_t h = uint32_t(x) * 0x9E3779B1u + uint32_t(y) * 0x85EBCA77u + uint32_t(z) * 0xC2B2AE3Du;
+  h = (h ^ (h >> 15)) * 0x2C1B3C6Du;
+  return h ^ (h >> 16);
+}
+
+// Cells of points by floor(xyz / size), as cell_of().
+class PointRows {
+ public:
+  PointRows(const float* points, int64_t stride, float size)
+      : points_(points), stride_(stride), size_(size), inverse_(1 / size) {
+    // x / size is x * (1 / size) where both are powers of two, and far faster.
+    multiply_ = is_power_of_two(size_) && is_power_of_two(inverse_);
+  }
+
+  // False: a coordinate that fits no cell.
+  A3D_NOINLINE bool load(int64_t first, int rows, Block& block) const {
+    split(points_ + first * stride_, rows, block);
+    int32_t* const out[3] = {block.x, block.y, block.z};
+    int bad = 0;
+    for (int axis = 0; axis < 3; ++axis)
+      bad |= multiply_ ? floors<true>(block.axis[axis], inverse_, rows, out[axis])
+                       : floors<false>(block.axis[axis], size_, rows, out[axis]);
+    return !bad;
+  }
+
+  const void* address(int64_t row) const { return points_ + row * stride_; }
+
+ private:
+  static bool is_power_of_two(float x) {  // a normal one
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & 0x7FFFFF) == 0 && bits >= 0x800000 && bits < 0x7F800000;
+  }
+
+  void split(const float* p, int rows, Block& block) const {
+    float *x = block.axis[0], *y = block.axis[1], *z = block.axis[2];
+    int i = 0;
+#if defined(A3D_SSE2)
+    for (; i + 4 < rows; i += 4) {  // leaves a row: where there are 3 columns, the last has no 4
+      const float* q = p + i * stride_;
+      __m128 a = _mm_loadu_ps(q), b = _mm_loadu_ps(q + stride_), c = _mm_loadu_ps(q + 2 * stride_),
+             d = _mm_loadu_ps(q + 3 * stride_);
+      _MM_TRANSPOSE4_PS(a, b, c, d);
+      _mm_store_ps(x + i, a);
+      _mm_store_ps(y + i, b);
+      _mm_store_ps(z + i, c);
+    }
+#endif
+    for (; i < rows; ++i) {
+      x[i] = p[i * stride_];
+      y[i] = p[i * stride_ + 1];
+      z[i] = p[i * stride_ + 2];
+    }
+  }
+
+  // In two simple loops, which compilers turn into vectors. Changes `q` to the quotients.
+  template <bool kMultiply>
+  static int floors(float* A3D_RESTRICT q, float by, int rows, int32_t* A3D_RESTRICT out) {
+    int bad = 0;
+    for (int i = 0; i < rows; ++i) {
+      q[i] = kMultiply ? q[i] * by : q[i] / by;
+      const int high_enough = q[i] >= -2147483648.0f, low_enough = q[i] < 2147483648.0f;
+      bad |= (high_enough & low_enough) ^ 1;
+    }
+    if (bad) return bad;
+    for (int i = 0; i < rows; ++i) {
+      const int32_t t = int32_t(q[i]);  // towards zero
+      out[i] = t - int32_t(q[i] < float(t));
+    }
+    return 0;
+  }
+
+  const float* points_;
+  int64_t stride_;
+  float size_, inverse_;
+  bool multiply_;
+};
+
+// Cells that are known.
+class CellRows {
+ public:
+  explicit CellRows(const int32_t* cells) : cells_(cells) {}
+
+  A3D_NOINLINE bool load(int64_t first, int rows, Block& block) const {
+    const int32_t* p = cells_ + first * 3;
+    for (int i = 0; i < rows; ++i) {
+      block.x[i] = p[3 * i];
+      block.y[i] = p[3 * i + 1];
+      block.z[i] = p[3 * i + 2];
+    }
+    return true;
+  }
+
+  const void* address(int64_t row) const { return cells_ + row * 3; }
+
+ private:
+  const int32_t* cells_;
+};
+
+#if defined(__AVX2__)
+struct Places {  // of the bits of a byte, lowest first
+  uint8_t of[256][8];
+  constexpr Places() : of() {
+    for (int byte = 0; byte < 256; ++byte)
+      for (int bit = 0, n = 0; bit < 8; ++bit)
+        if (byte >> bit & 1) of[byte][n++] = uint8_t(bit);
+  }
+};
+constexpr Places kPlaces;
+#endif
+
+// Rows where `change` is not 0, in order; may write 8 beyond.
+inline int places_of_changes(const uint32_t* change, int rows, int32_t* out) {
+  int count = 0, i = 0;
+#if defined(__AVX2__)
+  for (; i + 8 <= rows; i += 8) {
+    const __m256i c = _mm256_load_si256(reinterpret_cast<const __m256i*>(change + i));
+    const __m256i same = _mm256_cmpeq_epi32(c, _mm256_setzero_si256());
+    const int bits = ~_mm256_movemask_ps(_mm256_castsi256_ps(same)) & 255;
+    const __m128i places = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kPlaces.of[bits]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + count),
+                        _mm256_add_epi32(_mm256_cvtepu8_epi32(places), _mm256_set1_epi32(i)));
+    count += count_bits(uint32_t(bits));
+  }
+#endif
+  for (; i < rows; ++i) {  // without a branch: nobody can guess it
+    out[count] = i;
+    count += change[i] != 0;
+  }
+  return count;
+}
+
+// Hashes, and the runs of rows with the same cell (and label): their number.
+template <bool kLabels>
+A3D_NOINLINE int find_runs(Block& block, int rows) {
+  for (int i = 0; i < rows; ++i) block.hash[i] = hash_of(block.x[i], block.y[i], block.z[i]);
+  block.change[0] = 1;
+  for (int i = 1; i < rows; ++i) {
+    uint32_t change = uint32_t((block.x[i] ^ block.x[i - 1]) | (block.y[i] ^ block.y[i - 1]) |
+                               (block.z[i] ^ block.z[i - 1]));
+    if (kLabels) change |= uint32_t(block.label[i] ^ block.label[i - 1]);
+    block.change[i] = change;
+  }
+  const int runs = places_of_changes(block.change, rows, block.begin);
+  block.begin[runs] = rows;
+  for (int i = 1; i <= kAhead; ++i) block.begin[runs + i] = 0;  // for what looks ahead
+  return runs;
+}
+
+}  // namespace
+}  // namespace a3d

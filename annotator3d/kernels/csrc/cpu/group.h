@@ -1,0 +1,116 @@
+// Points to voxels, numbered in the order of their first point, with the members of each in file
+// order. First every scan for itself; its voxels are written once it is known how many there are.
+#pragma once
+
+#include "cell_index.h"
+#include "variant.h"
+
+namespace a3d {
+namespace {
+
+struct Grouped {
+  Key key;
+};
+
+inline int bits_for(int64_t rows) {
+  int bits = 10;
+  while ((int64_t(1) << bits) < rows) ++bits;
+  return bits;
+}
+
+// Of one scan, in the memory of a group. Numbers of voxels count from 1.
+struct ScanGroup {
+  Grouped* voxels;    // [voxels + 1]
+  uint32_t* begin;    // [runs + 1], first row of each run
+  uint32_t* voxel;    // [runs]
+  uint32_t* members;  // [voxels + 1]
+  int64_t runs;
+};
+
+// The arrays of the scans; `voxels` and others need a place more for each scan.
+class GroupMemory {
+ public:
+  GroupMemory(const A3dGroup& group, Cutter& cutter)
+      : group_(group),
+        voxels_(cutter.take<Grouped>(rows() + group.scans)),
+        begin_(cutter.take<uint32_t>(rows() + group.scans)),
+        voxel_(cutter.take<uint32_t>(rows())),
+        members_(cutter.take<uint32_t>(rows() + group.scans)),
+        runs_(cutter.take<int64_t>(group.scans)) {}
+
+  ScanGroup operator[](int64_t scan) const {
+    const int64_t start = group_.splits[scan];
+    return {voxels_ + start + scan, begin_ + start + scan, voxel_ + start, members_ + start + scan,
+            runs_[scan]};
+  }
+
+  void set_runs(int64_t scan, int64_t runs) const { runs_[scan] = runs; }
+
+ private:
+  int64_t rows() const { return group_.splits[group_.scans]; }
+
+  const A3dGroup& group_;
+  Grouped* voxels_;
+  uint32_t *begin_, *voxel_, *members_;
+  int64_t* runs_;
+};
+
+// Returns the number of voxels, or a code. `source` gives the cells of rows.
+template <class Source>
+int64_t group_scan(const Source& source, int64_t start, int64_t rows, const ScanGroup& out,
+                   CellIndex<Grouped>& index, int64_t& run_count) {
+  Block block;
+  index.start(out.voxels, bits_for(rows) + 2);
+  run_count = 0;
+  for (int64_t first = 0; first < rows; first += kBlock) {
+    const int count = int(least<int64_t>(kBlock, rows - first));
+    if (!source.load(start + first, count, block)) return kBadValue;
+    const int runs = find_runs<false>(block, count);
+    uint32_t* const begin = out.begin + run_count;
+    uint32_t* const voxel = out.voxel + run_count;
+    for (int run = 0; run < runs; ++run) begin[run] = uint32_t(first + block.begin[run]);
+    index.visit(block, runs, [=](const Met& met, Grouped&) { voxel[met.run] = met.number; });
+    run_count += runs;
+  }
+  out.begin[run_count] = uint32_t(rows);
+  return index.count();
+}
+
+// Rows `first`... of the results for one scan.
+inline void write_scan(const A3dGroup& group, const GroupMemory& memory, const A3dGroupOut& out,
+                       int64_t scan) {
+  const ScanGroup in = memory[scan];
+  const int64_t start = group.splits[scan], first = group.voxels[scan];
+  const int64_t voxels = group.voxels[scan + 1] - first;
+  for (int64_t v = 0; v < voxels; ++v) {
+    int32_t* const cell = out.cells + 3 * (first + v);
+    cell[0] = in.voxels[v + 1].key.x;
+    cell[1] = in.voxels[v + 1].key.y;
+    cell[2] = in.voxels[v + 1].key.z;
+    out.scan[first + v] = scan;
+  }
+  uint32_t* const next = in.members;  // number of members first, then where the next one goes
+  memset(next, 0, size_t(voxels + 1) * sizeof(uint32_t));
+  for (int64_t run = 0; run < in.runs; ++run) next[in.voxel[run]] += in.begin[run + 1] - in.begin[run];
+  int64_t total = 0;
+  for (int64_t v = 0; v < voxels; ++v) {
+    const uint32_t members = next[v + 1];
+    out.splits[first + v] = start + total;
+    next[v + 1] = uint32_t(total);
+    total += members;
+  }
+  int64_t* const point_to_voxel = out.point_to_voxel + start;
+  int64_t* const members = out.members + start;
+  for (int64_t run = 0; run < in.runs; ++run) {
+    const uint32_t voxel = in.voxel[run];
+    uint32_t place = next[voxel];
+    for (uint32_t row = in.begin[run]; row < in.begin[run + 1]; ++row) {
+      point_to_voxel[row] = first + voxel - 1;
+      members[place++] = start + row;
+    }
+    next[voxel] = place;
+  }
+}
+
+}  // namespace
+}  // namespace a3d

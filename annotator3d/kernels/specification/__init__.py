@@ -1,0 +1,1 @@
+"""The parts of :mod:`annotator3d.kernels.reference`."""
