@@ -13,10 +13,9 @@ from hypothesis import strategies as st
 from annotator3d.active.selector import (
     Pick,
     limit_round,
-    pick_voxels,
     scan_seed,
-    score_scan,
     select_scan,
+    select_scored,
 )
 from annotator3d.active.strategies import STRATEGIES, get_strategy
 
@@ -138,12 +137,93 @@ def test_cells_asked_are_compared_in_full():
     assert select(xyz, logits, budget=1, asked_cells=near) == first
 
 
+def both_ways(xyz, name, **arguments):
+    """In one pass of the kernels, and step by step by a strategy that they do not know."""
+    known = get_strategy(name)
+
+    class Unknown(type(known)):
+        def score(self, *args):
+            return super().score(*args)
+
+    assert known.fused and Unknown.fused is None
+    arguments = {"scan_id": "08/000001", "num_classes": CLASSES} | arguments
+    found = [select_scored(xyz, strategy, **arguments) for strategy in (known, Unknown())]
+    return [(s.picks, [p.point_rows.tolist() for p in s.picks], s.point_scores) for s in found]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@settings(max_examples=25, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    points=st.integers(0, 80),
+    budget=st.integers(0, 9),
+    shared=st.booleans(),
+    limits=st.fixed_dictionaries(
+        {},
+        optional={
+            "max_range": st.sampled_from([0.5, 1.0]),
+            "min_points": st.sampled_from([1, 2, 3]),
+            "voxel_size": st.sampled_from([0.05, 0.5]),
+        },
+    ),
+)
+def test_one_pass_and_step_by_step_choose_the_same(name, seed, points, budget, shared, limits):
+    xyz, logits = scene(points, seed, spread=0.5)
+    arguments = {"seed": seed, "budget": budget, "logits": logits} | limits
+    if shared:  # the rows of a network's voxels
+        arguments["rows"] = np.random.default_rng(seed).integers(0, 9, points)
+        arguments["logits"] = scene(9, seed)[1]
+    (picks, rows, scores), slow = both_ways(xyz, name, **arguments)
+    assert picks == slow[0] and rows == slow[1] and np.array_equal(scores, slow[2])
+    asked = np.array([pick.cell for pick in picks], np.int32).reshape(-1, 3)
+    again = both_ways(xyz, name, **arguments, asked_cells=asked)
+    assert again[0][:2] == again[1][:2] and not {p.cell for p in again[0][0]} & set(
+        p.cell for p in picks
+    )
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize("name", NAMES)
+def test_one_pass_and_step_by_step_choose_the_same_in_real_scans(name, kitti_root):
+    file = sorted(kitti_root.glob("sequences/*/velodyne/*.bin"))[0]
+    xyz = np.fromfile(file, np.float32).reshape(-1, 4)[:, :3]
+    logits = torch.randn(len(xyz), CLASSES, generator=torch.Generator().manual_seed(0))
+    limits = {"max_range": 40.0, "min_points": 2}
+    fast, slow = both_ways(xyz, name, seed=1, budget=50, logits=logits, **limits)
+    assert len(fast[0]) == 50 and fast[:2] == slow[:2] and np.array_equal(fast[2], slow[2])
+
+
+def test_rows_of_a_network_are_the_same_as_their_logits_point_by_point():
+    xyz, logits = scene()
+    rows = torch.from_numpy(np.random.default_rng(0).integers(0, 300, 300))
+    for name in NAMES:
+        by_rows = select(xyz, logits, name, rows=rows)
+        assert by_rows == select(xyz, logits[rows], name) and len(by_rows) == 5
+    labels = logits.argmax(1).numpy().astype(np.uint8)
+    by_rows = select(xyz, None, labels_pred=labels, rows=rows)
+    assert by_rows == select(xyz, None, labels_pred=labels[rows.numpy()])
+    scores = logits[:, 0].abs()
+    by_rows = select(xyz, None, "entropy", point_scores=scores, rows=rows)
+    assert by_rows == select(xyz, None, "entropy", point_scores=scores[rows])
+
+
+@pytest.mark.parametrize("rows", [np.full(300, 300), np.full(300, -1), np.zeros(299, np.int64)])
+@pytest.mark.parametrize("one_pass", [True, False])
+def test_rows_that_are_none_are_refused(rows, one_pass):
+    xyz, logits = scene()
+    given = {"logits": logits} if one_pass else {"logits": None, "point_scores": logits[:, 0]}
+    with pytest.raises(ValueError, match="08/000001: (rows|values): expected"):
+        select(xyz, strategy="entropy", rows=rows, **given)
+
+
 def test_the_viewer_gets_the_score_of_the_voxel_of_each_point():
     xyz, logits = scene()
-    scored = score_scan(xyz, "vcd", scan_id="a", num_classes=CLASSES, logits=logits)
-    points = scored.per_point()
-    assert points.dtype == np.float32 and points.shape == (300,)
-    for pick in pick_voxels(scored, scan_id="a", seed=0, budget=5):
+    found = select_scored(
+        xyz, "vcd", scan_id="a", seed=0, budget=5, num_classes=CLASSES, logits=logits
+    )
+    points = found.point_scores
+    assert points.dtype == np.float32 and points.shape == (300,) and len(found.picks) == 5
+    for pick in found.picks:
         assert points[pick.point_rows] == pytest.approx(pick.score)
         assert points.max() >= pick.score >= 0
 

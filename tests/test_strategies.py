@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotator3d.active.strategies import STRATEGIES, get_strategy
+from annotator3d.active.strategies import STRATEGIES, VCD, Entropy, Strategy, get_strategy
 from annotator3d.kernels import SCORE_ONE, group_cells
 
 get_strategy("vcd")  # fills the registry
@@ -39,9 +39,15 @@ def slow_scores(name, members, logits):
             gaps.append(p[0] - (p[1] if len(p) > 1 else 0))
             entropies.append(-sum(q * math.log2(q) for q in p if q > 0))
         vcd = -sum(share * math.log2(share) for share in shares.values())
-        found.append(
-            {"random": 0, "vcd": vcd, "entropy": max(entropies), "margin": -max(gaps)}[name]
-        )
+        definitions = {
+            "random": 0,
+            "vcd": vcd,
+            "entropy": max(entropies),
+            "entropy_mean": sum(entropies) / len(rows),
+            "margin": -max(gaps),
+            "margin_mean": -sum(gaps) / len(rows),
+        }
+        found.append(definitions[name])
     return found
 
 
@@ -53,11 +59,13 @@ def test_hand_computed_scores():
         "random": [0, 0, 0],
         "vcd": [1, 0, 0],  # two classes, half each
         "entropy": [0, 1, math.log2(3)],  # the point of voxel 1 is torn between two
+        "entropy_mean": [0, 1, math.log2(3)],
         "margin": [-1, 0, 0],
+        "margin_mean": [-1, 0, 0],
     }
     for name, values in wanted.items():
         scores = in_bits(get_strategy(name).score(voxels, logits, 3))
-        assert scores.tolist() == pytest.approx(values, abs=1e-9), name
+        assert scores.tolist() == pytest.approx(values, abs=1e-6), name
 
 
 @given(st.data(), st.sampled_from(NAMES), st.integers(1, 5))
@@ -68,7 +76,7 @@ def test_scores_follow_the_definition(data, name, classes):
     logits = data.draw(st.lists(row, min_size=len(members), max_size=len(members)))
     tensor = torch.tensor(logits).reshape(-1, classes)
     scores = in_bits(get_strategy(name).score(voxels_of(members), tensor, classes))
-    assert scores.tolist() == pytest.approx(slow_scores(name, members, logits), abs=1e-8)
+    assert scores.tolist() == pytest.approx(slow_scores(name, members, logits), abs=1e-6)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,7 +87,7 @@ def test_extreme_and_half_precision_logits_are_scored(name):
         scores = get_strategy(name).score(voxels, logits.to(dtype), 2)
         assert scores.shape == (2,) and scores.isfinite().all()
         assert scores.dtype in (torch.int64, torch.float64)
-        certain = -1.0 if name == "margin" else 0.0
+        certain = -1.0 if name.startswith("margin") else 0.0
         assert in_bits(scores).tolist() == [certain, certain]
 
 
@@ -111,6 +119,26 @@ def test_scores_per_point_from_elsewhere_count_by_their_maximum():
     margin = get_strategy("margin").score(voxels, points, 9)
     assert entropy.tolist() == pytest.approx([0.7, 0.3])
     assert margin.tolist() == pytest.approx([-0.7, -0.3])
+
+
+def test_mean_and_maximum_of_the_members_differ():
+    voxels = voxels_of([0, 0])
+    logits = torch.tensor([[0.0, 0], [90.0, 0]])  # undecided, certain
+    scores = {n: in_bits(get_strategy(n).score(voxels, logits, 2)).item() for n in NAMES}
+    assert [scores[n] for n in ("entropy", "entropy_mean")] == pytest.approx([1, 0.5], abs=1e-6)
+    assert [scores[n] for n in ("margin", "margin_mean")] == pytest.approx([-1, -0.5], abs=1e-6)
+
+
+def test_a_score_of_its_own_is_not_replaced_by_the_kernels():
+    class Mine(VCD):
+        def score(self, voxels, prediction, num_classes):
+            return voxels.counts.double()
+
+    class Same(Entropy):
+        reduce = "mean"
+
+    assert VCD.fused == "vcd" and Mine.fused is None and Same.fused == "entropy"
+    assert Strategy.fused is None
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if get_strategy(n).needs_model])

@@ -3,17 +3,17 @@
 A prediction is one of: logits [N, C] of any float type; train ids [N] integer (vcd); or the
 strategy's own score per point [N] float, computed elsewhere (entropy, margin).
 Definitions: Annotator (NeurIPS 2023, arXiv 2310.20293) and its released code, over every point.
+Scores that the kernels compute are integers in units of 1 / SCORE_ONE.
 """
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from annotator3d.kernels import Voxels, voxel_confusion, voxel_reduce
+from annotator3d.kernels import Voxels, point_scores, voxel_confusion, voxel_reduce
 from annotator3d.registry import STRATEGIES, build
 
 __all__ = ["STRATEGIES", "Entropy", "Margin", "Random", "Strategy", "VCD", "get_strategy"]
@@ -24,6 +24,16 @@ class Strategy:
 
     name: ClassVar[str]
     needs_model: ClassVar[bool] = True
+    fused: ClassVar[str | None] = None
+    """Score of the kernels' `select_voxels` that gives the same as `score`, from logits; None: none
+    does. Belongs to the class that defines it: a subclass with a `score` of its own has None."""
+    reduce: ClassVar[str] = "max"
+    """With `fused` entropy and margin: a voxel counts by the 'max' or the 'mean' of its points."""
+
+    def __init_subclass__(cls, **arguments) -> None:
+        super().__init_subclass__(**arguments)
+        if "score" in vars(cls) and "fused" not in vars(cls):
+            cls.fused = None
 
     def score(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
         """Score of each voxel: [V] int64 in units of 1 / SCORE_ONE, or [V] float64.
@@ -39,6 +49,7 @@ class Random(Strategy):
 
     name = "random"
     needs_model = False
+    fused = "none"
 
     def score(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
         return torch.zeros_like(voxels.scan)
@@ -49,6 +60,7 @@ class VCD(Strategy):
     """Voxel confusion degree: entropy of the classes predicted inside the voxel."""
 
     name = "vcd"
+    fused = "vcd"
 
     def score(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
         if prediction is None:
@@ -62,26 +74,21 @@ class VCD(Strategy):
 
 
 class _PointStrategy(Strategy):
-    """Scores points from their class probabilities; a voxel counts by its highest point."""
+    """Scores points from their logits; a voxel counts by the maximum or the mean of its points."""
 
-    def point_scores(self, probabilities: Tensor) -> Tensor:
-        """[N, C] float64 -> [N] float64."""
-        raise NotImplementedError
+    column: ClassVar[int]  # of what the kernels' `point_scores` gives
 
-    def highest(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
+    def reduced(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
         if prediction is None or not prediction.is_floating_point():
             raise ValueError(
                 f"strategy {self.name!r} needs logits [N, {num_classes}] or its score per point "
                 "[N] as floats; from predicted labels only 'vcd' and 'random' can choose"
             )
-        points = prediction.detach().double()
-        if points.dim() == 2:
-            if points.shape[1] != num_classes:
-                raise ValueError(f"logits must be [N, {num_classes}], got {list(points.shape)}")
-            if not points.isfinite().all():
-                raise ValueError("logits must be finite; the network has diverged")
-            points = self.point_scores(points.softmax(1))
-        return voxel_reduce(points, voxels, "max")
+        if prediction.dim() != 2:
+            return voxel_reduce(prediction.double(), voxels, self.reduce)
+        if prediction.shape[1] != num_classes:
+            raise ValueError(f"logits must be [N, {num_classes}], got {list(prediction.shape)}")
+        return voxel_reduce(point_scores(prediction)[self.column], voxels, self.reduce)
 
 
 @STRATEGIES.register_module("entropy")
@@ -89,12 +96,19 @@ class Entropy(_PointStrategy):
     """Highest softmax entropy, in bits, of the voxel's points."""
 
     name = "entropy"
-
-    def point_scores(self, probabilities: Tensor) -> Tensor:
-        return torch.special.entr(probabilities).sum(1) / math.log(2)  # entr(0) = 0
+    fused = "entropy"
+    column = 0
 
     def score(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
-        return self.highest(voxels, prediction, num_classes)
+        return self.reduced(voxels, prediction, num_classes)
+
+
+@STRATEGIES.register_module("entropy_mean")
+class EntropyMean(Entropy):
+    """Mean softmax entropy, in bits, of the voxel's points."""
+
+    name = "entropy_mean"
+    reduce = "mean"
 
 
 @STRATEGIES.register_module("margin")
@@ -102,15 +116,19 @@ class Margin(_PointStrategy):
     """Lowest, over voxels, of the largest gap between a point's two likeliest classes."""
 
     name = "margin"
-
-    def point_scores(self, probabilities: Tensor) -> Tensor:
-        if probabilities.shape[1] == 1:
-            return probabilities[:, 0]
-        best, second = probabilities.topk(2, dim=1).values.unbind(1)
-        return best - second
+    fused = "margin"
+    column = 1
 
     def score(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
-        return 0 - self.highest(voxels, prediction, num_classes)
+        return 0 - self.reduced(voxels, prediction, num_classes)
+
+
+@STRATEGIES.register_module("margin_mean")
+class MarginMean(Margin):
+    """Lowest, over voxels, of the mean gap between a point's two likeliest classes."""
+
+    name = "margin_mean"
+    reduce = "mean"
 
 
 def get_strategy(name: str) -> Strategy:

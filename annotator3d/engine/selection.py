@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from annotator3d.active.ledger import Ledger
-from annotator3d.active.selector import Pick, ScoredScan, limit_round, pick_voxels, score_scan
+from annotator3d.active.ledger import Ledger, ScanRecord
+from annotator3d.active.records import Cell
+from annotator3d.active.selector import Pick, ScanSelection, limit_round, select_scored
 from annotator3d.data.files import atomic_write, fingerprint
 from annotator3d.data.scan import Scan
 from annotator3d.engine.config import ActiveConfig
+from annotator3d.engine.distributed import ALONE, World
 
-# What scores a scan: point logits [N, C], class labels [N] or scores [N], as keywords of
-# `score_scan`; an empty dict for a strategy that needs no model.
+# What scores a scan: logits [M, C], class labels [M] or scores [M] and the row of each point, as
+# keywords of `select_scored`; an empty dict for a strategy that needs no model.
 Scorer = Callable[[Scan], Mapping[str, Tensor]]
 
 
@@ -34,56 +37,93 @@ class RoundPlan:
 
 
 def select_round(
-    ledger: Ledger,
+    ledger: Ledger | None,
     pool,
     plan: RoundPlan,
     active: ActiveConfig,
     scorer: Scorer,
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
+    world: World = ALONE,
 ) -> int:
     """Select round `plan.number` over the scans of `pool` and write it in one transaction.
 
-    What is picked depends on the scores, the scan, earlier rounds of the ledger and the seed only.
-    The predictions of queried scans are kept as ``folder/<scan>.npz`` for the viewer.
+    What is picked depends on the scores, the scan, earlier rounds of the ledger and the seed only:
+    each process of `world` scores its share of the scans, and rank 0, which alone has the `ledger`,
+    writes what all have picked. The predictions of queried scans are kept as
+    ``folder/<scan>.npz`` for the viewer.
 
     Returns:
         the number of voxels asked about.
     """
     folder = folder / str(plan.number)
-    shutil.rmtree(folder, ignore_errors=True)  # of an attempt that did not reach the ledger
-    picks: dict[str, list[Pick]] = {}
-    chosen = range(0, len(pool), active.stride)
-    for done, index in enumerate(chosen):
+    # of an attempt that did not reach the ledger
+    world.lead(lambda: shutil.rmtree(folder, ignore_errors=True))
+    asked = world.lead(lambda: asked_cells(ledger, plan.number))
+    share = world.share(range(0, len(pool), active.stride))
+    parts = world.each(
+        lambda: _pick_share(share, pool, asked, plan, active, scorer, folder, progress)
+    )
+    return world.lead(lambda: _write_round(ledger, plan, active, parts, folder))
+
+
+def asked_cells(ledger: Ledger, before_round: int) -> dict[str, np.ndarray]:
+    """Scan id -> cells [Q, 3] int32 that rounds before this one asked about."""
+    cells: dict[str, list[Cell]] = defaultdict(list)
+    for query in ledger.queries():
+        if query.round < before_round:
+            cells[query.scan].append(query.cell)
+    return {scan: np.array(found, np.int32) for scan, found in cells.items()}
+
+
+def _pick_share(
+    share: Sequence[int],
+    pool,
+    asked: Mapping[str, np.ndarray],
+    plan: RoundPlan,
+    active: ActiveConfig,
+    scorer: Scorer,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> list[tuple[ScanRecord, list[Pick]]]:
+    """The picks of each scan of `share`, indices of `pool`."""
+    found = []
+    for done, index in enumerate(share, start=1):
         scan = pool.read(index, labels=False)
-        ledger.register_scan(scan.id, fingerprint(pool.path(index)), scan.num_raw)
         scores = scorer(scan)
-        scored = score_scan(
+        chosen = select_scored(
             scan.xyz,
             plan.strategy,
             scan_id=scan.id,
-            num_classes=plan.num_classes,
-            voxel_size=active.voxel_size,
-            **scores,
-        )
-        picks[scan.id] = pick_voxels(
-            scored,
-            scan_id=scan.id,
             seed=plan.seed,
             budget=active.budget,
+            num_classes=plan.num_classes,
             voxel_size=active.voxel_size,
-            asked_cells=ledger.asked_cells(scan.id, before_round=plan.number),
+            asked_cells=asked.get(scan.id),
             max_range=active.max_range,
             min_points=active.min_points,
+            **scores,
         )
-        if picks[scan.id] and scores:
-            _keep_for_viewer(folder, scan, scores, scored)
+        if chosen.picks and scores:
+            _keep_for_viewer(folder, scan, scores, chosen)
+        record = ScanRecord(scan.id, fingerprint(pool.path(index)), scan.num_raw)
+        found.append((record, chosen.picks))
         if progress:
-            progress(done + 1, len(chosen))
+            progress(done, len(share))
+    return found
+
+
+def _write_round(
+    ledger: Ledger, plan: RoundPlan, active: ActiveConfig, parts: list, folder: Path
+) -> int:
+    """Put what all processes have picked into the ledger."""
+    scans = [scan for part in parts for scan, _ in part]
+    picks = {scan.id: chosen for part in parts for scan, chosen in part}
     if active.max_queries is not None:
         everything, picks = picks, limit_round(picks, active.max_queries, plan.seed, plan.number)
         for scan_id in everything.keys() - picks.keys():
             _file_for_viewer(folder, scan_id).unlink(missing_ok=True)
+    ledger.register_scans(scans)
     ledger.add_round(
         plan.number,
         plan.strategy,
@@ -98,14 +138,18 @@ def select_round(
 
 
 def _keep_for_viewer(
-    folder: Path, scan: Scan, scores: Mapping[str, Tensor], scored: ScoredScan
+    folder: Path, scan: Scan, scores: Mapping[str, Tensor], chosen: ScanSelection
 ) -> None:
     """Of each finite point: its row in the raw file, its voxel's score and its predicted class."""
-    arrays = {"rows": scan.rows.astype(np.int32), "score": scored.per_point()}
+    arrays = {"rows": scan.rows.astype(np.int32), "score": chosen.point_scores}
+    classes = None
     if "logits" in scores:
-        arrays["prediction"] = scores["logits"].argmax(1).numpy().astype(np.uint8)
+        classes = scores["logits"].argmax(1)
     elif "labels_pred" in scores:
-        arrays["prediction"] = scores["labels_pred"].numpy().astype(np.uint8)
+        classes = scores["labels_pred"]
+    if classes is not None:
+        classes = classes[scores["rows"]] if "rows" in scores else classes
+        arrays["prediction"] = classes.cpu().numpy().astype(np.uint8)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(_file_for_viewer(folder, scan.id)) as file:
         np.savez_compressed(file, **arrays)
