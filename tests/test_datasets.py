@@ -35,13 +35,15 @@ def test_reading_keeps_every_point_and_every_label(make_kitti, kitti_order, kitt
     assert (scan.id, scan.num_raw, scan.rows.tolist()) == ("00/000001", 50, list(range(50)))
 
 
-def test_point_that_is_not_finite_is_left_out_but_keeps_its_raw_label(make_kitti):
+@pytest.mark.parametrize("column", [1, 3])
+def test_point_that_is_not_finite_is_left_out_but_keeps_its_raw_label(make_kitti, column):
     root = make_kitti(points=5)
     path = root / "sequences/00/velodyne/000000.bin"
     data = np.fromfile(path, "<f4").reshape(-1, 4)
-    data[2, 1] = np.nan
+    data[2, column] = np.nan
     data.tofile(path)
-    scan = SemanticKITTI(root, ["00"]).read(0)
+    with pytest.warns(RuntimeWarning, match="1 of 5 points are not finite"):
+        scan = SemanticKITTI(root, ["00"]).read(0)
     assert scan.rows.tolist() == [0, 1, 3, 4] and scan.num_dropped == 1
     assert len(scan.raw_labels) == scan.num_raw == 5
     np.testing.assert_array_equal(scan.labels, scan.raw_labels[scan.rows])
@@ -65,7 +67,7 @@ def test_scans_can_be_chosen_by_list_or_file(make_kitti, tmp_path):
     [
         ({"sequences": "00"}, "list of strings such as"),
         ({"sequences": [0]}, "list of strings such as"),
-        ({"sequences": []}, "at least one sequence"),
+        ({"sequences": []}, "sequences must name at least one"),
         ({"sequences": ["00", "00"]}, "sequences names these more than once: 00"),
         ({"scans": ["00/000001", "00/000001"]}, "scans names these more than once: 00/000001"),
         ({"scans": ["00/00001"]}, "00/00001; did you mean '00/00000"),
@@ -153,7 +155,10 @@ def test_config_builds_a_dataset(make_kitti):
             "unknown dataset 'SemanticKitti': did you mean 'SemanticKITTI'",
         ),
         ({"type": "SemanticKITTI", "sequence": ["00"]}, "'sequence': did you mean 'sequences'"),
-        ({"type": "SemanticKITTI", "root": "x"}, "'SemanticKITTI' needs sequences"),
+        (
+            {"type": "SemanticKITTI", "root": "x"},
+            "SemanticKITTI needs either sequences or split .train, val.",
+        ),
         ({"root": "x"}, "needs the key 'type'"),
     ],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch.utils.data import Dataset
 
 from annotator3d.data.augment import augment
 from annotator3d.data.scan import IGNORE, Scan, rows_of_cell
-from annotator3d.kernels import Voxels, voxel_class_histogram, voxelize
+from annotator3d.kernels import Voxels, voxel_class_histogram, voxel_features, voxelize
 
 TARGET_RULES = ("any", "first")
 FEATURES = ("first", "mean")
@@ -84,15 +85,10 @@ def make_sample(
     xyz = scan.xyz if xyz is None else xyz
     points = torch.from_numpy(np.column_stack([xyz, scan.intensity]).astype(np.float32))
     voxels = voxelize(points, rule.voxel_size)
-    if rule.features == "first":
-        features = points[voxels.first]
-    else:
-        total = points.new_zeros(len(voxels), 4).index_add_(0, voxels.point_to_voxel, points)
-        features = total / voxels.counts[:, None]
     sample = {
         "id": scan.id,
         "cells": voxels.cells,
-        "features": features,
+        "features": voxel_features(points, voxels, rule.features),
         "point_to_voxel": voxels.point_to_voxel,
     }
     if labels is not None:
@@ -119,12 +115,30 @@ def collate(samples: Sequence[dict]) -> dict:
     }
     if "target" in samples[0]:
         batch["target"] = torch.cat([s["target"] for s in samples])
+    if "scan" in samples[0]:
+        batch["scans"] = [s["scan"] for s in samples]
+        batch["labels"] = [s["labels"] for s in samples]
     return batch
+
+
+class Draw(NamedTuple):
+    """A request for one training scan, with all that changes from epoch to epoch.
+
+    What is asked of a process that reads scans travels to it with the index, so that one that lives
+    through many epochs never works with the labels of an earlier one.
+    """
+
+    index: int
+    epoch: int
+    answers: Answers | None  # of this scan; None: all its labels are used
+    whole: bool = False  # the sample carries the scan as recorded, with its labels
 
 
 @dataclass
 class TrainingScans(Dataset):
     """Augmented scans with all labels (`answers` None) or with those that the oracle gave.
+
+    An index is read as the `draw` of this moment.
 
     Attributes:
         base: a dataset of `annotator3d.data.datasets`.
@@ -139,22 +153,30 @@ class TrainingScans(Dataset):
     query_size: float = 0.25
     answers: Mapping[str, Answers] | None = None
     epoch: int = 0
+    whole: bool = False  # for selection within the training step
 
     def __len__(self) -> int:
         return len(self.base)
 
-    def __getitem__(self, index: int) -> dict:
-        scan = self.base.read(index, labels=self.answers is None)
-        if self.answers is None:
+    def draw(self, index: int) -> Draw:
+        """The request for a scan in this epoch, with the answers that are known now."""
+        answers = None if self.answers is None else self.answers.get(self.base.ids[index], ())
+        return Draw(index, self.epoch, answers, self.whole)
+
+    def __getitem__(self, drawn: Draw | int) -> dict:
+        index, epoch, answers, whole = drawn if isinstance(drawn, Draw) else self.draw(drawn)
+        scan = self.base.read(index, labels=answers is None or whole)
+        if answers is None:
             labels = scan.labels
             if labels is None:
                 raise ValueError(f"scan {scan.id} has no labels, and this training needs them all")
         else:
-            labels = answer_labels(scan, self.answers.get(scan.id, ()), self.query_size)
+            labels = answer_labels(scan, answers, self.query_size)
         xyz = None
         if self.augmentation is not None:
-            xyz = augment(scan.xyz, self.seed, self.epoch, index, **self.augmentation)
-        return make_sample(scan, self.rule, labels, xyz)
+            xyz = augment(scan.xyz, self.seed, epoch, index, **self.augmentation)
+        sample = make_sample(scan, self.rule, labels, xyz)
+        return {**sample, "scan": scan, "labels": labels} if whole else sample
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """SemanticKITTI files: scans (.bin), labels (.label), poses and calibration. All little-endian.
 
-Format: http://semantic-kitti.org/dataset.html#format
+Format: http://semantic-kitti.org/dataset.html#format. nuScenes' scans and labels are their kin.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ __all__ = [
     "read_bin",
     "read_calib",
     "read_label",
+    "read_lidarseg",
     "read_poses",
     "split_label",
     "write_bin",
@@ -30,17 +31,21 @@ __all__ = [
 PathLike = str | os.PathLike[str]
 _F32 = np.dtype("<f4")
 _U32 = np.dtype("<u4")
-_BYTES_PER_POINT = 4 * _F32.itemsize
+_U8 = np.dtype("u1")
 
 
-def read_bin(path: PathLike) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def read_bin(path: PathLike, columns: int = 4) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Read every raw point of a scan, non-finite ones included.
 
+    ``columns`` is the number of float32 values of a point: x, y, z, intensity and further ones that
+    are not read (nuScenes: 5, with the ring).
+
     Returns ``(xyz [N, 3] float32 in metres, intensity [N] float32)``, contiguous and writable.
-    Raises ValueError when the size of the file is not a multiple of 16 bytes.
+    Raises ValueError when the size of the file is not a multiple of a point's.
     """
-    values = _read(path, _F32, _BYTES_PER_POINT, "point (x, y, z, intensity as float32)")
-    points = values.reshape(-1, 4)
+    names = "x, y, z, intensity" + f" and {columns - 4} more" * (columns > 4)
+    values = _read(path, _F32, columns * _F32.itemsize, f"point ({names} as float32)")
+    points = values.reshape(-1, columns)
     return points[:, :3].copy(), points[:, 3].copy()
 
 
@@ -62,7 +67,20 @@ def read_label(
     ``num_points`` is the number of raw points that the labels must fit, ``scan_path`` the scan's
     file for the message. Raises ValueError when the numbers differ or the file is truncated.
     """
-    labels = _read(path, _U32, _U32.itemsize, "label (uint32)")
+    return _read_labels(path, _U32, num_points, scan_path)
+
+
+def read_lidarseg(
+    path: PathLike, num_points: int | None = None, *, scan_path: PathLike | None = None
+) -> NDArray[np.uint8]:
+    """Read the raw labels of a nuScenes-lidarseg file: uint8 [N]. Arguments: see `read_label`."""
+    return _read_labels(path, _U8, num_points, scan_path)
+
+
+def _read_labels(
+    path: PathLike, dtype: np.dtype, num_points: int | None, scan_path: PathLike | None
+) -> NDArray[np.unsignedinteger]:
+    labels = _read(path, dtype, dtype.itemsize, f"label ({dtype.name})")
     if num_points is not None and len(labels) != num_points:
         scan = f"the scan {scan_path}" if scan_path else "its scan"
         raise ValueError(
@@ -130,13 +148,13 @@ def write_calib(path: PathLike, calib: dict[str, ArrayLike]) -> None:
 
 
 def _read(path: PathLike, dtype: np.dtype, record: int, what: str) -> NDArray:
-    data = Path(path).read_bytes()
+    data = np.fromfile(path, _U8)
     if len(data) % record:
         raise ValueError(
             f"{path} is truncated or of another format: {len(data)} bytes is not a multiple of "
             f"{record} bytes per {what}, {len(data) % record} bytes are left over"
         )
-    return np.frombuffer(data, dtype).astype(dtype.newbyteorder("="))
+    return data.view(dtype).astype(dtype.newbyteorder("="), copy=False)
 
 
 def _write(path: PathLike, values: NDArray) -> None:

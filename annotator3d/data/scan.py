@@ -53,14 +53,19 @@ class Scan:
             raise ValueError(
                 f"scan {id}: xyz must be [R, 3], intensity and labels [R], got {shapes}"
             )
-        rows = np.flatnonzero(np.isfinite(xyz).all(axis=1) & np.isfinite(intensity))
+        num_raw, labels, rows = len(xyz), raw_labels, np.arange(len(xyz), dtype=np.int64)
+        # Almost every scan is finite: looking once is cheaper than a mask and four copies.
+        if not (np.isfinite(xyz).all() and np.isfinite(intensity).all()):
+            rows = np.flatnonzero(np.isfinite(xyz).all(axis=1) & np.isfinite(intensity))
+            xyz, intensity = xyz[rows], intensity[rows]
+            labels = None if labels is None else labels[rows]
         return cls(
             id=id,
-            xyz=np.ascontiguousarray(xyz[rows], dtype=np.float32),
-            intensity=np.ascontiguousarray(intensity[rows], dtype=np.float32),
-            labels=None if raw_labels is None else raw_labels[rows],
+            xyz=np.ascontiguousarray(xyz, dtype=np.float32),
+            intensity=np.ascontiguousarray(intensity, dtype=np.float32),
+            labels=labels,
             rows=rows.astype(np.int64, copy=False),
-            num_raw=len(xyz),
+            num_raw=num_raw,
             raw_labels=raw_labels,
         )
 

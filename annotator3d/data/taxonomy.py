@@ -8,6 +8,10 @@ A YAML file has the layout of semantic-kitti-api (a stock semantic-kitti.yaml lo
 - ``learning_map_inv``: train id -> the raw id that is written and that names the class
 - ``learning_ignore``: train id -> true for 0 only (optional)
 - ``guidance``: class name -> one line for annotators (optional, ours)
+- ``class_names``: train id -> name of a class of several raw ids that no raw name fits (optional,
+  ours)
+
+Shorter, one entry a class: a class list (`class_list`), which stands for these sections.
 
 In files 0 is ignored and classes are 1..C; in memory classes are 0..C-1 and 255 is ignored. The
 shift happens in `parse_taxonomy` and nowhere else.
@@ -19,7 +23,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +31,7 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
 
+from annotator3d.data.class_list import expand
 from annotator3d.data.formats import split_label
 from annotator3d.data.scan import IGNORE
 from annotator3d.registry import nearest
@@ -47,6 +52,7 @@ class Taxonomy:
     learning_map: dict[int, int]  # raw id -> train id 0..C-1 or 255
     raw_ids: NDArray[np.uint16]  # [256] train id -> raw id
     _train_ids: NDArray[np.uint8]  # [65536] raw id -> train id or _UNKNOWN
+    labels: dict[int, str] = field(default_factory=dict)  # raw id -> the dataset's name for it
 
     @property
     def num_classes(self) -> int:
@@ -92,10 +98,10 @@ def taxonomy_names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.yaml"))
 
 
-def load_taxonomy(name: str | os.PathLike[str]) -> Taxonomy:
-    """Load a taxonomy of the package by its name or any YAML file by its path.
+def taxonomy_path(name: str | os.PathLike[str]) -> Path:
+    """The file of a taxonomy of the package, by its name, or of any other, by its path.
 
-    Raises ValueError for an unknown name (with the nearest one) or a file that contradicts itself.
+    Raises ValueError for an unknown name (with the nearest one), FileNotFoundError for a path.
     """
     path = Path(name)
     if str(name) in taxonomy_names():
@@ -104,6 +110,15 @@ def load_taxonomy(name: str | os.PathLike[str]) -> Taxonomy:
         if path.suffix in (".yaml", ".yml"):
             raise FileNotFoundError(f"there is no taxonomy file {path}")
         raise ValueError(f"unknown taxonomy {str(name)!r}: {nearest(str(name), taxonomy_names())}")
+    return path
+
+
+def load_taxonomy(name: str | os.PathLike[str]) -> Taxonomy:
+    """Load a taxonomy of the package by its name or any YAML file by its path.
+
+    Raises ValueError for an unknown name (with the nearest one) or a file that contradicts itself.
+    """
+    path = taxonomy_path(name)
     with open(path, encoding="utf-8") as file:
         try:
             content = yaml.safe_load(file)
@@ -117,14 +132,21 @@ def parse_taxonomy(content: Any, name: str, source: str | os.PathLike[str]) -> T
 
     ``source`` is named in the ValueError for content that is incomplete or contradicts itself.
     """
+    if isinstance(content, dict) and "classes" in content:
+        content = expand(content, source)
     sections = ("labels", "color_map", "learning_map", "learning_map_inv")
     if not isinstance(content, dict) or not all(isinstance(content.get(s), dict) for s in sections):
-        raise ValueError(f"{source} must have the mappings {', '.join(sections)}")
+        raise ValueError(
+            f"{source} must have the list classes, or the mappings {', '.join(sections)}"
+        )
     labels, colors, to_train, to_raw = (content[section] for section in sections)
     _check_ids(labels, to_train, to_raw, content.get("learning_ignore") or {}, source)
 
     count = len(to_raw) - 1
-    names = [str(labels[to_raw[train]]) for train in range(1, count + 1)]
+    own = content.get("class_names") or {}
+    if unknown := [train for train in own if train not in to_raw or train == 0]:
+        raise ValueError(f"taxonomy {source}: class_names for no class: {unknown}")
+    names = [str(own.get(train, labels[to_raw[train]])) for train in range(1, count + 1)]
     guidance = content.get("guidance") or {}
     _check_names(names, guidance, source)
 
@@ -137,7 +159,8 @@ def parse_taxonomy(content: Any, name: str, source: str | os.PathLike[str]) -> T
     rgb = _rgb(colors, raw_ids[:count], source)
     for array in (train_ids, raw_ids, rgb):
         array.setflags(write=False)
-    return Taxonomy(name, names, rgb, dict(guidance), learning_map, raw_ids, train_ids)
+    raw_names = {raw: str(label) for raw, label in labels.items()}
+    return Taxonomy(name, names, rgb, dict(guidance), learning_map, raw_ids, train_ids, raw_names)
 
 
 def _check_ids(

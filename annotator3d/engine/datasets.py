@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from annotator3d.data.checking.gate import vet
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.screen import Screen
@@ -13,13 +14,17 @@ from annotator3d.engine.screen import Screen
 class Datasets:
     """What a setting trains on; `pool` may be asked about."""
 
-    val: object
+    val: object | None
     pool: object | None
     source: object | None
 
     @property
     def taxonomy(self):
-        return self.val.taxonomy
+        return (self.pool if self.val is None else self.val).taxonomy
+
+    def named(self) -> dict:
+        """Those that there are: ``val``, ``pool``, ``source``."""
+        return {name: dataset for name, dataset in vars(self).items() if dataset is not None}
 
 
 def open_datasets(config: RunConfig, data_root: str | None, screen: Screen) -> Datasets:
@@ -28,19 +33,43 @@ def open_datasets(config: RunConfig, data_root: str | None, screen: Screen) -> D
     Raises:
         ValueError: a dataset is missing, or two of them have different classes.
     """
-    data, setting = config.data, config.setting
-    opened = {"data.val": build_dataset(data.val, "data.val", data_root, screen.progress)}
-    if setting != "source_only":
-        pool = data.train
-        if pool is not None and config.is_active and config.active.oracle != "truth":
-            pool = {"labels": "optional", **pool}
-        opened["data.train"] = build_dataset(pool, "data.train", data_root, screen.progress)
-    if setting in ("source_only", "ada"):
-        opened["data.source"] = build_dataset(data.source, "data.source", progress=screen.progress)
-    names = opened["data.val"].taxonomy.names
-    for key, dataset in opened.items():
-        if dataset.taxonomy.names != names:
+    asked = config.is_active and config.active.oracle != "truth"
+    opened = {}
+    if config.data.val is not None or not asked:
+        opened["val"] = open_dataset(config, "val", data_root, screen)
+    if config.setting != "source_only":
+        opened["train"] = open_dataset(config, "train", data_root, screen, needs_labels=not asked)
+    if config.setting in ("source_only", "ada"):
+        opened["source"] = open_dataset(config, "source", None, screen)
+    first, *others = opened
+    names = opened[first].taxonomy.names
+    for name in others:
+        if opened[name].taxonomy.names != names:
             raise ValueError(
-                f"{key} has other classes than data.val: {dataset.taxonomy.names} against {names}"
+                f"data.{name} has other classes than data.{first}: "
+                f"{opened[name].taxonomy.names} against {names}"
             )
-    return Datasets(opened["data.val"], opened.get("data.train"), opened.get("data.source"))
+    return Datasets(opened.get("val"), opened.get("train"), opened.get("source"))
+
+
+def open_dataset(
+    config: RunConfig,
+    name: str,
+    data_root: str | None,
+    screen: Screen,
+    needs_labels: bool = True,
+):
+    """Open ``data.NAME`` and look at its files (`data.checking.gate`).
+
+    Raises:
+        ValueError, FileNotFoundError: it is not there, or has errors and ``data.quarantine`` is
+            false.
+    """
+    key, quarantine = f"data.{name}", config.data.quarantine
+    values = getattr(config.data, name)
+    if values is not None and (quarantine or not needs_labels):
+        values = {"labels": "optional", **values}  # who quarantines wants no error for one scan
+    dataset = build_dataset(values, key, data_root, screen.progress)
+    if not dataset.makes_itself:
+        vet(dataset, key, quarantine, screen.say, needs_labels)
+    return dataset

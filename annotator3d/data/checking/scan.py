@@ -1,0 +1,160 @@
+"""Checking one scan: everything that its two files can have wrong."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.data.checking.problems import Problem
+from annotator3d.data.datasets import ScanDataset
+from annotator3d.data.files import fingerprint
+from annotator3d.data.formats import split_label
+from annotator3d.data.scan import IGNORE
+
+_FAR, _TINY = 1e6, 1e-20  # metres: no coordinate of a sensor is outside, zero excepted
+
+
+@dataclass
+class CheckedScan:
+    """What was found in one scan; of a scan that cannot be read only `stamp` and `problems`."""
+
+    id: str
+    stamp: list[int]  # see `stamp`
+    points: int = 0
+    digest: str = ""  # of the bytes of the points
+    low: list[float] = field(default_factory=list)  # x, y, z, intensity of finite points
+    high: list[float] = field(default_factory=list)
+    reach: float = 0.0  # metres from the sensor to the farthest point
+    classes: dict[int, int] | None = None  # raw id -> points; None: no labels
+    problems: list[Problem] = field(default_factory=list)
+
+
+def stamp(dataset: ScanDataset, i: int) -> list[int]:
+    """Size and time of change (ns) of the points and, if there is one, of the label file.
+
+    Empty where there are no points.
+    """
+    found: list[int] = []
+    for path in (dataset.path(i), dataset.label_path(i)):
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            break
+        found += [status.st_size, status.st_mtime_ns]
+    return found
+
+
+def check_scan(dataset: ScanDataset, i: int, labelled: bool) -> CheckedScan:
+    """Read scan ``i`` and look for problems; `labelled`: it ought to have labels."""
+    checked = CheckedScan(dataset.ids[i], stamp(dataset, i))
+    checked.problems = size_problems(dataset, i, checked.stamp, labelled)
+    label_path = dataset.label_path(i)
+    broken = {problem.file for problem in checked.problems if problem.is_error}
+    path = dataset.path(i)
+    if str(path) not in broken:
+        try:
+            _check_points(dataset, i, checked)
+        except (ValueError, OSError) as error:
+            checked.problems.append(Problem("unreadable", str(path), str(error), checked.id))
+    if label_path.is_file() and str(label_path) not in broken:
+        try:
+            _check_labels(dataset, i, checked)
+        except (ValueError, OSError) as error:
+            checked.problems.append(Problem("unreadable", str(label_path), str(error), checked.id))
+    return checked
+
+
+def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool) -> list[Problem]:
+    """What the sizes alone tell; no file is opened."""
+
+    def problem(kind: str, words: str, path: Path) -> Problem:
+        return Problem(kind, str(path), words, dataset.ids[i])
+
+    if not stamp:
+        return [problem("unreadable", "there is no such file", dataset.path(i))]
+    found = []
+    points, rest = divmod(stamp[0], dataset.POINT_BYTES)
+    if rest:
+        words = f"{stamp[0]} bytes, {rest} more than {points} points of {dataset.POINT_BYTES}"
+        found.append(problem("truncated", words, dataset.path(i)))
+    elif points == 0:
+        found.append(problem("empty scan", "not a single point", dataset.path(i)))
+    if len(stamp) < 4:
+        if labelled:
+            words = "there is no such file"
+            found.append(problem("missing label", words, dataset.label_path(i)))
+        return found
+    labels, over = divmod(stamp[2], dataset.LABEL_BYTES)
+    if over:
+        words = f"{stamp[2]} bytes, {over} more than {labels} labels of {dataset.LABEL_BYTES}"
+        found.append(problem("truncated", words, dataset.label_path(i)))
+    elif labels != points and not rest:
+        words = f"{labels} labels, but {dataset.path(i)} has {points} points"
+        found.append(problem("length mismatch", words, dataset.label_path(i)))
+    return found
+
+
+def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
+    path = str(dataset.path(i))
+    xyz, intensity = dataset.read_points(i)
+    checked.points, checked.digest = len(xyz), fingerprint(path)
+    if len(xyz) == 0:
+        return
+    if _absurd(xyz) > 0.5 and _absurd(xyz.byteswap()) < 0.05:
+        words = "the coordinates make sense as big-endian only; write them little-endian"
+        checked.problems.append(Problem("wrong endianness", path, words, checked.id))
+        return
+    finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
+    if not finite.any():
+        words = f"not one of its {len(xyz)} points is finite"
+        checked.problems.append(Problem("empty scan", path, words, checked.id))
+        return
+    if bad := len(xyz) - int(finite.sum()):
+        words = f"{bad} of {len(xyz)} points have NaN or Inf, the first in row {finite.argmin()}"
+        checked.problems.append(Problem("not finite", path, words, checked.id))
+        xyz, intensity = xyz[finite], intensity[finite]
+    columns = (*xyz.T, intensity)
+    checked.low = [float(values.min()) for values in columns]
+    checked.high = [float(values.max()) for values in columns]
+    squares = (xyz.astype(np.float64) ** 2).sum(1)
+    checked.reach = float(np.sqrt(squares.max()))
+
+
+def _absurd(xyz: NDArray[np.float32]) -> float:
+    """Share of the coordinates that no sensor gives."""
+    size = np.abs(xyz)
+    with np.errstate(invalid="ignore"):
+        return float((~np.isfinite(size) | (size > _FAR) | ((size < _TINY) & (size > 0))).mean())
+
+
+def _check_labels(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
+    path, known = dataset.label_path(i), dataset.taxonomy.learning_map
+    raw = dataset.read_raw_labels(i, os.path.getsize(path) // dataset.LABEL_BYTES)
+    checked.classes = _count(raw)
+    if not checked.classes:
+        return
+    unknown = {id_: n for id_, n in checked.classes.items() if id_ not in known}
+    void = all(known.get(id_) == IGNORE for id_ in checked.classes)
+    if (unknown or void) and raw.dtype.itemsize == 4:
+        swapped = _count(raw.byteswap())
+        if set(swapped) <= set(known) and any(known[id_] != IGNORE for id_ in swapped):
+            words = "the labels make sense as big-endian only; write them little-endian"
+            checked.problems.append(Problem("wrong endianness", str(path), words, checked.id))
+            return
+    if unknown:
+        listed = ", ".join(f"{id_} ({count} points)" for id_, count in unknown.items())
+        words = f"taxonomy {dataset.taxonomy.name!r} does not know {listed}"
+        checked.problems.append(Problem("unknown id", str(path), words, checked.id))
+    if void:
+        words = f"none of its {len(raw)} labels is a class"
+        checked.problems.append(Problem("label only zeros", str(path), words, checked.id))
+
+
+def _count(raw: NDArray) -> dict[int, int]:
+    classes, _ = split_label(raw.astype(np.uint32))
+    counts = np.bincount(classes)
+    return {int(id_): int(counts[id_]) for id_ in np.flatnonzero(counts)}

@@ -1,0 +1,118 @@
+"""Class lists: the short way to write a taxonomy, one entry a class.
+
+- ``classes``: a list of ``name``, ``ids`` (raw ids in the label files), ``color`` ([red, green,
+  blue], optional) and ``guidance`` (one line for annotators, optional); train ids by position
+- ``ignored``: raw ids of no class; the first is written for points without a class. Default: 0,
+  or 255 where 0 is a class.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from annotator3d.registry import nearest
+
+_KEYS = ("name", "ids", "color", "guidance")
+
+
+def expand(content: Mapping, source: str | os.PathLike[str]) -> dict[str, Any]:
+    """The sections of semantic-kitti-api that a class list stands for.
+
+    ``source`` is named in the ValueError for a list that is incomplete or contradicts itself.
+    """
+    where = f"taxonomy {source}"
+    _known(content, ("classes", "ignored"), where)
+    entries = content["classes"]
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise ValueError(f"{where}: classes must be a list of entries with name and ids")
+    for number, entry in enumerate(entries, 1):
+        _check_entry(entry, f"{where}, class {number}")
+    ignored = _ignored(content, entries, where)
+    labels, learning_map = dict.fromkeys(ignored, "ignored"), dict.fromkeys(ignored, 0)
+    colors, inverse = {ignored[0]: [0, 0, 0]}, {0: ignored[0]}
+    for train, entry in enumerate(entries, 1):
+        for raw in entry["ids"]:
+            if raw in learning_map:
+                taken = labels[raw] if learning_map[raw] else "ignored"
+                raise ValueError(f"{where}: raw id {raw} is of {entry['name']!r} and of {taken!r}")
+            labels[raw], learning_map[raw] = str(entry["name"]), train
+        inverse[train] = entry["ids"][0]
+        colors[entry["ids"][0]] = list(entry.get("color", _color(train)))[::-1]
+    guidance = {str(e["name"]): str(e["guidance"]) for e in entries if e.get("guidance")}
+    return {
+        "labels": labels,
+        "color_map": colors,
+        "learning_map": learning_map,
+        "learning_map_inv": inverse,
+        "guidance": guidance,
+    }
+
+
+def _check_entry(entry: Mapping, where: str) -> None:
+    _known(entry, _KEYS, where)
+    for key in ("name", "ids"):
+        if not entry.get(key):
+            raise ValueError(f"{where}: needs {key!r}, such as name: car, ids: [10, 252]")
+    ids, color = entry["ids"], entry.get("color", [0, 0, 0])
+    if not isinstance(ids, list) or not all(type(raw) is int for raw in ids):
+        raise ValueError(f"{where}: ids must be a list of integers such as [1], got {ids!r}")
+    if not isinstance(color, list) or len(color) != 3:
+        raise ValueError(f"{where}: color must be [red, green, blue] of 0..255, got {color!r}")
+
+
+def _ignored(content: Mapping, entries: list[dict], where: str) -> list[int]:
+    taken = {raw for entry in entries for raw in entry["ids"]}
+    ignored = content.get("ignored")
+    if ignored is None:
+        ignored = [raw for raw in (0, 255) if raw not in taken][:1]
+    if not isinstance(ignored, list) or not ignored or not all(type(r) is int for r in ignored):
+        raise ValueError(
+            f"{where}: ignored must list the raw ids that stand for no class, such as [0]; at "
+            f"least one that no class has, got {ignored!r}"
+        )
+    return list(dict.fromkeys(ignored))
+
+
+def _known(given: Mapping, keys: tuple[str, ...], where: str) -> None:
+    for key in given:
+        if key not in keys:
+            raise ValueError(f"{where}: unknown key {key!r}: {nearest(str(key), keys)}")
+
+
+def _color(train: int) -> list[int]:
+    """Hues a golden angle apart: neighbours in the list look different, for any number of them."""
+    hue = train * 0.618034 % 1.0
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.65 + 0.1 * (train % 3), 0.95 - 0.15 * (train % 2))
+    return [round(255 * value) for value in (red, green, blue)]
+
+
+TEMPLATE = """\
+# The classes of your scans, for `annotator3d import --taxonomy THIS_FILE`.
+#
+# One entry a class, in the order in which you want to see them (at most 254):
+#   name      what the class is called
+#   ids       the numbers that stand for it in your label files (0 to 65535); several are merged
+#   color     [red, green, blue], 0 to 255; leave it out and one is chosen
+#   guidance  one line for the people who label; leave it out if the name says it all
+#
+# A semantic-kitti.yaml (labels, color_map, learning_map, learning_map_inv) works in its place.
+classes:
+  - name: ground
+    ids: [1]
+    color: [128, 64, 128]
+    guidance: Everything that one can drive or walk on, kerbs included.
+  - name: building
+    ids: [2]
+    color: [230, 160, 50]
+    guidance: Walls and roofs; not fences.
+  - name: vegetation
+    ids: [3, 4]        # here: 3 trees, 4 bushes
+    color: [0, 175, 0]
+
+# The numbers that stand for no class: such points are neither trained on nor counted. The first
+# is written for points without a class. A number in your files that is in no list is an error.
+ignored: [0]
+"""

@@ -1,0 +1,1 @@
+"""Writing labels and labelled scans in the formats of other tools."""

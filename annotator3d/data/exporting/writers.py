@@ -1,0 +1,228 @@
+"""One class a format: where the labels of a scan go, and how they are written and read back."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.data.clouds import Cloud, read_cloud, require, write_las, write_ply
+from annotator3d.data.datasets import ScanDataset
+from annotator3d.data.files import atomic_write
+from annotator3d.data.formats import read_label, read_lidarseg, split_label, write_label
+from annotator3d.data.importing.card import Origin
+from annotator3d.data.importing.rules import FIELDS
+from annotator3d.data.nuscenes import NuScenes
+from annotator3d.data.own import OwnScans
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels of one scan: train ids [num_raw] uint8, 255 = none, and instances of the input."""
+
+    train: NDArray[np.uint8]
+    instances: NDArray[np.uint16] | None
+
+
+class Writer(ABC):
+    """Writes the labels of a dataset's scans below a folder.
+
+    Args:
+        dataset: whose scans they are.
+        out: the folder.
+        predicted: they are predictions, not answers.
+    """
+
+    format: ClassVar[str]
+
+    def __init__(self, dataset: ScanDataset, out: Path, predicted: bool) -> None:
+        require(self.format)
+        self.dataset, self.out, self.predicted = dataset, out, predicted
+        self.void = int(dataset.taxonomy.raw_ids[255])
+        self.largest = int(dataset.taxonomy.raw_ids[: dataset.taxonomy.num_classes].max())
+
+    @abstractmethod
+    def path(self, i: int) -> Path:
+        """The file of scan ``i``."""
+
+    @abstractmethod
+    def write(self, i: int, labels: Labels) -> None:
+        """Write that file, whole or not at all."""
+
+    @abstractmethod
+    def read(self, path: Path) -> NDArray:
+        """Raw ids of a file that is there already. Raises ValueError if it holds none."""
+
+    def is_input(self, i: int) -> bool:
+        """Whether that file is one that the dataset was made from, which is never replaced."""
+        return self.predicted and _same(self.path(i), self.dataset.label_path(i))
+
+    def finish(self, written: list[int]) -> None:  # noqa: B027 - most formats have nothing
+        """Write what belongs to all files together, if the format has that."""
+
+
+class SemanticKittiWriter(Writer):
+    """``sequences/SS/labels/FFFFFF.label``, or ``predictions`` in place of ``labels``.
+
+    Source: http://semantic-kitti.org/dataset.html#format
+    """
+
+    format = "semantickitti"
+
+    def path(self, i: int) -> Path:
+        sequence, frame = self.dataset.ids[i].split("/")
+        folder = "predictions" if self.predicted else "labels"
+        return self.out / "sequences" / sequence / folder / f"{frame}.label"
+
+    def write(self, i: int, labels: Labels) -> None:
+        write_label(self.path(i), self.dataset.taxonomy.to_raw(labels.train), labels.instances)
+
+    def read(self, path: Path) -> NDArray:
+        return split_label(read_label(path))[0]
+
+
+class LidarsegWriter(Writer):
+    """One uint8 a point, with the table ``lidarseg.json``; raw ids above 255 are refused.
+
+    Scans of nuScenes go where nuScenes has them; others to ``lidarseg/SS_FFFFFF_lidarseg.bin``.
+    Source: https://www.nuscenes.org/nuscenes#lidarseg
+    """
+
+    format = "lidarseg"
+
+    def __init__(self, dataset: ScanDataset, out: Path, predicted: bool) -> None:
+        super().__init__(dataset, out, predicted)
+        if max(self.largest, self.void) > 255:
+            raise ValueError(
+                f"lidarseg has 8 bits a label, but taxonomy {dataset.taxonomy.name!r} writes raw "
+                f"ids up to {max(self.largest, self.void)}; choose --format semantickitti"
+            )
+
+    def path(self, i: int) -> Path:
+        if isinstance(self.dataset, NuScenes):
+            return self.out / self.dataset.label_path(i).relative_to(self.dataset.root)
+        return self.out / "lidarseg" / f"{self.dataset.ids[i].replace('/', '_')}_lidarseg.bin"
+
+    def write(self, i: int, labels: Labels) -> None:
+        with atomic_write(self.path(i)) as file:
+            file.write(self.dataset.taxonomy.to_raw(labels.train).astype(np.uint8).tobytes())
+
+    def read(self, path: Path) -> NDArray:
+        return read_lidarseg(path)
+
+    def finish(self, written: list[int]) -> None:
+        nuscenes = isinstance(self.dataset, NuScenes)
+        folder = self.out / self.path(written[0]).parent.name if nuscenes else self.out
+        folder.mkdir(parents=True, exist_ok=True)
+        table = folder / "lidarseg.json"
+        rows = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else []
+        named = {row["filename"]: row for row in rows}
+        for i in written:
+            path = self.path(i)
+            token = path.name.removesuffix("_lidarseg.bin")
+            name = path.relative_to(self.out).as_posix()
+            named.setdefault(name, {"token": token, "sample_data_token": token, "filename": name})
+        with atomic_write(table) as file:
+            file.write(json.dumps(list(named.values()), indent=0).encode())
+
+
+class CloudWriter(Writer):
+    """Points and labels in one file, named as the file that the scan was imported from."""
+
+    def path(self, i: int) -> Path:
+        origin = self._origin(i)
+        name = self.dataset.ids[i] if origin is None else origin.source.rsplit(".", 1)[0]
+        return self.out / f"{name}.{self.format}"
+
+    def is_input(self, i: int) -> bool:
+        origin = self._origin(i)
+        return origin is not None and _same(self.path(i), self.dataset.source / origin.source)
+
+    def read(self, path: Path) -> NDArray:
+        cloud = read_cloud(path, self.format)
+        name = cloud.find(FIELDS["label"])
+        if name is None:
+            raise ValueError(f"{path} has no field for labels")
+        return cloud.fields[name]
+
+    def _origin(self, i: int) -> Origin | None:
+        return self.dataset.origin(i) if isinstance(self.dataset, OwnScans) else None
+
+    def _offset(self, i: int) -> NDArray[np.float64]:
+        origin = self._origin(i)
+        return np.array((origin.offset if origin else ()) or (0.0, 0.0, 0.0))
+
+
+class PlyWriter(CloudWriter):
+    """x, y, z, intensity, label (uint16), instance (uint16) where there is one, and the color.
+
+    Coordinates are float32, or float64 where an import subtracted an offset, which is added again.
+    """
+
+    format = "ply"
+
+    def write(self, i: int, labels: Labels) -> None:
+        xyz, intensity = self.dataset.read_points(i)
+        if (offset := self._offset(i)).any():
+            xyz = xyz.astype(np.float64) + offset
+        fields = {"intensity": intensity, "label": self.dataset.taxonomy.to_raw(labels.train)}
+        if labels.instances is not None:
+            fields["instance"] = labels.instances
+        palette = np.zeros((256, 3), np.uint8)
+        palette[: self.dataset.taxonomy.num_classes] = self.dataset.taxonomy.colors
+        rgb = palette[labels.train]
+        fields |= {name: rgb[:, k] for k, name in enumerate(("red", "green", "blue"))}
+        with atomic_write(self.path(i)) as file:
+            write_ply(file, Cloud(xyz, fields))
+
+
+class LasWriter(CloudWriter):
+    """LAS 1.4: labels in ``classification``, or ``label`` (uint16) where ids pass 255.
+
+    Intensities that are not whole numbers stand exact in ``remission`` (float32) too.
+    """
+
+    format = "las"
+
+    def write(self, i: int, labels: Labels) -> None:
+        xyz, intensity = self.dataset.read_points(i)
+        if not (np.isfinite(xyz).all() and np.isfinite(intensity).all()):
+            raise ValueError(
+                f"{self.dataset.path(i)} has points that are not finite, which LAS cannot hold; "
+                "choose --format ply"
+            )
+        raw = self.dataset.taxonomy.to_raw(labels.train)
+        small = max(self.largest, self.void) <= 255
+        fields: dict[str, NDArray] = {
+            "classification" if small else "label": raw.astype(np.uint8 if small else np.uint16)
+        }
+        if labels.instances is not None:
+            fields["instance"] = labels.instances
+        fields |= _las_intensity(intensity)
+        origin = self._origin(i)
+        steps = origin.steps if origin and len(origin.steps) == 3 else None
+        with atomic_write(self.path(i)) as file:
+            write_las(file, Cloud(xyz, fields, steps), tuple(self._offset(i)))
+
+
+def _same(path: Path, other: Path) -> bool:
+    return path.resolve() == other.resolve()
+
+
+def _las_intensity(intensity: NDArray[np.float32]) -> dict[str, NDArray]:
+    whole = np.rint(np.clip(intensity, 0, 65535)).astype(np.uint16)
+    if (whole == intensity).all() and intensity.max(initial=0) > 1:
+        return {"intensity": whole}
+    unit = intensity.max(initial=0) <= 1
+    scaled = np.rint(np.clip(intensity, 0, 1) * 65535).astype(np.uint16) if unit else whole
+    return {"intensity": scaled, "remission": intensity}
+
+
+WRITERS: dict[str, type[Writer]] = {
+    cls.format: cls for cls in (SemanticKittiWriter, LidarsegWriter, PlyWriter, LasWriter)
+}

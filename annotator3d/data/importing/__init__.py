@@ -1,0 +1,1 @@
+"""Importing scans in the formats of other tools into the layout that training reads."""

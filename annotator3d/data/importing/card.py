@@ -1,0 +1,118 @@
+"""The files that say what an imported dataset is: dataset.yaml, taxonomy.yaml and scans.csv."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from annotator3d.data.files import atomic_write
+from annotator3d.data.importing.convert import Converted
+
+CARD = "dataset.yaml"
+TAXONOMY = "taxonomy.yaml"
+LAYOUT = 1
+_HEAD = """\
+# Written by annotator3d import; read by the dataset type OwnScans.
+# intensity.max: intensities are divided by it when they are read.
+"""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What dataset.yaml says."""
+
+    intensity_max: float
+    split: str  # how the scans were divided, in words
+    source: str  # the folder that was imported
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a scan came from: a row of scans.csv."""
+
+    source: str  # path below the imported folder
+    offset: tuple[float, ...] = ()  # what was subtracted from its coordinates, metres
+    steps: tuple[float, ...] = ()  # LAS: what they are multiples of, metres
+
+
+def write_card(
+    out: Path,
+    scans: Sequence[Converted],
+    taxonomy: bytes,
+    split: str,
+    intensity_max: float,
+    source: Path,
+    format: str,
+) -> None:
+    """Write the three files, dataset.yaml last: it makes the folder a dataset."""
+    with atomic_write(out / TAXONOMY) as file:
+        file.write(taxonomy)
+    with atomic_write(out / "scans.csv") as file:
+        file.write(_listing(scans).encode())
+    card = {
+        "layout": LAYOUT,
+        "intensity": {"field": scans[0].intensity, "max": intensity_max},
+        "split": split,
+        "source": {"folder": str(source.resolve()), "format": format},
+    }
+    with atomic_write(out / CARD) as file:
+        file.write(_HEAD.encode())
+        file.write(yaml.safe_dump(card, sort_keys=False, allow_unicode=True).encode())
+
+
+def read_card(root: Path) -> Card:
+    """What the dataset in `root` says of itself.
+
+    Raises FileNotFoundError or ValueError when there is none or it says something else.
+    """
+    path = root / CARD
+    if not path.is_file():
+        unfinished = (root / ".import.jsonl").exists()
+        raise FileNotFoundError(
+            f"{root} holds an unfinished import; repeat its command"
+            if unfinished
+            else f"{root} has no {CARD}: it is not what `annotator3d import` writes; import your "
+            "scans first (docs/own-data.md)"
+        )
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        layout, largest = values["layout"], float(values["intensity"]["max"])
+        split, source = str(values["split"]), str(values["source"]["folder"])
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not as `annotator3d import` writes it: {error!r}") from error
+    if layout != LAYOUT:
+        raise ValueError(f"{path} has layout {layout!r}, this version reads {LAYOUT}; import again")
+    if not largest > 0:
+        raise ValueError(f"{path}: intensity.max must be above 0, got {largest}")
+    return Card(largest, split, source)
+
+
+def read_origins(root: Path) -> dict[str, Origin]:
+    """Scan id -> where it came from; empty where there is no scans.csv."""
+    path = root / "scans.csv"
+    if not path.is_file():
+        return {}
+    with open(path, newline="", encoding="utf-8") as file:
+        return {
+            row["id"]: Origin(row["source"], _numbers(row["offset"]), _numbers(row["steps"]))
+            for row in csv.DictReader(file)
+        }
+
+
+def _listing(scans: Sequence[Converted]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "source", "points", "labels", "offset", "steps"])
+    for s in scans:
+        numbers = [" ".join(repr(v) for v in values or ()) for values in (s.offset, s.steps)]
+        writer.writerow([s.id, s.source, s.points, s.label or "", *numbers])
+    return text.getvalue()
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(value) for value in text.split())

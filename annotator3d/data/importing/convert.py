@@ -1,0 +1,131 @@
+"""One scan: from a file of another tool to .bin and .label."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.data.clouds import Cloud, read_cloud
+from annotator3d.data.clouds.cloud import CloudError
+from annotator3d.data.formats import write_bin, write_label
+from annotator3d.data.importing.labels import find_labels
+from annotator3d.data.importing.rules import FAR, Rules, wanted
+from annotator3d.data.importing.sources import Source
+
+Offset = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What became of one scan; everything that the dataset as a whole has to know."""
+
+    id: str
+    source: str  # path below SRC
+    stamp: list[int]  # sizes and times of the files that it was read from
+    points: int
+    classes: dict[int, int] | None  # raw id -> points; None: no labels at all
+    label: str | None  # the field or file that labels came from
+    intensity: str | None  # the field; None: there is none, and the constant 0 is written
+    span: list[float]  # smallest and largest intensity, finite points
+    low: list[float] = field(default_factory=list)  # smallest x, y, z
+    high: list[float] = field(default_factory=list)
+    offset: list[float] | None = None  # subtracted, metres
+    steps: list[float] | None = None  # coordinates are multiples of these, metres
+    void: int = 0  # points whose label said "none" (-1 or not a number)
+
+
+def stamp(source: Source) -> list[int]:
+    """Sizes and times of the files of a scan: whether they are still the same."""
+    files = [path for path in (source.path, source.labels) if path is not None]
+    return [n for path in files for n in (os.stat(path).st_size, os.stat(path).st_mtime_ns)]
+
+
+def output_paths(out: Path, scan_id: str) -> tuple[Path, Path]:
+    """Where the points and the labels of a scan go."""
+    sequence, frame = scan_id.split("/")
+    folder = out / "sequences" / sequence
+    return folder / "velodyne" / f"{frame}.bin", folder / "labels" / f"{frame}.label"
+
+
+def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
+    """Read one scan and write its .bin and, if it has labels, its .label.
+
+    Raises ValueError or FileNotFoundError that names the file and what is wrong with it.
+    """
+    cloud = read_cloud(source.path, rules.format, rules.columns)
+    try:
+        xyz, offset, steps = _metres(cloud, rules)
+        intensity, intensity_name = _intensity(cloud, rules)
+        found = find_labels(cloud, source, rules)
+    except CloudError as error:
+        raise ValueError(f"{source.path} {error}") from None
+    bin_path, label_path = output_paths(out, source.id)
+    write_bin(bin_path, xyz, intensity)
+    classes, name, void = None, None, 0
+    if found is not None:
+        raw, instances, name, void = found
+        write_label(label_path, raw, instances)
+        ids, counts = np.unique(raw, return_counts=True)
+        classes = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+    elif label_path.exists():
+        label_path.unlink()  # of an attempt with other labels
+    finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
+    return Converted(
+        id=source.id,
+        source=source.path.relative_to(src).as_posix(),
+        stamp=stamp(source),
+        points=len(cloud),
+        classes=classes,
+        label=name,
+        intensity=intensity_name,
+        span=_span(intensity[finite]),
+        low=xyz[finite].min(0).tolist() if finite.any() else [],
+        high=xyz[finite].max(0).tolist() if finite.any() else [],
+        offset=None if offset is None else list(offset),
+        steps=None if steps is None else list(steps),
+        void=void,
+    )
+
+
+def to_json(scan: Converted) -> dict:
+    return dataclasses.asdict(scan)
+
+
+def from_json(values: dict) -> Converted:
+    classes = values["classes"]
+    if classes is not None:
+        classes = {int(raw): count for raw, count in classes.items()}
+    return Converted(**{**values, "classes": classes})
+
+
+def _metres(cloud: Cloud, rules: Rules) -> tuple[NDArray[np.float32], Offset | None, Offset | None]:
+    """Coordinates in metres as float32, what was subtracted in float64 before, and their steps."""
+    xyz = cloud.xyz if rules.unit == 1 else cloud.xyz.astype(np.float64) * rules.unit
+    steps = None if cloud.steps is None else tuple(s * rules.unit for s in cloud.steps)
+    finite = xyz[np.isfinite(xyz).all(1)]
+    offset = None
+    if isinstance(rules.offset, tuple):
+        offset = rules.offset
+    elif rules.offset == "auto" and np.abs(finite).max(initial=0.0) >= FAR:
+        offset = tuple(float(v) for v in np.floor(np.median(finite, axis=0)))
+    if offset is not None:
+        xyz = xyz.astype(np.float64) - np.array(offset)
+    if steps is not None:  # the same float32, whatever was subtracted
+        xyz = np.rint(xyz / np.array(steps)) * np.array(steps)
+    return xyz.astype(np.float32), offset, steps
+
+
+def _intensity(cloud: Cloud, rules: Rules) -> tuple[NDArray[np.float32], str | None]:
+    name = cloud.find(wanted(rules.intensity_field, "intensity"))
+    if name is None:
+        return np.zeros(len(cloud), np.float32), None
+    return cloud.fields[name].astype(np.float32), name
+
+
+def _span(values: NDArray) -> list[float]:
+    return [float(values.min()), float(values.max())] if len(values) else []

@@ -1,0 +1,174 @@
+"""Importing a folder of scans: the whole way from other tools' files to a dataset."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from annotator3d.data.clouds import require
+from annotator3d.data.importing.card import write_card
+from annotator3d.data.importing.convert import Converted, output_paths
+from annotator3d.data.importing.journal import Journal
+from annotator3d.data.importing.judging import any_class, check_fields, check_ids, intensity_max
+from annotator3d.data.importing.poses import find_poses, write_sequence_poses
+from annotator3d.data.importing.rules import NONE, Rules
+from annotator3d.data.importing.running import convert_all
+from annotator3d.data.importing.sources import Source, find_sources
+from annotator3d.data.importing.splits import (
+    Split,
+    check_sequences,
+    split_scans,
+    write_splits,
+)
+from annotator3d.data.taxonomy import load_taxonomy, taxonomy_path
+from annotator3d.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A finished import."""
+
+    out: Path
+    scans: list[Converted]
+    labelled: bool
+    intensity_max: float
+    split: Split
+    posed: list[str] = field(default_factory=list)  # sequences with poses
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What is chosen about the dataset as a whole; see `import_scans`."""
+
+    val: Sequence[str] | None = None
+    val_share: float = 0.2
+    seed: int = 0
+    intensity_max: float | None = None
+    labels: Path | None = None
+    poses: Path | str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.val_share < 1:
+            raise ConfigError(f"--val-share: expected 0 (none) up to below 1, got {self.val_share}")
+        if self.intensity_max is not None and not self.intensity_max > 0:
+            raise ConfigError(f"--intensity-max: expected more than 0, got {self.intensity_max}")
+
+
+def import_scans(
+    src: Path,
+    out: Path,
+    rules: Rules,
+    taxonomy_file: Path,
+    wishes: Wishes | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    workers: int = 1,
+) -> Imported:
+    """Write the scans below `src` into `out` in the layout that `OwnScans` reads.
+
+    An import that was stopped, or found damaged files, goes on when it is called again; only
+    ``dataset.yaml``, written last, makes the folder a dataset.
+
+    Args:
+        taxonomy_file: its copy becomes ``taxonomy.yaml``.
+        wishes: val, val_share, seed: see `split_scans`. intensity_max: the intensity that becomes
+            1; None: the first of `SCALES` that all of them fit. labels, poses: where these files
+            are; poses may be 'none'.
+        workers: processes; a script that asks for several must guard its main part.
+
+    Raises:
+        ValueError, FileNotFoundError: in words; a file that is wrong is named.
+        ConfigError: an option makes no sense.
+    """
+    wishes = wishes or Wishes()
+    require(rules.format)
+    taxonomy = load_taxonomy(taxonomy_file)
+    sources, poses = _find(src, out, rules, wishes)
+    journal = Journal(out, rules.digest())
+    scans = convert_all(sources, src, out, rules, journal, progress, workers)
+    check_fields(scans)
+    check_ids(scans, taxonomy)
+    labelled = any_class(scans, taxonomy)
+    if not labelled:
+        scans = [_unlabelled(scan, out) for scan in scans]
+    split = split_scans(scans, wishes.val, wishes.val_share, wishes.seed)
+    _remove_others(out, scans)
+    posed = [name for name in _sequences(sources) if _write_poses(out, name, poses, scans)]
+    scale = wishes.intensity_max or intensity_max(scans)
+    write_splits(out, split)
+    classes = taxonomy_path(taxonomy_file).read_bytes()
+    write_card(out, scans, classes, split.words, scale, src, rules.format)
+    journal.finish()
+    return Imported(out, scans, labelled, scale, split, posed)
+
+
+def _find(
+    src: Path, out: Path, rules: Rules, wishes: Wishes
+) -> tuple[list[Source], dict[str, tuple]]:
+    """The scans and the poses of each sequence; everything that can be refused before any work."""
+    if wishes.labels is not None and (rules.label_field is not None or rules.label_colors):
+        raise ConfigError("give either --labels or a field for them, not both")
+    if out.resolve().is_relative_to(src.resolve()):
+        raise ValueError(f"OUT must lie outside of SRC, {out} is in {src}")
+    given = Path(wishes.poses) if wishes.poses not in (None, NONE) else None
+    sources = find_sources(src, rules.format, wishes.labels, given)
+    check_sequences(wishes.val, _sequences(sources))
+    if wishes.labels is not None and all(source.labels is None for source in sources):
+        first = sources[0]
+        raise FileNotFoundError(
+            f"--labels {wishes.labels} holds no label file of these scans: expected such as "
+            f"{first.sequence}/{first.path.stem}.label or .npy"
+        )
+    return sources, {} if wishes.poses == NONE else _poses(sources, given)
+
+
+def _poses(sources: Sequence[Source], given: Path | None) -> dict[str, tuple]:
+    names = _sequences(sources)
+    if given is not None and not given.exists():
+        raise FileNotFoundError(f"--poses {given}: there is no such file or folder")
+    if given is not None and given.is_file() and len(names) > 1:
+        raise ValueError(
+            f"--poses {given} is one file, but there are {len(names)} sequences; pass the folder "
+            "that holds SEQUENCE.txt for each"
+        )
+    found = {n: find_poses([s for s in sources if s.sequence == n], given) for n in names}
+    if given is not None and not any(poses for poses, _ in found.values()):
+        raise FileNotFoundError(
+            f"--poses {given} holds no poses of these scans: expected {names[0]}.txt with a row "
+            f"for each scan, or {names[0]}/{sources[0].path.stem}.txt"
+        )
+    return found
+
+
+def _write_poses(out: Path, name: str, poses: dict[str, tuple], scans: list[Converted]) -> bool:
+    by_frame, calib = poses.get(name, ({}, None))
+    offsets = {
+        int(s.id.split("/")[1]): tuple(s.offset)
+        for s in scans
+        if s.offset is not None and s.id.split("/")[0] == name
+    }
+    return write_sequence_poses(out / "sequences" / name, by_frame, calib, offsets)
+
+
+def _sequences(sources: Sequence[Source]) -> list[str]:
+    return list(dict.fromkeys(source.sequence for source in sources))
+
+
+def _unlabelled(scan: Converted, out: Path) -> Converted:
+    output_paths(out, scan.id)[1].unlink(missing_ok=True)
+    return Converted(**{**vars(scan), "classes": None, "label": None})
+
+
+def _remove_others(out: Path, scans: Sequence[Converted]) -> None:
+    """Files of an earlier attempt whose source is no longer there, and folders without files."""
+    wanted = {path for scan in scans for path in output_paths(out, scan.id)}
+    for path in sorted((out / "sequences").glob("*/*/*")):
+        if path not in wanted:
+            path.unlink()
+    for folder in sorted((out / "sequences").glob("*/*")):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+    for folder in sorted((out / "sequences").iterdir()):
+        if not (folder / "velodyne").is_dir():
+            shutil.rmtree(folder)

@@ -1,0 +1,87 @@
+"""What an import has done so far, so that one that was stopped goes on where it was."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from annotator3d.data.importing.card import CARD
+from annotator3d.data.importing.convert import Converted, from_json, output_paths, to_json
+
+NAME = ".import.jsonl"
+
+
+class Journal:
+    """The scans that are written, one line each; the first line says by which rules.
+
+    Args:
+        out: folder of the dataset; made by `claim`.
+        digest: of the rules.
+    """
+
+    def __init__(self, out: Path, digest: str) -> None:
+        self.out, self.digest, self.path = out, digest, out / NAME
+
+    def claim(self) -> dict[str, Converted]:
+        """Make the folder ours and give the scans that are written already, by id.
+
+        Raises ValueError when it holds a finished dataset, an import by other rules, or anything
+        else.
+        """
+        self.out.mkdir(parents=True, exist_ok=True)
+        held = sorted(entry.name for entry in self.out.iterdir())
+        if CARD in held and NAME not in held:
+            raise ValueError(
+                f"{self.out} already holds a dataset ({CARD}); choose another OUT, or delete it"
+            )
+        if not held:
+            with open(self.path, "x", encoding="utf-8") as file:
+                file.write(json.dumps({"rules": self.digest}) + "\n")
+            return {}
+        if NAME not in held:
+            raise ValueError(
+                f"OUT must be a new or empty folder; {self.out} holds {', '.join(held[:5])}"
+            )
+        lines = self._lines()
+        if not lines or lines[0].get("rules") != self.digest:
+            raise ValueError(
+                f"{self.out} holds an unfinished import with other options; repeat those, or "
+                "delete the folder"
+            )
+        scans = [from_json(line) for line in lines[1:]]
+        return {scan.id: scan for scan in scans if self._is_whole(scan)}
+
+    def add(self, scan: Converted) -> None:
+        """Note a scan whose files are written."""
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(to_json(scan)) + "\n")
+
+    def finish(self) -> None:
+        """Forget it: the dataset is complete."""
+        os.unlink(self.path)
+
+    def _is_whole(self, scan: Converted) -> bool:
+        points, labels = output_paths(self.out, scan.id)
+        sizes = [(points, 16 * scan.points)]
+        sizes += [(labels, 4 * scan.points)] if scan.classes is not None else []
+        return all(path.is_file() and path.stat().st_size == size for path, size in sizes)
+
+    def _lines(self) -> list[dict]:
+        """Every whole line; a kill may have torn the last one."""
+        found = []
+        for line in self.path.read_text(encoding="utf-8").split("\n"):
+            try:
+                found.append(json.loads(line))
+            except ValueError:
+                break
+        self._trim(len(found))
+        return found
+
+    def _trim(self, lines: int) -> None:
+        """Cut a torn last line off, so that the next one starts on a line of its own."""
+        data = self.path.read_bytes()
+        end = sum(len(part) + 1 for part in data.split(b"\n")[:lines])
+        if end != len(data):
+            with open(self.path, "r+b") as file:
+                file.truncate(min(end, len(data)))

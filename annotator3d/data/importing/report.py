@@ -1,0 +1,98 @@
+"""What an import tells its user at the end: what was found, what was decided, what comes next."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+
+from annotator3d.data.importing.dataset import Imported
+from annotator3d.data.taxonomy import Taxonomy
+
+_NEVER = 0.1  # of the scale: intensities that stay below probably have another one
+
+
+def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
+    """Lines for the terminal."""
+    scans = result.scans
+    names = sorted({scan.id.split("/")[0] for scan in scans})
+    points = sum(scan.points for scan in scans)
+    lines = [
+        f"{len(scans):,} scans, {points:,} points in {len(names)} sequences: {_some(names)}",
+        *_labels(result, taxonomy),
+        *_intensity(result),
+        *_coordinates(result),
+        f"{len(result.split.train):,} scans for training, {result.split.words}",
+    ]
+    return [*lines, f"next: {next_command(result)}"]
+
+
+def next_command(result: Imported) -> str:
+    """What gets a user to the first queries."""
+    command = f"annotator3d train al/own_data --data-root {shlex.quote(str(result.out))}"
+    if not all(scan.classes is not None for scan in result.scans):
+        command += " --set active.oracle=person"
+        command += "" if result.split.val else " --set data.val=null"
+    elif not result.split.val:
+        lists = result.out / "splits"
+        return f"move ids of some scans from {lists}/train.txt to {lists}/val.txt, then {command}"
+    return command
+
+
+def _labels(result: Imported, taxonomy: Taxonomy) -> list[str]:
+    labelled = [scan for scan in result.scans if scan.classes is not None]
+    if not labelled:
+        return ["no labels: a person has to answer"]
+    places = Counter(scan.label for scan in labelled)
+    counts = [0] * taxonomy.num_classes
+    ignored = 0
+    for scan in labelled:
+        for raw, count in scan.classes.items():
+            train = taxonomy.learning_map[raw]
+            if train < taxonomy.num_classes:
+                counts[train] += count
+            else:
+                ignored += count
+    shares = ", ".join(f"{n} {c:,}" for n, c in zip(taxonomy.names, counts, strict=True))
+    of = f"labels of {len(labelled):,} scans from {', '.join(map(repr, places))}"
+    lines = [f"{of}: {shares}, ignored {ignored:,} points"]
+    if void := sum(scan.void for scan in labelled):
+        lines.append(f"{void:,} points without a class in their file are ignored")
+    return lines
+
+
+def _intensity(result: Imported) -> list[str]:
+    name = result.scans[0].intensity
+    if name is None:
+        return ["no intensity: the network gets the constant 0 (--intensity-field names a field)"]
+    spans = [scan.span for scan in result.scans if scan.span]
+    low, high = min((s[0] for s in spans), default=0), max((s[1] for s in spans), default=0)
+    scale = result.intensity_max
+    text = f"intensity from {name!r}, {low:g} to {high:g}, divided by {scale:g} when read"
+    if 0 < high < _NEVER * scale:
+        text += "; that leaves little of it: dataset.yaml says intensity.max, which you may change"
+    return [text]
+
+
+def _coordinates(result: Imported) -> list[str]:
+    lines = []
+    extents = [(scan.low, scan.high) for scan in result.scans if scan.low]
+    if extents:
+        low = [min(e[0][axis] for e in extents) for axis in range(3)]
+        high = [max(e[1][axis] for e in extents) for axis in range(3)]
+        spans = (f"{a} {p:.1f} to {q:.1f}" for a, p, q in zip("xyz", low, high, strict=True))
+        lines.append(f"coordinates in metres: {', '.join(spans)}")
+    if shifted := [scan for scan in result.scans if scan.offset is not None]:
+        first = shifted[0]
+        offset = ", ".join(f"{value:.12g}" for value in first.offset)
+        lines.append(
+            f"subtracted from the coordinates of {len(shifted):,} scans, which as float32 would "
+            f"lose their millimetres: ({offset}) from {first.source}; all in scans.csv, and poses "
+            "bring them back"
+        )
+    if result.posed:
+        lines.append(f"poses of {len(result.posed)} sequences in poses.txt")
+    return lines
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

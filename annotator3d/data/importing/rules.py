@@ -1,0 +1,122 @@
+"""How the files of an import are read: which field is what, in which units."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotator3d.data.clouds import FORMATS
+from annotator3d.data.taxonomy import Taxonomy
+from annotator3d.errors import ConfigError
+from annotator3d.registry import nearest
+
+NONE = "none"  # of a field: there is none, even if the file has one that looks like it
+FIELDS = {
+    "label": (
+        "label",
+        "labels",
+        "semantic",
+        "semantic_label",
+        "semantic_id",
+        "sem_label",
+        "class",
+        "class_id",
+        "classification",
+        "category",
+    ),
+    "instance": ("instance", "instance_id", "instances", "instance_label", "object_id"),
+    "intensity": ("remission", "intensity", "intensities", "reflectivity", "reflectance", "i"),
+}
+FAR = 10_000.0  # metres: from here on float32 no longer keeps a millimetre
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the command line says about the files; the defaults find out.
+
+    Attributes:
+        format: a key of `FORMATS`.
+        columns: of plain arrays (bin, npy, npz).
+        label_field, instance_field, intensity_field: None: the first of `FIELDS` that is there;
+            'none': there is none; else its name, which every file must have.
+        label_colors: classes are told by red, green and blue instead.
+        unit: metres of one unit of the coordinates.
+        offset: 'auto': subtracted where coordinates reach `FAR`; 'none'; or x, y, z.
+        void: raw id for points without a class.
+        colors: red, green, blue -> raw id, for `label_colors`.
+    """
+
+    format: str
+    columns: tuple[str, ...] | None = None
+    label_field: str | None = None
+    instance_field: str | None = None
+    intensity_field: str | None = None
+    label_colors: bool = False
+    unit: float = 1.0
+    offset: str | tuple[float, float, float] = "auto"
+    void: int = 0
+    colors: tuple[tuple[tuple[int, int, int], int], ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.format not in FORMATS:
+            raise ConfigError(f"--format {self.format}: {nearest(self.format, FORMATS)}")
+        if not (np.isfinite(self.unit) and self.unit > 0):
+            raise ConfigError(f"--unit: expected metres above 0, got {self.unit}")
+        if self.columns is not None and self.format not in ("bin", "npy", "npz"):
+            raise ConfigError(f"--columns is for bin, npy and npz; {self.format} names its fields")
+        if self.label_colors and self.label_field is not None:
+            raise ConfigError("give either --label-colors or --label-field, not both")
+
+    def digest(self) -> str:
+        """The same for the same rules: what an import that was stopped is known by."""
+        text = json.dumps(dataclasses.asdict(self), sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def make_rules(taxonomy: Taxonomy, offset: str = "auto", **options: object) -> Rules:
+    """Rules from options of the command line (texts as given; None: not given).
+
+    Raises ConfigError for an option that makes no sense.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    if "columns" in given:
+        given["columns"] = _columns(str(given["columns"]))
+    colors = tuple(
+        (tuple(int(c) for c in rgb), int(taxonomy.raw_ids[train]))
+        for train, rgb in enumerate(taxonomy.colors)
+    )
+    given |= {"offset": _offset(offset), "void": int(taxonomy.raw_ids[255])}
+    if given.get("label_colors"):
+        if len({rgb for rgb, _ in colors}) < len(colors):
+            raise ConfigError("--label-colors: two classes of the taxonomy have the same color")
+        given["colors"] = colors
+    return Rules(**given)
+
+
+def _columns(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in text.split(","))
+    if missing := [axis for axis in "xyz" if axis not in [name.lower() for name in names]]:
+        raise ConfigError(f"--columns {text}: {', '.join(missing)} is missing; such as x,y,z,label")
+    return names
+
+
+def _offset(text: str) -> str | tuple[float, float, float]:
+    if text in ("auto", NONE):
+        return text
+    try:
+        x, y, z = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ConfigError(f"--offset {text}: expected auto, none or X,Y,Z in metres") from None
+    return x, y, z
+
+
+def wanted(field: str | None, kind: str) -> str | Sequence[str]:
+    """What `Cloud.find` shall look for; an empty tuple finds nothing."""
+    if field == NONE:
+        return ()
+    return FIELDS[kind] if field is None else field

@@ -1,0 +1,160 @@
+"""What lies in a folder of scans: which files are scans, of which sequence, with which labels."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+# Folders that say what lies in them and not which sequence it is.
+_GENERIC = {"sequences", "velodyne", "points", "scans", "lidar", "clouds", "pointclouds"}
+_LABEL_FOLDERS = ("labels", "label", "predictions")
+_LABEL_STEM = re.compile(r".+([._]labels?|_lidarseg)$")
+_LABEL_SUFFIXES = (".label", "_label.npy", "_labels.npy", ".label.npy", "_lidarseg.bin", ".npy")
+_LARGEST_FRAME = 999_999
+
+
+@dataclass(frozen=True)
+class Source:
+    """One scan to import.
+
+    Attributes:
+        id: ``"sequence/FFFFFF"``. A file whose name is a number keeps it, if all of its folder
+            are; else the frames are counted in natural order of the names (scan2 before scan10).
+        path: the file of its points.
+        labels: the file of its labels, where that is another one.
+        pose: the file of its own pose.
+    """
+
+    id: str
+    path: Path
+    labels: Path | None = None
+    pose: Path | None = None
+
+    @property
+    def sequence(self) -> str:
+        return self.id.split("/")[0]
+
+    @property
+    def frame(self) -> int:
+        return int(self.id.split("/")[1])
+
+
+def find_sources(src: Path, format: str, labels: Path | None, poses: Path | None) -> list[Source]:
+    """Every scan of `format` below `src`, by sequence and frame.
+
+    Args:
+        labels: folder of label files; None: they are looked for beside the scans.
+        poses: folder of pose files, one for each scan; None: beside the scans.
+
+    Raises:
+        FileNotFoundError: there is no such folder or no such file in it.
+        ValueError: two folders would become one sequence.
+    """
+    for name, folder in (("SRC", src), ("--labels", labels)):
+        if folder is not None and not folder.is_dir():
+            raise FileNotFoundError(f"{name} must be a folder, {folder} is none")
+    folders = _scan_folders(src, format)
+    if not folders:
+        found = sorted({p.suffix for p in src.rglob("*") if p.is_file()})
+        raise FileNotFoundError(
+            f"{src} holds no .{format} files, only {', '.join(found) or 'nothing'}; choose --format"
+        )
+    sources: list[Source] = []
+    names: dict[str, Path] = {}
+    for folder in sorted(folders, key=lambda f: natural(str(f.relative_to(src)))):
+        name = sequence_name(folder.relative_to(src), format)
+        if name in names:
+            raise ValueError(
+                f"{names[name]} and {folder} would both become sequence {name!r}; rename one"
+            )
+        names[name] = folder
+        finder = _Finder(src, folder, name, alone=len(folders) == 1)
+        for frame, path in _numbered(folders[folder]):
+            number = f"{frame:06d}"
+            own_labels = finder.labels(path, number, labels)
+            own_pose = finder.pose(path, number, poses)
+            sources.append(Source(f"{name}/{number}", path, own_labels, own_pose))
+    return sources
+
+
+def sequence_name(relative: Path, format: str) -> str:
+    """Name of the sequence in a folder: its path without words such as ``velodyne``; else 00."""
+    parts = [p for p in relative.parts if p.lower() not in {*_GENERIC, format}]
+    return re.sub(r"[^\w.-]", "_", "-".join(parts)) or "00"
+
+
+def natural(name: str) -> list[tuple]:
+    """Sorting key under which scan2 comes before scan10."""
+    return [(0, int(t), t) if t.isdigit() else (1, 0, t) for t in re.split(r"(\d+)", name) if t]
+
+
+def _numbered(paths: Sequence[Path]) -> list[tuple[int, Path]]:
+    """Each file with its frame, ascending."""
+    numbers = [int(p.stem) if p.stem.isascii() and p.stem.isdigit() else -1 for p in paths]
+    kept = len(set(numbers)) == len(paths) and 0 <= min(numbers) <= max(numbers) <= _LARGEST_FRAME
+    return sorted(zip(numbers if kept else range(len(paths)), paths, strict=True))
+
+
+def _scan_folders(src: Path, format: str) -> dict[Path, list[Path]]:
+    found: dict[Path, list[Path]] = defaultdict(list)
+    for folder, inside, files in os.walk(src):
+        inside[:] = [d for d in inside if d[0] != "." and d.lower() not in _LABEL_FOLDERS]
+        for name in sorted(files, key=natural):
+            stem, suffix = os.path.splitext(name)
+            if suffix.lower() == f".{format}" and name[0] != "." and not _LABEL_STEM.match(stem):
+                found[Path(folder)].append(Path(folder) / name)
+    return dict(found)
+
+
+@dataclass(frozen=True)
+class _Finder:
+    """Looks for what belongs to the scans of one folder; `alone`: there is no other folder."""
+
+    src: Path
+    folder: Path
+    sequence: str
+    alone: bool
+
+    def labels(self, scan: Path, number: str, given: Path | None) -> Path | None:
+        names = (scan.stem,) if given is None else (scan.stem, number)
+        for folder in self._label_folders(given):
+            for name in names:
+                for suffix in _LABEL_SUFFIXES:
+                    path = folder / (name + suffix)
+                    if path != scan and path.is_file():
+                        return path
+        if given is not None:  # as `annotator3d export --format lidarseg` names them
+            path = given / "lidarseg" / f"{self.sequence}_{number}_lidarseg.bin"
+            if path.is_file():
+                return path
+        return None
+
+    def pose(self, scan: Path, number: str, given: Path | None) -> Path | None:
+        names = (scan.stem,) if given is None else (scan.stem, number)
+        folders = [self.folder / "poses", self.folder.parent / "poses"]
+        if given is not None and given.is_dir():
+            folders = [given / self.folder.relative_to(self.src), given / self.sequence]
+            folders += [given] if self.alone else []
+        beside = scan.with_suffix(".pose")
+        paths = [] if given is not None else [beside]
+        paths += [f / (name + s) for f in folders for name in names for s in (".pose", ".txt")]
+        return next((path for path in paths if path.is_file()), None)
+
+    def _label_folders(self, given: Path | None) -> Iterator[Path]:
+        if given is None:
+            yield self.folder
+            for name in _LABEL_FOLDERS[:2]:
+                yield self.folder / name
+                if self.folder != self.src:
+                    yield self.folder.parent / name
+            return
+        yield given / self.folder.relative_to(self.src)
+        for name in ("", *_LABEL_FOLDERS):
+            yield given / self.sequence / name
+            yield given / "sequences" / self.sequence / name
+        if self.alone:
+            yield given
