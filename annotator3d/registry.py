@@ -20,7 +20,12 @@ _SCOPE = "annotator3d"
 STRATEGIES = Registry("strategy", scope=_SCOPE, locations=["annotator3d.active.strategies"])
 ORACLES = Registry("oracle", scope=_SCOPE, locations=["annotator3d.active.oracles"])
 DATASETS = Registry(
-    "dataset", scope=_SCOPE, locations=["annotator3d.data.datasets", "annotator3d.data.simulated"]
+    "dataset",
+    scope=_SCOPE,
+    locations=[
+        f"annotator3d.data.{module}"
+        for module in ("datasets", "nuscenes", "own", "simulated", "synlidar")
+    ],
 )
 BACKBONES = Registry("backbone", scope=_SCOPE, locations=["annotator3d.models"])
 

@@ -1,5 +1,6 @@
 """Networks: sparse convolution back end, backbones, losses, segmentor."""
 
 from annotator3d.models.minkunet import MinkUNet
+from annotator3d.models.spvcnn import SPVCNN
 
-__all__ = ["MinkUNet"]
+__all__ = ["SPVCNN", "MinkUNet"]

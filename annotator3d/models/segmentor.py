@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -21,11 +21,17 @@ class Segmentor(BaseModel):
 
     Args:
         backbone: config of a registered backbone, e.g. ``dict(type='MinkUNet')``.
-        num_classes: C; the head has C outputs.
+        num_classes: C.
         label_smoothing, lovasz: see `segmentation_loss`.
         bn: ``target``: source batches are normalised by their own statistics but leave the running
             ones alone, so that evaluation on the target uses the target's; ``published``: both
             domains go into the running statistics.
+        ignored_output: the head has one output more, which no voxel has as its target and which
+            takes part in the loss only (published; there it can also be predicted).
+
+    Attributes:
+        before_loss: called in each training step with the target's batch and its voxel logits
+            [V, C], before the loss; gives the targets [V] to use instead of the batch's.
     """
 
     def __init__(
@@ -35,17 +41,23 @@ class Segmentor(BaseModel):
         label_smoothing: float = 0.1,
         lovasz: float = 1.0,
         bn: str = "target",
+        ignored_output: bool = False,
     ) -> None:
         super().__init__()
         if bn not in BN_RULES:
             raise ValueError(f"bn: expected one of {', '.join(BN_RULES)}, got {bn!r}")
         self.backbone = build(BACKBONES, backbone)
-        self.head = nn.Linear(self.backbone.out_channels, num_classes)
+        self.head = nn.Linear(self.backbone.out_channels, num_classes + ignored_output)
         self.num_classes = num_classes
         self.label_smoothing, self.lovasz, self.bn = label_smoothing, lovasz, bn
+        self.before_loss: Callable[[dict, Tensor], Tensor] | None = None
 
     def scores(self, batch: dict) -> Tensor:
         """Logits [V, C] of the voxels of a collated batch."""
+        return self._outputs(batch)[:, : self.num_classes]
+
+    def _outputs(self, batch: dict) -> Tensor:
+        """Logits [V, C], or [V, C + 1] with an ignored output as the last one."""
         return self.head(self.backbone(batch["features"], batch["cells"], batch["splits"]))
 
     def forward(
@@ -60,7 +72,7 @@ class Segmentor(BaseModel):
         return logits
 
     def _loss(self, batch: dict, source: dict | None) -> dict[str, Tensor]:
-        losses = self._batch_loss(batch)
+        losses = self._batch_loss(batch, self.before_loss)
         if source is not None:
             if self.bn == "target":
                 with frozen_statistics(self):
@@ -70,19 +82,26 @@ class Segmentor(BaseModel):
             losses |= {f"source_{name}": value for name, value in extra.items()}
         return losses
 
-    def _batch_loss(self, batch: dict) -> dict[str, Tensor]:
-        return segmentation_loss(
-            self.scores(batch), batch["target"], self.label_smoothing, self.lovasz
-        )
+    def _batch_loss(
+        self, batch: dict, before_loss: Callable[[dict, Tensor], Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        outputs, target = self._outputs(batch), batch["target"]
+        if before_loss is not None:
+            target = before_loss(batch, outputs.detach()[:, : self.num_classes])
+        return segmentation_loss(outputs, target, self.label_smoothing, self.lovasz)
+
+    def point_scores(self, batch: dict) -> Tensor:
+        """Logits [N, C] of every point of one scan: those of its voxel (`voxel_scores`)."""
+        return self.voxel_scores(batch)[batch["point_to_voxel"]]
 
     @torch.no_grad()
-    def point_scores(self, batch: dict) -> Tensor:
-        """Logits [N, C] of every point of one scan, in eval mode; the mode is put back after."""
+    def voxel_scores(self, batch: dict) -> Tensor:
+        """Logits [V, C] of the voxels of one scan, in eval mode; the mode is put back after."""
         assert len(batch["num_points"]) == 1, "one scan per forward: bits depend on the row count"
         training = self.training
         self.eval()
         try:
-            return self(batch, mode="predict")[0]
+            return self(batch)
         finally:
             self.train(training)
 

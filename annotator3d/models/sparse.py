@@ -47,6 +47,13 @@ class Geometry:
     splits: list[Tensor]  # level -> [B + 1] int64
     maps: dict[tuple[str, int], PairMap] = field(default_factory=dict)
 
+    def occupied(self, level: int) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Cells [V, 3] and splits [B + 1] of a level that the network has reached.
+
+        The third is the row of each cell in the level's features; None: in their order.
+        """
+        return self.cells[level], self.splits[level], None
+
     def submanifold(self, level: int) -> PairMap:
         key = ("subm", level)
         if key not in self.maps:

@@ -8,6 +8,7 @@ out of the spatial shape corrupt memory; a feature tensor of another length is a
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from functools import lru_cache
 
 import torch
@@ -41,6 +42,7 @@ class CudaGeometry:
         low = torch.div(low, multiple, rounding_mode="floor") * multiple
         shifted = cells - low
         extent = (shifted.amax(0) + 1).tolist() if len(cells) else [1, 1, 1]
+        self.low = low
         self.shape = [-(-size // multiple) * multiple for size in extent]
         self.indices = torch.cat([scan.int()[:, None], shifted], dim=1).contiguous()
         self.batch_size = len(counts)
@@ -54,6 +56,14 @@ class CudaGeometry:
             )
         return self.tensors[level].replace_feature(features)
 
+    def occupied(self, level: int) -> tuple[Tensor, Tensor, Tensor]:
+        """As `sparse.Geometry.occupied`: spconv's rows of a level are in no order of ours."""
+        indices = self.tensors[level].indices
+        rows = torch.argsort(indices[:, 0], stable=True)
+        counts = torch.bincount(indices[:, 0], minlength=self.batch_size)
+        cells = indices[rows, 1:] + (self.low >> level)
+        return cells.contiguous(), torch.nn.functional.pad(counts.cumsum(0), (1, 0)), rows
+
 
 def cuda_conv(conv, x):
     """Run `SparseConv` `conv` on the CUDA tensor `x` (see `sparse.SparseTensor`)."""
@@ -65,7 +75,12 @@ def cuda_conv(conv, x):
     if level > MAX_LEVELS:
         raise ValueError(f"planes: on CUDA a network has at most {MAX_LEVELS} levels, got more")
     layer = _layer(conv, x.level if conv.kind != "up" else level)
-    out = layer(x.geometry.tensor(x.level, x.features))
+    features, context = x.features, nullcontext()
+    if torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") != torch.float16:
+        # spconv has float16 and float32 only, and under autocast would take float16 unasked.
+        features, context = features.float(), torch.autocast("cuda", enabled=False)
+    with context:
+        out = layer(x.geometry.tensor(x.level, features))
     x.geometry.tensors[level] = out
     return SparseTensor(out.features, x.geometry, level)
 
