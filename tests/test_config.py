@@ -1,4 +1,4 @@
-"""Configs: every one that comes with the package is valid; mistakes are named."""
+"""Configs: keys, defaults and overrides; mistakes are named."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from annotator3d.engine.build import build_model, learning_rate, optimiser
 from annotator3d.engine.config import (
     ConfigError,
     RunConfig,
@@ -19,18 +18,10 @@ from annotator3d.engine.config import (
     load_config,
     make_config,
 )
+from annotator3d.engine.schedule import learning_rate, optimiser
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 LEAVES = sorted(p for p in CONFIGS.rglob("*.py") if "_base_" not in p.parts)
-
-
-@pytest.mark.parametrize("path", LEAVES, ids=lambda p: str(p.relative_to(CONFIGS)))
-def test_every_config_loads_and_builds_its_network(path):
-    config = load_config(path)
-    assert config.setting == path.parent.name
-    assert sum(p.numel() for p in build_model(config, 19).parameters()) > 0
-    assert optimiser(config.schedule)["optimizer"]["lr"] > 0
-    assert len(path.read_text().splitlines()) <= 20
 
 
 def test_defaults_are_the_published_schedule():

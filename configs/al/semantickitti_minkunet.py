@@ -1,7 +1,6 @@
-# Active learning from scratch.
+# AL, simulated streets -> SemanticKITTI, MinkUNet.
 _base_ = [
+    "../_base_/settings/al.py",
     "../_base_/data/streets_to_semantickitti.py",
     "../_base_/models/minkunet.py",
-    "../_base_/schedules/published.py",
 ]
-setting = "al"

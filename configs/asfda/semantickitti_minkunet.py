@@ -1,7 +1,6 @@
-# Active source-free domain adaptation: --init gives the source checkpoint.
+# ASFDA, simulated streets -> SemanticKITTI, MinkUNet.
 _base_ = [
+    "../_base_/settings/asfda.py",
     "../_base_/data/streets_to_semantickitti.py",
     "../_base_/models/minkunet.py",
-    "../_base_/schedules/published.py",
 ]
-setting = "asfda"

@@ -1,8 +1,6 @@
-# Source-only: the network that ASFDA and ADA start from.
+# Source-only, simulated streets -> SemanticKITTI, MinkUNet.
 _base_ = [
+    "../_base_/settings/source_only.py",
     "../_base_/data/streets_to_semantickitti.py",
     "../_base_/models/minkunet.py",
-    "../_base_/schedules/published.py",
 ]
-setting = "source_only"
-schedule = dict(epochs=10)

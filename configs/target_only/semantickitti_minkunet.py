@@ -1,8 +1,6 @@
-# Target-only: every label of the target, the upper bound.
+# Target-only, simulated streets -> SemanticKITTI, MinkUNet.
 _base_ = [
+    "../_base_/settings/target_only.py",
     "../_base_/data/streets_to_semantickitti.py",
     "../_base_/models/minkunet.py",
-    "../_base_/schedules/published.py",
 ]
-setting = "target_only"
-schedule = dict(epochs=10)

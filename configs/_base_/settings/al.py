@@ -1,0 +1,3 @@
+# Active learning from scratch.
+_base_ = "../schedules/published.py"
+setting = "al"

@@ -1,0 +1,3 @@
+# Active source-free domain adaptation: --init gives the source checkpoint.
+_base_ = "../schedules/published.py"
+setting = "asfda"

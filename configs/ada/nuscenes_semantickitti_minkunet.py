@@ -1,0 +1,6 @@
+# ADA, nuScenes -> SemanticKITTI, MinkUNet.
+_base_ = [
+    "../_base_/settings/ada.py",
+    "../_base_/data/nuscenes_semantickitti.py",
+    "../_base_/models/minkunet.py",
+]

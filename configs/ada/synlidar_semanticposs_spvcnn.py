@@ -1,0 +1,6 @@
+# ADA, SynLiDAR -> SemanticPOSS, SPVCNN.
+_base_ = [
+    "../_base_/settings/ada.py",
+    "../_base_/data/synlidar_semanticposs.py",
+    "../_base_/models/spvcnn.py",
+]

@@ -1,0 +1,6 @@
+# AL, nuScenes -> SemanticKITTI, SPVCNN.
+_base_ = [
+    "../_base_/settings/al.py",
+    "../_base_/data/nuscenes_semantickitti.py",
+    "../_base_/models/spvcnn.py",
+]

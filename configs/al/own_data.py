@@ -1,0 +1,7 @@
+# Active learning on your own scans, on a CPU too; see docs/own-data.md.
+_base_ = [
+    "../_base_/data/own_data.py",
+    "../_base_/models/minkunet_tiny.py",
+    "../_base_/schedules/few.py",
+]
+setting = "al"

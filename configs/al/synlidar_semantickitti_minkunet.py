@@ -1,0 +1,6 @@
+# AL, SynLiDAR -> SemanticKITTI, MinkUNet.
+_base_ = [
+    "../_base_/settings/al.py",
+    "../_base_/data/synlidar_semantickitti.py",
+    "../_base_/models/minkunet.py",
+]

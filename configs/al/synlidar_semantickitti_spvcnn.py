@@ -1,0 +1,6 @@
+# AL, SynLiDAR -> SemanticKITTI, SPVCNN.
+_base_ = [
+    "../_base_/settings/al.py",
+    "../_base_/data/synlidar_semantickitti.py",
+    "../_base_/models/spvcnn.py",
+]

@@ -1,0 +1,6 @@
+# ASFDA, nuScenes -> SemanticKITTI, SPVCNN.
+_base_ = [
+    "../_base_/settings/asfda.py",
+    "../_base_/data/nuscenes_semantickitti.py",
+    "../_base_/models/spvcnn.py",
+]

@@ -1,0 +1,6 @@
+# Source-only, nuScenes -> SemanticKITTI, MinkUNet.
+_base_ = [
+    "../_base_/settings/source_only.py",
+    "../_base_/data/nuscenes_semantickitti.py",
+    "../_base_/models/minkunet.py",
+]

@@ -1,0 +1,6 @@
+# Source-only, SemanticKITTI -> nuScenes, MinkUNet.
+_base_ = [
+    "../_base_/settings/source_only.py",
+    "../_base_/data/semantickitti_nuscenes.py",
+    "../_base_/models/minkunet.py",
+]

@@ -1,0 +1,6 @@
+# Target-only, SynLiDAR -> SemanticKITTI, MinkUNet.
+_base_ = [
+    "../_base_/settings/target_only.py",
+    "../_base_/data/synlidar_semantickitti.py",
+    "../_base_/models/minkunet.py",
+]
