@@ -87,11 +87,13 @@ class AnswerBook(LedgerReader):
         with self._transaction():
             return self._append(query_id, Answer("note", None, annotator, note=text), None)
 
-    def _append(self, query_id: int, answer: Answer, supersedes: int | None) -> int:
+    def _append(
+        self, query_id: int, answer: Answer, supersedes: int | None, action: int | None = None
+    ) -> int:
         labels = None if answer.labels is None else answer.labels.tobytes()
         cursor = self._db.execute(
             "INSERT INTO events (query, kind, labels, annotator, seconds, clicks,"
-            " proposal_accepted, note, supersedes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " proposal_accepted, note, supersedes, action) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 int(query_id),
                 answer.kind,
@@ -102,11 +104,14 @@ class AnswerBook(LedgerReader):
                 answer.proposal_accepted,
                 answer.note,
                 supersedes,
+                action,
             ),
         )
         return int(cursor.lastrowid or 0)
 
-    def _checked(self, query: Query, labels: np.ndarray | None) -> NDArray[np.uint8]:
+    def _checked(
+        self, query: Query, labels: np.ndarray | None, besides: tuple[int, ...] = (IGNORE,)
+    ) -> NDArray[np.uint8]:
         given = np.asarray([] if labels is None else labels)
         if given.shape != (query.num_points,) or given.dtype.kind not in "ui":
             raise ValueError(
@@ -114,7 +119,7 @@ class AnswerBook(LedgerReader):
                 f"points, got shape {given.shape} of {given.dtype}"
             )
         count = len(self.taxonomy_names)
-        wrong = (given != IGNORE) & ((given < 0) | (given >= count))
+        wrong = (given < 0) | ((given >= count) & ~np.isin(given, besides))
         if wrong.any():
             raise ValueError(
                 f"query {query.id}: label {given[wrong][0]} is neither a class (0..{count - 1}) "

@@ -95,11 +95,35 @@ class LedgerFile:
                 (digest, json.dumps(list(names))),
             )
 
+    def _upgrade(self) -> None:
+        """Bring the file of an earlier version up to this one; no row is changed.
+
+        A copy of the file as it was stays beside it, as ``ledger.sqlite.version-1``.
+        """
+        db = self._db
+        with self._words():
+            if db.execute("PRAGMA user_version").fetchone()[0] != 1:
+                return
+            db.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction
+        with self._transaction():
+            if db.execute("PRAGMA user_version").fetchone()[0] == 1:  # nobody was faster
+                storage.back_up(self.path, self.path.with_name(f"{self.path.name}.version-1"))
+                rows = db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
+                drop = [f"DROP TRIGGER {name}" for (name,) in rows.fetchall()]
+                for statement in (*drop, *schema.upgrade_statements()):
+                    db.execute(statement)
+        db.execute("PRAGMA foreign_keys = ON")
+
     def _identify(self) -> None:
         """Read what the file says of itself; ValueError if it is not a ledger of this version."""
         with self._words():
             _require_ledger(self._db, self.path)
             found = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if found == 1 and self.read_only:  # seen as if it had been upgraded
+                self._db.execute(
+                    "CREATE TEMP VIEW events AS SELECT *, NULL AS action FROM main.events"
+                )
+                found = schema.SCHEMA_VERSION
             if found != schema.SCHEMA_VERSION:
                 raise ValueError(
                     f"{self.path} has schema version {found}, this annotator3d reads version "

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from annotator3d.active.answering import AnswerBook
+from annotator3d.active.actions import ActionBook
 from annotator3d.active.records import (
     Answer,
     Asked,
@@ -26,10 +26,11 @@ from annotator3d.active.records import (
 __all__ = ["Answer", "CellLabels", "Event", "Ledger", "Query", "Round", "ScanRecord", "Summary"]
 
 
-class Ledger(AnswerBook):
+class Ledger(ActionBook):
     """An open ledger, a context manager. One connection of one process: reopen it after a fork.
 
-    `LedgerReader` has the methods that read, `AnswerBook` those that answer. Each may raise
+    `LedgerReader` has the methods that read, `AnswerBook` those that answer and `ActionBook` those
+    of the labelling session. Each may raise
     TimeoutError when another process writes for over a minute, and OSError when the disk fails.
     """
 
@@ -54,6 +55,7 @@ class Ledger(AnswerBook):
         ledger = cls(path, read_only=False)
         try:
             ledger._create_if_empty(taxonomy_names, taxonomy_digest, voxel_size)
+            ledger._upgrade()
             ledger._identify()
             ledger._expect(taxonomy_names, taxonomy_digest, voxel_size)
         except BaseException:
@@ -114,8 +116,9 @@ class Ledger(AnswerBook):
         epoch: int = 0,
         max_queries: int | None = None,
         source: str = "none",
+        planned: int | None = None,
     ) -> list[Query]:
-        """Write a round and all its queries in one transaction.
+        """Write a round and its queries in one transaction.
 
         Args:
             round: its number, the last one plus 1.
@@ -123,27 +126,14 @@ class Ledger(AnswerBook):
             queries: for each scan id its picks, best first; the scans must be registered.
             epoch: training uses the answers from this epoch (0-based) on.
             max_queries: most queries of the whole round.
-            source: digest of the weights that scored, "predictions" or "none".
+            source: digest of the weights that scored, "predictions", "online" or "none".
+            planned: most queries that the round will have, where `fill_round` adds some later;
+                default: these are all.
 
         Returns the queries as recorded. Raises ValueError, and writes nothing, for a round that
         exists or is not the next, a voxel asked before, an unknown scan or a passed budget.
         """
-        rows = [
-            (
-                int(round),
-                position,
-                scan,
-                *(int(i) for i in pick.cell),
-                rank,
-                _finite(scan, pick),
-                pick,
-            )
-            for position, (scan, rank, pick) in enumerate(
-                (scan, rank, pick)
-                for scan in sorted(queries)  # not in the order in which they were gathered
-                for rank, pick in enumerate(queries[scan])
-            )
-        ]
+        rows = _rows(round, queries)
         # int(): SQLite would store a numpy integer as a blob
         limit = None if max_queries is None else int(max_queries)
         values = (
@@ -152,7 +142,7 @@ class Ledger(AnswerBook):
             int(seed),
             int(budget),
             limit,
-            len(rows),
+            len(rows) if planned is None else int(planned),
             int(epoch),
             source,
         )
@@ -160,17 +150,39 @@ class Ledger(AnswerBook):
             last = db.execute("SELECT COALESCE(MAX(round), 0) FROM rounds").fetchone()[0]
             if round != last + 1:
                 raise ValueError(f"{self.path} has rounds up to {last}; cannot add round {round}")
-            unknown = [scan for scan in queries if self.scan(scan) is None]
-            if unknown:
-                raise ValueError(f"scan {unknown[0]} is not registered; call register_scan first")
+            self._require_registered(queries)
             db.execute(
                 "INSERT INTO rounds (round, strategy, seed, budget, max_queries, num_queries,"
                 " epoch, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
-            for *row, pick in rows:
-                self._add_query(db, (*row, int(pick.num_points)))
+            for row in rows:
+                self._add_query(db, row)
         return self.queries(round)
+
+    def fill_round(self, round: int, queries: Mapping[str, Sequence[Asked]]) -> list[Query]:
+        """Add all queries of some scans to a round that has room, in one transaction.
+
+        Args:
+            round: one that `add_round` has written with `planned`.
+            queries: as for `add_round`; a scan's all at once.
+
+        Returns those of these scans as recorded. Raises ValueError, and writes nothing, for an
+        unknown scan, one that the round has asked about, a voxel asked before or a passed budget.
+        """
+        with self._transaction() as db:
+            self._require_registered(queries)
+            (written,) = db.execute(
+                "SELECT COUNT(*) FROM queries WHERE round = ?", (int(round),)
+            ).fetchone()
+            for row in _rows(round, queries, start=written):
+                self._add_query(db, row)
+        return [query for scan in sorted(queries) for query in self.queries(round, scan)]
+
+    def _require_registered(self, scans: Iterable[str]) -> None:
+        for scan in scans:
+            if self.scan(scan) is None:
+                raise ValueError(f"scan {scan} is not registered; call register_scan first")
 
     def _add_query(self, db: sqlite3.Connection, row: tuple) -> None:
         try:
@@ -182,6 +194,27 @@ class Ledger(AnswerBook):
         except sqlite3.IntegrityError as error:
             round, _, scan, *cell = row[:6]
             raise ValueError(f"round {round}, scan {scan}, cell {cell}: {error}") from error
+
+
+def _rows(round: int, queries: Mapping[str, Sequence[Asked]], start: int = 0) -> list[tuple]:
+    """Values for `Ledger._add_query`; positions in the round count from `start`."""
+    ordered = (
+        (scan, rank, pick)
+        for scan in sorted(queries)  # not in the order in which they were gathered
+        for rank, pick in enumerate(queries[scan])
+    )
+    return [
+        (
+            int(round),
+            position,
+            scan,
+            *(int(i) for i in pick.cell),
+            rank,
+            _finite(scan, pick),
+            int(pick.num_points),
+        )
+        for position, (scan, rank, pick) in enumerate(ordered, start)
+    ]
 
 
 def _finite(scan: str, pick: Asked) -> float:

@@ -23,9 +23,10 @@ from annotator3d.active.schema import RELEASED, RESPONSE_KINDS, UNDONE
 
 _ROUND = "round, strategy, seed, budget, max_queries, num_queries, epoch, source, created_at"
 _QUERY = "q.id, q.round, q.scan, q.x, q.y, q.z, q.rank, q.score, q.num_points, q.asked_at"
+QUERY_ROWS = f"SELECT {_QUERY} FROM queries q"
 _EVENT = (
     "id, query, kind, labels, annotator, seconds, clicks, proposal_accepted, note,"
-    " supersedes, created_at"
+    " supersedes, created_at, action"
 )
 _IN_FORCE = (
     f"(SELECT MAX(e.id) FROM events e WHERE e.query = q.id AND e.kind IN {RESPONSE_KINDS}"
@@ -67,9 +68,9 @@ class LedgerReader(LedgerFile):
 
     def query(self, query_id: int) -> Query:
         """One query, released or not. Raises ValueError if there is none of that id."""
-        rows = self._rows(f"SELECT {_QUERY} FROM queries q WHERE q.id = ?", query_id)
+        rows = self._rows(f"{QUERY_ROWS} WHERE q.id = ?", query_id)
         for row in rows:
-            return _query(row)
+            return query_of(row)
         raise ValueError(f"{self.path} has no query {query_id!r}; see Ledger.queries()")
 
     def current(self, query_id: int) -> Answer | None:
@@ -80,9 +81,7 @@ class LedgerReader(LedgerFile):
 
     def events(self, query_id: int | None = None) -> list[Event]:
         """Everything that happened (to one query), oldest first."""
-        where, values = ("", ()) if query_id is None else ("WHERE query = ?", (query_id,))
-        rows = self._rows(f"SELECT {_EVENT} FROM events {where} ORDER BY id", *values)
-        return [_event(row) for row in rows]
+        return self._events("") if query_id is None else self._events("WHERE query = ?", query_id)
 
     def responses(self, round: int | None = None) -> list[tuple[Query, Answer | None]]:
         """Every spent query with what stands as its response, by round, scan and rank."""
@@ -93,7 +92,8 @@ class LedgerReader(LedgerFile):
             round,
         )
         return [
-            (_query(row[:10]), None if row[10] is None else _event(row[10:]).answer) for row in rows
+            (query_of(row[:10]), None if row[10] is None else _event(row[10:]).answer)
+            for row in rows
         ]
 
     def asked_cells(self, scan_id: str, before_round: int | None = None) -> np.ndarray:
@@ -174,14 +174,18 @@ class LedgerReader(LedgerFile):
         )
         return next((_event(row) for row in rows), None)
 
+    def _events(self, where: str, *values: object) -> list[Event]:
+        rows = self._rows(f"SELECT {_EVENT} FROM events {where} ORDER BY id", *values)
+        return [_event(row) for row in rows]
+
     def _queries(self, where: str, round: int | None, scan: str | None) -> list[Query]:
         rows = self._rows(
-            f"SELECT {_QUERY} FROM queries q WHERE {where} AND (?1 IS NULL OR q.round = ?1)"
+            f"{QUERY_ROWS} WHERE {where} AND (?1 IS NULL OR q.round = ?1)"
             " AND (?2 IS NULL OR q.scan = ?2) ORDER BY q.round, q.scan, q.rank",
             round,
             scan,
         )
-        return [_query(row) for row in rows]
+        return [query_of(row) for row in rows]
 
     def _rows(self, sql: str, *values: object) -> list[tuple]:
         db = self._db
@@ -191,14 +195,15 @@ class LedgerReader(LedgerFile):
             return db.execute(sql, plain).fetchall()
 
 
-def _query(row: tuple) -> Query:
+def query_of(row: tuple) -> Query:
+    """The query of a row of `QUERY_ROWS`."""
     id_, round_, scan, x, y, z, *rest = row
     return Query(id_, round_, scan, (x, y, z), *rest)
 
 
 def _event(row: tuple) -> Event:
-    id_, query, kind, blob, annotator, seconds, clicks, accepted, note, supersedes, at = row
+    id_, query, kind, blob, annotator, seconds, clicks, accepted, note, *rest = row
     labels = None if blob is None else np.frombuffer(blob, np.uint8)
     accepted = None if accepted is None else bool(accepted)
     answer = Answer(kind, labels, annotator, seconds, clicks, accepted, note)
-    return Event(id_, query, answer, supersedes, at)
+    return Event(id_, query, answer, *rest)

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 IGNORE = 255
+UNASSIGNED = 254  # in a draft: a point that has no label yet
 Cell = tuple[int, int, int]
 
 
@@ -42,7 +43,7 @@ class Round:
     max_queries: int | None  # most queries of the round
     num_queries: int
     epoch: int  # training uses the answers from this epoch (0-based) on
-    source: str  # digest of the weights that scored, "predictions" or "none"
+    source: str  # digest of the weights that scored, "predictions", "online" or "none"
     created_at: str
 
 
@@ -62,9 +63,10 @@ class Query:
 
 @dataclass(frozen=True)
 class Answer:
-    """What an oracle says about a query. `labels` belong to kind "answer" only.
+    """What an oracle says about a query. `labels` belong to the kinds "answer" and "draft" only.
 
-    labels: [n] uint8 train ids, one per point of the voxel in file order, 255 = ignore.
+    labels: [n] uint8 train ids, one per point of the voxel in file order, 255 = ignore; in a draft
+        254 = not assigned yet.
     """
 
     kind: str = "answer"  # from an oracle: answer, skip, unsure or ignore
@@ -82,9 +84,10 @@ class Event:
 
     id: int
     query: int
-    answer: Answer  # of any kind, "undo", "release" and "note" included
-    supersedes: int | None  # the event that this one undoes or corrects
-    created_at: str
+    answer: Answer  # of any kind, "undo", "release", "note", "draft" and "lease" included
+    supersedes: int | None  # the event that this one undoes, corrects or continues
+    created_at: str  # UTC, ISO 8601 with milliseconds
+    action: int | None = None  # first event of the bulk action; None if alone or itself the first
 
 
 class CellLabels(NamedTuple):

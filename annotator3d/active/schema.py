@@ -1,18 +1,21 @@
 """Tables and triggers of the ledger: the rules hold in the database itself, whoever writes to it.
 
 Nothing is ever changed or removed. A correction, an undo or a release is a new row of `events`.
-Rows that this version does not write yet (leases, reviews, further taxonomies) have their place
-already, so that a file made today needs no conversion when they come.
+Rows that this version does not write yet (reviews, further taxonomies) have their place already, so
+that a file made today needs no conversion when they come.
 """
 
 from __future__ import annotations
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x41334C47  # "A3LG": tells a ledger from any other SQLite file
 
 RESPONSES = ("answer", "skip", "unsure", "ignore")
 """Kinds of event that settle a query: one label per point, or a reason why there is none."""
-KINDS = (*RESPONSES, "undo", "note", "lease", "release", "approve", "reject")
+LABELLED = ("answer", "draft")
+"""Kinds that carry labels. In a draft some points still have none; the query stays open."""
+UNDOABLE = (*RESPONSES, "draft")
+KINDS = (*UNDOABLE, "undo", "note", "lease", "release", "approve", "reject")
 
 _NOW = "TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
 
@@ -22,6 +25,8 @@ def _quoted(words: tuple[str, ...]) -> str:
 
 
 RESPONSE_KINDS = f"({_quoted(RESPONSES)})"
+LABELLED_KINDS = f"({_quoted(LABELLED)})"
+UNDOABLE_KINDS = f"({_quoted(UNDOABLE)})"
 
 _TABLES = {
     "meta": "key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
@@ -57,12 +62,13 @@ _TABLES = {
         num_points INTEGER NOT NULL CHECK (typeof(num_points) = 'integer' AND num_points >= 1),
         asked_at {_NOW},
         UNIQUE (round, position), UNIQUE (round, scan, rank)""",
-    # `supersedes` is the event that this one is about: undone, corrected or reviewed.
-    # `seconds` of a lease is how long it is held.
+    # `supersedes` is the event that this one is about: undone, corrected, continued or reviewed; of
+    # a redo it is the undo. `seconds` of a lease is how long it is held. `action` is the first
+    # event of the bulk action that this one belongs to; NULL for the first and for single actions.
     "events": f"""
         id INTEGER PRIMARY KEY, query INTEGER NOT NULL REFERENCES queries(id),
         kind TEXT NOT NULL CHECK (kind IN ({_quoted(KINDS)})),
-        labels BLOB CHECK ((kind = 'answer') = (typeof(labels) = 'blob')
+        labels BLOB CHECK ((kind IN {LABELLED_KINDS}) = (typeof(labels) = 'blob')
                            AND typeof(labels) IN ('blob', 'null')),
         taxonomy INTEGER NOT NULL DEFAULT 1 REFERENCES taxonomies(version),
         annotator TEXT NOT NULL,
@@ -72,7 +78,7 @@ _TABLES = {
         note TEXT CHECK (kind != 'note' OR note IS NOT NULL),
         supersedes INTEGER REFERENCES events(id)
             CHECK (kind NOT IN ('undo', 'approve', 'reject') OR supersedes IS NOT NULL),
-        created_at {_NOW}""",
+        created_at {_NOW}, action INTEGER REFERENCES events(id)""",
 }
 
 _INDICES = (
@@ -91,6 +97,11 @@ _KEYS = {
     " OR (scan = NEW.scan AND rank = NEW.rank)))",
     "events": "id = NEW.id",
 }
+
+_IDENTITY = (
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+)
 
 RELEASED = "EXISTS (SELECT 1 FROM events r WHERE r.query = {} AND r.kind = 'release')"
 UNDONE = "EXISTS (SELECT 1 FROM events u WHERE u.supersedes = {} AND u.kind = 'undo')"
@@ -143,7 +154,7 @@ _RULES = (
     (
         "events_length",
         "events",
-        "NEW.kind = 'answer'"
+        f"NEW.kind IN {LABELLED_KINDS}"
         " AND length(NEW.labels) != (SELECT num_points FROM queries WHERE id = NEW.query)",
         "an answer has one label per point of the voxel",
     ),
@@ -158,8 +169,15 @@ _RULES = (
         "events_undo",
         "events",
         "NEW.kind = 'undo' AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = NEW.supersedes"
-        f" AND e.kind IN {RESPONSE_KINDS} AND NOT {UNDONE.format('e.id')})",
-        "only an answer, skip, unsure or ignore can be undone, and only once",
+        f" AND e.kind IN {UNDOABLE_KINDS} AND NOT {UNDONE.format('e.id')})",
+        "only an answer, skip, unsure, ignore or draft can be undone, and only once",
+    ),
+    (
+        "events_action",
+        "events",
+        "NEW.action IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM events e WHERE e.id = NEW.action AND e.annotator = NEW.annotator)",
+        "a bulk action is named by its first event, of the same annotator",
     ),
 )
 
@@ -174,7 +192,28 @@ def _trigger(name: str, event: str, table: str, when: str, message: str) -> str:
 def statements() -> list[str]:
     """Everything that makes an empty database a ledger, to be run in one transaction."""
     made = [f"CREATE TABLE {table} ({columns})" for table, columns in _TABLES.items()]
-    made += _INDICES
+    return [*made, *_INDICES, *_triggers(), *_IDENTITY]
+
+
+def upgrade_statements() -> list[str]:
+    """What turns a file of version 1 into this one; its triggers must have been dropped.
+
+    Version 1 had neither drafts nor bulk actions. SQLite cannot change a CHECK, so the events move
+    to a new table (https://sqlite.org/lang_altertable.html, section 7; foreign keys must be off).
+    """
+    return [
+        f"CREATE TABLE new_events ({_TABLES['events']})",
+        "INSERT INTO new_events SELECT *, NULL FROM events",
+        "DROP TABLE events",
+        "ALTER TABLE new_events RENAME TO events",
+        *(index for index in _INDICES if " ON events(" in index),
+        *_triggers(),
+        *_IDENTITY,
+    ]
+
+
+def _triggers() -> list[str]:
+    made = []
     for table, same in _KEYS.items():
         message = f"the ledger is append-only: a row of {table} is never changed or removed"
         clash = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"
@@ -183,6 +222,4 @@ def statements() -> list[str]:
             _trigger(f"{table}_no_delete", "DELETE", table, "1", message),
             _trigger(f"{table}_no_replace", "INSERT", table, clash, message),
         ]
-    made += [_trigger(name, "INSERT", table, when, words) for name, table, when, words in _RULES]
-    made += [f"PRAGMA user_version = {SCHEMA_VERSION}", f"PRAGMA application_id = {APPLICATION_ID}"]
-    return made
+    return made + [_trigger(name, "INSERT", *rule) for name, *rule in _RULES]

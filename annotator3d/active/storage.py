@@ -10,7 +10,10 @@ from __future__ import annotations
 import itertools
 import os
 import socket
+import sqlite3
 from pathlib import Path
+
+from annotator3d.data.files import fsync_folder
 
 _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "gluster")
 _NETWORK += ("virtiofs", "vboxsf", "ocfs2", "gfs2", "pvfs", "orangefs", "sshfs", "rclone", "s3fs")
@@ -36,6 +39,24 @@ def file_system(path: Path, mounts: str = "/proc/self/mounts") -> str:
 def on_network(path: Path) -> bool:
     """Whether `path` lies on a network file system (Linux; elsewhere: False)."""
     return file_system(path).removeprefix("fuse.").startswith(_NETWORK)
+
+
+def back_up(path: Path, copy: Path) -> None:
+    """Copy a database file as it stands on disk, journal included, whole or not at all."""
+    part = copy.with_name(f".{copy.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    source, target = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True), None
+    try:
+        target = sqlite3.connect(part)
+        source.backup(target)
+    finally:
+        source.close()
+        if target is not None:
+            target.close()
+    with open(part, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(part, copy)
+    fsync_folder(copy.parent)
 
 
 class HostLock:

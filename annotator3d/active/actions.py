@@ -1,0 +1,124 @@
+"""What a person's action writes: its rows in one transaction, if they still fit what was shown."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from annotator3d.active.answering import AnswerBook
+from annotator3d.active.reading import QUERY_ROWS, query_of
+from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Event, Query
+from annotator3d.active.schema import LABELLED, RELEASED, RESPONSE_KINDS, UNDOABLE_KINDS, UNDONE
+
+_TOP = (
+    f"SELECT MAX(e.id) FROM events e WHERE e.query = ? AND e.kind IN {UNDOABLE_KINDS}"
+    f" AND NOT {UNDONE.format('e.id')}"
+)
+# The last lease counts, until it runs out or its holder has responded.
+_HOLDER = (
+    "SELECT l.annotator, (julianday(l.created_at) - julianday('now')) * 86400 + l.seconds AS left"
+    " FROM events l WHERE l.id = (SELECT MAX(id) FROM events WHERE query = ? AND kind = 'lease')"
+    " AND left > 0 AND NOT EXISTS (SELECT 1 FROM events r WHERE r.query = l.query AND r.id > l.id"
+    f" AND r.annotator = l.annotator AND r.kind IN {RESPONSE_KINDS})"
+)
+
+
+class Overtaken(ValueError):  # noqa: N818 - reads as what happened
+    """Somebody else came first: nothing was written. `queries` are those that have changed."""
+
+    def __init__(self, message: str, queries: Sequence[int]) -> None:
+        super().__init__(message)
+        self.queries = tuple(queries)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of an action."""
+
+    query: int
+    answer: Answer  # of kind answer, draft, skip, unsure, ignore or undo
+    seen: int | None  # the response or draft that the person saw on top, None if there was none
+    supersedes: int | None  # the event that the row is about
+
+
+class ActionBook(AnswerBook):
+    """What the labelling session needs of the ledger beside single answers."""
+
+    def act(self, entries: Sequence[Entry], *, annotator: str) -> list[int]:
+        """Write the rows of one action, all or none; gives the ids of its events.
+
+        Raises:
+            Overtaken: a query is held by somebody else, was released, or has another response or
+                draft on top than the person saw.
+            ValueError: an unknown query, or labels that do not fit.
+        """
+        checked = [(entry, self._fitting(entry, annotator)) for entry in entries]
+        made: list[int] = []
+        with self._transaction() as db:
+            self._refuse_overtaken(db, entries, annotator)
+            for entry, answer in checked:
+                first = made[0] if made else None
+                made.append(self._append(entry.query, answer, entry.supersedes, first))
+        return made
+
+    def news(self, query_id: int, event_id: int) -> tuple[list[Query], list[Event]]:
+        """Queries asked after one (released ones too) and what happened after an event, by id."""
+        with self._transaction("DEFERRED"):  # both of one moment
+            queries = self._rows(f"{QUERY_ROWS} WHERE q.id > ? ORDER BY q.id", query_id)
+            return [query_of(row) for row in queries], self._events("WHERE id > ?", event_id)
+
+    def lease(self, query_ids: Sequence[int], *, annotator: str, seconds: float) -> set[int]:
+        """Hold queries for some seconds; 0 gives back what is held. Returns the ids now held.
+
+        Left out are queries that somebody else holds or that were released. A lease of one's own
+        with more than half of `seconds` to go is left as it is.
+        """
+        held = set()
+        with self._transaction() as db:
+            for query_id in map(int, query_ids):
+                holder, left = self._holder(db, query_id)
+                mine = holder == annotator
+                if (holder is not None and not mine) or self._is_released(db, query_id):
+                    continue
+                if left <= seconds / 2 if seconds else mine:
+                    lease = Answer("lease", None, annotator, float(seconds))
+                    self._append(query_id, lease, None)
+                if seconds:
+                    held.add(query_id)
+        return held
+
+    def _fitting(self, entry: Entry, annotator: str) -> Answer:
+        query, answer = self.query(entry.query), replace(entry.answer, annotator=annotator)
+        if answer.kind not in LABELLED:
+            return answer
+        besides = (IGNORE, UNASSIGNED) if answer.kind == "draft" else (IGNORE,)
+        return replace(answer, labels=self._checked(query, answer.labels, besides))
+
+    def _refuse_overtaken(
+        self, db: sqlite3.Connection, entries: Sequence[Entry], annotator: str
+    ) -> None:
+        for entry in entries:
+            holder, left = self._holder(db, entry.query)
+            why = None
+            if self._is_released(db, entry.query):
+                why = "was released and takes no answer"
+            elif holder not in (None, annotator):
+                why = f"is being answered by {holder} (held for {left:.0f} s more)"
+            elif db.execute(_TOP, (entry.query,)).fetchone()[0] != entry.seen:
+                (who,) = db.execute(
+                    "SELECT annotator FROM events WHERE query = ? AND kind != 'lease'"
+                    " ORDER BY id DESC LIMIT 1",
+                    (entry.query,),
+                ).fetchone()
+                why = f"was changed by {who} since it was shown"
+            if why:
+                raise Overtaken(f"query {entry.query} {why}; nothing was written", [entry.query])
+
+    @staticmethod
+    def _holder(db: sqlite3.Connection, query_id: int) -> tuple[str | None, float]:
+        return db.execute(_HOLDER, (query_id,)).fetchone() or (None, 0.0)
+
+    @staticmethod
+    def _is_released(db: sqlite3.Connection, query_id: int) -> bool:
+        return bool(db.execute(f"SELECT {RELEASED.format('?')}", (query_id,)).fetchone()[0])

@@ -1,0 +1,76 @@
+"""How far the labelling has come, what it took, and what it will still take."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.active.records import IGNORE
+from annotator3d.active.standing import Standing
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One line for the status bar; all queries of the ledger, whoever answers them."""
+
+    total: int  # voxels asked and not released
+    settled: int  # with a response
+    open: int
+    answered: int
+    skipped: int
+    unsure: int
+    set_aside: int  # open, but their scan cannot be shown
+    seconds_per_answer: float | None  # own if there are at least `ENOUGH`, else of all people
+    seconds_left: float | None  # for the open voxels, at that pace, one person
+
+
+ENOUGH = 5
+
+
+class Tally:
+    """Counts what stands, kept up to date query by query.
+
+    Args:
+        num_classes: C.
+        standing: is read whenever a query is counted anew.
+
+    Attributes:
+        voxels: [C] answered voxels in which a class occurs.
+        points: [C] points of a class.
+    """
+
+    def __init__(self, num_classes: int, standing: Standing) -> None:
+        self.voxels = np.zeros(num_classes, np.int64)
+        self.points = np.zeros(num_classes, np.int64)
+        self._standing = standing
+        self._counted: dict[int, NDArray[np.int64]] = {}  # query -> points of each class
+
+    def update(self, query_ids: Iterable[int]) -> None:
+        """Count some queries anew."""
+        for query_id in query_ids:
+            old = self._counted.pop(query_id, None)
+            if old is not None:
+                self.points -= old
+                self.voxels -= old > 0
+            response = self._standing.response(query_id)
+            if response is not None and response.answer.kind == "answer":
+                labels = response.answer.labels
+                new = np.bincount(labels[labels != IGNORE], minlength=len(self.points))
+                self._counted[query_id] = new
+                self.points += new
+                self.voxels += new > 0
+
+    def pace(self, annotator: str) -> float | None:
+        """Seconds per settled query, all corrections and second looks included; None without any.
+
+        That of the annotator if there is enough to judge by, else that of everybody together.
+        """
+        seconds, settled = self._standing.seconds, self._standing.settled
+        mine = len(settled.get(annotator, ()))
+        if mine >= ENOUGH:
+            return seconds[annotator] / mine
+        everybody = len(self._standing.settled_by_anyone)
+        return sum(seconds.values()) / everybody if everybody else None

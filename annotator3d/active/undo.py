@@ -1,0 +1,102 @@
+"""Undo and redo of one person, without limit, from the rows of the ledger alone.
+
+An action is what one key press wrote: one row, or all rows of a bulk action. Undoing it appends an
+undo for each of its rows; redoing appends the rows again, each superseding its undo. So both
+stacks are there again after a restart, on any machine that has the ledger. A new action ends what
+could be redone. What somebody else has changed since is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from annotator3d.active.records import Answer, Event
+from annotator3d.active.schema import UNDOABLE
+from annotator3d.active.standing import Standing
+
+
+@dataclass(frozen=True)
+class Row:
+    """One query's part of an action."""
+
+    query: int
+    answer: Answer
+    event: int  # the response or draft; on the stack of undone actions, the undo
+
+
+@dataclass
+class Action:
+    """The rows that were written by one key press, and are all done or all undone."""
+
+    key: int  # first event of the ledger's bulk action
+    rows: list[Row] = field(default_factory=list)
+
+
+class History:
+    """The actions of one annotator; `feed` it all events in the order of their ids."""
+
+    def __init__(self, annotator: str) -> None:
+        self.annotator = annotator
+        self._done: list[Action] = []
+        self._undone: list[Action] = []
+
+    def feed(self, events: Sequence[Event]) -> None:
+        """Take in events; those of other people do not matter."""
+        for event in events:
+            if event.answer.annotator != self.annotator:
+                continue
+            if event.answer.kind == "undo":
+                _move(event, self._done, self._undone)
+            elif event.answer.kind in UNDOABLE and not _move(event, self._undone, self._done):
+                _put(self._done, event, event.answer)
+                self._undone.clear()
+
+    def undoable(self, standing: Standing) -> list[Row]:
+        """Rows that an undo would take back: of the last action, those that still stand."""
+
+        def stands(row: Row) -> bool:
+            top = standing.top(row.query)
+            return top is not None and top.id == row.event and row.query in standing.queries
+
+        return _last(self._done, stands)
+
+    def redoable(self, standing: Standing) -> list[Row]:
+        """Rows that a redo would write again: nobody has answered their queries since the undo."""
+
+        def is_free(row: Row) -> bool:
+            top = standing.top(row.query)
+            mine = top is None or top.id < row.event or top.answer.annotator == self.annotator
+            return mine and row.query in standing.queries
+
+        return _last(self._undone, is_free)
+
+
+def _last(stack: list[Action], fits: Callable[[Row], bool]) -> list[Row]:
+    """The fitting rows of the last action that has any."""
+    for action in reversed(stack):
+        rows = [row for row in action.rows if fits(row)]
+        if rows:
+            return rows
+    return []
+
+
+def _move(event: Event, source: list[Action], target: list[Action]) -> bool:
+    """Take the row that an undo or redo is about from one stack to the other."""
+    for index in reversed(range(len(source))):  # nearly always the last one
+        rows = source[index].rows
+        for row in rows:
+            if row.event == event.supersedes:
+                rows.remove(row)
+                if not rows:
+                    del source[index]
+                _put(target, event, row.answer)
+                return True
+    return False
+
+
+def _put(stack: list[Action], event: Event, answer: Answer) -> None:
+    """Onto the action that the event belongs to, which is the last one, or as a new one."""
+    if event.action is None or not stack or stack[-1].key != event.action:
+        stack.append(Action(event.action or event.id))
+    stack[-1].rows.append(Row(event.query, answer, event.id))
