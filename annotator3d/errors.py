@@ -3,3 +3,19 @@
 
 class ConfigError(ValueError):
     """What the user asked for is not a run: the command line or a config is wrong."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error: the run goes on later
+    """A signal asked the run to end, and it did, with everything saved.
+
+    Args:
+        signal: its number; a shell expects the exit code 128 + signal.
+        saved: in words, what the run goes on from.
+    """
+
+    def __init__(self, signal: int, saved: str = "nothing was trained yet") -> None:
+        super().__init__(signal, saved)
+        self.signal, self.saved = signal, saved
+
+    def __str__(self) -> str:
+        return f"stopped by signal {self.signal}; {self.saved}"

@@ -13,7 +13,17 @@ import warnings
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
-__all__ = ["BaseModel", "Config", "DefaultSampler", "EpochBasedTrainLoop", "Hook", "Runner"]
+__all__ = [
+    "VISBACKENDS",
+    "BaseModel",
+    "BaseVisBackend",
+    "Config",
+    "DefaultSampler",
+    "EpochBasedTrainLoop",
+    "Hook",
+    "MMDistributedDataParallel",
+    "Runner",
+]
 
 
 def _stand_in_for_cv2(reason: Exception) -> types.ModuleType:
@@ -43,5 +53,21 @@ with warnings.catch_warnings():
     from mmengine.config import Config
     from mmengine.dataset import DefaultSampler
     from mmengine.hooks import Hook
-    from mmengine.model import BaseModel
+    from mmengine.model import BaseModel, MMDistributedDataParallel
+    from mmengine.registry import VISBACKENDS
     from mmengine.runner import EpochBasedTrainLoop, Runner
+    from mmengine.visualization import BaseVisBackend
+
+_resolve_base = Config._get_cfg_path
+
+
+def _resolve_ours(path: str, filename: str) -> tuple[str, str | None]:
+    """``_base_ = "annotator3d::al/streets_demo"``, the form in which mmengine names its own."""
+    if path.startswith("annotator3d::"):
+        from annotator3d.engine.config import find_config
+
+        return str(find_config(path.removeprefix("annotator3d::"))), None
+    return _resolve_base(path, filename)
+
+
+Config._get_cfg_path = staticmethod(_resolve_ours)

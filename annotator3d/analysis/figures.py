@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["birds_eye", "budget_curves", "class_bars"]
+__all__ = ["birds_eye", "budget_curves", "class_bars", "class_shares", "training_curves"]
 
 SETTING_TITLES = {
     "al": "AL: from scratch",
@@ -93,6 +93,45 @@ def class_bars(summary: Mapping[str, Any], path: str | os.PathLike[str] | None =
             left=0.065, right=0.985, top=1 - 110 / height, bottom=150 / height, hspace=0.22
         )
         return to_png(figure, path)
+
+
+def class_shares(classes: Sequence[str], asked: np.ndarray, pool: np.ndarray | None) -> bytes:
+    """Share of each class [C], in percent, of what was labelled and of the pool, as bars."""
+    places, series = np.arange(len(classes)), [("labelled by the answers", asked, "#D55E00")]
+    if pool is not None:
+        series.append(("all points of the pool", pool, "#8c959f"))
+    width = 0.8 / len(series)
+    with style():
+        figure = new_figure(WIDTH, 620)
+        axes = figure.subplots()
+        for position, (label, values, color) in enumerate(series):
+            shift = (position - (len(series) - 1) / 2) * width
+            axes.bar(places + shift, values, width * 0.92, color=color, label=label)
+        axes.set_yscale("symlog", linthresh=1, subs=range(2, 10))  # rare classes are the point
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+        axes.grid(axis="x", visible=False)
+        axes.set(ylabel="share of points [%]", xlim=(-0.6, len(classes) - 0.4), ylim=(0, 100))
+        axes.set_xticks(places, [_clip(name) for name in classes], rotation=38, ha="right")
+        axes.legend(loc="upper right", ncols=2)
+        figure.subplots_adjust(left=0.065, right=0.985, top=0.95, bottom=0.25)
+        return to_png(figure)
+
+
+def training_curves(steps: Sequence[Mapping[str, float]]) -> bytes:
+    """Loss and learning rate of the lines of a log, by step."""
+    with style():
+        figure = new_figure(WIDTH, 480)
+        for axes, key, label in zip(
+            figure.subplots(1, 2), ("loss", "lr"), ("loss", "learning rate"), strict=True
+        ):
+            lines = [(step["step"], step[key]) for step in steps if key in step]
+            axes.plot(*zip(*lines, strict=True), color="#0072B2", linewidth=1.4)
+            axes.set(xlabel="step", ylabel=label)
+            axes.margins(y=0.1)
+            axes.set_xlim(left=0)
+            axes.set_ylim(bottom=0)
+        figure.subplots_adjust(left=0.065, right=0.985, top=0.95, bottom=0.14, wspace=0.2)
+        return to_png(figure)
 
 
 Arms = dict[tuple[str, str], list[Mapping[str, Any]]]

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import base64
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from annotator3d.analysis.page import (
+    cards,
+    duration,
+    note,
+    percent,
+    picture,
+    section,
+    table,
+    write_page,
+)
 from annotator3d.analysis.summary import CURVE_NOTE, SETTING_ORDER, STRATEGY_ORDER, ordered
-from annotator3d.data.formats import atomic_write
 
 ONE_SEED = "One seed: no ranking."
 BOTH_SIMULATED = (
@@ -65,23 +72,15 @@ def write_report(
         FileNotFoundError: a figure's file does not exist.
         ValueError: a figure is not a PNG.
     """
-    css = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
-    title = escape(notes.title)
     parts = [
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{title}</title>\n<style>\n{css}</style>\n</head>\n<body>\n<main>",
-        f"<header><h1>{title}</h1>{_domains(notes)}</header>",
         *_headline(summary),
         *(_figure(name, figures[name]) for name in _figure_order(figures)),
-        _section("Budgets", _note(CURVE_NOTE) + _rounds_table(summary)),
-        _section("IoU of each class, final", _classes_table(summary)),
+        section("Budgets", note(CURVE_NOTE) + _rounds_table(summary)),
+        section("IoU of each class, final", _classes_table(summary)),
         _commands(notes),
         _remarks(notes),
-        "</main>\n</body>\n</html>\n",
     ]
-    with atomic_write(path) as file:
-        file.write("\n".join(part for part in parts if part).encode())
+    write_page(path, notes.title, _domains(notes), parts)
 
 
 def _domains(notes: Notes) -> str:
@@ -91,23 +90,15 @@ def _domains(notes: Notes) -> str:
 
 
 def _headline(summary: Mapping[str, Any]) -> Iterable[str]:
-    cards = [
-        _card(label, _percent(summary[f"{name}_miou"]), words)
+    entries = [
+        (label, percent(summary[f"{name}_miou"]), words)
         for name, (label, words) in REFERENCE_TEXT.items()
     ]
-    cards.append(_card("Wall time", duration(summary["wall_seconds"]), "all runs together"))
-    yield f'<div class="cards">{"".join(cards)}</div>'
+    yield cards([*entries, ("Wall time", duration(summary["wall_seconds"]), "all runs together")])
     seeds = sorted({run["seed"] for run in summary["runs"]})
     words = f"{len(seeds)} seeds: mean, and minimum to maximum."
-    note = _note(ONE_SEED if len(seeds) == 1 else words)
-    yield _section("Final mIoU, in percent of all test points", _final_table(summary) + note)
-
-
-def _card(label: str, value: str, words: str) -> str:
-    return (
-        f'<div class="card"><span>{escape(label)}</span><strong>{value}</strong>'
-        f"<small>{escape(words)}</small></div>"
-    )
+    words = ONE_SEED if len(seeds) == 1 else words
+    yield section("Final mIoU, in percent of all test points", _final_table(summary) + note(words))
 
 
 def _final_table(summary: Mapping[str, Any]) -> str:
@@ -121,7 +112,7 @@ def _final_table(summary: Mapping[str, Any]) -> str:
             arm = [r for r in runs if (r["setting"], r["strategy"]) == (setting, strategy)]
             cells.append(_final_cell([run["rounds"][-1]["miou"] for run in arm], target))
         rows.append([escape(setting.upper()), *cells])
-    return _table(["setting", *map(escape, strategies)], rows)
+    return table(["setting", *map(escape, strategies)], rows)
 
 
 def _final_cell(mious: Sequence[float], target: float | None) -> str:
@@ -156,7 +147,7 @@ def _rounds_table(summary: Mapping[str, Any]) -> str:
         for run in summary["runs"]
         for entry in run["rounds"]
     ]
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def _classes_table(summary: Mapping[str, Any]) -> str:
@@ -167,20 +158,10 @@ def _classes_table(summary: Mapping[str, Any]) -> str:
         seed = f"<br>seed {run['seed']}" if several else ""
         head.append(f"{escape(run['setting'].upper())}<br>{escape(run['strategy'])}{seed}")
     rows = [
-        [escape(name), *(_percent(run["rounds"][-1]["iou_per_class"][name], "") for run in runs)]
+        [escape(name), *(percent(run["rounds"][-1]["iou_per_class"][name], "") for run in runs)]
         for name in summary["classes"]
     ]
-    return _table(head, rows)
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "\n".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>"
-    )
+    return table(head, rows)
 
 
 def _figure_order(figures: Mapping[str, Any]) -> list[str]:
@@ -190,42 +171,14 @@ def _figure_order(figures: Mapping[str, Any]) -> list[str]:
 
 
 def _figure(name: str, figure: bytes | str | os.PathLike[str]) -> str:
-    png = figure if isinstance(figure, bytes) else Path(figure).read_bytes()
-    if not png.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise ValueError(f"figures: {name!r} is not a PNG; pass the bytes or the path of one")
-    caption = escape(CAPTIONS.get(name, name))
-    data = base64.b64encode(png).decode("ascii")
-    picture = f'<img src="data:image/png;base64,{data}" alt="{caption}">'
-    body = f"<figure>{picture}<figcaption>{caption}</figcaption></figure>"
-    return _section(HEADINGS.get(name, name), body)
+    return section(HEADINGS.get(name, name), picture(name, figure, CAPTIONS.get(name, name)))
 
 
 def _commands(notes: Notes) -> str:
     lines = escape("\n".join(notes.commands))
-    return _section("To repeat this", f"<pre><code>{lines}</code></pre>") if lines else ""
+    return section("To repeat this", f"<pre><code>{lines}</code></pre>") if lines else ""
 
 
 def _remarks(notes: Notes) -> str:
     words = "\n".join(f"<p>{escape(remark)}</p>" for remark in notes.remarks)
-    return _section("Remarks", words) if words else ""
-
-
-def _section(heading: str, body: str) -> str:
-    return f"<section><h2>{escape(heading)}</h2>\n{body}</section>"
-
-
-def _note(words: str) -> str:
-    return f'<p class="note">{escape(words)}</p>'
-
-
-def _percent(value: float | None, unit: str = "&nbsp;%") -> str:
-    return "-" if value is None else f"{value:.1f}{unit}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: "45 s", "12 min 34 s", "3 h 05 min"."""
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+    return section("Remarks", words) if words else ""

@@ -33,7 +33,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run. `evaluations` ascends in epoch, and the last one is the final one."""
+    """A run. `evaluations` ascends in epoch; of a finished one, the last is the final one."""
 
     work_dir: Path
     setting: str
@@ -48,20 +48,23 @@ class Run:
         return self.evaluations[-1]
 
 
-def read_run(work_dir: str | Path) -> Run:
+def read_run(work_dir: str | Path, finished: bool = True) -> Run:
     """Read the run in `work_dir`.
 
     A resumed run evaluates some epochs twice; the last line of an epoch counts.
 
+    Args:
+        finished: refuse one that is not; else it may have no evaluation yet.
+
     Raises:
-        FileNotFoundError: run.json or metrics.jsonl is missing.
+        FileNotFoundError: run.json or, of a finished run, metrics.jsonl is missing.
         ValueError: the run is not finished, or a file is corrupt (file and line are named).
     """
     work_dir = Path(work_dir)
     card_path, metrics_path = work_dir / "run.json", work_dir / "metrics.jsonl"
     card = _parse(_text(card_path), str(card_path))
     state = _get(card, "state", str, card_path)
-    if state != "done":
+    if finished and state != "done":
         raise ValueError(
             f"{card_path}: the run is not finished (state {state!r}); start its command again to "
             "complete it"
@@ -71,13 +74,14 @@ def read_run(work_dir: str | Path) -> Run:
         raise ValueError(f"{card_path}: setting must be one of {SETTINGS}, got {setting!r}")
     classes = _class_names(card, card_path)
     by_epoch: dict[int, Evaluation] = {}
-    for number, line in enumerate(_text(metrics_path).splitlines(), start=1):
+    lines = _text(metrics_path) if finished or metrics_path.exists() else ""
+    for number, line in enumerate(lines.splitlines(), start=1):
         if line.strip():
             where = f"{metrics_path}, line {number}"
             evaluation = _evaluation(_parse(line, where), classes, where)
             by_epoch[evaluation.epoch] = evaluation
     evaluations = tuple(by_epoch[epoch] for epoch in sorted(by_epoch))
-    if not evaluations or not evaluations[-1].final:
+    if finished and not (evaluations and evaluations[-1].final):
         raise ValueError(
             f"{metrics_path}: the run is not finished: expected a last evaluation marked final, "
             f"found {len(evaluations)} evaluations, none of them final at the end"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +9,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from annotator3d.data.batch import InputRule, collate
-from annotator3d.engine.config import RunConfig, ScheduleConfig
+from annotator3d.engine.config import RunConfig
 from annotator3d.errors import ConfigError
 from annotator3d.mm import DefaultSampler
 from annotator3d.models.segmentor import Segmentor
-from annotator3d.registry import DATASETS, build, lookup, nearest
+from annotator3d.registry import DATASETS, build, lookup
 
 
 def build_dataset(
@@ -43,7 +42,8 @@ def build_dataset(
             raise ConfigError(f"--data-root: {key} is {config['type']}, which makes its own scans")
         config["root"] = root
     if "root" not in config and not cls.makes_itself:
-        raise ConfigError(f"{key}: where is the dataset? Pass --data-root DIR or set {key}.root")
+        way = "Set" if key == "data.source" else "Pass --data-root DIR or set"
+        raise ConfigError(f"{key}: where is the dataset? {way} {key}.root")
     return build(DATASETS, config, **({"progress": progress} if cls.makes_itself else {}))
 
 
@@ -54,7 +54,14 @@ def input_rule(config: RunConfig, num_classes: int) -> InputRule:
 
 def build_model(config: RunConfig, num_classes: int) -> Segmentor:
     model = config.model
-    return Segmentor(model.backbone, num_classes, model.label_smoothing, model.lovasz, model.bn)
+    return Segmentor(
+        model.backbone,
+        num_classes,
+        model.label_smoothing,
+        model.lovasz,
+        model.bn,
+        model.ignored_output,
+    )
 
 
 def pick_device(name: str) -> torch.device:
@@ -83,60 +90,6 @@ def build_loader(dataset: Dataset, batch_size: int, seed: int, workers: int) -> 
         num_workers=workers,
         collate_fn=collate,
     )
-
-
-def optimiser(schedule: ScheduleConfig) -> dict:
-    """The optim_wrapper config of mmengine's Runner.
-
-    Raises:
-        ValueError: torch has no such optimizer, or it takes no such keyword.
-    """
-    given = dict(schedule.optimizer)
-    name = given.get("type")
-    known = [n for n, c in vars(torch.optim).items() if inspect.isclass(c) and n != "Optimizer"]
-    if name not in known:
-        raise ConfigError(f"schedule.optimizer.type: unknown {name!r}: {nearest(str(name), known)}")
-    keywords = inspect.signature(getattr(torch.optim, name)).parameters
-    for key in given.keys() - {"type"}:
-        if key not in keywords or key == "params":
-            raise ConfigError(
-                f"schedule.optimizer.{key}: {name} takes no such key: {nearest(key, keywords)}"
-            )
-    wrapper = {"type": "OptimWrapper", "optimizer": given}
-    if schedule.clip_norm is not None:
-        wrapper["clip_grad"] = {"max_norm": schedule.clip_norm}
-    return wrapper
-
-
-def learning_rate(schedule: ScheduleConfig, steps_per_epoch: int) -> list[dict]:
-    """Linear warm-up from `min_factor`, then cosine down to it, by iteration."""
-    total = schedule.epochs * steps_per_epoch
-    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
-    if warmup == 1:  # mmengine's LinearLR of one step never reaches the full rate
-        warmup = 0
-    phases = []
-    if warmup > 0:
-        phases.append(
-            {
-                "type": "LinearLR",
-                "start_factor": schedule.min_factor,
-                "by_epoch": False,
-                "begin": 0,
-                "end": warmup,
-            }
-        )
-    if total > warmup:
-        phases.append(
-            {
-                "type": "CosineAnnealingLR",
-                "T_max": total - warmup,
-                "eta_min_ratio": schedule.min_factor,
-                "by_epoch": False,
-                "begin": warmup,
-                "end": total,
-            }
-        )
-    return phases
 
 
 def read_weights(path: str | Path) -> dict:

@@ -74,11 +74,13 @@ def check_values(config: RunConfig) -> None:
     _check_choices(config)
     _check_ranges(config)
     _check_epochs(config)
+    _check_online(config)
     _check_names(config)
 
 
 def _check_choices(config: RunConfig) -> None:
     from annotator3d.data.batch import FEATURES, TARGET_RULES
+    from annotator3d.engine.schedule import COSINES, PRECISIONS
     from annotator3d.models.segmentor import BN_RULES
 
     if config.setting not in SETTINGS:
@@ -87,9 +89,13 @@ def _check_choices(config: RunConfig) -> None:
         )
     for key, value, known in (
         ("device", config.device, ("auto", "cpu", "cuda")),
+        *(("logs", name, ("json", "csv", "tensorboard")) for name in config.logs),
         ("model.features", config.model.features, FEATURES),
         ("model.target_rule", config.model.target_rule, TARGET_RULES),
         ("model.bn", config.model.bn, BN_RULES),
+        ("schedule.cosine", config.schedule.cosine, COSINES),
+        ("schedule.precision", config.schedule.precision, PRECISIONS),
+        ("active.when", config.active.when, ("round", "online")),
         ("active.first_round", config.active.first_round, ("random", "self")),
     ):
         if value not in known:
@@ -105,6 +111,8 @@ def _check_ranges(config: RunConfig) -> None:
         ("schedule.batch_size", schedule.batch_size, 1),
         ("schedule.source_batch_size", schedule.source_batch_size, 1),
         ("schedule.workers", schedule.workers, 0),
+        ("schedule.accumulate", schedule.accumulate, 1),
+        ("schedule.reference_batch", schedule.reference_batch, 1),
         ("schedule.warmup_epochs", schedule.warmup_epochs, 0),
         ("schedule.source_until", schedule.source_until, 0),
         ("schedule.checkpoint_every", schedule.checkpoint_every, 1),
@@ -116,6 +124,13 @@ def _check_ranges(config: RunConfig) -> None:
     ):
         if value is not None and not value >= least:
             raise ConfigError(f"{key}: expected at least {least}, got {value}")
+    if schedule.ema is not None and not 0 < schedule.ema < 1:
+        raise ConfigError(f"schedule.ema: expected a decay between 0 and 1, got {schedule.ema}")
+    if schedule.precision != "fp32" and config.device == "cpu":
+        raise ConfigError(
+            f"schedule.precision: {schedule.precision} needs a CUDA device, and device is cpu; "
+            "choose fp32"
+        )
     for key, metres in (
         ("model.voxel_size", config.model.voxel_size),
         ("active.voxel_size", active.voxel_size),
@@ -141,9 +156,26 @@ def _check_epochs(config: RunConfig) -> None:
             )
 
 
+def _check_online(config: RunConfig) -> None:
+    """Online selection asks about a scan when its batch comes: what cannot go along."""
+    active = config.active
+    if active.when != "online" or not config.is_active:
+        return
+    if active.oracle != "truth":
+        raise ConfigError(
+            f"active.when: online selection is answered within the training step, so only the "
+            f"oracle 'truth' can answer, not {active.oracle!r}; choose active.when=round"
+        )
+    if active.max_queries is not None:
+        raise ConfigError(
+            "active.max_queries: online selection meets the scans one after the other and cannot "
+            "choose the best of a whole round; leave the key out, or choose active.when=round"
+        )
+
+
 def _check_names(config: RunConfig) -> None:
     from annotator3d.data.augment import augment
-    from annotator3d.engine.build import optimiser
+    from annotator3d.engine.schedule import optimiser
 
     for key, registry, name in (
         ("active.strategy", STRATEGIES, config.active.strategy),
@@ -155,7 +187,7 @@ def _check_names(config: RunConfig) -> None:
             raise ConfigError(f"{key}: {error}") from error
     check(BACKBONES, config.model.backbone, "model.backbone")
     for key, dataset in vars(config.data).items():
-        if dataset is not None:
+        if isinstance(dataset, dict):
             check(DATASETS, dataset, f"data.{key}")
     optimiser(config.schedule)
     parameters = inspect.signature(augment).parameters.values()

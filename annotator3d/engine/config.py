@@ -10,7 +10,8 @@ from pathlib import Path
 import yaml
 
 from annotator3d.engine.checks import SETTINGS, check_values, from_values
-from annotator3d.engine.overrides import override, with_exponents
+from annotator3d.engine.custom import CustomImports, import_custom, resolve_folder
+from annotator3d.engine.overrides import overlay, override, with_exponents
 from annotator3d.errors import ConfigError
 from annotator3d.registry import nearest
 
@@ -18,6 +19,7 @@ __all__ = [
     "SETTINGS",
     "ActiveConfig",
     "ConfigError",
+    "CustomImports",
     "DataConfig",
     "ModelConfig",
     "RunConfig",
@@ -34,12 +36,14 @@ class DataConfig:
     """Where scans come from.
 
     `train` (the target's pool), `val` and `source` are configs of registered datasets. Their
-    ``root`` may be left to ``--data-root`` (target and validation).
+    ``root`` may be left to ``--data-root`` (target and validation). Where a person answers, `val`
+    may be none: nothing is evaluated then.
     """
 
     train: dict | None = None
     val: dict | None = None
     source: dict | None = None
+    quarantine: bool = False  # leave scans with errors out instead of refusing the dataset
 
 
 @dataclass
@@ -52,6 +56,7 @@ class ModelConfig:
     backbone: dict = field(default_factory=lambda: {"type": "MinkUNet"})
     label_smoothing: float = 0.1
     lovasz: float = 1.0
+    ignored_output: bool = False  # one output more, of no class: published
     bn: str = "target"
     adapt_bn: bool = True  # re-estimate statistics on the pool before round 1 (ASFDA, ADA)
 
@@ -70,6 +75,11 @@ class ScheduleConfig:
     )
     warmup_epochs: float = 1.0
     min_factor: float = 1e-3
+    cosine: str = "full"  # or 'published': ends above `min_factor`
+    precision: str = "fp32"  # or 'fp16', 'bf16' (CUDA)
+    accumulate: int = 1  # batches of each process whose gradients make one update
+    reference_batch: int | None = None  # scans an update that `lr` is for; None: batch_size
+    ema: float | None = None  # decay of the averaged weights, per update; None: no average
     clip_norm: float | None = 10.0
     source_until: int = 30  # ADA: epochs with a source loss
     evaluate_at: list[int] | None = None  # finished epochs, besides the last; None: each round
@@ -82,7 +92,8 @@ class ActiveConfig:
     """Which voxels are asked about, when, and by whom they are answered."""
 
     strategy: str = "vcd"
-    rounds_at: list[int] = field(default_factory=lambda: [0, 3, 6, 9, 12])  # before these epochs
+    when: str = "round"  # before the epoch; or 'online': during it, in each training step
+    rounds_at: list[int] = field(default_factory=lambda: [0, 3, 6, 9, 12])  # epochs, from 0
     budget: int = 1  # voxels of each scan and round
     max_queries: int | None = None  # voxels of a round over all scans
     first_round: str = "random"  # AL only: or 'self', the strategy on the untrained network
@@ -100,10 +111,12 @@ class RunConfig:
     seed: int = 0
     init: str | None = None  # source checkpoint: needed by asfda and ada
     device: str = "auto"  # auto, cpu or cuda
+    logs: list[str] = field(default_factory=lambda: ["json", "csv"])  # and 'tensorboard'
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     active: ActiveConfig = field(default_factory=ActiveConfig)
+    custom_imports: CustomImports = field(default_factory=CustomImports)
 
     @property
     def is_active(self) -> bool:
@@ -118,6 +131,7 @@ def make_config(values: dict) -> RunConfig:
             range.
     """
     config = from_values(RunConfig, values)
+    import_custom(config.custom_imports)
     check_values(config)
     return config
 
@@ -130,13 +144,9 @@ def find_config(name: str) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
-    package = Path(__file__).resolve().parents[1]
-    checkout = package.parent
-    folders = [checkout / "configs"] if (checkout / "pyproject.toml").is_file() else []
-    folders.append(package / "configs")  # in an editable install a copy, perhaps an old one
     known = {
         str(path.relative_to(folder).with_suffix("")): path
-        for folder in reversed(folders)
+        for folder in _config_folders()
         for path in sorted(folder.rglob("*.py"))
         if "_base_" not in path.parts
     }
@@ -146,8 +156,19 @@ def find_config(name: str) -> Path:
     return known[wanted]
 
 
+def _config_folders() -> list[Path]:
+    """Where configs lie, the one that counts last."""
+    package = Path(__file__).resolve().parents[1]
+    checkout = package.parent
+    folders = [package / "configs"]  # in an editable install a copy, perhaps an old one
+    return folders + [checkout / "configs"] * (checkout / "pyproject.toml").is_file()
+
+
 def load_config(path: str | Path, settings: Sequence[str] = ()) -> RunConfig:
     """Read a config file (mmengine's language: Python, YAML or JSON with ``_base_``).
+
+    A key ``variant`` names a file of ``configs/_base_/variants`` whose keys go over the config's.
+    The key itself is not kept: the effective config has the keys that it stands for.
 
     Args:
         path: the file.
@@ -156,19 +177,40 @@ def load_config(path: str | Path, settings: Sequence[str] = ()) -> RunConfig:
     Raises:
         ConfigError: the file cannot be read, or `make_config` refuses what it says.
     """
+    values = _with_settings(_read(path), settings)
+    if (variant := values.pop("variant", None)) is not None:
+        known = {p.stem: p for f in _config_folders() for p in f.glob("_base_/variants/*.py")}
+        if str(variant) not in known:
+            raise ConfigError(f"variant: unknown {variant!r}: {nearest(str(variant), known)}")
+        values = _with_settings(overlay(values, _read(known[variant])), settings)
+        values.pop("variant", None)
+    resolve_folder(values, Path(path))
+    return make_config(values)
+
+
+def _with_settings(values: dict, settings: Sequence[str]) -> dict:
+    for setting in settings:
+        override(values, setting)
+    return values
+
+
+def _read(path: str | Path) -> dict:
+    """What a config file says, its bases included.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
     from annotator3d.mm import Config
 
     try:
-        values = Config.fromfile(str(path)).to_dict()
+        values = Config.fromfile(str(path), import_custom_modules=False).to_dict()
     except Exception as error:  # a config in Python is a program: it can fail in any way
         words = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{path}: cannot be read as a config: {words}") from error
     values = {key: value for key, value in values.items() if not str(key).startswith("_")}
     for table in values.keys() & {"model", "schedule", "active"}:  # data: a scan may be named 1e3
         values[table] = with_exponents(values[table])
-    for setting in settings:
-        override(values, setting)
-    return make_config(values)
+    return values
 
 
 def dump_config(config: RunConfig) -> str:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from annotator3d.engine.build import build_dataset, input_rule, load_model, read_weights
+from annotator3d.engine.build import input_rule, load_model, read_weights
 from annotator3d.engine.config import RunConfig
+from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.metrics import describe
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.scoring import evaluate
@@ -20,7 +21,7 @@ def evaluate_checkpoint(
 ) -> dict:
     """mIoU and IoU of each class on ``data.val``: see `metrics.describe`."""
     weights = read_weights(checkpoint)  # before any scan is made
-    dataset = build_dataset(config.data.val, "data.val", data_root, screen.progress)
+    dataset = open_dataset(config, "val", data_root, screen)
     names = dataset.taxonomy.names
     model = load_model(config, len(names), weights, checkpoint)
     return describe(_confusion(model, config, dataset, screen), names)
@@ -31,7 +32,7 @@ def evaluate_into(folder: Path, config: RunConfig, checkpoint: Path, screen: Scr
 
     For a network that is tested on more than one split, such as source-only on each fold.
     """
-    dataset = build_dataset(config.data.val, "data.val", progress=screen.progress)
+    dataset = open_dataset(config, "val", None, screen)
     record = RunRecord(folder, config, dataset.taxonomy.names)
     if record.is_done():
         return

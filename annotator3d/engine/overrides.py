@@ -1,4 +1,4 @@
-"""``key.path=value`` settings that override a config, and numbers as people write them."""
+"""What goes over a config: ``key.path=value`` settings, variants; numbers as people write them."""
 
 from __future__ import annotations
 
@@ -40,6 +40,21 @@ def override(values: dict, setting: str) -> None:
             values[parent] = {}
         values = values[parent]
     values[last] = value
+
+
+def overlay(values: dict, over: dict) -> dict:
+    """`values` with the keys of `over` in their place, at any depth.
+
+    Of ``data``, only the datasets that `values` has: a variant says how data are read, not which.
+    """
+    merged = dict(values)
+    for key, value in over.items():
+        below = merged.get(key)
+        if key == "data" and isinstance(value, dict):
+            value = {name: table for name, table in value.items() if name in (below or {})}
+        both = isinstance(below, dict) and isinstance(value, dict)
+        merged[key] = overlay(below, value) if both else value
+    return merged
 
 
 def with_exponents(value: Any) -> Any:

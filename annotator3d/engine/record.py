@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import json
+import os
 import platform
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -23,6 +25,29 @@ from annotator3d.data.files import atomic_write
 from annotator3d.engine.config import RunConfig, dump_config, make_config
 from annotator3d.engine.metrics import describe
 
+# Keys that may change on the way: no result depends on them, or the data's digest is checked.
+FREE = {
+    "name",
+    "device",
+    "logs",
+    "schedule.workers",
+    "schedule.checkpoint_every",
+    "schedule.keep_checkpoints",
+    *(f"data.{name}.root" for name in ("train", "val", "source")),
+}
+
+_locks: set = set()  # files that this process holds locked
+
+
+def _leave_locks() -> None:
+    """In a fork: a process that reads scans may outlive its run a little, but not hold its lock."""
+    for file in _locks:
+        file.close()
+    _locks.clear()
+
+
+os.register_at_fork(after_in_child=_leave_locks)
+
 
 class RunRecord:
     """Paths and files of one work directory.
@@ -38,6 +63,7 @@ class RunRecord:
         self.checkpoints = self.folder / "checkpoints"
         self.rounds = self.folder / "rounds"
         self.metrics = self.folder / "metrics.jsonl"
+        self.ledger = self.folder / "ledger.sqlite"
         self._card = self.folder / "run.json"
         self._began = time.monotonic()
 
@@ -48,7 +74,7 @@ class RunRecord:
             ValueError: the folder holds a run and `resume` is False, or a run of another config.
         """
         path = self.folder / "config.yaml"
-        held = [p for p in (path, self.folder / "ledger.sqlite", self.checkpoints) if p.exists()]
+        held = [p for p in (path, self.ledger, self.checkpoints) if p.exists()]
         if held and not resume:
             raise ValueError(
                 f"{self.folder} already holds a run ({held[0].name}); pass --resume to go on with "
@@ -86,20 +112,42 @@ class RunRecord:
                 raise ValueError(
                     f"another process is working in {self.folder}; wait for it or stop it"
                 ) from None
-            yield
+            _locks.add(file)
+            try:
+                yield
+            finally:
+                _locks.discard(file)
 
-    def start(self, model, datasets: dict, device) -> None:
+    def check_shared(self) -> None:
+        """Raise ValueError if this process does not see the folder that `start` wrote to."""
+        for _ in range(30):  # a network disk may show a new file late
+            if self._card.exists():
+                return
+            time.sleep(1)
+        raise ValueError(
+            f"{socket.gethostname()} does not see {self._card}, which the first process has "
+            "written; put --work-dir on a disk that all machines of the run share"
+        )
+
+    def start(self, model, datasets: dict, device, processes: int = 1) -> None:
         """Write the effective config and the run card; `datasets` by name."""
         config, old = self.config, self._read_card()
         data = {
             name: {"root": str(d.root), "scans": len(d), "fingerprint": d.fingerprint()}
             for name, d in datasets.items()
         }
+        for name, dataset in datasets.items():
+            if dataset.quarantined:
+                data[name]["quarantined"] = dict(dataset.quarantined)  # scan id -> why
         for name, then in old.get("data", {}).items():
             if name in data and then["fingerprint"] != data[name]["fingerprint"]:
+                now = data[name]
+                counts = f"{then['scans']} scans then, {now['scans']} now"
+                same = "as many scans, but other ids or file sizes"
                 raise ValueError(
-                    f"the {name} dataset in {data[name]['root']} is not the one that this run was "
-                    f"started with in {then['root']}: other scans or file sizes"
+                    f"the {name} dataset in {now['root']} is not the one that this run was started "
+                    f"with in {then['root']}: {same if then['scans'] == now['scans'] else counts}; "
+                    "restore it, or choose another --work-dir"
                 )
         card = {
             "name": config.name or config.setting,
@@ -116,12 +164,20 @@ class RunRecord:
                 "voxel_size": config.model.voxel_size,
             },
             "device": str(device),
+            "processes": processes,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
             "data": data,
             "versions": versions(),
             "git": git_hash(),
             "config": dataclasses.asdict(config),
         }
         self._write_card(card)
+        for name, dataset in datasets.items():
+            if dataset.drawn:
+                lines = [f"# {dataset.drawn}", *dataset.ids]
+                with atomic_write(self.folder / f"{name}_scans.txt") as file:
+                    file.write("\n".join([*lines, ""]).encode())
         with atomic_write(self.folder / "config.yaml") as file:
             file.write(dump_config(config).encode())
 
@@ -186,6 +242,8 @@ def _differences(before: dict, now: dict, where: str = "") -> list[str]:
     found = []
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
+        if where + key in FREE:
+            continue
         if isinstance(old, dict) and isinstance(new, dict):
             found += _differences(old, new, f"{where}{key}.")
         elif where + key == "init" and old and new:

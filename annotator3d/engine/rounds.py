@@ -5,33 +5,40 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-import torch
-
+from annotator3d.active.closing import is_closed
+from annotator3d.active.export import labels_digest
 from annotator3d.active.ledger import Ledger, Round
-from annotator3d.active.meters import meter_round
+from annotator3d.active.meters import RoundMeter, meter_round
 from annotator3d.active.oracles import answer_open_queries
 from annotator3d.active.strategies import get_strategy
-from annotator3d.data.batch import InputRule, RawScans, TrainingScans, collate
+from annotator3d.data.batch import InputRule, TrainingScans
 from annotator3d.data.files import fingerprint
+from annotator3d.engine.averaging import scoring_weights
 from annotator3d.engine.config import RunConfig
-from annotator3d.engine.scoring import point_scores
+from annotator3d.engine.distributed import ALONE, World
+from annotator3d.engine.scoring import voxel_scores
 from annotator3d.engine.screen import Screen
 from annotator3d.engine.selection import RoundPlan, select_round
 from annotator3d.mm import Hook
 
 
 class WaitingForOracle(Exception):  # noqa: N818 - not an error: the run goes on later
-    """Training cannot go on before a person has answered."""
+    """Training cannot go on before a person has answered, or closed the round."""
 
-    def __init__(self, open_queries: int) -> None:
-        self.open_queries = open_queries
-        super().__init__(f"{open_queries} voxels wait for an answer")
+    def __init__(self, round: int, open_queries: int, asked: int) -> None:
+        super().__init__(round, open_queries, asked)
+        self.round, self.open_queries, self.asked = round, open_queries, asked
+
+    def __str__(self) -> str:
+        return f"round {self.round}: {self.open_queries} of {self.asked} voxels wait for an answer"
 
 
 def weights_digest(model) -> str:
-    """Name of a network's weights: ``blake2b:<hex>`` of its state dict."""
+    """Name of a network's weights: ``blake2b:<hex>`` of what its predictions depend on."""
     digest = hashlib.blake2b(digest_size=16)
     for name, value in sorted(model.state_dict().items()):
+        if name.endswith("num_batches_tracked"):  # counts steps, which no prediction sees
+            continue
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return f"blake2b:{digest.hexdigest()}"
@@ -45,7 +52,7 @@ class RoundHook(Hook):
     training.
 
     Args:
-        ledger: open for writing.
+        ledger: open for writing on rank 0; the other ranks of `world` have None.
         pool: dataset of the target's training scans.
         training: what the labels are handed to.
         oracle: who answers.
@@ -56,41 +63,58 @@ class RoundHook(Hook):
     def __init__(
         self,
         config: RunConfig,
-        ledger: Ledger,
+        ledger: Ledger | None,
         pool,
         training: TrainingScans,
         oracle,
         rule: InputRule,
         folder: Path,
         screen: Screen,
+        world: World = ALONE,
     ) -> None:
         self.config, self.ledger, self.pool, self.training = config, ledger, pool, training
         self.oracle, self.rule, self.folder, self.screen = oracle, rule, folder, screen
+        self.world = world
 
     def before_train(self, runner) -> None:
+        self.world.lead(lambda: self._check_checkpoint(runner.epoch))
+
+    def _check_checkpoint(self, epoch: int) -> None:
         """Refuse a checkpoint whose rounds the ledger does not hold: it would train unlabelled."""
         known = {r.number for r in self.ledger.rounds()}
         for number, at in enumerate(self.config.active.rounds_at, start=1):
-            if at < runner.epoch and number not in known:
+            if at < epoch and number not in known:
                 raise ValueError(
-                    f"the checkpoint has finished {runner.epoch} epochs, but {self.ledger.path} "
-                    f"does not hold round {number} of epoch {at}; restore the ledger, or begin "
-                    "again in another --work-dir"
+                    f"the checkpoint has finished {epoch} epochs, but {self.ledger.path} does not "
+                    f"hold round {number} of epoch {at}; restore the ledger, or begin again in "
+                    "another --work-dir"
                 )
 
     def before_train_epoch(self, runner) -> None:
         epoch, schedule = runner.epoch, self.config.active.rounds_at
         if epoch in schedule:
-            self._run_round(schedule.index(epoch) + 1, epoch, runner.model)
+            with scoring_weights(runner):
+                self._run_round(schedule.index(epoch) + 1, epoch, runner.network)
         finished = sum(at <= epoch for at in schedule)
-        self.training.answers = self.ledger.labels_by_scan(up_to_round=finished)
+        self.training.answers = self.world.lead(
+            lambda: self.ledger.labels_by_scan(up_to_round=finished)
+        )
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        """All ranks train on the same labels, or not at all."""
+        digests = {
+            scan: labels_digest((scan, entry) for entry in entries)
+            for scan, entries in self.training.answers.items()
+        }
+        self.world.check_same("the labels", digests, "start the run again with --resume")
 
     def _run_round(self, number: int, epoch: int, model) -> None:
-        known = {r.number: r for r in self.ledger.rounds()}
         plan = self._plan(number, epoch, model)
-        if number in known:
-            self._check_round(known[number], plan)
-        else:
+        self.world.check_same(
+            "the weights", {"the network": plan.source}, "start the run again with --resume"
+        )
+        if not self.world.lead(lambda: self._is_known(plan)):
             asked = select_round(
                 self.ledger,
                 self.pool,
@@ -99,17 +123,40 @@ class RoundHook(Hook):
                 self._scorer(plan.strategy, model),
                 self.folder,
                 lambda done, total: self.screen.progress(f"round {number}: selecting", done, total),
+                self.world,
             )
-            self.screen.say(f"round {number}: {plan.strategy} asks about {asked} voxels")
-        answer_open_queries(self.ledger, self.oracle, self._read, fingerprint=self._fingerprint)
-        still_open = len(self.ledger.open_queries())
-        if still_open:
-            raise WaitingForOracle(still_open)
-        cost = meter_round(self.ledger, number)
+            self.screen.say(
+                f"round {number}: {plan.strategy} asks about {asked} voxels"
+                f"{_kept(self.folder / str(number))}"
+            )
+        self._say_cost(self.world.lead(lambda: self._answer(number)))
+
+    def _say_cost(self, cost: RoundMeter) -> None:
         self.screen.say(
-            f"round {number}: {cost.points} points asked, {cost.labelled_points} with a class, "
+            f"round {cost.round}: {cost.points} points asked, {cost.labelled_points} with a class, "
             f"{cost.void_voxels} voxels void, {cost.classes_per_voxel:.1f} classes a voxel"
         )
+
+    def _answer(self, number: int) -> RoundMeter:
+        """Let the oracle answer what is open.
+
+        Raises:
+            WaitingForOracle: it leaves queries open, in a round that nobody has closed.
+        """
+        answer_open_queries(self.ledger, self.oracle, self._read, fingerprint=self._fingerprint)
+        for round in range(1, number + 1):
+            waiting = 0 if is_closed(self.ledger, round) else len(self.ledger.open_queries(round))
+            if waiting:
+                raise WaitingForOracle(round, waiting, self.ledger.spent(round))
+        return meter_round(self.ledger, number)
+
+    def _is_known(self, plan: RoundPlan) -> bool:
+        """Whether the ledger holds the round; ValueError if it is not the one of this run."""
+        known = {r.number: r for r in self.ledger.rounds()}
+        if plan.number not in known:
+            return False
+        self._check_round(known[plan.number], plan)
+        return True
 
     def _check_round(self, found: Round, plan: RoundPlan) -> None:
         """A round in the ledger must be the one that this run would have asked."""
@@ -133,14 +180,16 @@ class RoundHook(Hook):
         config = self.config
         first = number == 1 and config.setting == "al" and config.active.first_round == "random"
         strategy = "random" if first else config.active.strategy
-        scored = get_strategy(strategy).needs_model
-        source = weights_digest(model) if scored else "none"
+        source = self._source(strategy, model)
         return RoundPlan(number, epoch, strategy, config.seed, source, self.rule.num_classes)
+
+    def _source(self, strategy: str, model) -> str:
+        return weights_digest(model) if get_strategy(strategy).needs_model else "none"
 
     def _scorer(self, strategy: str, model):
         if not get_strategy(strategy).needs_model:
             return lambda scan: {}
-        return lambda scan: {"logits": point_scores(model, scan, self.rule)}
+        return lambda scan: voxel_scores(model, scan, self.rule)
 
     def _read(self, scan_id: str):
         return self.pool.read(self.pool.index(scan_id))
@@ -149,26 +198,9 @@ class RoundHook(Hook):
         return fingerprint(self.pool.path(self.pool.index(scan_id)))
 
 
-class AdaptHook(Hook):
-    """Before round 1 of ASFDA and ADA: batch-norm statistics of the target, without its labels."""
-
-    priority = "HIGH"
-
-    def __init__(self, pool, rule: InputRule, screen: Screen) -> None:
-        self.pool, self.rule, self.screen = pool, rule, screen
-
-    def before_train(self, runner) -> None:
-        # A resumed run has its statistics from the checkpoint; no batch would leave none at all.
-        if runner.iter == 0 and self._has_points():
-            torch.optim.swa_utils.update_bn(self._batches(runner.model), runner.model)
-
-    def _has_points(self) -> bool:
-        return any(len(self.pool.read(i, labels=False)) for i in range(len(self.pool)))
-
-    def _batches(self, model):
-        scans = RawScans(self.pool, self.rule)
-        for index in range(len(scans)):
-            self.screen.progress("adapting batch norm", index + 1, len(scans))
-            sample = scans[index]
-            if len(sample["cells"]):
-                yield model.data_preprocessor(collate([sample]), False)
+def _kept(folder: Path) -> str:
+    """How much is kept for the viewer, in words."""
+    sizes = [path.stat().st_size for path in folder.glob("*.npz")]
+    if not sizes:
+        return ""
+    return f"; {sum(sizes) / 1e6:.1f} MB kept for the viewer in {folder} ({len(sizes)} scans)"

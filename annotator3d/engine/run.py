@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import secrets
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader
 
 from annotator3d.active.ledger import Ledger
-from annotator3d.active.oracles import get_oracle
-from annotator3d.data.batch import InputRule, TrainingScans
+from annotator3d.engine.adaptation import adapt_statistics
 from annotator3d.engine.build import (
-    build_loader,
     build_model,
-    input_rule,
-    learning_rate,
     load_weights,
-    optimiser,
     pick_device,
     read_weights,
 )
+from annotator3d.engine.checkpoints import Checkpoints, Place
 from annotator3d.engine.config import RunConfig
+from annotator3d.engine.custom import import_custom
 from annotator3d.engine.datasets import Datasets, open_datasets
+from annotator3d.engine.distributed import World, joined, tell_launcher
+from annotator3d.engine.logs import backends
+from annotator3d.engine.online import refuse_several_processes
+from annotator3d.engine.parts import Parts, make_runner
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.rounds import AdaptHook, RoundHook, WaitingForOracle
-from annotator3d.engine.runner import (
-    A3dRunner,
-    CheckpointHook,
-    EpochHook,
-    TrainLoop,
-    checkpoints,
-)
-from annotator3d.engine.scoring import evaluate
+from annotator3d.engine.rounds import WaitingForOracle
+from annotator3d.engine.schedule import describe_batch, optimiser
 from annotator3d.engine.screen import Screen
-from annotator3d.errors import ConfigError
-from annotator3d.mm import Hook
+from annotator3d.engine.stopping import StoppableScreen, StopSignal
+from annotator3d.errors import ConfigError, Stopped
 from annotator3d.models.segmentor import Segmentor
 
 
@@ -53,6 +42,8 @@ def train(
 ) -> RunRecord:
     """Run `config` to its last epoch, or until a person has to answer (`WaitingForOracle`).
 
+    Started by torchrun or SLURM it is one of several processes of the run (`World`).
+
     Args:
         work_dir: gets the ledger, checkpoints, metrics, predictions of the rounds and the run card.
         resume: go on with what `work_dir` holds. The result is that of the unbroken run.
@@ -60,45 +51,125 @@ def train(
 
     Raises:
         ValueError, FileNotFoundError: bad config or input; nothing is written then.
+        WaitingForOracle: a round waits for a person.
+        Stopped: SIGTERM or Ctrl-C came; the place where training goes on has been saved.
     """
-    screen = screen or Screen()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise ConfigError(
-            "this version trains in one process; start it without torchrun, or with "
-            "--nproc-per-node 1"
-        )
-    folder = Path(work_dir)
-    found = checkpoints(folder / "checkpoints") if resume else []
-    weights = None if found else _initial_weights(config)
-    device, optim_wrapper = pick_device(config.device), optimiser(config.schedule)
-    datasets = open_datasets(config, data_root, screen)
-    taxonomy = datasets.taxonomy
-    torch.manual_seed(config.seed)
-    model = build_model(config, taxonomy.num_classes)
-    if weights is not None:
-        load_weights(model, weights, config.init)
-    record = RunRecord(folder, config, taxonomy.names)
-    record.check_start(resume)
-    with ExitStack() as stack:
-        stack.enter_context(record.locked())
-        record.start(model, {k: d for k, d in vars(datasets).items() if d is not None}, device)
-        ledger = None
-        if config.is_active:
-            path, size = folder / "ledger.sqlite", config.active.voxel_size
-            ledger = Ledger.open(path, taxonomy.names, taxonomy.digest(), size)
-            stack.enter_context(ledger)
-        parts = _Parts(config, record, datasets, model, ledger, screen)
-        runner = _runner(parts, optim_wrapper, device)
-        if found:
-            runner._load_from, runner._resume = str(found[-1]), True
-            screen.say(f"going on from {found[-1].name}")
+    device = pick_device(config.device)
+    import_custom(config.custom_imports)  # a config made in another process
+    optimiser(config.schedule, device)  # these refuse before any process waits for another
+    backends(config.logs)
+    with joined(device) as world, StopSignal() as stop:
+        refuse_several_processes(config, world.size)
+        shown = screen if screen is not None and world.is_first else Screen()
         try:
-            runner.train()
-        except WaitingForOracle:
-            record.update(ledger, "waiting")
+            return _train(config, Path(work_dir), resume, data_root, device, world, shown, stop)
+        except (WaitingForOracle, Stopped):
             raise
-        record.update(ledger, "done")
+        except Exception as error:
+            tell_launcher(error)
+            raise
+
+
+def _train(
+    config: RunConfig,
+    folder: Path,
+    resume: bool,
+    data_root: str | None,
+    device: torch.device,
+    world: World,
+    shown: Screen,
+    stop: StopSignal,
+) -> RunRecord:
+    screen = StoppableScreen(shown, stop)
+    files = Checkpoints(folder / "checkpoints", config.schedule.keep_checkpoints)
+    found = world.lead(lambda: files.newest(world.size, shown.say) if resume else None)
+    weights = world.together(lambda: None if found else _initial_weights(config))
+    datasets = _open_datasets(config, data_root, screen, world)
+    torch.manual_seed(config.seed)
+    model = build_model(config, datasets.taxonomy.num_classes)
+    if weights is not None:
+        world.together(lambda: load_weights(model, weights, config.init))
+    record = RunRecord(folder, config, datasets.taxonomy.names)
+    world.lead(lambda: record.check_start(resume))
+    with ExitStack() as stack:
+        ledger = world.together(
+            lambda: (
+                _begin(stack, record, model, datasets, files, device, world)
+                if world.is_first
+                else None
+            )
+        )
+        world.together(record.check_shared)
+        for line in describe_batch(config, world.size):
+            shown.say(line)
+        parts = Parts(
+            config, record, datasets, model, ledger, files, device, world, screen, shown, stop
+        )
+        try:
+            _run(parts, found)
+        except (WaitingForOracle, Stopped) as pause:
+            state = "waiting" if isinstance(pause, WaitingForOracle) else "stopped"
+            world.lead(lambda: record.update(ledger, state))
+            raise
+        world.lead(lambda: record.update(ledger, "done"))
     return record
+
+
+def _run(parts: Parts, found: Place | None) -> None:
+    config = parts.config
+    if found is None and config.setting in ("asfda", "ada") and config.model.adapt_bn:
+        adapt_statistics(
+            parts.model.to(parts.device),
+            parts.datasets.pool,
+            parts.rule,
+            parts.world,
+            lambda done, total: parts.screen.progress("adapting batch norm", done, total),
+        )
+    runner = make_runner(parts)
+    if found is not None:
+        runner._load_from, runner._resume = str(parts.files.path(found)), True
+        parts.shown.say(f"going on from {found.file_name}")
+    runner.train()
+
+
+def _begin(
+    stack: ExitStack,
+    record: RunRecord,
+    model: Segmentor,
+    datasets: Datasets,
+    files: Checkpoints,
+    device: torch.device,
+    world: World,
+) -> Ledger | None:
+    """Take the work directory, for rank 0: others are kept out, the card written, the ledger open.
+
+    `stack` gives it back.
+    """
+    stack.enter_context(record.locked())
+    record.start(model, datasets.named(), device, world.size)
+    files.clear_parts()
+    if not record.config.is_active:
+        return None
+    taxonomy, size = datasets.taxonomy, record.config.active.voxel_size
+    ledger = Ledger.open(record.ledger, taxonomy.names, taxonomy.digest(), size)
+    return stack.enter_context(ledger)
+
+
+def _open_datasets(
+    config: RunConfig, data_root: str | None, screen: Screen, world: World
+) -> Datasets:
+    """One process of each machine first: it makes what is not there yet."""
+    opened = None
+    for turn in (world.local == 0, world.local != 0):
+        opened = world.together(
+            lambda opened=opened, turn=turn: (
+                open_datasets(config, data_root, screen) if turn else opened
+            )
+        )
+    if world.size > 1:
+        named = {f"data.{name}": data.fingerprint() for name, data in opened.named().items()}
+        world.check_same("the datasets", named, "give every machine the same files")
+    return opened
 
 
 def _initial_weights(config: RunConfig) -> dict | None:
@@ -112,133 +183,3 @@ def _initial_weights(config: RunConfig) -> dict | None:
     if config.setting == "al":
         raise ConfigError("init: al starts from nothing; from a source checkpoint, that is asfda")
     return read_weights(config.init)
-
-
-@dataclass
-class _Parts:
-    """What the pieces of one run share."""
-
-    config: RunConfig
-    record: RunRecord
-    datasets: Datasets
-    model: Segmentor
-    ledger: Ledger | None
-    screen: Screen
-
-    @property
-    def rule(self) -> InputRule:
-        return input_rule(self.config, self.datasets.taxonomy.num_classes)
-
-    def training_scans(self, dataset, active: bool) -> TrainingScans:
-        """Scans with the oracle's answers if `active`, else with all their labels."""
-        config = self.config
-        return TrainingScans(
-            dataset,
-            self.rule,
-            config.seed,
-            config.schedule.augmentation,
-            config.active.voxel_size,
-            answers={} if active else None,
-        )
-
-    def source_loader(self) -> DataLoader | None:
-        """Batches of the source beside those of the target (ADA)."""
-        schedule = self.config.schedule
-        if self.config.setting != "ada":
-            return None
-        return build_loader(
-            self.training_scans(self.datasets.source, active=False),
-            schedule.source_batch_size or schedule.batch_size,
-            self.config.seed + 1,  # not the order of the target
-            schedule.workers,
-        )
-
-    def hooks(self, training: TrainingScans) -> list[Hook]:
-        config, schedule, record = self.config, self.config.schedule, self.record
-        hooks = [
-            EpochHook(training, self.screen),
-            CheckpointHook(
-                record.checkpoints, schedule.checkpoint_every, schedule.keep_checkpoints
-            ),
-        ]
-        if config.setting in ("asfda", "ada") and config.model.adapt_bn:
-            hooks.append(AdaptHook(self.datasets.pool, self.rule, self.screen))
-        if self.ledger is not None:
-            oracle = get_oracle(config.active.oracle)
-            hooks.append(
-                RoundHook(
-                    config,
-                    self.ledger,
-                    self.datasets.pool,
-                    training,
-                    oracle,
-                    self.rule,
-                    record.rounds,
-                    self.screen,
-                )
-            )
-        return hooks
-
-
-def _runner(parts: _Parts, optim_wrapper: dict, device: torch.device) -> A3dRunner:
-    config, schedule, datasets = parts.config, parts.config.schedule, parts.datasets
-    scans = datasets.source if config.setting == "source_only" else datasets.pool
-    training = parts.training_scans(scans, config.is_active)
-    loader = build_loader(training, schedule.batch_size, config.seed, schedule.workers)
-    # mmengine keeps loggers by name: two runs of one process must not share one.
-    name = f"{config.name or config.setting}_{secrets.token_hex(4)}"
-    runner = A3dRunner(
-        model=parts.model,
-        work_dir=str(parts.record.folder / "logs"),
-        train_dataloader=loader,
-        train_cfg={"by_epoch": True, "max_epochs": schedule.epochs},
-        optim_wrapper=optim_wrapper,
-        param_scheduler=learning_rate(schedule, len(loader)),
-        default_hooks={"checkpoint": None, "logger": {"type": "LoggerHook", "interval": 10}},
-        custom_hooks=parts.hooks(training),
-        randomness={"seed": config.seed},
-        env_cfg={"mp_cfg": {"mp_start_method": multiprocessing.get_start_method()}},
-        visualizer={"type": "Visualizer", "name": name},
-        experiment_name=name,
-        device=device,
-    )
-    runner._train_loop = TrainLoop(
-        runner,
-        loader,
-        schedule.epochs,
-        parts.source_loader(),
-        schedule.source_until,
-        _Boundary(parts, runner),
-    )
-    return runner
-
-
-class _Boundary:
-    """Evaluates where the config asks for it: before each later round and at the end."""
-
-    def __init__(self, parts: _Parts, runner: A3dRunner) -> None:
-        self.parts, self.runner = parts, runner
-        config = parts.config
-        at = config.schedule.evaluate_at
-        if at is None:
-            at = config.active.rounds_at if config.is_active else []
-        self.epochs = {*(epoch for epoch in at if epoch > 0), config.schedule.epochs}
-
-    def __call__(self, finished: int) -> None:
-        if finished not in self.epochs:
-            return
-        parts = self.parts
-        confusion = evaluate(
-            self.runner.model,
-            parts.datasets.val,
-            parts.rule,
-            lambda done, total: parts.screen.progress("evaluating", done, total),
-        )
-        rounds = 0
-        if parts.ledger is not None:
-            rounds = sum(at < finished for at in parts.config.active.rounds_at)
-        line = parts.record.add_metrics(finished, rounds, confusion, parts.ledger)
-        parts.screen.say(
-            f"epoch {finished}: mIoU {line['miou']:.1f} % with {line['voxels']} voxels "
-            f"({line['points']} points)"
-        )

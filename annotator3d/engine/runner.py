@@ -1,35 +1,43 @@
-"""mmengine's Runner as we use it: atomic checkpoints, exact resume, source batches."""
+"""mmengine's Runner as we use it: one process or several, exact resume, source batches."""
 
 from __future__ import annotations
 
 import logging
-import os
-import random
-import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
-from annotator3d.data.files import fsync_folder
+from annotator3d.engine.checkpoints import Checkpoints, Place, damage, read_checkpoint
+from annotator3d.engine.distributed import ALONE, World
+from annotator3d.engine.loading import batches, endless_batches
 from annotator3d.engine.screen import Screen
-from annotator3d.mm import EpochBasedTrainLoop, Hook, Runner
-
-EMPTY_HUB = {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
+from annotator3d.engine.stopping import StopSignal
+from annotator3d.errors import Stopped
+from annotator3d.mm import EpochBasedTrainLoop, Hook, MMDistributedDataParallel, Runner
 
 
 class A3dRunner(Runner):
-    """Runner on a given device whose checkpoints hold tensors and plain Python only.
+    """Runner of one of the processes of `world`, on a given device.
 
-    Such a checkpoint loads with ``weights_only=True`` and no allow-list. (mmengine's own message
-    hub does not, and allow-listing what it needs would let a crafted file run code.)
+    Its checkpoints hold tensors and plain Python only: they load with ``weights_only=True`` and no
+    allow-list.
     """
 
-    def __init__(self, *args, device: str = "cpu", **kwargs) -> None:
-        self.device = torch.device(device)
+    def __init__(
+        self, *args, device: str | torch.device = "cpu", world: World = ALONE, **kwargs
+    ) -> None:
+        self.device, self.world = torch.device(device), world
         super().__init__(*args, **kwargs)
+
+    @property
+    def network(self) -> nn.Module:
+        """The model itself, also where it is wrapped for several processes."""
+        return getattr(self.model, "module", self.model)
 
     def build_logger(self, *args, **kwargs):
         logger = super().build_logger(*args, **kwargs)
@@ -38,80 +46,56 @@ class A3dRunner(Runner):
                 handler.setLevel(logging.ERROR)
         return logger
 
-    def wrap_model(self, model_wrapper_cfg, model):
-        return model.to(self.device)
+    def wrap_model(self, model_wrapper_cfg, model: nn.Module) -> nn.Module:
+        return wrap(model, self.device, self.world)
 
     def dump_config(self) -> None:
         """Nothing: `run.py` writes the effective config."""
 
     def load_checkpoint(self, filename, map_location="cpu", *args, **kwargs) -> dict:
         """mmengine's, but strict, with ``weights_only=True`` said aloud, and silent."""
-        try:
-            checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
-        except Exception as error:
-            raise ValueError(
-                f"{filename} is damaged ({str(error).splitlines()[0]}); delete it, and the run "
-                "goes on from the checkpoint before it, to the same result"
-            ) from error
+        if fault := damage(Path(filename)):
+            raise ValueError(f"{filename} {fault}")
+        checkpoint = read_checkpoint(Path(filename), map_location)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        self.model.load_state_dict(checkpoint["state_dict"])
+        self.network.load_state_dict(checkpoint["state_dict"])
         self._has_loaded = True
         return checkpoint
 
-    def save_epoch(self, folder: Path, epoch: int) -> Path:
-        """Write ``epoch_{epoch}.pth`` so that a kill at any time leaves it whole or absent."""
-        folder.mkdir(parents=True, exist_ok=True)
-        part = f".epoch_{epoch}.{os.getpid()}.part"
-        self.save_checkpoint(str(folder), part, meta={"epoch": epoch, "iter": self.iter})
-        with open(folder / part, "rb") as file:
-            os.fsync(file.fileno())
-        path = folder / f"epoch_{epoch}.pth"
-        os.replace(folder / part, path)
-        fsync_folder(folder)
-        return path
+    def resume(self, filename, *args, **kwargs) -> None:
+        super().resume(filename, *args, **kwargs)
+        self.train_loop.step = Place.of(Path(filename).name).step
+
+    def save(self, files: Checkpoints, place: Place) -> None:
+        """Write a checkpoint; `Checkpoints.save` on rank 0."""
+        self.world.lead(lambda: files.save(self, place))
 
 
-class CheckpointHook(Hook):
-    """Save after every n-th epoch and after the last, keep the newest few, restore random state."""
+def wrap(model: nn.Module, device: torch.device, world: World) -> nn.Module:
+    """The model on `device`, its gradients averaged over the processes of `world`.
 
-    priority = "VERY_LOW"
-
-    def __init__(self, folder: Path, every: int, keep: int) -> None:
-        self.folder, self.every, self.keep = folder, every, keep
-        self._random_state: dict | None = None
-
-    def before_run(self, runner) -> None:
-        for part in self.folder.glob(".epoch_*.part"):  # of a process that was killed
-            part.unlink()
-
-    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
-        checkpoint["message_hub"] = EMPTY_HUB
-        checkpoint["random_state"] = _random_state()
-
-    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        self._random_state = checkpoint.get("random_state")
-
-    def before_train(self, runner) -> None:
-        if self._random_state is not None and runner.iter > 0:
-            _restore_random_state(self._random_state)
-
-    def after_train_epoch(self, runner) -> None:
-        epoch = runner.epoch + 1
-        if epoch % self.every and epoch != runner.max_epochs:
-            return
-        runner.save_epoch(self.folder, epoch)
-        for old in checkpoints(self.folder)[: -self.keep]:
-            old.unlink()
+    A backbone of which some parameters get no gradient in some steps has an attribute
+    ``unused_parameters = True``: each step then looks for them.
+    """
+    model = model.to(device)
+    if world.size == 1:
+        return model
+    if device.type == "cuda":  # torch has it for CUDA only
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    with warnings.catch_warnings():  # of the name of an option in newer versions of torch
+        warnings.simplefilter("ignore", FutureWarning)
+        return MMDistributedDataParallel(
+            model,
+            broadcast_buffers=False,  # `StatisticsHook` brings them together
+            find_unused_parameters=getattr(model.backbone, "unused_parameters", False),
+        )
 
 
 class EpochHook(Hook):
-    """Tell the training scans which epoch it is, and the user how far it has come."""
+    """Tell the user how far the training has come."""
 
-    def __init__(self, training, screen: Screen) -> None:
-        self.training, self.screen = training, screen
-
-    def before_train_epoch(self, runner) -> None:
-        self.training.epoch = runner.epoch
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         steps = len(runner.train_dataloader)
@@ -119,35 +103,26 @@ class EpochHook(Hook):
         self.screen.progress("training", runner.epoch * steps + batch_idx + 1, total)
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """Whole checkpoints in `folder`, oldest first."""
-    found = [
-        (int(match[1]), path)
-        for path in folder.glob("epoch_*.pth")
-        if (match := re.fullmatch(r"epoch_(\d+)\.pth", path.name))
-    ]
-    return [path for _, path in sorted(found)]
+class StatisticsHook(Hook):
+    """After each step of several processes: the mean of their running statistics, on all of them.
 
+    Batch norm outside CUDA knows only the scans of its own process. `SyncBatchNorm` needs nothing.
+    """
 
-def _random_state() -> dict:
-    kind, keys, position, has_gauss, gauss = np.random.get_state()
-    version, internal, gauss_next = random.getstate()
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "numpy": [kind, keys.tolist(), int(position), int(has_gauss), float(gauss)],
-        "python": [version, list(internal), gauss_next],
-    }
+    priority = "VERY_HIGH"  # before anything looks at the network after a step
 
+    def before_train(self, runner) -> None:
+        self._statistics = [
+            buffer
+            for module in runner.network.modules()
+            if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm)
+            for buffer in (module.running_mean, module.running_var)
+            if buffer is not None
+        ]
 
-def _restore_random_state(state: dict) -> None:
-    torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([s.cpu() for s in state["cuda"]])
-    kind, keys, *rest = state["numpy"]
-    np.random.set_state((kind, np.array(keys, dtype=np.uint32), *rest))
-    version, internal, gauss_next = state["python"]
-    random.setstate((version, tuple(internal), gauss_next))
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if self._statistics:
+            runner.world.average(self._statistics)
 
 
 class TrainLoop(EpochBasedTrainLoop):
@@ -159,38 +134,78 @@ class TrainLoop(EpochBasedTrainLoop):
     Args:
         source: loader of source batches, or None; used in epochs below `source_until`.
         evaluate: called with the number of finished epochs.
+        files: where the place is saved at which a signal stops the run.
+        stop: the signal.
+
+    Attributes:
+        step: steps of this epoch that have been taken.
     """
 
-    def __init__(self, runner, dataloader, max_epochs, source, source_until, evaluate) -> None:
+    def __init__(
+        self,
+        runner: A3dRunner,
+        dataloader: DataLoader,
+        max_epochs: int,
+        source: DataLoader | None,
+        source_until: int,
+        evaluate: Callable[[int], None],
+        files: Checkpoints,
+        stop: StopSignal,
+    ) -> None:
         super().__init__(runner, dataloader, max_epochs)
         self.source, self.source_until, self.evaluate = source, source_until, evaluate
+        self.files, self.stop, self.step = files, stop, 0
 
-    def run(self) -> torch.nn.Module:
-        self.runner.call_hook("before_train")
-        while self._epoch < self._max_epochs:
+    def run(self) -> nn.Module:
+        """Train to the last epoch.
+
+        Raises:
+            Stopped: on a signal; the place where training goes on has been saved.
+        """
+        try:
+            self.runner.call_hook("before_train")
+            while self._epoch < self._max_epochs:
+                if self.step == 0:
+                    self.evaluate(self._epoch)
+                self.run_epoch()
             self.evaluate(self._epoch)
-            self.run_epoch()
-        self.evaluate(self._epoch)
+        except Stopped as stopped:
+            stopped.saved = self._save_place()
+            raise
         self.runner.call_hook("after_train")
         return self.runner.model
 
     def run_epoch(self) -> None:
-        self.runner.call_hook("before_train_epoch")
-        self.runner.model.train()
-        mixed = self.source is not None and self._epoch < self.source_until
-        source = _endless(self.source, self._epoch) if mixed else None
-        for index, batch in enumerate(self.dataloader):
-            data = {"batch": batch}
-            if source is not None:
-                data["source"] = next(source)
+        runner, steps = self.runner, len(self.dataloader)
+        runner.call_hook("before_train_epoch")
+        if self.step:  # hooks that count the steps of an epoch have begun at 0
+            runner.optim_wrapper.initialize_count_status(nn.Identity(), self.step, steps)
+        runner.model.train()
+        for index, data in enumerate(self._batches(self.step), start=self.step):
             self.run_iter(index, data)
-        self.runner.call_hook("after_train_epoch")
-        self._epoch += 1
+            self.step = index + 1
+            if self.step < steps:
+                self._stop_if_asked()
+        runner.call_hook("after_train_epoch")
+        self._epoch, self.step = self._epoch + 1, 0
+        self._stop_if_asked()
 
+    def _batches(self, step: int) -> Iterator[dict]:
+        mixed = self.source is not None and self._epoch < self.source_until
+        source = endless_batches(self.source, self._epoch, step) if mixed else None
+        for batch in batches(self.dataloader, self._epoch, step):
+            yield {"batch": batch} if source is None else {"batch": batch, "source": next(source)}
 
-def _endless(loader: DataLoader, epoch: int) -> Iterator[dict]:
-    """Batches of a fresh shuffle for this epoch, from its start again if they run out."""
-    loader.sampler.set_epoch(epoch)
-    loader.dataset.epoch = epoch
-    while True:
-        yield from loader
+    def _stop_if_asked(self) -> None:
+        """Leave if a process got a signal, unless accumulated gradients would be lost."""
+        signal = self.runner.world.highest(self.stop.number)
+        if signal and self.runner.optim_wrapper.should_update():
+            raise Stopped(signal)
+
+    def _save_place(self) -> str:
+        place = Place(self._epoch, self.step)
+        if place == Place(0):
+            return "nothing was trained yet"
+        if self.runner.world.lead(lambda: place not in self.files.places()):
+            self.runner.save(self.files, place)
+        return f"saved as {place.file_name}"

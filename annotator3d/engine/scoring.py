@@ -6,7 +6,7 @@ its number of rows, so any batching would make the picks depend on how scans wer
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from annotator3d.data.batch import InputRule, collate, make_sample
 from annotator3d.data.scan import IGNORE, Scan
+from annotator3d.engine.distributed import ALONE, World
 from annotator3d.engine.metrics import confusion_matrix
 
 
@@ -25,6 +26,15 @@ def point_scores(model, scan: Scan, rule: InputRule) -> Tensor:
     return model.point_scores(batch).float().cpu()
 
 
+def voxel_scores(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
+    """What selection takes, on the model's device: float32 `logits` [V, C] of the network's voxels
+    of `scan`, and `rows` [N] int64, the voxel of each of its points."""
+    if len(scan.xyz) == 0:
+        return {"logits": torch.zeros(0, rule.num_classes)}
+    batch = model.data_preprocessor(collate([make_sample(scan, rule)]), False)
+    return {"logits": model.voxel_scores(batch).float(), "rows": batch["point_to_voxel"]}
+
+
 def predict_raw(model, scan: Scan, rule: InputRule) -> np.ndarray:
     """Classes [num_raw] uint8 of every raw point; 255 where a point is not finite."""
     predicted = np.full(scan.num_raw, IGNORE, np.uint8)
@@ -33,16 +43,35 @@ def predict_raw(model, scan: Scan, rule: InputRule) -> np.ndarray:
 
 
 def evaluate(
-    model, dataset, rule: InputRule, progress: Callable[[int, int], None] | None = None
+    model,
+    dataset,
+    rule: InputRule,
+    progress: Callable[[int, int], None] | None = None,
+    world: World = ALONE,
 ) -> np.ndarray:
-    """Confusion matrix [C, C + 1] int64 over every raw point of `dataset`, each once."""
+    """Confusion matrix [C, C + 1] int64 over every raw point of `dataset`, each once.
+
+    Each process of `world` evaluates its share of the scans; nothing is padded.
+    """
+    share = world.share(range(len(dataset)))
+    mine = world.together(lambda: _confusion(model, dataset, share, rule, progress))
+    return world.total(mine)
+
+
+def _confusion(
+    model,
+    dataset,
+    share: Sequence[int],
+    rule: InputRule,
+    progress: Callable[[int, int], None] | None,
+) -> np.ndarray:
     total = np.zeros((rule.num_classes, rule.num_classes + 1), np.int64)
-    for index in range(len(dataset)):
+    for done, index in enumerate(share, start=1):
         scan = dataset.read(index)
         if scan.raw_labels is None:
             raise ValueError(f"scan {scan.id} has no labels, so it cannot be evaluated on")
         predicted = predict_raw(model, scan, rule)
         total += confusion_matrix(scan.raw_labels, predicted, rule.num_classes)
         if progress:
-            progress(index + 1, len(dataset))
+            progress(done, len(share))
     return total

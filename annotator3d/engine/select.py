@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +16,12 @@ from annotator3d.data.files import atomic_write
 from annotator3d.data.formats import read_label
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy
-from annotator3d.engine.build import build_dataset, input_rule, load_model, read_weights
-from annotator3d.engine.config import RunConfig
+from annotator3d.engine.build import input_rule, load_model, read_weights
+from annotator3d.engine.config import RunConfig, dump_config
+from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds import weights_digest
-from annotator3d.engine.scoring import point_scores
+from annotator3d.engine.scoring import voxel_scores
 from annotator3d.engine.screen import Screen
 from annotator3d.engine.selection import RoundPlan, Scorer, select_round
 from annotator3d.errors import ConfigError
@@ -63,11 +64,11 @@ def select_only(
     """
     screen = screen or Screen()
     _check(config, work_dir, checkpoint, predictions)
-    train = {"labels": "optional", **config.data.train} if config.data.train else None
-    pool = build_dataset(train, "data.train", data_root, screen.progress)
+    pool = open_dataset(config, "train", data_root, screen, needs_labels=False)
     names, digest, size = pool.taxonomy.names, pool.taxonomy.digest(), config.active.voxel_size
     scorer, source = _scorer(config, checkpoint, predictions, pool.taxonomy)
     with RunRecord(work_dir, config, names).locked():
+        _keep_config(work_dir / "config.yaml", config, data_root)
         with Ledger.open(work_dir / "ledger.sqlite", names, digest, size) as ledger:
             rounds = ledger.rounds()
             if rounds and not _listing_path(work_dir, rounds[-1].number).exists():
@@ -90,9 +91,24 @@ def select_only(
             return _selected(ledger, work_dir, ledger.rounds()[-1])
 
 
+def _keep_config(path: Path, config: RunConfig, data_root: str | None) -> None:
+    """Leave the config with the ledger, so that the viewer finds the scans."""
+    if path.exists():
+        return
+    train = {**config.data.train, "root": str(Path(data_root).resolve())} if data_root else None
+    data = replace(config.data, train=train or config.data.train)
+    with atomic_write(path) as file:
+        file.write(dump_config(replace(config, data=data)).encode())
+
+
 def _check(
     config: RunConfig, work_dir: Path, checkpoint: str | None, predictions: str | None
 ) -> None:
+    if config.active.when == "online":
+        raise ConfigError(
+            "active.when: online selection happens within the steps of a training; for a round "
+            "without one, --set active.when=round"
+        )
     strategy = config.active.strategy
     needs = get_strategy(strategy).needs_model
     if checkpoint and predictions:
@@ -134,7 +150,7 @@ def _scorer(
         return _FromFiles(Path(predictions), taxonomy), "predictions"
     rule = input_rule(config, taxonomy.num_classes)
     model = load_model(config, taxonomy.num_classes, read_weights(checkpoint), checkpoint)
-    return (lambda scan: {"logits": point_scores(model, scan, rule)}), weights_digest(model)
+    return (lambda scan: voxel_scores(model, scan, rule)), weights_digest(model)
 
 
 class _FromFiles:

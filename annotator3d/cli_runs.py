@@ -1,0 +1,92 @@
+"""The commands about a run that is there: ``round`` and ``report``, with their options."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+from collections.abc import Callable
+from pathlib import Path
+
+from annotator3d.errors import ConfigError
+
+AddCommand = Callable[[str, str], argparse.ArgumentParser]
+
+
+def add_parsers(command: AddCommand) -> None:
+    """Add the options of each command; `command` makes its parser."""
+    sub = command("round", "how far the rounds of a run are answered, and closing one")
+    sub.add_argument("action", choices=("status", "close"))
+    sub.add_argument("work_dir", metavar="WORK_DIR")
+    sub.add_argument("--round", type=int, metavar="N", help="default: every one with open queries")
+    sub.add_argument(
+        "--release", action="store_true", help="close: give the open queries back unspent"
+    )
+    sub.add_argument("--annotator", metavar="NAME", help="close: who decides; default: you")
+
+    sub = command("report", "an HTML report of one run, finished or still running")
+    sub.add_argument("work_dir", metavar="WORK_DIR")
+    sub.add_argument("--out", metavar="FILE", help="default: WORK_DIR/report.html")
+
+
+def round_command(args: argparse.Namespace) -> None:
+    if args.action == "status":
+        if args.release or args.annotator:
+            raise ConfigError("--release and --annotator belong to round close")
+        return _status(Path(args.work_dir), args.round)
+    _close(Path(args.work_dir), args.round, args.release, args.annotator or getpass.getuser())
+
+
+def _status(work_dir: Path, number: int | None) -> None:
+    from annotator3d.active.closing import is_closed
+    from annotator3d.active.ledger import Ledger
+
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        rounds = [r for r in ledger.rounds() if number in (None, r.number)]
+        if not rounds:
+            raise ConfigError(f"{ledger.path} has no round{f' {number}' if number else ''}")
+        for entry in rounds:
+            asked, waiting = ledger.spent(entry.number), len(ledger.open_queries(entry.number))
+            state = "closed" if is_closed(ledger, entry.number) else "waits"
+            print(
+                f"round {entry.number} ({entry.strategy}): {asked - waiting} of {asked} voxels "
+                f"answered{f', {waiting} open, {state}' if waiting else ''}"
+            )
+
+
+def _close(work_dir: Path, number: int | None, release: bool, annotator: str) -> None:
+    from annotator3d.active.closing import close_round, is_closed
+    from annotator3d.active.ledger import Ledger
+
+    path = work_dir / "ledger.sqlite"
+    with Ledger.read(path) as ledger:
+        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
+    with Ledger.open(path, names, digest, size) as ledger:
+        numbers = [number]
+        if number is None:
+            waiting = sorted({query.round for query in ledger.open_queries()})
+            numbers = [n for n in waiting if release or not is_closed(ledger, n)]
+        if not numbers:
+            print(f"no query of {work_dir} waits for an answer; there is nothing to close")
+            return
+        for each in numbers:
+            closed = close_round(ledger, each, annotator=annotator, release=release)
+            kept = f"{closed.open} stay open" if closed.open else "none stays open"
+            given = f", {closed.released} released" if release else ""
+            print(
+                f"round {closed.round} is closed: {closed.answered} of {closed.asked} voxels "
+                f"answered{given}, {kept}"
+            )
+    print("The training command goes on with --resume.")
+
+
+def report(args: argparse.Namespace) -> None:
+    from annotator3d.analysis.run_report import report_run
+    from annotator3d.terminal import screen
+
+    work_dir = Path(args.work_dir)
+    with screen() as shown:
+        path = report_run(work_dir, Path(args.out or work_dir / "report.html"), shown)
+    print(f"report: {path}")
+
+
+COMMANDS = {"round": round_command, "report": report}

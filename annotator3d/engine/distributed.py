@@ -1,0 +1,201 @@
+"""The processes of a run: who they are, what they tell each other, and how an error ends them all.
+
+Rank 0 alone opens the ledger and writes to the work directory; the others learn from it. Between
+ranks, on one machine or several, objects travel by pickle: they are one program of one user.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from annotator3d.errors import ConfigError
+
+T = TypeVar("T")
+
+# Longest time that a process waits for the others: while they score their scans, or rank 0 answers
+# a round from the ground truth. A process that dies does not take so long: its launcher ends all.
+TIMEOUT = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class World:
+    """The processes of a run as one of them sees them.
+
+    Every method but `share` must be called by all ranks, in the same order.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0  # rank among those of the same machine
+
+    @property
+    def is_first(self) -> bool:
+        return self.rank == 0
+
+    def share(self, items: Sequence[T]) -> Sequence[T]:
+        """This rank's part of `items`: every item is in exactly one part."""
+        return items[self.rank :: self.size]
+
+    def gather(self, mine: T) -> list[T]:
+        """What every rank gives, in the order of the ranks."""
+        if self.size == 1:
+            return [mine]
+        everything: list = [None] * self.size
+        dist.all_gather_object(everything, mine)
+        return everything
+
+    def together(self, work: Callable[[], T]) -> T:
+        """Run `work` on every rank; each gets its own result.
+
+        An exception of one rank is raised on all of them, that of the lowest rank if there are
+        several, so that nobody waits for a rank that has given up.
+        """
+        if self.size == 1:
+            return work()
+        result, error = None, None
+        try:
+            result = work()
+        except Exception as raised:
+            error = _portable(raised)
+        for failed in self.gather(error):
+            if failed is not None:
+                raise _known_to_all(failed)
+        return result
+
+    def each(self, work: Callable[[], T]) -> list[T]:
+        """As `together`, but every rank gets the results of all, in the order of the ranks."""
+        return self.gather(self.together(work))
+
+    def lead(self, work: Callable[[], T]) -> T:
+        """Run `work` on rank 0 alone; every rank gets its result, or its exception."""
+        return self.each(work if self.is_first else _nothing)[0]
+
+    def total(self, counts: np.ndarray) -> np.ndarray:
+        """Exact sum of integer arrays of one shape."""
+        if self.size == 1:
+            return counts
+        summed = torch.from_numpy(counts.astype(np.int64))
+        dist.all_reduce(summed)
+        return summed.numpy()
+
+    def highest(self, value: int) -> int:
+        """The highest of the ranks' values."""
+        if self.size == 1:
+            return value
+        shared = torch.tensor(value)
+        dist.all_reduce(shared, dist.ReduceOp.MAX)
+        return int(shared)
+
+    def average(self, tensors: Sequence[torch.Tensor]) -> None:
+        """Put the ranks' mean of each float tensor in its place."""
+        flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
+        dist.all_reduce(flat)
+        parts = (flat / self.size).split([tensor.numel() for tensor in tensors])
+        for tensor, mean in zip(tensors, parts, strict=True):
+            tensor.copy_(mean.view_as(tensor))
+
+    def check_same(self, what: str, named: Mapping[str, str], advice: str) -> None:
+        """Refuse ranks that do not hold the same.
+
+        Args:
+            what: what differs and between what, for the message.
+            named: name -> digest.
+
+        Raises:
+            ValueError: on every rank; it gives the names that differ.
+        """
+        everything = self.gather(dict(named))
+        first = everything[0]
+        for rank, other in enumerate(everything):
+            names = sorted(n for n in {*first, *other} if first.get(n) != other.get(n))
+            if names:
+                more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+                raise _known_to_all(
+                    ValueError(
+                        f"{what} of process {rank} are not those of process 0: "
+                        f"{', '.join(names[:5])}{more}; {advice}"
+                    )
+                )
+
+
+ALONE = World()
+
+
+@contextmanager
+def joined(device: torch.device) -> Iterator[World]:
+    """The processes that torchrun or SLURM started for this run, joined for its length.
+
+    Args:
+        device: where the run trains; each process of a machine takes another CUDA device.
+
+    Raises:
+        ConfigError: the environment does not say who and where the processes are, or a machine has
+            fewer CUDA devices than processes.
+    """
+    size = _number("WORLD_SIZE", "1")
+    if size == 1:
+        yield ALONE
+        return
+    rank, local = _number("RANK"), _number("LOCAL_RANK", "0")
+    _number("MASTER_PORT")
+    if device.type == "cuda":
+        if local >= torch.cuda.device_count():
+            raise ConfigError(
+                f"process {local} of this machine has no CUDA device of its own: torch finds "
+                f"{torch.cuda.device_count()}; start as many processes a machine, or "
+                "--set device=cpu"
+            )
+        torch.cuda.set_device(local)
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, init_method="env://", timeout=TIMEOUT)
+    try:
+        yield World(rank, size, local)
+    finally:
+        dist.destroy_process_group()
+
+
+def _number(name: str, default: str | None = None) -> int:
+    value = os.environ.get(name, default)
+    if value is None or not value.isdigit():
+        raise ConfigError(
+            f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, but {name} is {value!r}; start several "
+            "processes with torchrun, tools/dist_train.sh or tools/slurm_train.sh, which set both"
+        )
+    return int(value)
+
+
+def tell_launcher(error: BaseException) -> None:
+    """Let torchrun name the error that ended this process in its summary."""
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+        get_error_handler().record_exception(error)
+
+
+def _known_to_all(error: Exception) -> Exception:
+    """Mark an error that every rank raises: the words of rank 0 are enough."""
+    error.known_to_all = True
+    return error
+
+
+def _nothing() -> None:
+    """What the ranks do for which rank 0 works."""
+
+
+def _portable(error: Exception) -> Exception:
+    """`error`, or its words where the exception itself cannot travel."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+    return error

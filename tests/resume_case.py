@@ -1,0 +1,54 @@
+"""What the processes of tests/test_resume.py run."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+
+from annotator3d import cli
+from annotator3d.engine import selection
+from annotator3d.engine.runner import TrainLoop
+
+
+def train(config: str, work_dir: str) -> int:
+    """The command line, which tells each step and its scans."""
+    taken = TrainLoop.run_iter
+
+    def telling(self, index, data):
+        print(f"step {self.epoch} {index} {data['batch']['ids']}", flush=True)
+        taken(self, index, data)
+
+    TrainLoop.run_iter = telling
+    return cli.main(["train", config, "--work-dir", work_dir, "--resume"])
+
+
+def steps_of(text: str) -> list[str]:
+    return re.findall(r"^step .*$", text, re.MULTILINE)
+
+
+def stop_at_step(config: str, work_dir: str, step: int, number: int) -> int:
+    """A signal comes to all processes of this run during a step, as from a terminal or SLURM."""
+    os.setsid()
+    taken = TrainLoop.run_iter
+
+    def stopping(self, index, data):
+        if self.iter == step - 1:
+            os.killpg(0, number)
+        taken(self, index, data)
+
+    TrainLoop.run_iter = stopping
+    return train(config, work_dir)
+
+
+def stop_while_selecting(config: str, work_dir: str, round: int) -> int:
+    """SIGTERM comes after the first scan of a round has been scored."""
+    pick = selection._pick_share
+
+    def stopping(share, pool, asked, plan, *rest):
+        if plan.number == round:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return pick(share, pool, asked, plan, *rest)
+
+    selection._pick_share = stopping
+    return train(config, work_dir)
