@@ -1,0 +1,144 @@
+"""The commands of the person in the loop: ``label`` and ``render``, with their options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annotator3d.active.proposals import OFFERS
+from annotator3d.active.queue import ORDERS
+from annotator3d.errors import ConfigError
+from annotator3d.viz.colours import MODES
+from annotator3d.viz.views import VIEWS
+
+if TYPE_CHECKING:
+    from annotator3d.labelling import Opened
+
+AddCommand = Callable[[str, str], argparse.ArgumentParser]
+DEMO = Path("work_dirs/label-demo")
+
+
+def add_parsers(command: AddCommand) -> None:
+    """Add the options of each command; `command` makes its parser."""
+    sub = command("label", "answer the queries of a run, in a window or in a browser")
+    sub.add_argument("work_dir", nargs="?", metavar="WORK_DIR", help="holds the ledger")
+    sub.add_argument(
+        "--demo", action="store_true", help="practise on simulated scans; no data needed"
+    )
+    _opening(sub)
+    sub.add_argument("--annotator", metavar="NAME", help="stands beside each answer; default: you")
+    sub.add_argument("--order", default="scan", metavar="|".join(ORDERS))
+    sub.add_argument("--offer", default="uniform", metavar="|".join(OFFERS),
+                     help="for which voxels the network's prediction can be accepted")  # fmt: skip
+    sub.add_argument("--blind", action="store_true", help="show no predictions at all")
+    sub.add_argument("--keys", metavar="FILE", help="YAML file that changes keys")
+    sub.add_argument("--web", action="store_true", help="serve it to a browser on this machine")
+    sub.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
+                     help="with --web: serve it elsewhere too, behind a token")  # fmt: skip
+    sub.add_argument("--port", type=int, default=8080, help="with --web")
+
+    sub = command("render", "a picture of a scan, or of a query in it, without a window")
+    sub.add_argument("what", metavar="SCAN|WORK_DIR", help="a scan file, or a work directory")
+    sub.add_argument("--query", type=int, metavar="N", help="number of the query to look at")
+    sub.add_argument("--out", required=True, metavar="FILE.png")
+    sub.add_argument("--size", default="1280x720", metavar="WxH")
+    sub.add_argument("--colour", default=None, metavar="|".join(MODES))
+    sub.add_argument("--view", default="sensor", choices=VIEWS)
+    sub.add_argument("--background", default="light", choices=("dark", "light"))
+    _opening(sub)
+
+
+def label(args: argparse.Namespace) -> int:
+    from annotator3d.viz.system import check_browser, check_window
+
+    if args.demo == (args.work_dir is not None):
+        raise ConfigError("label needs either a WORK_DIR or --demo")
+    # Before torch is imported, which takes seconds.
+    check_browser() if args.web else check_window()
+    work_dir = DEMO if args.demo else Path(args.work_dir)
+    opened = _open(args, work_dir)
+    try:
+        before = opened.session.progress
+        print(f"{work_dir}: {before.open} of {before.total} voxels wait for an answer", flush=True)
+        for trouble in opened.troubles:
+            print(trouble, flush=True)
+        _log_to(work_dir / "viewer.log")
+        if args.web:
+            from annotator3d.viz.web import serve
+
+            serve(opened.session, opened.keys, opened.palette, args.host, args.port)
+        else:
+            from annotator3d.viz.window import LabelWindow
+
+            LabelWindow(opened.session, opened.keys, opened.palette).run()
+        left = opened.session.progress.open
+        for scan, why in opened.session.set_aside.items():
+            print(f"scan {scan} is set aside: {why}")
+    finally:
+        opened.session.close()
+    print(f"{work_dir}: {left} of {before.total} voxels still wait for an answer")
+    return 0
+
+
+def _open(args: argparse.Namespace, work_dir: Path) -> Opened:
+    from annotator3d.active.session import Options
+    from annotator3d.labelling import make_demo, open_labelling
+    from annotator3d.terminal import screen
+
+    options = Options(order=args.order, offer=args.offer, blind=args.blind)
+    with screen() as shown:
+        if args.demo:
+            make_demo(work_dir, shown)
+        return open_labelling(
+            work_dir,
+            config=args.config,
+            data_root=args.data_root,
+            annotator=args.annotator,
+            keys=args.keys,
+            options=options,
+            screen=shown,
+        )
+
+
+def render(args: argparse.Namespace) -> None:
+    from annotator3d.labelling import still_of
+    from annotator3d.viz.render import render as draw
+
+    width, height = _size(args.size)
+    still = still_of(
+        Path(args.what),
+        args.query,
+        config=args.config,
+        data_root=args.data_root,
+        mode=args.colour,
+        view=args.view,
+        background=args.background,
+    )
+    drawn = draw(still, Path(args.out), width, height)
+    print(f"{args.out}: {len(still.xyz)} points, {len(still.numbers)} queries, drawn by {drawn}")
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, cross, height = text.partition("x")
+    if not (cross and width.isdigit() and height.isdigit() and int(width) * int(height)):
+        raise ConfigError(f"--size: expected WIDTHxHEIGHT in pixels, got {text!r}")
+    return int(width), int(height)
+
+
+def _opening(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("--config", metavar="CONFIG", help="where the work directory holds none")
+    sub.add_argument("--data-root", metavar="DIR", help="where the scans are now")
+
+
+def _log_to(path: Path) -> None:
+    """Errors of the viewer go to a file beside the ledger, as well as to the screen."""
+    import logging
+
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+    logging.getLogger("annotator3d.viz").addHandler(handler)
+
+
+COMMANDS = {"label": label, "render": render}

@@ -1,0 +1,187 @@
+"""``annotator3d label`` and ``render``: from a work directory to a labelling session."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+import json
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from annotator3d.active.keys import KeyTable, make_keys
+from annotator3d.active.ledger import Ledger
+from annotator3d.active.opening import open_session
+from annotator3d.active.proposals import StoredPredictions
+from annotator3d.active.session import LabelSession, Options
+from annotator3d.data.datasets import ScanDataset
+from annotator3d.data.formats import read_bin
+from annotator3d.data.scan import Scan
+from annotator3d.engine.build import build_dataset
+from annotator3d.engine.config import RunConfig, find_config, load_config, make_config
+from annotator3d.engine.screen import Screen
+from annotator3d.errors import ConfigError
+from annotator3d.viz.source import DatasetSource
+from annotator3d.viz.still import Still, still_of_query, still_of_scan
+
+DEMO_SCANS, DEMO_VOXELS = 4, 6
+
+
+@dataclasses.dataclass
+class Opened:
+    """What a skin needs."""
+
+    session: LabelSession
+    keys: KeyTable
+    palette: np.ndarray  # [C, 3] float32 0..1
+    troubles: list[str]  # what cannot be shown, and why
+
+
+def open_labelling(
+    work_dir: Path,
+    *,
+    config: str | None = None,
+    data_root: str | None = None,
+    annotator: str | None = None,
+    keys: str | None = None,
+    options: Options | None = None,
+    screen: Screen | None = None,
+) -> Opened:
+    """A session on the ledger of a work directory.
+
+    Args:
+        config: needed where the work directory holds none, as after `annotator3d select`.
+        data_root: where the scans are now; default: where they were.
+        annotator: default: the name of the user's account.
+        keys: a YAML file that changes keys.
+
+    Raises:
+        FileNotFoundError: no work directory, no ledger yet, or no scans.
+        ClassListChanged, ConfigError: see `opening.open_session`.
+    """
+    if not work_dir.is_dir():
+        raise FileNotFoundError(f"no work directory {work_dir}")
+    ledger = _ledger(work_dir)
+    dataset = _dataset(work_dir, config, data_root, screen or Screen())
+    taxonomy = dataset.taxonomy
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys)
+    source = DatasetSource(dataset)
+    session = open_session(
+        ledger,
+        source,
+        annotator or getpass.getuser(),
+        taxonomy.names,
+        taxonomy.digest(),
+        StoredPredictions(work_dir / "rounds"),
+        options,
+    )
+    palette = (taxonomy.colors / 255).astype(np.float32)
+    return Opened(session, table, palette, sorted(source.troubles))
+
+
+def make_demo(work_dir: Path, screen: Screen | None = None) -> None:
+    """Queries in simulated scans, to learn the viewer with; leaves an existing demo as it is."""
+    from annotator3d.active.strategies import get_strategy
+    from annotator3d.engine.select import select_only
+
+    if (work_dir / "ledger.sqlite").is_file():
+        return
+    config = make_config(
+        {
+            "setting": "al",
+            "data": {
+                "train": {
+                    "type": "SimulatedStreets",
+                    "domain": "hdl64",
+                    "sequences": 1,
+                    "scans": DEMO_SCANS,
+                    "azimuths": 1024,
+                    "labels": "optional",
+                }
+            },
+            "active": {
+                "strategy": get_strategy("random").name,
+                "budget": DEMO_VOXELS,
+                "min_points": 8,
+                "max_range": 25.0,
+                "oracle": "person",
+            },
+        }
+    )
+    select_only(config, work_dir, screen=screen)
+
+
+def still_of(
+    what: Path,
+    query: int | None,
+    *,
+    config: str | None = None,
+    data_root: str | None = None,
+    mode: str | None = None,
+    view: str = "sensor",
+    background: str = "light",
+) -> Still:
+    """What `annotator3d render` draws: a scan file, or a query of a work directory.
+
+    Raises:
+        FileNotFoundError: there is neither.
+        ConfigError: a query of a scan file, or a colour that a file cannot have.
+    """
+    if what.is_dir():
+        path = _ledger(what)
+        dataset = _dataset(what, config, data_root, Screen())
+        palette = (dataset.taxonomy.colors / 255).astype(np.float32)
+        source, rounds = DatasetSource(dataset), what / "rounds"
+        with Ledger.read(path) as ledger:
+            return still_of_query(ledger, source, rounds, query, palette, mode, view, background)
+    if not what.is_file():
+        raise FileNotFoundError(f"there is no scan file or work directory {what}")
+    if query is not None or mode not in (None, "height", "intensity"):
+        raise ConfigError(f"{what} is a scan file: it has no queries, only height and intensity")
+    if what.suffix != ".bin":
+        raise ConfigError(
+            f"{what}: expected a .bin scan; `annotator3d import` makes them of others"
+        )
+    scan = Scan.from_raw(what.stem, *read_bin(what))
+    return still_of_scan(scan, mode or "height", view, background)
+
+
+def _ledger(work_dir: Path) -> Path:
+    path = work_dir / "ledger.sqlite"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{work_dir} has no ledger.sqlite: nothing was asked yet; `annotator3d train CONFIG "
+            "--set active.oracle=person` or `annotator3d select` asks"
+        )
+    return path
+
+
+def _dataset(
+    work_dir: Path, config: str | None, data_root: str | None, screen: Screen
+) -> ScanDataset:
+    """The pool that the queries were asked about."""
+    values = _config(work_dir, config).data.train
+    if data_root is None and values and "root" not in values:
+        data_root = _root_then(work_dir)
+    pool = None if values is None else {**values, "labels": "optional"}
+    return build_dataset(pool, "data.train", data_root, screen.progress)
+
+
+def _config(work_dir: Path, config: str | None) -> RunConfig:
+    if config is not None:
+        return load_config(find_config(config))
+    kept = work_dir / "config.yaml"
+    if not kept.is_file():
+        raise ConfigError(
+            f"{work_dir} holds no config.yaml, which says where the scans are: pass --config"
+        )
+    return make_config(yaml.safe_load(kept.read_text(encoding="utf-8")))
+
+
+def _root_then(work_dir: Path) -> str | None:
+    """Where the run card says that the scans were."""
+    card = work_dir / "run.json"
+    if not card.is_file():
+        return None
+    return json.loads(card.read_text(encoding="utf-8")).get("data", {}).get("pool", {}).get("root")

@@ -1,0 +1,82 @@
+"""The words beside the picture: the same in a window and in a browser."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from annotator3d.active.keys import KeyTable
+from annotator3d.active.session import LabelSession
+
+_NEARBY = 3  # answers that are named
+
+
+def heading(session: LabelSession) -> str:
+    """Which voxel is on the screen."""
+    query = session.current
+    if query is None:
+        return "no voxel on the screen"
+    place, count = session.position
+    x, y, z = ((np.array(query.cell) + 0.5) * session.ledger.voxel_size).tolist()
+    lines = [
+        f"voxel {place} of {count} (number {query.id}, round {query.round})",
+        f"scan {query.scan}, {query.num_points} points, {np.hypot(x, y):.0f} m away",
+        f"state: {session.state}",
+    ]
+    if session.parts.count > 1:
+        parts = session.parts
+        lines.append(f"part {parts.current + 1} of {parts.count} ({parts.method})")
+    if session.holder:
+        lines.append(f"{session.holder} is answering this one")
+    response = session.response
+    if response is not None:
+        lines.append(
+            f"by {response.answer.annotator}, {response.created_at[:16].replace('T', ' ')}"
+        )
+    lines += [f"note: {event.answer.note}" for event in session.notes]
+    return "\n".join(lines)
+
+
+def offers(session: LabelSession) -> str:
+    """What can be accepted, and what was answered nearby."""
+    lines = []
+    for proposal in session.proposals[:1]:
+        source = "predicted" if proposal.source == "prediction" else "answered here in other scans"
+        lines.append(f"proposed: {_names(session, proposal.labels)} ({source})")
+    for near in session.nearby()[:_NEARBY] if session.view is not None else []:
+        names = _names(session, session.labels_of(near.query))
+        where = "" if near.scan == session.current.scan else f", scan {near.scan}"
+        lines.append(f"{near.distance:.1f} m away: {names}{where}")
+    return "\n".join(lines)
+
+
+def progress(session: LabelSession) -> str:
+    """How far the work has come and what it will take."""
+    done = session.progress
+    text = f"{done.settled} of {done.total} done"
+    if done.skipped or done.unsure:
+        text += f" ({done.skipped} skipped, {done.unsure} unsure)"
+    if done.seconds_per_answer is not None:
+        text += f"; {done.seconds_per_answer:.1f} s each, {duration(done.seconds_left)} left"
+    if done.set_aside:
+        text += f"; {done.set_aside} set aside"
+    return text
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def help_lines(keys: KeyTable) -> list[str]:
+    """The help panel."""
+    return [f"{key:>11}  {text}: {help}" for key, text, help in keys.help()]
+
+
+def _names(session: LabelSession, labels: np.ndarray) -> str:
+    """Classes of labels [n], the most frequent first."""
+    ids, counts = np.unique(labels, return_counts=True)
+    ordered = ids[np.argsort(-counts, kind="stable")].tolist()
+    known = session.class_names
+    return ", ".join(known[i] if i < len(known) else "no class" for i in ordered)

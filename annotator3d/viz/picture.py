@@ -1,0 +1,213 @@
+"""What a skin draws: arrays made from a labelling session and a person's choice of view."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.active.records import IGNORE, UNASSIGNED, Cell
+from annotator3d.active.session import LabelSession
+from annotator3d.viz.colours import (
+    BACKGROUNDS,
+    MODES,
+    NO_CLASS,
+    OPEN_PIN,
+    PART,
+    PASSED_PIN,
+    Colours,
+    PointValues,
+    classes,
+    colours,
+)
+from annotator3d.viz.views import VIEWS
+
+POINT_SIZES = range(1, 13)  # pixels
+
+
+@dataclass
+class Look:
+    """A person's choices; nothing of it matters for the labels."""
+
+    mode: str = "height"
+    background: str = "dark"
+    view: str = "sensor"
+    point_size: int = 3
+    accumulated: bool = False  # whether neighbour scans are shown
+    neighbours: int = 2  # how many before and after
+    only: int | None = None  # train id: show no points of other classes
+    hidden: frozenset[int] = frozenset()  # train ids
+
+    def cycle(self, name: str) -> None:
+        """Go to the next of the values of ``mode``, ``background`` or ``view``."""
+        values = {"mode": MODES, "background": tuple(BACKGROUNDS), "view": VIEWS}[name]
+        setattr(self, name, values[(values.index(getattr(self, name)) + 1) % len(values)])
+
+    def resize(self, by: int) -> None:
+        """Draw points larger or smaller, within `POINT_SIZES`."""
+        size = self.point_size + by
+        self.point_size = min(max(size, POINT_SIZES.start), POINT_SIZES.stop - 1)
+
+
+class Picture:
+    """The scan of a session's current query as arrays; `load` for another scan, else `update`.
+
+    Attributes:
+        xyz: [N, 3] metres: first the points of the scan, then those of its neighbours.
+        queries: numbers of the scan's queries, in the order of `centres`.
+        centres: [Q, 3] metres, the middle of their voxels.
+    """
+
+    def __init__(self, session: LabelSession, palette: Colours, look: Look | None = None) -> None:
+        self.session, self.palette, self.look = session, palette, look or Look()
+        self._key: tuple | None = None
+        self._clear()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether other points have to be drawn than `load` has made."""
+        return self._key != self._wanted()
+
+    def load(self) -> None:
+        """Make the arrays of the scan on the screen; without one, empty ones."""
+        self._key = self._wanted()
+        view, size = self.session.view, self.session.ledger.voxel_size
+        if view is None:
+            self._clear()
+            return
+        count, look = len(view.scan), self.look
+        around = (
+            self.session.neighbours(look.neighbours, look.neighbours) if look.accumulated else []
+        )
+        self.xyz = np.concatenate([view.scan.xyz, *(n.xyz for n in around)])
+        self._intensity = np.concatenate([view.scan.intensity, *(n.scan.intensity for n in around)])
+        found = self.session.in_scan()
+        self.queries = [query.id for query in found]
+        self.centres = (np.array([q.cell for q in found], np.float64).reshape(-1, 3) + 0.5) * size
+        self._rows = rows_of_cells(view.scan.xyz, [query.cell for query in found], size)
+        self._own = count
+        self._prediction = self._spread(
+            None if view.prediction is None else view.prediction.classes, IGNORE
+        )
+        self._confusion = self._spread(
+            None if view.prediction is None else view.prediction.score, np.nan
+        )
+        self._base: tuple[str, Colours] | None = None
+
+    @property
+    def values(self) -> PointValues:
+        """What is known of each point."""
+        return PointValues(
+            self.xyz[:, 2], self._intensity, self._prediction, self._answers(), self._confusion
+        )
+
+    def colours(self) -> Colours:
+        """[N, 3] of all points, under the mode; of the current voxel's, what stands for them."""
+        if self.look.mode == "answer":
+            found = colours(self.values, "answer", self.palette)
+        else:  # these change with the scan only
+            if self._base is None or self._base[0] != self.look.mode:
+                self._base = (self.look.mode, colours(self.values, self.look.mode, self.palette))
+            found = self._base[1].copy()
+        if self.session.view is not None:
+            found[self.session.view.rows] = self.current_colours()
+        return found
+
+    def current(self) -> NDArray[np.float32]:
+        """[n, 3] points of the current voxel."""
+        view = self.session.view
+        return np.empty((0, 3), np.float32) if view is None else view.xyz
+
+    def current_colours(self) -> Colours:
+        """[n, 3] of the points of the current voxel: its parts, and the labels that they have."""
+        if self.session.view is None:
+            return np.empty((0, 3), np.float32)
+        labels, parts = self.session.labels, self.session.parts
+        found = classes(labels, self.palette, len(labels))
+        found[labels == UNASSIGNED] = 1.0
+        if parts.count > 1 or (labels == UNASSIGNED).any():
+            found[parts.mask] = PART
+        return found
+
+    def pins(self) -> Colours:
+        """[Q, 3] of the heads of the pins: open, answered (its most frequent class), passed by."""
+        found = np.tile(OPEN_PIN, (len(self.queries), 1))
+        for at, query in enumerate(self.queries):
+            state = self.session.state_of(query)
+            if state in ("skipped", "unsure"):
+                found[at] = PASSED_PIN
+            elif state == "answered":
+                labels = self.session.labels_of(query)
+                given = labels[labels < len(self.palette)]
+                found[at] = self.palette[np.bincount(given).argmax()] if len(given) else NO_CLASS
+        return found
+
+    def hidden(self) -> NDArray[np.bool_] | None:
+        """[N] points that are not drawn, None if all are.
+
+        A point's class is its answer, else its prediction.
+        """
+        look = self.look
+        if look.only is None and not look.hidden:
+            return None
+        shown = self._answers()
+        if self._prediction is not None:
+            shown = np.where(shown == UNASSIGNED, self._prediction, shown)
+        gone = np.isin(shown, list(look.hidden))
+        if look.only is not None:
+            gone |= shown != look.only
+        if self.session.view is not None:
+            gone[self.session.view.rows] = False  # what is asked about is always seen
+        return gone
+
+    def _answers(self) -> NDArray[np.uint8]:
+        found = np.full(len(self.xyz), UNASSIGNED, np.uint8)
+        for query, rows in zip(self.queries, self._rows, strict=True):
+            if self.session.state_of(query) == "answered":
+                found[rows] = self.session.labels_of(query)
+        return found
+
+    def _spread(self, values: NDArray | None, fill: float) -> NDArray | None:
+        """Values of the scan's own points, and `fill` for those of its neighbours."""
+        if values is None:
+            return None
+        rest = np.full(len(self.xyz) - self._own, fill, values.dtype)
+        return np.concatenate([values, rest])
+
+    def _wanted(self) -> tuple | None:
+        view, look = self.session.view, self.look
+        if view is None:
+            return ("nothing",)
+        asked = tuple(query.id for query in self.session.in_scan())  # a round may have come since
+        return (view.query.scan, view.query.round, asked, look.accumulated and look.neighbours)
+
+    def _clear(self) -> None:
+        self.xyz, self.centres = np.empty((0, 3), np.float32), np.empty((0, 3))
+        self._intensity = np.empty(0, np.float32)
+        self.queries, self._rows, self._own = [], [], 0
+        self._prediction = self._confusion = self._base = None
+
+
+def rows_of_cells(
+    xyz: NDArray[np.float32], cells: Sequence[Cell], voxel_size: float
+) -> list[NDArray[np.int64]]:
+    """`data.scan.rows_of_cell` of many cells in one pass over the points [N, 3]."""
+    if not cells:
+        return []
+    wanted = np.array(cells, np.int64)
+    low, size = wanted.min(0), np.ptp(wanted, axis=0) + 1
+    places = np.floor(xyz / np.float32(voxel_size)) - low
+    near = np.flatnonzero(((places >= 0) & (places < size)).all(1))
+    keys = np.ravel_multi_index(places[near].astype(np.int64).T, size)
+    order = np.argsort(keys, kind="stable")
+    keys, rows = keys[order], near[order]
+    asked = np.ravel_multi_index((wanted - low).T, size)
+    starts, stops = np.searchsorted(keys, asked), np.searchsorted(keys, asked, side="right")
+    return [rows[start:stop] for start, stop in zip(starts, stops, strict=True)]
+
+
+def swatch(colour: NDArray, size: int = 18) -> NDArray[np.uint8]:
+    """A square of a colour [3] (0..1): [size, size, 3]."""
+    return np.tile((np.asarray(colour) * 255).astype(np.uint8), (size, size, 1))

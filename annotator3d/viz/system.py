@@ -1,0 +1,122 @@
+"""Whether Open3D can draw on this machine; if not, one line that says what to install.
+
+Open3D ends the process, hangs or crashes where a display or a graphics driver is missing, so each
+is looked for beforehand and a first picture is drawn in a process of its own.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+
+_PROBE = """
+import open3d.visualization.rendering as rendering
+rendering.OffscreenRenderer(8, 8).render_to_image()
+print("drawn", flush=True)
+"""
+_PACKAGES = {  # of Debian and Ubuntu, by library
+    "libusb-1.0.so.0": "libusb-1.0-0",
+    "libX11.so.6": "libx11-6",
+    "libGL.so.1": "libgl1",
+    "libEGL.so.1": "libegl1",
+    "libgomp.so.1": "libgomp1",
+    "libvulkan.so.1": "libvulkan1",
+}
+_OTHERWISE = "or label in a browser: --web"
+PROBE_SECONDS = 60.0
+
+
+class ViewerError(RuntimeError):
+    """The viewer cannot start here. The message is one line with the remedy."""
+
+
+def check_window() -> None:
+    """Raise `ViewerError` unless a window can be opened."""
+    if sys.platform.startswith("linux"):
+        _check_display(os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
+    check_drawing(_OTHERWISE)
+
+
+def check_browser() -> None:
+    """Raise `ViewerError` unless a browser can be served."""
+    try:
+        import viser  # noqa: F401
+    except ImportError as error:
+        raise ViewerError(f"viser is missing ({error}): pip install 'annotator3d[web]'") from error
+
+
+def check_drawing(otherwise: str = "") -> None:
+    """Raise `ViewerError` unless Open3D can draw a picture without a window.
+
+    Args:
+        otherwise: what to do instead, at the end of the message.
+    """
+    # 0.19 crashes without a display unless it is told to draw on no surface; 0.20 does not mind.
+    environment = dict(os.environ)
+    if not environment.get("DISPLAY"):
+        environment.setdefault("EGL_PLATFORM", "surfaceless")
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _PROBE],
+            capture_output=True,
+            text=True,
+            timeout=PROBE_SECONDS,
+            env=environment,
+        )
+    except subprocess.TimeoutExpired:
+        raise ViewerError(
+            _line(
+                f"Open3D drew nothing in {PROBE_SECONDS:.0f} s; update the graphics driver",
+                otherwise,
+            )
+        ) from None
+    if "drawn" not in done.stdout:
+        raise ViewerError(_line(explain(done.stdout + done.stderr, done.returncode), otherwise))
+
+
+def explain(output: str, code: int) -> str:
+    """What to install, from what a process that tried to draw has printed."""
+    if re.search(r"No module named '?open3d", output):
+        return "Open3D is not installed: pip install 'annotator3d[viz]'"
+    for library, package in _PACKAGES.items():
+        if library in output:
+            return f"Open3D needs {library}: apt install {package}"
+    if re.search(r"load vulkan|vkCreate|No.*physical device|[Vv]ulkan.*(fail|error)", output):
+        return "Open3D finds no Vulkan driver: apt install libvulkan1 mesa-vulkan-drivers"
+    if re.search(r"eglInitialize|EGL", output):
+        return "Open3D finds no OpenGL driver: apt install libegl1 libgl1-mesa-dri"
+    last = next(
+        (line for line in reversed(output.splitlines()) if line.strip()), f"exit code {code}"
+    )
+    return f"Open3D cannot draw here ({last.strip()}); update the graphics driver"
+
+
+def _check_display(x11: str | None, wayland: str | None) -> None:
+    if wayland:
+        return
+    if not x11:
+        raise ViewerError(
+            _line("there is no display (DISPLAY is not set); log in with a desktop", _OTHERWISE)
+        )
+    local = re.fullmatch(r"(?:unix)?:(\d+)(?:\.\d+)?", x11)
+    if local and not _answers(local[1]):
+        raise ViewerError(_line(f"no X server answers at DISPLAY={x11}; start one", _OTHERWISE))
+
+
+def _answers(number: str) -> bool:
+    path = f"/tmp/.X11-unix/X{number}"
+    for address in ("\0" + path, path):  # Linux has both, a container often only one
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+            try:
+                client.connect(address)
+                return True
+            except OSError:
+                continue
+    return False
+
+
+def _line(problem: str, otherwise: str) -> str:
+    return f"{problem}, {otherwise}" if otherwise else problem

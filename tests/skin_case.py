@@ -1,0 +1,55 @@
+"""A skin without a toolkit, and a controller on the small world of `session_case`."""
+
+from __future__ import annotations
+
+import numpy as np
+from session_case import NAMES, make_world, start
+
+from annotator3d.active.keys import make_keys
+from annotator3d.active.ledger import Ledger
+from annotator3d.viz.controller import Controller
+from annotator3d.viz.picture import Picture
+
+PALETTE = np.float32([[1, 0, 1], [0.4, 0.6, 1], [0, 0.7, 0]])
+
+
+class FakeSkin:
+    """Notes what it was told, and at each repaint what the ledger's file holds."""
+
+    def __init__(self, path):
+        self.path, self.calls, self.said, self.on_disk = path, [], [], []
+
+    def load(self):
+        self.calls.append("load")
+
+    def repaint(self):
+        self.calls.append("repaint")
+        with Ledger.read(self.path) as ledger:
+            kinds = [e.answer.kind for e in ledger.events() if e.answer.kind != "lease"]
+        self.on_disk.append(kinds)
+
+    def look_at_voxel(self):
+        self.calls.append("look")
+
+    def say(self, text, wrong=False):
+        self.said.append((text, wrong))
+
+    def ask(self, what):
+        self.calls.append(f"ask {what}")
+
+    def show_help(self):
+        self.calls.append("help")
+
+    def show_brush(self, on):
+        self.calls.append(f"brush {on}")
+
+
+def open_viewer(path, *, source=None, predictions=None, annotator="ann", world=None, **options):
+    """(controller, skin, errors that ended it), on a new ledger unless there is one."""
+    source = source or make_world(path, **(world or {}))
+    session = start(path, source, annotator, predictions=predictions, **options)
+    errors, skin = [], FakeSkin(path)
+    controller = Controller(
+        session, make_keys(NAMES), Picture(session, PALETTE), skin, errors.append
+    )
+    return controller, skin, errors
