@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from annotator3d import cli_data, cli_label, cli_runs
 from annotator3d.cli_parser import make_parser
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, Stopped
 
 if TYPE_CHECKING:
     from annotator3d.engine.config import RunConfig
@@ -58,15 +60,23 @@ def train(args: argparse.Namespace) -> None:
     config, path = _load(args)
     own = f"{config.setting}-{path.stem}-seed{config.seed}"
     work_dir = Path(args.work_dir or Path("work_dirs") / own)
-    print(f"{config.setting}: {path} into {work_dir}, seed {config.seed}")
+    if _is_first():
+        print(f"{config.setting}: {path} into {work_dir}, seed {config.seed}")
     try:
         with screen() as shown:
             record = run(
                 config, work_dir, resume=args.resume, data_root=args.data_root, screen=shown
             )
     except WaitingForOracle as waiting:
-        print(f"{waiting.open_queries} voxels of {work_dir} wait for an answer; answer them and")
-        print("run this command again with --resume")
+        if _is_first():
+            print(f"{waiting}. To answer them: annotator3d label {work_dir}")
+            print(f"To train on what is answered: annotator3d round close {work_dir}")
+            print("Then run this command again with --resume.")
+        return
+    if not _is_first():
+        return
+    if config.data.val is None:
+        print(f"no data.val, so nothing was evaluated; {work_dir}")
         return
     last = record.final()
     if last["absent"]:
@@ -131,21 +141,27 @@ def _load(args: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 
 COMMANDS = {c.__name__: c for c in (demo, simulate, train, select, evaluate, doctor)}
+COMMANDS |= cli_data.COMMANDS | cli_label.COMMANDS | cli_runs.COMMANDS
 STOPPED = {
     "train": "; nothing in the ledger is lost: the same command with --resume goes on",
     "select": "; nothing in the ledger is lost",
+    "import": "; the same command goes on",
     "demo": "; nothing in the ledgers is lost: the same command goes on",
 }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 done, 1 failed, 2 wrong usage."""
+    """Run one command; 0 done, 1 failed, 2 wrong usage, 128 + n saved and stopped by signal n."""
     try:
         args = make_parser().parse_args(argv)
     except SystemExit as stop:  # argparse has printed what was wrong
         return int(stop.code or 0)
     try:
         return COMMANDS[args.command](args) or 0
+    except Stopped as stopped:
+        if _is_first():
+            print(f"{stopped}{STOPPED.get(args.command, '')}", file=sys.stderr)
+        return 128 + stopped.signal
     except KeyboardInterrupt:
         print(f"stopped{STOPPED.get(args.command, '')}", file=sys.stderr)
         return 1
@@ -155,7 +171,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _failed(args, error, 1)
 
 
+def _is_first() -> bool:
+    """Whether this is the process that speaks, of those that torchrun started for one run."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _failed(args: argparse.Namespace, error: Exception, code: int) -> int:
+    if getattr(error, "known_to_all", False) and not _is_first():
+        return code
     if args.debug:
         traceback.print_exc()
     words = " ".join(str(error).split()) or type(error).__name__

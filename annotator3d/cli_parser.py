@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 import annotator3d
+from annotator3d import cli_data, cli_label, cli_runs
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -44,6 +45,10 @@ def make_parser() -> argparse.ArgumentParser:
     _configured(sub)
     sub.add_argument("checkpoint", metavar="CHECKPOINT")
     sub.add_argument("--json", action="store_true")
+
+    cli_data.add_parsers(command)
+    cli_label.add_parsers(command)
+    cli_runs.add_parsers(command)
 
     sub = command("doctor", "what is installed, built and found, and how to get what is missing")
     sub.add_argument("--json", action="store_true")

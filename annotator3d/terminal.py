@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from annotator3d.engine.screen import Screen
 
@@ -18,6 +28,7 @@ class RichScreen(Screen):
     def __init__(self, bars: Progress) -> None:
         self.bars = bars
         self.tasks: dict[str, int] = {}  # rich's ids on a terminal, else tenths that are printed
+        self.begun: dict[str, tuple[float, int]] = {}  # not on a terminal: when, and at how much
 
     def say(self, text: str) -> None:
         """Print `text` as it is: neither rich's markup nor wrapped."""
@@ -38,9 +49,36 @@ class RichScreen(Screen):
 
     def _line(self, task: str, done: int, total: int) -> None:
         tenth = 10 * done // max(total, 1)
+        now = time.monotonic()
+        since, first = self.begun.setdefault(task, (now, done))
         if tenth > self.tasks.get(task, 0) or done >= total:
-            self.say(f"{task}: {done} of {total}")
+            rate = (done - first) / max(now - since, 1e-3)
+            self.say(f"{task}: {done} of {total}{_pace(rate, total - done)}")
         self.tasks[task] = 0 if done >= total else tenth
+        if done >= total:
+            del self.begun[task]
+
+
+class RateColumn(ProgressColumn):
+    """Steps or scans a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{_rate(task.speed)}/s" if task.speed else "", style="progress.data.speed")
+
+
+def _rate(a_second: float) -> str:
+    return f"{a_second:.0f}" if a_second >= 10 else f"{a_second:.2g}"
+
+
+def _pace(rate: float, left: int) -> str:
+    """How fast it goes and how long it will take, in words, once that is known."""
+    if rate <= 0:
+        return ""
+    if not left:
+        return f" ({_rate(rate)}/s)"
+    minutes, seconds = divmod(round(left / rate), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f" ({_rate(rate)}/s, {hours}:{minutes:02d}:{seconds:02d} left)"
 
 
 @contextmanager
@@ -50,6 +88,7 @@ def screen() -> Iterator[Screen]:
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        RateColumn(),
         TimeRemainingColumn(),
     )
     bars = Progress(*columns, console=Console(), transient=True)
