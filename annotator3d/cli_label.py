@@ -7,16 +7,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annotator3d.active.proposals import OFFERS
-from annotator3d.active.queue import ORDERS
 from annotator3d.errors import ConfigError
-from annotator3d.viz.colours import MODES
-from annotator3d.viz.views import VIEWS
 
 if TYPE_CHECKING:
     from annotator3d.labelling import Opened
 
 AddCommand = Callable[[str, str], argparse.ArgumentParser]
+# Copies, since help must work where numpy does not; a test compares them with the originals.
+OFFERS = ("uniform", "all", "off")
+ORDERS = ("scan", "score", "round", "points", "random")
+MODES = ("height", "intensity", "prediction", "answer", "confusion")
+VIEWS = ("sensor", "above", "side")
 DEMO = Path("work_dirs/label-demo")
 
 

@@ -5,7 +5,11 @@ class ConfigError(ValueError):
     """What the user asked for is not a run: the command line or a config is wrong."""
 
 
-class Stopped(Exception):  # noqa: N818 - not an error: the run goes on later
+class Paused(Exception):  # noqa: N818 - not an error: the run goes on later
+    """A run has ended before its last epoch, on purpose."""
+
+
+class Stopped(Paused):
     """A signal asked the run to end, and it did, with everything saved.
 
     Args:

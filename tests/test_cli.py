@@ -294,3 +294,14 @@ def test_doctor_reports_the_kernels_and_every_package(capsys):
 def test_the_installed_command_starts():
     run = subprocess.run([COMMAND, "--version"], capture_output=True, text=True, timeout=60)
     assert run.returncode == 0 and run.stdout.strip()
+
+
+def test_the_choices_of_label_are_those_of_the_session_and_the_views():
+    from annotator3d import cli_label
+    from annotator3d.active.proposals import OFFERS
+    from annotator3d.active.queue import ORDERS
+    from annotator3d.viz.colours import MODES
+    from annotator3d.viz.views import VIEWS
+
+    given = (cli_label.OFFERS, cli_label.ORDERS, cli_label.MODES, cli_label.VIEWS)
+    assert given == (OFFERS, tuple(ORDERS), MODES, VIEWS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from annotator3d.data.batch import Draw, InputRule, TrainingScans, make_sample
 from annotator3d.data.datasets import SemanticKITTI
 from annotator3d.data.scan import Scan
 from annotator3d.engine.checkpoints import Place
-from annotator3d.engine.config import dump_config
-from annotator3d.engine.distributed import World
+from annotator3d.engine.config import ConfigError, dump_config
+from annotator3d.engine.distributed import World, joined
 from annotator3d.engine.loading import batches, training_loader
 from annotator3d.models.minkunet import BatchNorm
 
@@ -184,10 +185,59 @@ def test_torchrun_names_the_cause_and_does_not_hang(root, tmp_path):
         capture_output=True,
         text=True,
         timeout=120,
-        env={**__import__("os").environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
     )
     assert run.returncode != 0
     assert run.stderr.count("annotator3d train: ") == 1 and "000000.bin" in run.stderr
+
+
+SLURM = {  # stand-ins for SLURM's commands, and for Python: each task tells what it was given
+    "scontrol": '[ "$*" = "show hostnames n[1-2]" ] && printf "n1\\nn2\\n"',
+    "srun": 'shift; for i in 0 1 2; do SLURM_PROCID=$i SLURM_LOCALID=$((i % 2)) "$@"; done',
+    "python": 'echo "$RANK/$WORLD_SIZE $LOCAL_RANK $MASTER_ADDR:$MASTER_PORT $*"',
+}
+
+
+def test_each_slurm_task_is_a_process_of_the_run_and_resumes(tmp_path):
+    for name, text in SLURM.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    given = {"SLURM_JOB_ID": "41234", "SLURM_JOB_NODELIST": "n[1-2]", "SLURM_NTASKS": "3"}
+    run = subprocess.run(
+        ["bash", str(TOOLS / "slurm_train.sh"), "al/x", "--work-dir", "a b"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_SUBMIT_DIR": "/repo", **given},
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.splitlines() == [
+        f"{rank}/3 {rank % 2} n1:21234 /repo/tools/train.py al/x --work-dir a b --resume"
+        for rank in range(3)
+    ]
+
+
+@pytest.mark.parametrize("script", ["dist_train.sh", "slurm_train.sh"])
+def test_a_script_without_arguments_explains_itself(script):
+    run = subprocess.run(["bash", str(TOOLS / script)], capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2 and f"tools/{script}" in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("env", "words"),
+    [
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2, but RANK is None; start several processes with"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "but MASTER_PORT is None"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'"),
+    ],
+)
+def test_an_environment_that_says_half_is_refused(monkeypatch, env, words):
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=words), joined(CPU):
+        pass
 
 
 def test_a_share_holds_every_item_once():

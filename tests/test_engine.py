@@ -215,6 +215,9 @@ def test_checkpoints_without_their_ledger_are_refused(root, tmp_path):
 def test_a_round_of_other_settings_is_not_taken_for_ones_own(root, tmp_path):
     other = tiny_config(root, active={"budget": 3, "strategy": "random"})
     select_only(other, tmp_path / "al")
+    with pytest.raises(ValueError, match="a run of another config"):
+        train(tiny_config(root), tmp_path / "al", resume=True)
+    (tmp_path / "al" / "config.yaml").unlink()
     with pytest.raises(ValueError, match="holds a round 1 with budget 3, this run has 1"):
         train(tiny_config(root), tmp_path / "al", resume=True)
 

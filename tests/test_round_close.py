@@ -72,6 +72,20 @@ def test_a_run_waits_says_so_and_goes_on_when_its_rounds_are_closed(case, capsys
     assert labelled_scans(work_dir) == 1
 
 
+def test_a_run_that_waits_has_saved_what_it_trained(make_kitti, tmp_path):
+    root = make_kitti(sequences=("00", "01", "02"), scans=2, points=200)
+    config = tiny_config(
+        root, schedule={"checkpoint_every": 4}, active={"oracle": "person", "rounds_at": [0, 2]}
+    )
+    (tmp_path / "config.yaml").write_text(dump_config(config))
+    work_dir = tmp_path / "al"
+    train = ["train", str(tmp_path / "config.yaml"), "--work-dir", str(work_dir), "--resume"]
+    assert cli.main(train) == 0
+    answer(work_dir, 4)
+    assert cli.main(train) == 0  # two epochs, then the second round waits
+    assert [p.name for p in (work_dir / "checkpoints").iterdir()] == ["epoch_2.pth"]
+
+
 def test_released_queries_are_not_spent_and_may_be_asked_again(case, capsys):
     work_dir, train = case
     assert cli.main(train) == 0

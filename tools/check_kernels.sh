@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 python=${1:-.venv/bin/python}
 host=annotator3d/kernels/csrc/host
 scratch=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; rm -rf "$scratch"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$scratch"' EXIT
 
 build() { # build NAME FLAG...
     "${CXX:-c++}" -std=c++17 -g1 -Wall -Wextra -Werror -ffp-contract=off -pthread "${@:2}" \

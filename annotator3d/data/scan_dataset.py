@@ -29,8 +29,8 @@ class ScanDataset(ABC):
     """A fixed, ordered list of scans.
 
     A subclass fills `ids` (unique, ``"sequence/frame"``), `root` and `taxonomy`, and says where the
-    files of a scan are. One whose files are not SemanticKITTI's also reads them; where a file's size
-    does not tell its number of points, `POINT_BYTES` is 0.
+    files of a scan are. One whose files are not SemanticKITTI's also reads them; where the size of
+    a file does not tell its number of points, `POINT_BYTES` is 0.
 
     Args:
         root: folder of the dataset.

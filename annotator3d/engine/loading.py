@@ -57,6 +57,17 @@ def training_loader(
     )
 
 
+def end_workers(loader: DataLoader | None) -> None:
+    """Let the processes that read scans end.
+
+    They ignore the signal by which Python ends such processes at its own exit, where it would wait
+    for them for ever.
+    """
+    iterator = getattr(loader, "_iterator", None)
+    if iterator is not None:
+        iterator._shutdown_workers()
+
+
 def batches(loader: DataLoader, epoch: int, step: int = 0) -> Iterator[dict]:
     """The batches of an epoch from `step` on."""
     loader.dataset.epoch = epoch

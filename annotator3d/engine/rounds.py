@@ -19,10 +19,11 @@ from annotator3d.engine.distributed import ALONE, World
 from annotator3d.engine.scoring import voxel_scores
 from annotator3d.engine.screen import Screen
 from annotator3d.engine.selection import RoundPlan, select_round
+from annotator3d.errors import Paused
 from annotator3d.mm import Hook
 
 
-class WaitingForOracle(Exception):  # noqa: N818 - not an error: the run goes on later
+class WaitingForOracle(Paused):
     """Training cannot go on before a person has answered, or closed the round."""
 
     def __init__(self, round: int, open_queries: int, asked: int) -> None:

@@ -24,11 +24,10 @@ from annotator3d.engine.logs import backends
 from annotator3d.engine.online import refuse_several_processes
 from annotator3d.engine.parts import Parts, make_runner
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.rounds import WaitingForOracle
 from annotator3d.engine.schedule import describe_batch, optimiser
 from annotator3d.engine.screen import Screen
 from annotator3d.engine.stopping import StoppableScreen, StopSignal
-from annotator3d.errors import ConfigError, Stopped
+from annotator3d.errors import ConfigError, Paused, Stopped
 from annotator3d.models.segmentor import Segmentor
 
 
@@ -63,7 +62,7 @@ def train(
         shown = screen if screen is not None and world.is_first else Screen()
         try:
             return _train(config, Path(work_dir), resume, data_root, device, world, shown, stop)
-        except (WaitingForOracle, Stopped):
+        except Paused:
             raise
         except Exception as error:
             tell_launcher(error)
@@ -107,8 +106,8 @@ def _train(
         )
         try:
             _run(parts, found)
-        except (WaitingForOracle, Stopped) as pause:
-            state = "waiting" if isinstance(pause, WaitingForOracle) else "stopped"
+        except Paused as pause:
+            state = "stopped" if isinstance(pause, Stopped) else "waiting"
             world.lead(lambda: record.update(ledger, state))
             raise
         world.lead(lambda: record.update(ledger, "done"))

@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader
 
 from annotator3d.engine.checkpoints import Checkpoints, Place, damage, read_checkpoint
 from annotator3d.engine.distributed import ALONE, World
-from annotator3d.engine.loading import batches, endless_batches
+from annotator3d.engine.loading import batches, end_workers, endless_batches
 from annotator3d.engine.screen import Screen
 from annotator3d.engine.stopping import StopSignal
-from annotator3d.errors import Stopped
+from annotator3d.errors import Paused, Stopped
 from annotator3d.mm import EpochBasedTrainLoop, Hook, MMDistributedDataParallel, Runner
 
 
@@ -160,7 +160,8 @@ class TrainLoop(EpochBasedTrainLoop):
         """Train to the last epoch.
 
         Raises:
-            Stopped: on a signal; the place where training goes on has been saved.
+            Paused: on a signal, or where a person has to answer; the place where training goes on
+                has been saved.
         """
         try:
             self.runner.call_hook("before_train")
@@ -169,9 +170,14 @@ class TrainLoop(EpochBasedTrainLoop):
                     self.evaluate(self._epoch)
                 self.run_epoch()
             self.evaluate(self._epoch)
-        except Stopped as stopped:
-            stopped.saved = self._save_place()
+        except Paused as paused:
+            saved = self._save_place()
+            if isinstance(paused, Stopped):
+                paused.saved = saved
             raise
+        finally:
+            end_workers(self.dataloader)
+            end_workers(self.source)
         self.runner.call_hook("after_train")
         return self.runner.model
 

@@ -65,6 +65,7 @@ class LabelWindow:
     def _build(self, session: LabelSession, keys: KeyTable, palette: Colours) -> None:
         self._error: Exception | None = None
         self._closing = self._control = self._shift = False
+        self._frames_due = 0
         self._stroke: list[tuple[float, float]] = []
         self._state = StateFile(os.environ.get("ANNOTATOR3D_VIEWER_STATE"))
         self._picture = Picture(session, palette)
@@ -186,6 +187,7 @@ class LabelWindow:
             return False
         if self._panel.is_asking:  # what is typed must not label
             self._controller.guard(lambda: self._panel.type(name, self._shift))
+            self._frames_due = 2  # one is not enough for the field to vanish
             self._note_state()
             return True
         if event.is_repeat:
@@ -220,7 +222,8 @@ class LabelWindow:
         self._controller.guard(lambda: changed.append(self._controller.tick()))
         if self._state.path is not None and self._state.moved(self._panel, self._widget):
             self._note_state()
-        return any(changed)
+        self._frames_due -= 1
+        return any(changed) or self._frames_due >= 0
 
     def _close(self) -> bool:
         """Escape comes here too, so only the dialog closes."""
