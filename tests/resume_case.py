@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 
 from annotator3d import cli
 from annotator3d.engine import selection
@@ -39,6 +40,19 @@ def stop_at_step(config: str, work_dir: str, step: int, number: int) -> int:
 
     TrainLoop.run_iter = stopping
     return train(config, work_dir)
+
+
+def fail_at_step(config: str, work_dir: str, step: int) -> None:
+    """A step fails, and the process ends as a script does."""
+    taken = TrainLoop.run_iter
+
+    def failing(self, index, data):
+        taken(self, index, data)
+        if self.iter == step:
+            raise RuntimeError("the memory is broken")
+
+    TrainLoop.run_iter = failing
+    sys.exit(train(config, work_dir))
 
 
 def stop_while_selecting(config: str, work_dir: str, round: int) -> int:

@@ -118,6 +118,21 @@ def test_a_signal_while_scans_are_scored_ends_the_run_before_its_round(root, tmp
     assert_same(outcome(broken), outcome(tmp_path / "whole"))
 
 
+def test_a_run_that_fails_does_not_wait_for_the_processes_that_read_its_scans(root, tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(tiny_config(root, schedule={"workers": 2})))
+    script = f"import resume_case; resume_case.fail_at_step({str(path)!r}, 'al', 3)"
+    failed = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=100,  # it would wait for ever
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"},
+    )
+    assert failed.returncode == 1 and "the memory is broken" in failed.stderr
+
+
 def test_what_no_result_depends_on_may_change_between_two_starts(root, tmp_path):
     config = tiny_config(root, schedule={"epochs": 3})
     train(config, tmp_path / "al")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from distributed_case import command
 from engine_case import tiny_config
 from processes import run_ranks
@@ -14,7 +15,9 @@ from processes import run_ranks
 from annotator3d import cli
 from annotator3d.active.closing import Closed, close_round, is_closed
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.proposals import StoredPredictions
 from annotator3d.active.records import Answer
+from annotator3d.data.datasets import SemanticKITTI
 from annotator3d.engine.config import dump_config
 
 
@@ -84,6 +87,22 @@ def test_a_run_that_waits_has_saved_what_it_trained(make_kitti, tmp_path):
     answer(work_dir, 4)
     assert cli.main(train) == 0  # two epochs, then the second round waits
     assert [p.name for p in (work_dir / "checkpoints").iterdir()] == ["epoch_2.pth"]
+
+
+def test_the_viewer_gets_a_small_file_that_fits_a_scan_with_faulty_points(case):
+    work_dir, train = case
+    config = yaml.safe_load(Path(train[1]).read_text())
+    root = Path(config["data"]["train"]["root"])
+    path = root / "sequences" / "00" / "velodyne" / "000000.bin"
+    points = np.random.default_rng(0).uniform(-20, 20, (5000, 4)).astype("<f4")
+    points[[0, 7, 8, 4999], 1] = np.nan
+    points.tofile(path)
+    np.zeros(5000, "<u4").tofile(root / "sequences" / "00" / "labels" / "000000.label")
+    assert cli.main([*train, "--set", "active.first_round=self"]) == 0
+    scan = SemanticKITTI(root, ["00"]).read(0)
+    stored = StoredPredictions(work_dir / "rounds")(1, scan)
+    assert len(scan) == 4996 and (stored.classes < 19).all() and np.isfinite(stored.score).all()
+    assert (work_dir / "rounds" / "1" / "00_000000.npz").stat().st_size < 3 * 5000
 
 
 def test_released_queries_are_not_spent_and_may_be_asked_again(case, capsys):

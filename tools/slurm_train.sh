@@ -15,7 +15,8 @@ if [ $# -lt 1 ] || [ -z "${SLURM_JOB_ID:-}" ]; then
 fi
 # sbatch copies this script: the checkout is where the command was given.
 tools=${ANNOTATOR3D_TOOLS:-${SLURM_SUBMIT_DIR:-.}/tools}
-MASTER_ADDR=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
+hosts=$(scontrol show hostnames "$SLURM_JOB_NODELIST") # no `| head`: it could end scontrol by SIGPIPE
+MASTER_ADDR=${hosts%%$'\n'*}
 MASTER_PORT=${MASTER_PORT:-$((20000 + SLURM_JOB_ID % 20000))}
 export MASTER_ADDR MASTER_PORT
 # exec: a signal to this script reaches srun, which passes it on to every task.

@@ -60,7 +60,8 @@ class StoredPredictions:
         try:
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-            rows, score, classes = arrays["rows"], arrays["score"], arrays.get("prediction")
+            rows = arrays["rows"] if "rows" in arrays else arrays["row_steps"].cumsum()
+            score, classes = arrays["score"], arrays.get("prediction")
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not a stored prediction: {error!r}; delete it") from error
         at = np.searchsorted(scan.rows, rows)

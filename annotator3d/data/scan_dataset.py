@@ -78,6 +78,12 @@ class ScanDataset(ABC):
     def label_path(self, i: int) -> Path:
         """The file of the labels of scan ``i``, which need not exist."""
 
+    def num_points(self, i: int) -> int:
+        """Points in the file of scan ``i``, from its size where that tells."""
+        if self.POINT_BYTES:
+            return os.stat(self.path(i)).st_size // self.POINT_BYTES
+        return len(self.read_points(i)[0])
+
     def read_points(self, i: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Every raw point of scan ``i`` as stored: xyz [N, 3] metres, intensity [N]."""
         return read_bin(self.path(i))

@@ -78,7 +78,10 @@ class World:
 
     def lead(self, work: Callable[[], T]) -> T:
         """Run `work` on rank 0 alone; every rank gets its result, or its exception."""
-        return self.each(work if self.is_first else _nothing)[0]
+        result = [self.together(work if self.is_first else _nothing)]
+        if self.size > 1:
+            dist.broadcast_object_list(result, src=0)
+        return result[0]
 
     def total(self, counts: np.ndarray) -> np.ndarray:
         """Exact sum of integer arrays of one shape."""

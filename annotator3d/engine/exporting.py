@@ -167,7 +167,7 @@ def _predictions(config: RunConfig, work_dir: Path, dataset: ScanDataset, order:
     def predict(i: int) -> np.ndarray:
         return predict_raw(model, dataset.read(i, labels=False), rule)
 
-    sizes = (dataset.path(i).stat().st_size // dataset.POINT_BYTES for i in range(len(dataset)))
+    sizes = (dataset.num_points(i) for i in range(len(dataset)))
     return dict(enumerate(sizes)), predict, str(path)
 
 

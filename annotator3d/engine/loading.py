@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from annotator3d.data.batch import Draw, TrainingScans, collate
-from annotator3d.engine.stopping import ignore_signals
+from annotator3d.engine.stopping import serve_the_run
 from annotator3d.mm import DefaultSampler
 
 
@@ -50,7 +50,7 @@ def training_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",
-        worker_init_fn=ignore_signals,
+        worker_init_fn=serve_the_run,
         collate_fn=collate,
         # The seeds of the workers, which nothing uses, must not draw on the run's random numbers.
         generator=torch.Generator().manual_seed(seed),

@@ -60,10 +60,19 @@ class StoppableScreen(Screen):
             raise Stopped(self.stop.number)
 
 
-def ignore_signals(worker: int = 0) -> None:
+def serve_the_run(worker: int = 0) -> None:
     """For processes that read scans: the run, which they serve, decides when they end.
 
-    Both signals reach all processes of a terminal or a job step.
+    A signal to all processes of a terminal or a job step is not meant for them. The run itself ends
+    them with SIGTERM, though, if they do not end by themselves.
     """
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "sigwaitinfo"):  # it tells who sent a signal; macOS lacks it
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_end_with_the_run, daemon=True).start()
+
+
+def _end_with_the_run() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        pass
+    os._exit(0)

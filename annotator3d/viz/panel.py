@@ -187,5 +187,21 @@ class Panel:
         return combo
 
 
+def question(
+    text: str, answers: dict[str, Callable[[], None]], em: float
+) -> tuple[gui.Dialog, dict[str, gui.Button]]:
+    """A dialog with a button for each answer; `em` is the size of the font in pixels."""
+    dialog, buttons = gui.Dialog(text), {}
+    box, row = gui.Vert(em, gui.Margins(em, em, em, em)), gui.Horiz(em)
+    box.add_child(gui.Label(text))
+    for answer, call in answers.items():
+        buttons[answer] = gui.Button(answer.capitalize())
+        buttons[answer].set_on_clicked(call)
+        row.add_child(buttons[answer])
+    box.add_child(row)
+    dialog.add_child(box)
+    return dialog, buttons
+
+
 def _caption(action: Action, text: str) -> str:
     return text if action.key is None else f"{text} [{action.key}]"

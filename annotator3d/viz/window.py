@@ -24,7 +24,7 @@ from annotator3d.active.session import LabelSession
 from annotator3d.viz import panel_text
 from annotator3d.viz.colours import BACKGROUNDS, INK, Colours
 from annotator3d.viz.controller import Controller
-from annotator3d.viz.panel import Panel
+from annotator3d.viz.panel import Panel, question
 from annotator3d.viz.picture import Picture
 from annotator3d.viz.scene import ScanScene
 from annotator3d.viz.state_file import StateFile
@@ -137,6 +137,7 @@ class LabelWindow:
         centre = None if current is None else picture.centres[picture.queries.index(current.id)]
         self._scene.focus(picture.current(), picture.current_colours(), centre)
         self._panel.repaint()
+        self._frames_due = 2  # Open3D may show what was there before a key with the first
         self._widget.force_redraw()
         self._window.set_needs_layout()
         self._note_state()
@@ -187,7 +188,7 @@ class LabelWindow:
             return False
         if self._panel.is_asking:  # what is typed must not label
             self._controller.guard(lambda: self._panel.type(name, self._shift))
-            self._frames_due = 2  # one is not enough for the field to vanish
+            self._frames_due = 2
             self._note_state()
             return True
         if event.is_repeat:
@@ -234,18 +235,10 @@ class LabelWindow:
     def _ask_to_close(self) -> None:
         if self._state.dialog:  # Escape comes twice
             return
-        em = self._window.theme.font_size
-        dialog, stay, go = gui.Dialog("Close?"), gui.Button("Stay"), gui.Button("Close")
-        box, row = gui.Vert(em, gui.Margins(em, em, em, em)), gui.Horiz(em)
-        box.add_child(gui.Label("Close the window? All answers are kept."))
-        stay.set_on_clicked(self._guarded(self._stay))
-        go.set_on_clicked(self._quit)
-        row.add_child(stay)
-        row.add_child(go)
-        box.add_child(row)
-        dialog.add_child(box)
+        answers = {"stay": self._guarded(self._stay), "close": self._quit}
+        text = "Close the window? All answers are kept."
+        dialog, self._state.dialog = question(text, answers, self._window.theme.font_size)
         self._window.show_dialog(dialog)
-        self._state.dialog = {"stay": stay, "close": go}
         self._note_state()
 
     def _stay(self) -> None:

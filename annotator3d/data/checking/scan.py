@@ -77,6 +77,11 @@ def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool
     if not stamp:
         return [problem("unreadable", "there is no such file", dataset.path(i))]
     found = []
+    if not dataset.POINT_BYTES:  # sizes do not tell
+        if labelled and len(stamp) < 4:
+            words = "there is no such file"
+            found.append(problem("missing label", words, dataset.label_path(i)))
+        return found
     points, rest = divmod(stamp[0], dataset.POINT_BYTES)
     if rest:
         words = f"{stamp[0]} bytes, {rest} more than {points} points of {dataset.POINT_BYTES}"
@@ -133,7 +138,8 @@ def _absurd(xyz: NDArray[np.float32]) -> float:
 
 def _check_labels(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
     path, known = dataset.label_path(i), dataset.taxonomy.learning_map
-    raw = dataset.read_raw_labels(i, os.path.getsize(path) // dataset.LABEL_BYTES)
+    told = os.path.getsize(path) // dataset.LABEL_BYTES if dataset.POINT_BYTES else checked.points
+    raw = dataset.read_raw_labels(i, told)
     checked.classes = _count(raw)
     if not checked.classes:
         return
