@@ -7,17 +7,22 @@ import re
 import signal
 import sys
 
+import torch
+
 from annotator3d import cli
 from annotator3d.engine import selection
 from annotator3d.engine.runner import TrainLoop
 
+kept: list[Exception] = []
+
 
 def train(config: str, work_dir: str) -> int:
-    """The command line, which tells each step and its scans."""
+    """The command line, which tells each step, its scans and a random number."""
     taken = TrainLoop.run_iter
 
     def telling(self, index, data):
-        print(f"step {self.epoch} {index} {data['batch']['ids']}", flush=True)
+        ids, number = data["batch"]["ids"], torch.rand(1).item()
+        print(f"step {self.epoch} {index} {ids} {number}", flush=True)
         taken(self, index, data)
 
     TrainLoop.run_iter = telling
@@ -49,7 +54,9 @@ def fail_at_step(config: str, work_dir: str, step: int) -> None:
     def failing(self, index, data):
         taken(self, index, data)
         if self.iter == step:
-            raise RuntimeError("the memory is broken")
+            error = RuntimeError("the memory is broken")
+            kept.append(error)  # as a debugger does: what it was raised through is not cleared up
+            raise error
 
     TrainLoop.run_iter = failing
     sys.exit(train(config, work_dir))

@@ -70,6 +70,17 @@ def test_a_damaged_newest_checkpoint_is_passed_over_to_the_same_result(root, tmp
     assert same(weights(newest), whole)
 
 
+def test_an_old_checkpoint_repeats_its_training_without_the_answers_of_later_rounds(root, tmp_path):
+    config, heard = tiny_config(root, schedule={"keep_checkpoints": 4}), Heard()
+    record = train(config, tmp_path / "al")
+    whole = weights(record.checkpoints / "epoch_4.pth")
+    for epoch in (2, 3, 4):
+        flip(record.checkpoints / f"epoch_{epoch}.pth")
+    train(config, tmp_path / "al", resume=True, screen=heard)
+    assert "going on from epoch_1.pth instead: the same training is repeated" in heard.said
+    assert same(weights(record.checkpoints / "epoch_4.pth"), whole)
+
+
 def test_without_a_whole_checkpoint_training_begins_again_with_the_rounds_that_are_there(
     root, tmp_path
 ):

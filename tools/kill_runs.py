@@ -26,6 +26,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,7 @@ def write_config(folder: Path, setting: str, init: Path | None) -> Path:
             "optimizer": {"type": "AdamW", "lr": 0.01},
             "source_until": 3,
             "workers": int(setting == "al"),
+            "checkpoint_every": 1 + (setting == "ada"),
         },
         "active": {"rounds_at": ROUNDS, "voxel_size": 4.0, "budget": BUDGET},
     }
@@ -166,12 +168,22 @@ def start(arguments: list[str], end: End, processes: int, folder: Path) -> list[
         running[end.rank].join(end.seconds)
         if running[end.rank].is_alive():
             os.kill(running[end.rank].pid, end.signal)
-    for process in running:
-        process.join(300)
-        if process.is_alive():
-            process.kill()
-            raise RuntimeError(f"a process hung; see {folder}/log.*")
+    _await(running, folder)
     return [process.exitcode for process in running]
+
+
+def _await(running: list, folder: Path) -> None:
+    """Wait for all; once one has failed, the others end soon, or are ended as by torchrun."""
+    deadline = time.monotonic() + 300
+    while alive := [process for process in running if process.is_alive()]:
+        wait([process.sentinel for process in alive], max(0, deadline - time.monotonic()))
+        if time.monotonic() > deadline:
+            for process in alive:
+                process.kill()
+            if not any(process.exitcode for process in running):
+                raise RuntimeError(f"a process hung; see {folder}/log.*")
+        if any(process.exitcode for process in running):
+            deadline = min(deadline, time.monotonic() + 10)
 
 
 @dataclass
