@@ -31,7 +31,10 @@ class DatasetSource:
         return fingerprint(self.dataset.path(self.dataset.index(scan_id)))
 
     def pose(self, scan_id: str) -> Pose | None:
-        path = self.dataset.path(self.dataset.index(scan_id))
+        try:
+            path = self.dataset.path(self.dataset.index(scan_id))
+        except ValueError:  # its file has gone; `scan` says so when it is to be shown
+            return None
         try:
             matrix = sensor_pose(path)
         except (OSError, ValueError) as error:
