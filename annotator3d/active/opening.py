@@ -37,7 +37,7 @@ def open_session(
 
     Raises:
         FileNotFoundError: there is no such ledger.
-        ClassListChanged: the ledger has another class list; says what differs and what to run.
+        ClassListChanged: the ledger has another class list; says what differs and what to do.
         ConfigError: an option that does not exist, or an annotator without a name.
     """
     with Ledger.read(path) as ledger:
@@ -48,8 +48,8 @@ def open_session(
     if differences:
         raise ClassListChanged(
             f"the class list has changed since the queries of {path} were asked: "
-            f"{'; '.join(differences)}. Take the class list of then, or carry the answers over "
-            f"with: annotator3d taxonomy migrate {Path(path).parent} NEW.yaml"
+            f"{'; '.join(differences)}. Take the class list of then; this version "
+            "cannot carry answers over to another one"
         )
     ledger = Ledger.open(path, class_names, digest, size)
     try:
