@@ -110,15 +110,12 @@ def check(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> None:
-    from annotator3d.engine.config import find_config, load_config
     from annotator3d.engine.exporting import Order
     from annotator3d.engine.exporting import export as run
+    from annotator3d.engine.reopening import config_of
     from annotator3d.terminal import screen
 
     work_dir, out = Path(args.work_dir), Path(args.out)
-    path = work_dir / "config.yaml" if args.config is None else find_config(args.config)
-    if not path.is_file():
-        raise ConfigError(f"{work_dir} holds no config.yaml; name the config with --config")
     settings = list(args.set or [])
     settings += [] if args.device is None else [f"device={args.device}"]
     order = Order(
@@ -132,7 +129,7 @@ def export(args: argparse.Namespace) -> None:
         description=None if args.description is None else Path(args.description),
     )
     with screen() as shown:
-        result = run(load_config(path, settings), work_dir, out, order, shown)
+        result = run(config_of(work_dir, args.config, settings), work_dir, out, order, shown)
     print(
         f"{args.what} of {result.files:,} of {result.scans:,} scans in {out}: "
         f"{result.labelled:,} of {result.points:,} points have a class; from {result.source}"

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import getpass
-import json
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from annotator3d.active.keys import KeyTable, make_keys
 from annotator3d.active.ledger import Ledger
@@ -18,10 +16,13 @@ from annotator3d.active.session import LabelSession, Options
 from annotator3d.data.datasets import ScanDataset
 from annotator3d.data.formats import read_bin
 from annotator3d.data.scan import Scan
+from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.build import build_dataset
-from annotator3d.engine.config import RunConfig, find_config, load_config, make_config
+from annotator3d.engine.config import make_config
+from annotator3d.engine.reopening import card_of, config_of, root_of
 from annotator3d.engine.screen import Screen
 from annotator3d.errors import ConfigError
+from annotator3d.viz.colours import Colours
 from annotator3d.viz.source import DatasetSource
 from annotator3d.viz.still import Still, still_of_query, still_of_scan
 
@@ -34,7 +35,7 @@ class Opened:
 
     session: LabelSession
     keys: KeyTable
-    palette: np.ndarray  # [C, 3] float32 0..1
+    palette: Colours  # of the classes
     troubles: list[str]  # what cannot be shown, and why
 
 
@@ -76,13 +77,11 @@ def open_labelling(
         StoredPredictions(work_dir / "rounds"),
         options,
     )
-    palette = (taxonomy.colors / 255).astype(np.float32)
-    return Opened(session, table, palette, sorted(source.troubles))
+    return Opened(session, table, _palette(taxonomy), sorted(source.troubles))
 
 
 def make_demo(work_dir: Path, screen: Screen | None = None) -> None:
     """Queries in simulated scans, to learn the viewer with; leaves an existing demo as it is."""
-    from annotator3d.active.strategies import get_strategy
     from annotator3d.engine.select import select_only
 
     if (work_dir / "ledger.sqlite").is_file():
@@ -97,11 +96,10 @@ def make_demo(work_dir: Path, screen: Screen | None = None) -> None:
                     "sequences": 1,
                     "scans": DEMO_SCANS,
                     "azimuths": 1024,
-                    "labels": "optional",
                 }
             },
             "active": {
-                "strategy": get_strategy("random").name,
+                "strategy": "random",
                 "budget": DEMO_VOXELS,
                 "min_points": 8,
                 "max_range": 25.0,
@@ -131,7 +129,7 @@ def still_of(
     if what.is_dir():
         path = _ledger(what)
         dataset = _dataset(what, config, data_root, Screen())
-        palette = (dataset.taxonomy.colors / 255).astype(np.float32)
+        palette = _palette(dataset.taxonomy)
         source, rounds = DatasetSource(dataset), what / "rounds"
         with Ledger.read(path) as ledger:
             return still_of_query(ledger, source, rounds, query, palette, mode, view, background)
@@ -161,27 +159,13 @@ def _dataset(
     work_dir: Path, config: str | None, data_root: str | None, screen: Screen
 ) -> ScanDataset:
     """The pool that the queries were asked about."""
-    values = _config(work_dir, config).data.train
+    values = config_of(work_dir, config).data.train
     if data_root is None and values and "root" not in values:
-        data_root = _root_then(work_dir)
+        data_root = root_of(card_of(work_dir), "train")
     pool = None if values is None else {**values, "labels": "optional"}
+    # Not `open_dataset`: a damaged scan is set aside, and the other queries can be answered.
     return build_dataset(pool, "data.train", data_root, screen.progress)
 
 
-def _config(work_dir: Path, config: str | None) -> RunConfig:
-    if config is not None:
-        return load_config(find_config(config))
-    kept = work_dir / "config.yaml"
-    if not kept.is_file():
-        raise ConfigError(
-            f"{work_dir} holds no config.yaml, which says where the scans are: pass --config"
-        )
-    return make_config(yaml.safe_load(kept.read_text(encoding="utf-8")))
-
-
-def _root_then(work_dir: Path) -> str | None:
-    """Where the run card says that the scans were."""
-    card = work_dir / "run.json"
-    if not card.is_file():
-        return None
-    return json.loads(card.read_text(encoding="utf-8")).get("data", {}).get("pool", {}).get("root")
+def _palette(taxonomy: Taxonomy) -> Colours:
+    return (taxonomy.colors / 255).astype(np.float32)

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from viewer_case import make_work_dir
 
+from annotator3d.engine.config import make_config
+from annotator3d.engine.rounds import WaitingForOracle
+from annotator3d.engine.run import train
 from annotator3d.labelling import open_labelling
 
 
@@ -81,3 +84,27 @@ def test_poses_that_cannot_be_used_are_told_and_do_not_stop_the_work(root, openi
     assert "neighbour scans cannot be shown" in trouble and "calib.txt" in trouble
     assert opened.session.neighbours(1, 1) == []
     assert len(answer_all(opened.session)) == 9
+
+
+def test_a_run_on_scans_that_make_themselves_is_labelled(tmp_path, monkeypatch):
+    monkeypatch.setenv("ANNOTATOR3D_CACHE", str(tmp_path / "cache"))
+    streets = {"type": "SimulatedStreets", "domain": "ideal", "sequences": 1, "scans": 2}
+    config = make_config(
+        {
+            "setting": "al",
+            "data": {"train": {**streets, "beams": 16, "azimuths": 90}},
+            "model": {
+                "voxel_size": 1.0,
+                "backbone": {"type": "MinkUNet", "planes": [4, 4, 4], "blocks": 1},
+            },
+            "schedule": {"epochs": 1, "batch_size": 1},
+            "active": {"oracle": "person", "rounds_at": [0], "voxel_size": 1.0},
+        }
+    )
+    with pytest.raises(WaitingForOracle):
+        train(config, tmp_path / "run")
+    opened = open_labelling(tmp_path / "run")
+    try:
+        assert len(answer_all(opened.session)) == 2
+    finally:
+        opened.session.close()

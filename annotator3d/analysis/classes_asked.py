@@ -13,6 +13,7 @@ from annotator3d.active.reading import LedgerReader
 from annotator3d.data.files import atomic_write
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config import make_config
+from annotator3d.engine.reopening import root_of
 
 MOST_SCANS = 200  # of the pool that are read
 
@@ -48,8 +49,8 @@ def pool_classes(
     try:
         pool = card["data"]["pool"]
         values = make_config(card["config"]).data.train
-        made = {} if "root" not in values and "domain" in values else {"root": pool["root"]}
-        dataset = build_dataset({**values, "labels": "optional", **made}, "data.train")
+        root = root_of(card, "train")
+        dataset = build_dataset({**values, "labels": "optional"}, "data.train", root)
         if dataset.fingerprint() != pool["fingerprint"]:
             return None
     except (KeyError, OSError, ValueError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,13 +20,11 @@ from annotator3d.engine.build import input_rule, load_model, read_weights
 from annotator3d.engine.checkpoints import Checkpoints, damage
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.datasets import open_dataset
+from annotator3d.engine.reopening import card_of, root_of
 from annotator3d.engine.scoring import predict_raw
 from annotator3d.engine.screen import Screen
 from annotator3d.errors import ConfigError
-from annotator3d.registry import DATASETS, lookup
 
-WHAT = ("answers", "predictions")
-CARD_NAMES = {"train": "pool", "val": "val", "source": "source"}  # as the run card calls them
 _SHOWN = 3
 
 
@@ -69,7 +66,7 @@ def export(config: RunConfig, work_dir: Path, out: Path, order: Order, screen: S
     _check(order)
     answers = order.what == "answers"
     split = "train" if answers else order.split
-    root = order.data_root or _root_of(work_dir, split)
+    root = order.data_root or root_of(card_of(work_dir), split)
     dataset = open_dataset(config, split, root, screen, needs_labels=False)
     make = _answers if answers else _predictions
     counts, labels_of, source = make(config, work_dir, dataset, order)
@@ -106,18 +103,6 @@ def _check(order: Order) -> None:
         raise ConfigError("--description goes into the archive: pass --zip too")
     if order.checkpoint is not None and order.what == "answers":
         raise ConfigError("--checkpoint is for --what predictions; answers are in the ledger")
-
-
-def _root_of(work_dir: Path, split: str) -> str | None:
-    """Where the run read that dataset; None: its config says, or it makes itself."""
-    card = work_dir / "run.json"
-    if not card.is_file():
-        return None
-    held = json.loads(card.read_text(encoding="utf-8"))
-    values = held["config"]["data"].get(split)
-    if values is None or lookup(DATASETS, values["type"]).makes_itself:
-        return None
-    return held["data"].get(CARD_NAMES[split], {}).get("root")
 
 
 # For each row of the dataset that is written the points with a class, as far as is known before;
