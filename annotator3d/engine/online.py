@@ -14,14 +14,14 @@ from torch import Tensor
 
 from annotator3d.active.ledger import CellLabels, Ledger, ScanRecord
 from annotator3d.active.oracles import Oracle, answer_open_queries
-from annotator3d.active.selector import Pick, select_scored
+from annotator3d.active.selector import Pick
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.batch import InputRule, answer_labels, voxel_targets
 from annotator3d.data.files import fingerprint
 from annotator3d.data.scan import IGNORE, Scan, rows_of_cell
 from annotator3d.engine.config import ActiveConfig, RunConfig
 from annotator3d.engine.rounds import RoundHook
-from annotator3d.engine.selection import RoundPlan, asked_cells
+from annotator3d.engine.selection import RoundPlan, asked_cells, select_in
 from annotator3d.errors import ConfigError
 from annotator3d.kernels import group_cells
 
@@ -118,23 +118,11 @@ class OnlineRound:
 
     def _pick(self, batch: dict, b: int, logits: Tensor) -> list[Pick]:
         """On the raw grid of the scan; a point has the logits of its augmented network voxel."""
-        scan, active, scores = batch["scans"][b], self.active, {}
+        scan, scores = batch["scans"][b], {}
         if self.needs_model:
             voxels, rows = _scan_of(batch, b)
             scores = {"logits": logits[voxels].float(), "rows": rows}
-        return select_scored(
-            scan.xyz,
-            self.plan.strategy,
-            scan_id=scan.id,
-            seed=self.plan.seed,
-            budget=active.budget,
-            num_classes=self.plan.num_classes,
-            voxel_size=active.voxel_size,
-            asked_cells=self.asked.get(scan.id),
-            max_range=active.max_range,
-            min_points=active.min_points,
-            **scores,
-        ).picks
+        return select_in(scan, scores, self.plan, self.active, self.asked).picks
 
     def _ask(
         self, picks: Mapping[str, Sequence[Pick]], scans: Mapping[str, Scan]

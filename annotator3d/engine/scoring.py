@@ -20,10 +20,8 @@ from annotator3d.engine.metrics import confusion_matrix
 
 def point_scores(model, scan: Scan, rule: InputRule) -> Tensor:
     """Logits [N, C] float32 on CPU of the points of `scan` (finite ones, file order)."""
-    if len(scan.xyz) == 0:
-        return torch.zeros(0, rule.num_classes)
-    batch = model.data_preprocessor(collate([make_sample(scan, rule)]), False)
-    return model.point_scores(batch).float().cpu()
+    found = voxel_scores(model, scan, rule)
+    return found["logits"][found["rows"]].cpu() if len(scan.xyz) else found["logits"]
 
 
 def voxel_scores(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:

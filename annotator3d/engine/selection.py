@@ -76,6 +76,29 @@ def asked_cells(ledger: Ledger, before_round: int) -> dict[str, np.ndarray]:
     return {scan: np.array(found, np.int32) for scan, found in cells.items()}
 
 
+def select_in(
+    scan: Scan,
+    scores: Mapping[str, Tensor],
+    plan: RoundPlan,
+    active: ActiveConfig,
+    asked: Mapping[str, np.ndarray],
+) -> ScanSelection:
+    """Choose a round's voxels of one scan, given what a `Scorer` says and `asked_cells`."""
+    return select_scored(
+        scan.xyz,
+        plan.strategy,
+        scan_id=scan.id,
+        seed=plan.seed,
+        budget=active.budget,
+        num_classes=plan.num_classes,
+        voxel_size=active.voxel_size,
+        asked_cells=asked.get(scan.id),
+        max_range=active.max_range,
+        min_points=active.min_points,
+        **scores,
+    )
+
+
 def _pick_share(
     share: Sequence[int],
     pool,
@@ -91,19 +114,7 @@ def _pick_share(
     for done, index in enumerate(share, start=1):
         scan = pool.read(index, labels=False)
         scores = scorer(scan)
-        chosen = select_scored(
-            scan.xyz,
-            plan.strategy,
-            scan_id=scan.id,
-            seed=plan.seed,
-            budget=active.budget,
-            num_classes=plan.num_classes,
-            voxel_size=active.voxel_size,
-            asked_cells=asked.get(scan.id),
-            max_range=active.max_range,
-            min_points=active.min_points,
-            **scores,
-        )
+        chosen = select_in(scan, scores, plan, active, asked)
         if chosen.picks and scores:
             _keep_for_viewer(folder, scan, scores, chosen)
         record = ScanRecord(scan.id, fingerprint(pool.path(index)), scan.num_raw)
