@@ -6,12 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch.utils.data import DataLoader, Dataset
 
-from annotator3d.data.batch import InputRule, collate
+from annotator3d.data.batch import InputRule
 from annotator3d.engine.config import RunConfig
 from annotator3d.errors import ConfigError
-from annotator3d.mm import DefaultSampler
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.registry import DATASETS, build, lookup
 
@@ -77,19 +75,6 @@ def pick_device(name: str) -> torch.device:
         )
     found = torch.cuda.is_available()
     return torch.device("cuda" if name == "cuda" or (name == "auto" and found) else "cpu")
-
-
-def build_loader(dataset: Dataset, batch_size: int, seed: int, workers: int) -> DataLoader:
-    """Shuffled by (seed, epoch): `sampler.set_epoch` chooses the epoch's order."""
-    if len(dataset) == 0:
-        raise ValueError("there is nothing to train on: the dataset holds no scan")
-    return DataLoader(
-        dataset,
-        batch_size,
-        sampler=DefaultSampler(dataset, shuffle=True, seed=seed),
-        num_workers=workers,
-        collate_fn=collate,
-    )
 
 
 def read_weights(path: str | Path) -> dict:
