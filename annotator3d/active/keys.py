@@ -39,6 +39,11 @@ class Action:
     help: str
     window: bool = False  # the window does it by itself; it changes only the picture
 
+    @property
+    def caption(self) -> str:
+        """What a button says: the text and the key."""
+        return self.text if self.key is None else f"{self.text} [{self.key}]"
+
 
 ACTIONS = (
     Action("accept", "enter", "Accept", "label the voxel as proposed"),

@@ -139,7 +139,7 @@ class Panel:
         hide.tooltip = f"hide the points of {name}"
         hide.set_on_checked(self._hider(label))
         self._hides.append(hide)
-        for widget in (hide, square, self._action(action, _caption(action, name))):
+        for widget in (hide, square, self._action(action)):
             row.add_child(widget)
         row.add_child(self._counts[label])
         return row
@@ -148,7 +148,7 @@ class Panel:
         grid = gui.VGrid(3, 0.15 * self._em)
         for action in self._controller.keys.actions:
             if not action.name.startswith("class "):
-                grid.add_child(self._action(action, _caption(action, action.text)))
+                grid.add_child(self._action(action))
         self.below.add_child(grid)
 
     def _choices(self) -> None:
@@ -165,8 +165,8 @@ class Panel:
         hide = self._controller.hide_class
         return lambda on: self._guarded(lambda: hide(label, on))()
 
-    def _action(self, action: Action, caption: str) -> gui.Button:
-        button = self._button(caption, action.help)
+    def _action(self, action: Action) -> gui.Button:
+        button = self._button(action.caption, action.help)
         button.set_on_clicked(self._guarded(lambda: self._controller.act(action.name)))
         self.buttons[action.name] = button
         return button
@@ -201,7 +201,3 @@ def question(
     box.add_child(row)
     dialog.add_child(box)
     return dialog, buttons
-
-
-def _caption(action: Action, text: str) -> str:
-    return text if action.key is None else f"{text} [{action.key}]"

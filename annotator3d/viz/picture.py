@@ -52,7 +52,7 @@ class Look:
 
 
 class Picture:
-    """The scan of a session's current query as arrays; `load` for another scan, else `update`.
+    """The scan of a session's current query as arrays; those of its points are made by `load`.
 
     Attributes:
         xyz: [N, 3] metres: first the points of the scan, then those of its neighbours.

@@ -157,16 +157,16 @@ class WebPage:
         self._text, self._message = gui.add_html(""), gui.add_html("")
         self._classes: dict[int, tuple[Any, str]] = {}
         with gui.add_folder("Classes"):
-            for label, name in enumerate(session.class_names):
+            for label in range(len(session.class_names)):
                 action = keys.named(f"class {label}")
                 colour = tuple(int(c) for c in _bytes(self.picture.palette[label]))
-                button = gui.add_button(_caption(action, name), color=colour, hint=action.help)
+                button = gui.add_button(action.caption, color=colour, hint=action.help)
                 button.on_click(self._doing(action.name))
-                self._classes[label] = (button, _caption(action, name))
+                self._classes[label] = (button, action.caption)
         with gui.add_folder("Actions"):
             for action in keys.actions:
                 if not action.name.startswith("class "):
-                    button = gui.add_button(_caption(action, action.text), hint=action.help)
+                    button = gui.add_button(action.caption, hint=action.help)
                     button.on_click(self._doing(action.name))
         with gui.add_folder("View"):
             self._choices()
@@ -256,7 +256,3 @@ def _bytes(colours: np.ndarray) -> np.ndarray:
 def _escaped(*paragraphs: str) -> str:
     lines = ("<br>".join(html.escape(line) for line in p.splitlines()) for p in paragraphs if p)
     return "".join(f'<p style="margin:0.3em 1em">{text}</p>' for text in lines)
-
-
-def _caption(action: Action, text: str) -> str:
-    return text if action.key is None else f"{text} [{action.key}]"

@@ -77,21 +77,16 @@ def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool
     if not stamp:
         return [problem("unreadable", "there is no such file", dataset.path(i))]
     found = []
-    if not dataset.POINT_BYTES:  # sizes do not tell
-        if labelled and len(stamp) < 4:
-            words = "there is no such file"
-            found.append(problem("missing label", words, dataset.label_path(i)))
-        return found
-    points, rest = divmod(stamp[0], dataset.POINT_BYTES)
+    sized = dataset.POINT_BYTES > 0  # else sizes do not tell
+    points, rest = divmod(stamp[0], dataset.POINT_BYTES) if sized else (0, 0)
     if rest:
         words = f"{stamp[0]} bytes, {rest} more than {points} points of {dataset.POINT_BYTES}"
         found.append(problem("truncated", words, dataset.path(i)))
-    elif points == 0:
+    elif sized and points == 0:
         found.append(problem("empty scan", "not a single point", dataset.path(i)))
-    if len(stamp) < 4:
-        if labelled:
-            words = "there is no such file"
-            found.append(problem("missing label", words, dataset.label_path(i)))
+    if labelled and len(stamp) < 4:
+        found.append(problem("missing label", "there is no such file", dataset.label_path(i)))
+    if len(stamp) < 4 or not sized:
         return found
     labels, over = divmod(stamp[2], dataset.LABEL_BYTES)
     if over:
