@@ -161,6 +161,7 @@ def test_a_killed_process_ends_the_run_which_then_goes_on_as_if_unbroken(root, t
     with ranks(2, case.killed, 1, 4, *broken, log=log) as processes:
         codes = [ended(process) for process in processes]
     assert codes[1] == -signal.SIGKILL and codes[0] == 1, log_of(log)
+    assert "another process of this run has ended" in log_of(log)
     codes = run_ranks(2, case.train, path, tmp_path / "broken", True, log=log)
     assert codes == [0, 0], log_of(log)
     assert ledger_of(tmp_path / "broken") == ledger_of(tmp_path / "whole")

@@ -208,6 +208,15 @@ def tell_launcher(error: BaseException) -> None:
         get_error_handler().record_exception(error)
 
 
+def in_words(error: Exception) -> Exception:
+    """What to raise for `error`: where it only says that a connection broke, why that is."""
+    if not any(what in str(error) for what in ("closed by peer", "reset by peer")):
+        return error
+    lost = RuntimeError("another process of this run has ended; what it printed says why")
+    lost.__cause__ = error
+    return lost
+
+
 def _known_to_all(error: Exception) -> Exception:
     """Mark an error that every rank raises: the words of rank 0 are enough."""
     error.known_to_all = True
