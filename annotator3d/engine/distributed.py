@@ -208,13 +208,9 @@ def tell_launcher(error: BaseException) -> None:
         get_error_handler().record_exception(error)
 
 
-def in_words(error: Exception) -> Exception:
-    """What to raise for `error`: where it only says that a connection broke, why that is."""
-    if not any(what in str(error) for what in ("closed by peer", "reset by peer")):
-        return error
-    lost = RuntimeError("another process of this run has ended; what it printed says why")
-    lost.__cause__ = error
-    return lost
+def is_of_lost_process(error: Exception) -> bool:
+    """Whether `error` only says that the connection to another process broke, because it ended."""
+    return any(what in str(error) for what in ("closed by peer", "reset by peer"))
 
 
 def _known_to_all(error: Exception) -> Exception:
