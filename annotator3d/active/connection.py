@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ from types import TracebackType
 from typing import TypeVar
 
 from annotator3d.active import schema, storage
+from annotator3d.active.functions import register
 
 _WAIT = 60.0  # seconds to wait for another writer
 _Self = TypeVar("_Self", bound="LedgerFile")
@@ -27,6 +29,7 @@ class LedgerFile:
         self.path, self.read_only = path, read_only
         self.taxonomy_names: tuple[str, ...] = ()
         self.taxonomy_digest = ""
+        self.taxonomy_version = 0  # of the class list that labels are read in and written in
         self.voxel_size = 0.0
         self._pid = os.getpid()
         self._lock: storage.HostLock | None = None
@@ -88,7 +91,11 @@ class LedgerFile:
                 return
             for statement in schema.statements():
                 db.execute(statement)
-            made_by = {"voxel_size": repr(float(voxel_size)), "created_by": _created_by()}
+            made_by = {
+                "voxel_size": repr(float(voxel_size)),
+                "created_by": _created_by(),
+                "ledger_id": uuid.uuid4().hex,
+            }
             db.executemany("INSERT INTO meta VALUES (?, ?)", made_by.items())
             db.execute(
                 "INSERT INTO taxonomies (version, digest, classes) VALUES (1, ?, ?)",
@@ -121,7 +128,8 @@ class LedgerFile:
             found = self._db.execute("PRAGMA user_version").fetchone()[0]
             if found == 1 and self.read_only:  # seen as if it had been upgraded
                 self._db.execute(
-                    "CREATE TEMP VIEW events AS SELECT *, NULL AS action FROM main.events"
+                    "CREATE TEMP VIEW events AS SELECT *, NULL AS action, NULL AS ask,"
+                    " 'event ' || id AS uid FROM main.events"
                 )
                 found = schema.SCHEMA_VERSION
             if found != schema.SCHEMA_VERSION:
@@ -133,8 +141,11 @@ class LedgerFile:
                 "SELECT digest, classes FROM taxonomies ORDER BY version DESC LIMIT 1"
             ).fetchone()
             size = self._db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
+            maps = self._db.execute("SELECT mapping FROM taxonomies ORDER BY version").fetchall()
         self.taxonomy_names, self.taxonomy_digest = tuple(json.loads(classes)), digest
+        self.taxonomy_version = len(maps)
         self.voxel_size = float(size[0])
+        register(self._db, [mapping for (mapping,) in maps])
 
     def _expect(self, names: Sequence[str], digest: str, voxel_size: float) -> None:
         advice = "use the settings that the ledger was made with, or a new work directory"

@@ -176,9 +176,8 @@ class Labeller(Browser):
     def _entry(self, query: int, answer: Answer) -> Entry:
         """A row with what it took, on top of what stood when the person looked at the query."""
         seconds, clicks = self._effort.so_far(query)
-        top = self._standing.top(query)
-        seen = None if top is None else top.id
-        return Entry(query, replace(answer, seconds=seconds, clicks=clicks), seen, seen)
+        seen, supersedes = self._standing.base(query)
+        return Entry(query, replace(answer, seconds=seconds, clicks=clicks), seen, supersedes)
 
     def _write(self, entries: Sequence[Entry]) -> None:
         """Append one action, all of it or, with the exception, nothing."""
