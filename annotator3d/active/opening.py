@@ -48,8 +48,9 @@ def open_session(
     if differences:
         raise ClassListChanged(
             f"the class list has changed since the queries of {path} were asked: "
-            f"{'; '.join(differences)}. Take the class list of then; this version "
-            "cannot carry answers over to another one"
+            f"{'; '.join(differences)}. Take the class list of then, or carry queries and answers "
+            f"over to the new one: `annotator3d taxonomy migrate {Path(path).parent} NEW.yaml` "
+            "(a dry run unless told otherwise: it says what would change)"
         )
     ledger = Ledger.open(path, class_names, digest, size)
     try:
