@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from annotator3d.active.connection import ClassListChanged
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.overview import Options
 from annotator3d.active.scans import ScanSource
 from annotator3d.active.session import LabelSession
 from annotator3d.active.views import Predictions
 
-
-class ClassListChanged(ValueError):  # noqa: N818 - reads as what happened
-    """The classes are not those that the queries were asked with."""
+__all__ = ["ClassListChanged", "compare_classes", "open_session"]
 
 
 def open_session(
