@@ -39,9 +39,6 @@ _RULES = {
         "SELECT scan, x, y, z, COUNT(*) AS n FROM queries q WHERE NOT"
         f" {schema.RELEASED.format('q.id')} GROUP BY scan, x, y, z HAVING n > 1"
     ),
-    "query {0} is of scan {1}, which is not registered": (
-        "SELECT id, scan FROM queries WHERE scan NOT IN (SELECT id FROM scans)"
-    ),
     "event {0} has {1} labels, query {2} has {3} points": (
         "SELECT e.id, length(e.labels) AS n, q.id, q.num_points FROM events e JOIN queries q"
         " ON q.id = e.query WHERE e.labels IS NOT NULL AND n != q.num_points"
@@ -105,7 +102,7 @@ def verify(
             found.problems += _schema_problems(db)
             for words, sql in _RULES.items():
                 found.problems += _some(words.format(*row) for row in db.execute(sql))
-            found.problems += _some(_label_problems(db))
+            found.problems += _some(_orphans(db)) + _some(_label_problems(db))
             for table in ("rounds", "queries", "events", "scans"):
                 (found.counts[table],) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
             if scans is not None:
@@ -126,10 +123,12 @@ def _file_problems(db: sqlite3.Connection) -> list[str]:
     if version != schema.SCHEMA_VERSION:
         return [f"schema version {version}, this annotator3d checks {schema.SCHEMA_VERSION}"]
     rows = db.execute(f"PRAGMA integrity_check({_MOST})").fetchall()
-    found = [f"damaged: {text}" for (text,) in rows if text != "ok"]
+    return [f"damaged: {text}" for (text,) in rows if text != "ok"]
+
+
+def _orphans(db: sqlite3.Connection) -> Iterator[str]:
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
-        found.append(f"row {row} of {table} speaks of a row of {parent} that there is not")
-    return found
+        yield f"row {row} of {table} speaks of a row of {parent} that there is not"
 
 
 def _schema_problems(db: sqlite3.Connection) -> list[str]:
