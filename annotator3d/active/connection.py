@@ -18,6 +18,7 @@ from typing import TypeVar
 from annotator3d.active import schema, storage
 from annotator3d.active.functions import register
 
+_IS_PACKAGE = "SELECT 1 FROM sqlite_master WHERE name = 'package'"
 _WAIT = 60.0  # seconds to wait for another writer
 _Self = TypeVar("_Self", bound="LedgerFile")
 
@@ -227,7 +228,9 @@ def _connect(path: Path, read_only: bool, network: bool) -> sqlite3.Connection:
             return db
         if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
             _require_ledger(db, path)  # before anything is changed in somebody else's file
-        _set_journal(db, "DELETE" if network else "WAL")
+        # A package is mailed: nothing may lie beside it.
+        alone = network or db.execute(_IS_PACKAGE).fetchone() is not None
+        _set_journal(db, "DELETE" if alone else "WAL")
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"):
             db.execute(f"PRAGMA {pragma}")
         return db
