@@ -20,7 +20,7 @@ class Closed:
     answered: int  # of these, answered or passed
     open: int  # of these, still without an answer
     released: int  # given back just now
-    held: int  # not given back, since somebody is at work on it, perhaps in a package
+    held: int = 0  # not given back, since somebody is at work on it, perhaps in a package
 
 
 def is_closed(ledger: LedgerReader, round: int) -> bool:
