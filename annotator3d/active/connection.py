@@ -7,7 +7,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
@@ -215,9 +215,7 @@ def _created_by() -> str:
 
 
 def _connect(path: Path, read_only: bool, network: bool) -> sqlite3.Connection:
-    uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    # isolation_level=None: transactions are ours to begin, not the module's.
-    db = sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None)
+    db = _open_reader(path, network) if read_only else _open(path, "rwc")
     try:
         if read_only:
             if network and db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
@@ -237,6 +235,40 @@ def _connect(path: Path, read_only: bool, network: bool) -> sqlite3.Connection:
     except BaseException:
         db.close()
         raise
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    # isolation_level=None: transactions are ours to begin, not the module's.
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None)
+
+
+def _open_reader(path: Path, network: bool) -> sqlite3.Connection:
+    """For reading; what a process had half written when it was killed is undone first.
+
+    That happens with a rollback journal: while the file is made, and on network disks.
+    """
+    db = _open(path, "ro")
+    try:
+        db.execute("SELECT COUNT(*) FROM sqlite_master")
+        return db
+    except sqlite3.OperationalError as error:
+        db.close()
+        if "readonly" not in str(error):
+            raise
+    lock = storage.HostLock(path) if network else None
+    try:
+        with closing(_open(path, "rw")) as writer:
+            writer.execute("SELECT COUNT(*) FROM sqlite_master")
+    except sqlite3.OperationalError as error:
+        raise OSError(
+            f"{path}: a process was killed while it wrote, and what it had half written cannot be "
+            f"undone from here ({error}); open it once where its folder may be written to"
+        ) from error
+    finally:
+        if lock is not None:
+            lock.release()
+    return _open(path, "ro")
 
 
 def _set_journal(db: sqlite3.Connection, mode: str) -> None:

@@ -19,7 +19,7 @@ from annotator3d.engine.checkpoints import Checkpoints, Place
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.custom import import_custom
 from annotator3d.engine.datasets import Datasets, open_datasets
-from annotator3d.engine.distributed import World, joined, tell_launcher
+from annotator3d.engine.distributed import World, is_of_lost_process, joined, tell_launcher
 from annotator3d.engine.logs import backends
 from annotator3d.engine.online import refuse_several_processes
 from annotator3d.engine.parts import Parts, make_runner
@@ -66,6 +66,10 @@ def train(
             raise
         except Exception as error:
             tell_launcher(error)
+            if world.size > 1 and is_of_lost_process(error):
+                raise RuntimeError(
+                    "another process of this run has ended; what it printed says why"
+                ) from error
             raise
 
 
