@@ -65,7 +65,7 @@ int64_t group_scan(const Source& source, int64_t start, int64_t rows, const Scan
   for (int64_t first = 0; first < rows; first += kBlock) {
     const int count = int(least<int64_t>(kBlock, rows - first));
     if (!source.load(start + first, count, block)) return kBadValue;
-    const int runs = find_runs<false>(block, count);
+    const int runs = find_runs(block, count);
     uint32_t* const begin = out.begin + run_count;
     uint32_t* const voxel = out.voxel + run_count;
     for (int run = 0; run < runs; ++run) begin[run] = uint32_t(first + block.begin[run]);
