@@ -54,13 +54,11 @@ int64_t group_points(A3dGroup* group, int64_t threads) {
     Cutter cut(slots.get());
     CellIndex<Grouped> index(longest, cut);
     const int64_t start = group->splits[scan], rows = group->splits[scan + 1] - start;
-    int64_t runs = 0;
     const int64_t voxels =
         group->points ? group_scan(PointRows(group->points, group->stride, group->size), start, rows,
-                                   memory[scan], index, runs)
-                      : group_scan(CellRows(group->cells), start, rows, memory[scan], index, runs);
+                                   memory[scan], index)
+                      : group_scan(CellRows(group->cells), start, rows, memory[scan], index);
     if (voxels < 0) return voxels;
-    memory.set_runs(scan, runs);
     group->voxels[scan + 1] = voxels;
     return 0;
   });
