@@ -17,8 +17,8 @@ _LIBRARY = torch.library.Library("annotator3d", "FRAGMENT")
 
 
 def _operator(kernel: Callable) -> torch._ops.OpOverload:
-    """Register an operator without gradient, as torch.library.custom_op does, but without the layers
-    of Python around its call: they take longer than the rest of a call with few points."""
+    """Register an operator without gradient, as torch.library.custom_op does, but without layers of
+    Python around its call: they take longer than the rest of a call with few points."""
     name = kernel.__name__
 
     untraced: list[Callable] = []  # made at the first call, because it loads the compiler
