@@ -18,23 +18,23 @@
 #define A3D_RESTRICT __restrict__
 #define A3D_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define A3D_NOINLINE __attribute__((noinline))
+#define A3D_INLINE inline __attribute__((always_inline))
 #define A3D_PREFETCH(address) __builtin_prefetch(address, 1)
-#define A3D_PREFETCH_FAR(address) __builtin_prefetch(address, 0, 2)
 // The compiler cannot look through it: what is computed without a branch stays so.
 #define A3D_OPAQUE(x) asm("" : "+r"(x))
 #else
 #define A3D_RESTRICT __restrict
 #define A3D_UNLIKELY(x) (x)
 #define A3D_NOINLINE
+#define A3D_INLINE inline
 #define A3D_PREFETCH(address) (void)(address)
-#define A3D_PREFETCH_FAR(address) (void)(address)
 #define A3D_OPAQUE(x) (void)(x)
 #endif
 
 namespace a3d {
 namespace {
 
-constexpr int64_t kIgnore = 255;  // the label of a point that counts nowhere
+constexpr int kIgnore = 255;      // the label of a point that counts nowhere
 constexpr int kBlock = 512;       // points that are worked on at once: their arrays stay in the cache
 constexpr int kAhead = 12;        // runs between loading what a look-up needs and the look-up
 
