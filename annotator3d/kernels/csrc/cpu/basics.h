@@ -14,6 +14,10 @@
 #include <immintrin.h>
 #endif
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #if defined(__GNUC__)
 #define A3D_RESTRICT __restrict__
 #define A3D_UNLIKELY(x) __builtin_expect(!!(x), 0)
@@ -69,7 +73,8 @@ inline int count_bits(uint64_t v) {
 #endif
 }
 
-// Cuts memory into arrays, each at the beginning of a cache line. Without memory it only counts.
+// Cuts memory into arrays, each at the beginning of a cache line. Without memory it only counts. The
+// address sanitizer learns where each ends.
 class Cutter {
  public:
   explicit Cutter(void* memory) : at_(static_cast<char*>(memory)) {}
@@ -77,13 +82,22 @@ class Cutter {
   template <class T>
   T* take(int64_t length) {
     T* array = at_ ? reinterpret_cast<T*>(at_ + used_) : nullptr;
-    used_ += (size_t(length) * sizeof(T) + 63) & ~size_t(63);
+    const size_t end = used_ + size_t(length) * sizeof(T);
+    used_ = (end + kGap + 63) & ~size_t(63);
+#if defined(__SANITIZE_ADDRESS__)
+    if (at_) ASAN_POISON_MEMORY_REGION(at_ + end, used_ - end);
+#endif
     return array;
   }
 
   size_t used() const { return used_; }
 
  private:
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr size_t kGap = 64;
+#else
+  static constexpr size_t kGap = 0;
+#endif
   char* at_;
   size_t used_ = 0;
 };

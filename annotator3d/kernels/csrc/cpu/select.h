@@ -334,7 +334,7 @@ class Scan {
 
   void write() {
     int32_t* const pick_of_point = q_.pick_of_point + start_;
-    memset(pick_of_point, 0xFF, size_t(rows_) * sizeof(int32_t));
+    if (rows_) memset(pick_of_point, 0xFF, size_t(rows_) * sizeof(int32_t));  // else maybe null
     const int64_t found = best_.sort();
     for (int64_t i = 0; i < q_.k; ++i) {
       const int64_t at = scan_ * q_.k + i;
