@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""What wrong answers cost: ADA on simulated streets with simulated people of several kinds.
+"""What wrong answers cost: ASFDA on simulated streets with simulated people of several kinds.
 
-Writes the table of docs/results.md to OUT/table.md. A stopped experiment goes on where it was.
+ASFDA learns from the answers alone, so nothing hides what they are worth. All runs start from one
+source-only network. Writes the table of docs/results.md to OUT/table.md. A stopped experiment goes
+on where it was.
 
     python tools/noise.py OUT [--seeds 3] [--set key=value]
 """
@@ -12,6 +14,7 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
@@ -24,10 +27,10 @@ from annotator3d.engine.config import find_config, load_config
 from annotator3d.engine.jobs import Job, run_jobs
 from annotator3d.terminal import screen
 
+SOURCE = "source-only"
 # The demo's scans are coarse: their points lie further apart than the default of this distance.
 _BORDER = "active.oracle.border_distance=0.25"
 LEVELS = {
-    "zero-label": ["active.rounds_at=[]"],
     "no noise": [],
     "light": ["variant=noise_light", _BORDER],
     "dominant label only": ["active.oracle.type=noisy", "active.oracle.dominant=1.0"],
@@ -47,19 +50,14 @@ class Outcome:
 
 
 def make_jobs(out: Path, seeds: int, extra: Sequence[str]) -> list[Job]:
-    """For each seed a source-only network and, from it, ADA with every level of noise."""
-    jobs = []
-    for seed in range(seeds):
-
-        def job(setting: str, name: str, start: str | None, own: Sequence[str], seed=seed) -> Job:
-            settings = [f"seed={seed}", *extra, *own]
-            config = load_config(find_config(f"{setting}/streets_demo"), settings)
-            folder = out / f"{name} {seed}".replace(" ", "-")
-            return Job(f"{name} {seed}", config, folder, start)
-
-        jobs.append(job("source_only", "source-only", None, []))
-        for level, own in LEVELS.items():
-            jobs.append(job("ada", level, f"source-only {seed}", own))
+    """A source-only network and, from it, ASFDA with every level of noise, once for each seed."""
+    source = load_config(find_config("source_only/streets_demo"), extra)
+    jobs = [Job(SOURCE, source, out / SOURCE)]
+    for seed, (level, own) in product(range(seeds), LEVELS.items()):
+        settings = [f"seed={seed}", "schedule.evaluate_at=[]", *extra, *own]
+        config = load_config(find_config("asfda/streets_demo"), settings)
+        name = f"{level} {seed}"
+        jobs.append(Job(name, config, out / name.replace(" ", "-"), SOURCE))
     return jobs
 
 
@@ -96,8 +94,7 @@ def markdown(found: dict[str, list[Outcome]], seeds: int) -> str:
         answered, voxels = mean(e.answered for e in runs), mean(e.voxels for e in runs)
         cells = [level, *(f"{value:.1f}" for value in miou), _spread(miou)]
         cells += [_spread(less, "+") if level != "no noise" else "-"]
-        cells += [f"{mean(e.wrong for e in runs):.1f} %" if voxels else "-"]
-        cells += [f"{answered:.0f} of {voxels:.0f}" if voxels else "-"]
+        cells += [f"{mean(e.wrong for e in runs):.1f} %", f"{answered:.0f} of {voxels:.0f}"]
         hours = mean(e.hours for e in runs)
         cells += [f"{hours:.2f}" if hours else "-"]
         lines.append("| " + " | ".join(cells) + " |")
@@ -116,16 +113,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     began, jobs = time.monotonic(), make_jobs(args.out, args.seeds, args.set)
     with screen() as shown:
-        for key in ("source", "train", "val"):
-            values = getattr(jobs[1].config.data, key)
-            build_dataset(values, f"data.{key}", progress=shown.progress)
+        for key, values in vars(jobs[0].config.data).items():
+            if isinstance(values, dict):
+                build_dataset(values, f"data.{key}", progress=shown.progress)
         trained = run_jobs(jobs, shown)
     by_name = {job.name: job for job in jobs}
     found = {
         level: [outcome(by_name[f"{level} {seed}"]) for seed in range(args.seeds)]
         for level in LEVELS
     }
-    table = markdown(found, args.seeds)
+    start = read_run(by_name[SOURCE].work_dir).final.miou
+    table = markdown(found, args.seeds) + f"\nSource-only: {start:.1f}.\n"
     (args.out / "table.md").write_text(table)
     print(table)
     minutes = (time.monotonic() - began) / 60

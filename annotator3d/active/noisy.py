@@ -82,12 +82,12 @@ class NoisyOracle:
                 f"scan {scan.id} has no label file, so nobody can be simulated on it; use the "
                 "oracle 'person', or add the labels"
             )
-        draws = Draws(self.seed, query.scan, query.cell)
+        draws, tired = Draws(self.seed, query.scan, query.cell), self._tiredness(query.id)
         passed = draws("pass").random()
         if passed < self.unsure + self.skip:
             kind = "unsure" if passed < self.unsure else "skip"
             return Answer(kind, None, self.annotator, self._seconds(0, 1, draws), clicks=1)
-        labels = self._labels(scan, rows, self._tiredness(query.id), draws)
+        labels = self._labels(scan, rows, tired, draws)
         classes = len(np.unique(labels[labels != IGNORE]))
         clicks = 1 if classes < 2 else classes + 1  # parting the voxel, then a key for each class
         seconds = self._seconds(classes, clicks, draws)
