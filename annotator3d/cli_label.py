@@ -24,7 +24,7 @@ DEMO = Path("work_dirs/label-demo")
 def add_parsers(command: AddCommand) -> None:
     """Add the options of each command; `command` makes its parser."""
     sub = command("label", "answer the queries of a run, in a window or in a browser")
-    sub.add_argument("work_dir", nargs="?", metavar="WORK_DIR", help="holds the ledger")
+    sub.add_argument("work_dir", nargs="?", metavar="WORK_DIR|PACKAGE", help="holds the ledger")
     sub.add_argument(
         "--demo", action="store_true", help="practise on simulated scans; no data needed"
     )
@@ -35,13 +35,15 @@ def add_parsers(command: AddCommand) -> None:
                      help="for which voxels the network's prediction can be accepted")  # fmt: skip
     sub.add_argument("--blind", action="store_true", help="show no predictions at all")
     sub.add_argument("--keys", metavar="FILE", help="YAML file that changes keys")
+    sub.add_argument("--jump", action="store_true",
+                     help="the camera jumps to the next voxel instead of flying there")  # fmt: skip
     sub.add_argument("--web", action="store_true", help="serve it to a browser on this machine")
     sub.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
                      help="with --web: serve it elsewhere too, behind a token")  # fmt: skip
     sub.add_argument("--port", type=int, default=8080, help="with --web")
 
     sub = command("render", "a picture of a scan, or of a query in it, without a window")
-    sub.add_argument("what", metavar="SCAN|WORK_DIR", help="a scan file, or a work directory")
+    sub.add_argument("what", metavar="SCAN|WORK_DIR|PACKAGE", help="what to draw")
     sub.add_argument("--query", type=int, metavar="N", help="number of the query to look at")
     sub.add_argument("--out", required=True, metavar="FILE.png")
     sub.add_argument("--size", default="1280x720", metavar="WxH")
@@ -52,12 +54,18 @@ def add_parsers(command: AddCommand) -> None:
 
 
 def label(args: argparse.Namespace) -> int:
+    from annotator3d.viz.flight import SLOW_PICTURE
+    from annotator3d.viz.picture import Look
     from annotator3d.viz.system import check_browser, check_window
 
     if args.demo == (args.work_dir is not None):
         raise ConfigError("label needs either a WORK_DIR or --demo")
     # Before torch is imported, which takes seconds.
-    check_browser() if args.web else check_window()
+    is_quick = True  # a browser draws by itself
+    if args.web:
+        check_browser()
+    else:
+        is_quick = check_window() < SLOW_PICTURE
     work_dir = DEMO if args.demo else Path(args.work_dir)
     opened = _open(args, work_dir)
     try:
@@ -65,15 +73,16 @@ def label(args: argparse.Namespace) -> int:
         print(f"{work_dir}: {before.open} of {before.total} voxels wait for an answer", flush=True)
         for trouble in opened.troubles:
             print(trouble, flush=True)
-        _log_to(work_dir / "viewer.log")
+        _log_to(work_dir / "viewer.log" if work_dir.is_dir() else work_dir.with_suffix(".log"))
+        look = Look(flies=is_quick and not args.jump)
         if args.web:
             from annotator3d.viz.web import serve
 
-            serve(opened.session, opened.keys, opened.palette, args.host, args.port)
+            serve(opened.session, opened.keys, opened.palette, args.host, args.port, look=look)
         else:
             from annotator3d.viz.window import LabelWindow
 
-            LabelWindow(opened.session, opened.keys, opened.palette).run()
+            LabelWindow(opened.session, opened.keys, opened.palette, look).run()
         left = opened.session.progress.open
         for scan, why in opened.session.set_aside.items():
             print(f"scan {scan} is set aside: {why}")

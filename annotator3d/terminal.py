@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
@@ -94,6 +94,14 @@ def screen() -> Iterator[Screen]:
     bars = Progress(*columns, console=Console(), transient=True)
     with bars if bars.console.is_interactive else nullcontext():
         yield RichScreen(bars)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table of plain texts."""
+    table = Table(*columns)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
 
 
 def print_iou_table(result: dict) -> None:

@@ -9,12 +9,9 @@ from dataclasses import dataclass, replace
 from annotator3d.active.answering import AnswerBook
 from annotator3d.active.reading import QUERY_ROWS, query_of
 from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Event, Query
-from annotator3d.active.schema import LABELLED, RELEASED, RESPONSE_KINDS, UNDOABLE_KINDS, UNDONE
+from annotator3d.active.resolution import base, outcome
+from annotator3d.active.schema import LABELLED, RELEASED, RESPONSE_KINDS
 
-_TOP = (
-    f"SELECT MAX(e.id) FROM events e WHERE e.query = ? AND e.kind IN {UNDOABLE_KINDS}"
-    f" AND NOT {UNDONE.format('e.id')}"
-)
 # The last lease counts, until it runs out or its holder has responded.
 _HOLDER = (
     "SELECT l.annotator, (julianday(l.created_at) - julianday('now')) * 86400 + l.seconds AS left"
@@ -88,6 +85,11 @@ class ActionBook(AnswerBook):
                     held.add(query_id)
         return held
 
+    def holder(self, query_id: int) -> str | None:
+        """Who holds a query at this moment."""
+        with self._words():
+            return self._holder(self._db, query_id)[0]
+
     def _fitting(self, entry: Entry, annotator: str) -> Answer:
         query, answer = self.query(entry.query), replace(entry.answer, annotator=annotator)
         if answer.kind not in LABELLED:
@@ -105,7 +107,7 @@ class ActionBook(AnswerBook):
                 why = "was released and takes no answer"
             elif holder not in (None, annotator):
                 why = f"is being answered by {holder} (held for {left:.0f} s more)"
-            elif db.execute(_TOP, (entry.query,)).fetchone()[0] != entry.seen:
+            elif self._seen(entry.query, annotator) != entry.seen:
                 (who,) = db.execute(
                     "SELECT annotator FROM events WHERE query = ? AND kind != 'lease'"
                     " ORDER BY id DESC LIMIT 1",
@@ -114,6 +116,10 @@ class ActionBook(AnswerBook):
                 why = f"was changed by {who} since it was shown"
             if why:
                 raise Overtaken(f"query {entry.query} {why}; nothing was written", [entry.query])
+
+    def _seen(self, query_id: int, annotator: str) -> int | None:
+        told = self._happened(query_id)
+        return base(told, outcome(told).asks(annotator))[0]
 
     @staticmethod
     def _holder(db: sqlite3.Connection, query_id: int) -> tuple[str | None, float]:

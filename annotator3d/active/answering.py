@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from annotator3d.active.reading import LedgerReader
 from annotator3d.active.records import IGNORE, Answer, Query
-from annotator3d.active.schema import RESPONSES
+from annotator3d.active.schema import ASKS, RESPONSES
 
 
 class AnswerBook(LedgerReader):
@@ -18,7 +18,8 @@ class AnswerBook(LedgerReader):
     def record(self, query_id: int, answer: Answer) -> int:
         """Write what an oracle says about a query; gives the id of the event.
 
-        A response to an answered query is a correction: it supersedes the one before.
+        A response to an answered query is a correction: it supersedes the one before. Where another
+        opinion is asked for, it is that, if it comes from the right person.
 
         Raises ValueError for an unknown or released query, or labels that do not fit.
         """
@@ -30,8 +31,8 @@ class AnswerBook(LedgerReader):
         elif answer.labels is not None:
             raise ValueError(f"query {query_id}: {answer.kind!r} takes no labels")
         with self._transaction():
-            before = self._in_force(query_id)
-            return self._append(query_id, answer, None if before is None else before.id)
+            before = self.outcome(query_id).replaced_by(answer.annotator)
+            return self._append(query_id, answer, before)
 
     def answer(
         self,
@@ -87,17 +88,71 @@ class AnswerBook(LedgerReader):
         with self._transaction():
             return self._append(query_id, Answer("note", None, annotator, note=text), None)
 
+    def request(
+        self,
+        query_id: int,
+        ask: str,
+        *,
+        annotator: str,
+        note: str | None = None,
+    ) -> int:
+        """Ask about a voxel once more; it waits until that is answered, and is not spent again.
+
+        Args:
+            ask: of `schema.ASKS`. "overlap": an opinion of somebody who has given none. "repeat":
+                another one of `annotator`. "again": a correction of what is in force, which counts
+                until then, by anybody.
+            annotator: who asks; of "repeat", who is asked.
+            note: why.
+
+        Raises ValueError for an unknown `ask`, or "again" where nothing is in force.
+        """
+        if ask not in ASKS:
+            raise ValueError(f"a request asks for one of {ASKS}, not {ask!r}")
+        self.query(query_id)
+        with self._transaction():
+            before = self.outcome(query_id).in_force
+            if ask == "again" and before is None:
+                raise ValueError(f"query {query_id} has no answer that could be given again")
+            about = before.id if ask == "again" else None
+            answer = Answer("request", None, annotator, note=note)
+            return self._append(query_id, answer, about, ask=ask)
+
+    def review(
+        self, event_id: int, verdict: str, *, annotator: str, note: str | None = None
+    ) -> int:
+        """Judge a response: "approve" lets it count before others, "reject" takes it away.
+
+        Raises ValueError for another verdict, or an event that is no response which stands.
+        """
+        if verdict not in ("approve", "reject"):
+            raise ValueError(f"a verdict is approve or reject, not {verdict!r}")
+        with self._transaction():
+            found = self._events("WHERE id = ?", event_id)
+            query = found[0].query if found else 0
+            if not found or event_id not in [e.id for e in self.outcome(query).current]:
+                raise ValueError(f"event {event_id} of {self.path} is no response that stands")
+            answer = Answer(verdict, None, annotator, note=note)
+            return self._append(query, answer, event_id)
+
     def _append(
-        self, query_id: int, answer: Answer, supersedes: int | None, action: int | None = None
+        self,
+        query_id: int,
+        answer: Answer,
+        supersedes: int | None,
+        action: int | None = None,
+        ask: str | None = None,
     ) -> int:
         labels = None if answer.labels is None else answer.labels.tobytes()
         cursor = self._db.execute(
-            "INSERT INTO events (query, kind, labels, annotator, seconds, clicks,"
-            " proposal_accepted, note, supersedes, action) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO events (query, kind, labels, taxonomy, annotator, seconds, clicks,"
+            " proposal_accepted, note, supersedes, action, ask)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 int(query_id),
                 answer.kind,
                 labels,
+                self.taxonomy_version,
                 answer.annotator,
                 None if answer.seconds is None else float(answer.seconds),
                 None if answer.clicks is None else int(answer.clicks),
@@ -105,6 +160,7 @@ class AnswerBook(LedgerReader):
                 answer.note,
                 supersedes,
                 action,
+                ask,
             ),
         )
         return int(cursor.lastrowid or 0)

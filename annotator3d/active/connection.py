@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -15,9 +16,15 @@ from types import TracebackType
 from typing import TypeVar
 
 from annotator3d.active import schema, storage
+from annotator3d.active.functions import register
 
+_IS_PACKAGE = "SELECT 1 FROM sqlite_master WHERE name = 'package'"
 _WAIT = 60.0  # seconds to wait for another writer
 _Self = TypeVar("_Self", bound="LedgerFile")
+
+
+class ClassListChanged(ValueError):  # noqa: N818 - reads as what happened
+    """The classes are not those that the ledger was opened or asked with."""
 
 
 class LedgerFile:
@@ -27,6 +34,7 @@ class LedgerFile:
         self.path, self.read_only = path, read_only
         self.taxonomy_names: tuple[str, ...] = ()
         self.taxonomy_digest = ""
+        self.taxonomy_version = 0  # of the class list that labels are read in and written in
         self.voxel_size = 0.0
         self._pid = os.getpid()
         self._lock: storage.HostLock | None = None
@@ -75,6 +83,7 @@ class LedgerFile:
         with self._words():
             db.execute(f"BEGIN {mode}")
             try:
+                self._require_todays_classes(db)
                 yield db
                 db.execute("COMMIT")
             except BaseException:
@@ -82,13 +91,27 @@ class LedgerFile:
                     db.execute("ROLLBACK")
                 raise
 
+    def _require_todays_classes(self, db: sqlite3.Connection) -> None:
+        if not self.taxonomy_version:  # not known yet
+            return
+        (last,) = db.execute("SELECT MAX(version) FROM taxonomies").fetchone()
+        if last != self.taxonomy_version:
+            raise ClassListChanged(
+                f"the class list of {self.path} was changed while it was open; nothing was "
+                "written just now and nothing is lost: close it and open it again"
+            )
+
     def _create_if_empty(self, names: Sequence[str], digest: str, voxel_size: float) -> None:
         with self._transaction() as db:
             if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
                 return
             for statement in schema.statements():
                 db.execute(statement)
-            made_by = {"voxel_size": repr(float(voxel_size)), "created_by": _created_by()}
+            made_by = {
+                "voxel_size": repr(float(voxel_size)),
+                "created_by": _created_by(),
+                "ledger_id": uuid.uuid4().hex,
+            }
             db.executemany("INSERT INTO meta VALUES (?, ?)", made_by.items())
             db.execute(
                 "INSERT INTO taxonomies (version, digest, classes) VALUES (1, ?, ?)",
@@ -121,7 +144,8 @@ class LedgerFile:
             found = self._db.execute("PRAGMA user_version").fetchone()[0]
             if found == 1 and self.read_only:  # seen as if it had been upgraded
                 self._db.execute(
-                    "CREATE TEMP VIEW events AS SELECT *, NULL AS action FROM main.events"
+                    "CREATE TEMP VIEW events AS SELECT *, NULL AS action, NULL AS ask,"
+                    " 'event ' || id AS uid FROM main.events"
                 )
                 found = schema.SCHEMA_VERSION
             if found != schema.SCHEMA_VERSION:
@@ -133,8 +157,11 @@ class LedgerFile:
                 "SELECT digest, classes FROM taxonomies ORDER BY version DESC LIMIT 1"
             ).fetchone()
             size = self._db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
+            maps = self._db.execute("SELECT mapping FROM taxonomies ORDER BY version").fetchall()
         self.taxonomy_names, self.taxonomy_digest = tuple(json.loads(classes)), digest
+        self.taxonomy_version = len(maps)
         self.voxel_size = float(size[0])
+        register(self._db, [mapping for (mapping,) in maps])
 
     def _expect(self, names: Sequence[str], digest: str, voxel_size: float) -> None:
         advice = "use the settings that the ledger was made with, or a new work directory"
@@ -199,7 +226,9 @@ def _connect(path: Path, read_only: bool, network: bool) -> sqlite3.Connection:
             return db
         if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
             _require_ledger(db, path)  # before anything is changed in somebody else's file
-        _set_journal(db, "DELETE" if network else "WAL")
+        # A package is mailed: nothing may lie beside it.
+        alone = network or db.execute(_IS_PACKAGE).fetchone() is not None
+        _set_journal(db, "DELETE" if alone else "WAL")
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"):
             db.execute(f"PRAGMA {pragma}")
         return db

@@ -171,14 +171,16 @@ class Labeller(Browser):
         return result
 
     def _redo(self, row: Row) -> Entry:
-        return replace(self._entry(row.query, row.answer), supersedes=row.event)
+        answer = row.answer
+        if answer.labels is not None and UNASSIGNED in answer.labels:
+            answer = replace(answer, kind="draft")  # a class that it had was split since
+        return replace(self._entry(row.query, answer), supersedes=row.event)
 
     def _entry(self, query: int, answer: Answer) -> Entry:
         """A row with what it took, on top of what stood when the person looked at the query."""
         seconds, clicks = self._effort.so_far(query)
-        top = self._standing.top(query)
-        seen = None if top is None else top.id
-        return Entry(query, replace(answer, seconds=seconds, clicks=clicks), seen, seen)
+        seen, supersedes = self._standing.base(query)
+        return Entry(query, replace(answer, seconds=seconds, clicks=clicks), seen, supersedes)
 
     def _write(self, entries: Sequence[Entry]) -> None:
         """Append one action, all of it or, with the exception, nothing."""

@@ -65,7 +65,7 @@ class Overview:
         shown = None if options.blind else predictions
         self._views = Views(source, ledger.scan, ledger.voxel_size, shown)
         self._effort = Effort(clock or IdleClock(options.idle_limit))
-        self._standing, self._history = Standing(), History(annotator)
+        self._standing, self._history = Standing(annotator), History(annotator)
         self._tally = Tally(len(self.class_names), self._standing)
         self._queue = Queue(self._standing, options.order)
         self._places: Places | None = None

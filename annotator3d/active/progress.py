@@ -22,6 +22,7 @@ class Progress:
     answered: int
     skipped: int
     unsure: int
+    disputed: int  # answered differently, and nobody has decided
     set_aside: int  # open, but their scan cannot be shown
     seconds_per_answer: float | None  # own if there are at least `ENOUGH`, else of all people
     seconds_left: float | None  # for the open voxels, at that pace, one person

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from annotator3d.active import export
 from annotator3d.active.connection import LedgerFile
 from annotator3d.active.records import (
     IGNORE,
+    UNASSIGNED,
     Answer,
     CellLabels,
     Event,
@@ -19,21 +20,25 @@ from annotator3d.active.records import (
     ScanRecord,
     Summary,
 )
-from annotator3d.active.schema import RELEASED, RESPONSE_KINDS, UNDONE
+from annotator3d.active.resolution import Happened, Outcome, outcome
+from annotator3d.active.schema import RELEASED, RESPONSE_KINDS, TOLD_KINDS
 
 _ROUND = "round, strategy, seed, budget, max_queries, num_queries, epoch, source, created_at"
 _QUERY = "q.id, q.round, q.scan, q.x, q.y, q.z, q.rank, q.score, q.num_points, q.asked_at"
 QUERY_ROWS = f"SELECT {_QUERY} FROM queries q"
 _EVENT = (
-    "id, query, kind, labels, annotator, seconds, clicks, proposal_accepted, note,"
-    " supersedes, created_at, action"
+    "id, query, kind, today(labels, taxonomy) AS labels, annotator, seconds, clicks,"
+    " proposal_accepted, note, supersedes, created_at, action, ask, uid, taxonomy"
 )
-_IN_FORCE = (
-    f"(SELECT MAX(e.id) FROM events e WHERE e.query = q.id AND e.kind IN {RESPONSE_KINDS}"
-    f" AND NOT {UNDONE.format('e.id')})"
+_HAPPENED = (
+    "SELECT e.query, e.id, e.kind, e.annotator, e.supersedes,"
+    " said(e.kind, e.labels, e.taxonomy), e.ask, e.created_at, e.uid"
+    f" FROM queries q JOIN events e ON e.query = q.id WHERE e.kind IN {TOLD_KINDS}"
 )
+_NOTHING = Outcome()
 _SPENT = f"NOT {RELEASED.format('q.id')}"
 _LAST = 2**62  # past any round
+_TRAINED = bytes(IGNORE if label == UNASSIGNED else label for label in range(256))
 
 
 class LedgerReader(LedgerFile):
@@ -63,8 +68,16 @@ class LedgerReader(LedgerFile):
         return self._queries(_SPENT, round, scan)
 
     def open_queries(self, round: int | None = None, scan: str | None = None) -> list[Query]:
-        """Queries that wait for an answer, by round, scan and rank."""
-        return self._queries(f"{_SPENT} AND {_IN_FORCE} IS NULL", round, scan)
+        """Queries that wait for an answer, by round, scan and rank.
+
+        Nobody has answered them, or somebody is asked to answer them again, or a class that their
+        answer has was split.
+        """
+        return self._those(lambda where: where.open, round, scan)
+
+    def disputed_queries(self, round: int | None = None, scan: str | None = None) -> list[Query]:
+        """Queries whose answers differ and which nobody has decided, by round, scan and rank."""
+        return self._those(lambda where: where.disputed, round, scan)
 
     def query(self, query_id: int) -> Query:
         """One query, released or not. Raises ValueError if there is none of that id."""
@@ -74,7 +87,7 @@ class LedgerReader(LedgerFile):
         raise ValueError(f"{self.path} has no query {query_id!r}; see Ledger.queries()")
 
     def current(self, query_id: int) -> Answer | None:
-        """What stands as the response to a query; None while it is open, undone or released."""
+        """The response to a query that is in force; None while there is none, or a dispute."""
         self.query(query_id)
         event = self._in_force(query_id)
         return None if event is None else event.answer
@@ -83,18 +96,16 @@ class LedgerReader(LedgerFile):
         """Everything that happened (to one query), oldest first."""
         return self._events("") if query_id is None else self._events("WHERE query = ?", query_id)
 
+    def outcome(self, query_id: int) -> Outcome:
+        """Where a query stands: all current responses, disputes, what it is asked again for."""
+        return outcome(self._happened(query_id))
+
     def responses(self, round: int | None = None) -> list[tuple[Query, Answer | None]]:
         """Every spent query with what stands as its response, by round, scan and rank."""
-        rows = self._rows(
-            f"SELECT {_QUERY}, a.* FROM queries q LEFT JOIN (SELECT {_EVENT} FROM events) a"
-            f" ON a.id = {_IN_FORCE} WHERE {_SPENT} AND (?1 IS NULL OR q.round = ?1)"
-            " ORDER BY q.round, q.scan, q.rank",
-            round,
-        )
-        return [
-            (query_of(row[:10]), None if row[10] is None else _event(row[10:]).answer)
-            for row in rows
-        ]
+        found = [(query, where.in_force) for query, where in self._outcomes(round)]
+        # read after the outcomes: whatever they name is there
+        events = {e.id: e.answer for e in self._events(f"WHERE kind IN {RESPONSE_KINDS}")}
+        return [(query, None if best is None else events[best.id]) for query, best in found]
 
     def asked_cells(self, scan_id: str, before_round: int | None = None) -> np.ndarray:
         """Cells of a scan that were asked about and not released: [Q, 3] int32."""
@@ -120,19 +131,16 @@ class LedgerReader(LedgerFile):
     def labels(
         self, up_to_round: int | None = None, scan_id: str | None = None
     ) -> Iterable[tuple[str, CellLabels]]:
-        """(scan id, labels in force) by scan, round and rank; an ignored voxel is all 255."""
-        where, values = ("", ()) if scan_id is None else ("AND q.scan = ?", (scan_id,))
-        rows = self._rows(
-            "SELECT q.scan, q.x, q.y, q.z, q.round, q.num_points, a.labels FROM queries q"
-            f" JOIN events a ON a.id = {_IN_FORCE}"
-            f" WHERE q.round <= ? {where} AND a.kind IN ('answer', 'ignore')"
-            " ORDER BY q.scan, q.round, q.rank",
-            _LAST if up_to_round is None else up_to_round,
-            *values,
-        )
-        for scan, x, y, z, round, num_points, blob in rows:
-            data = bytes([IGNORE]) * num_points if blob is None else blob
-            yield scan, CellLabels((x, y, z), np.frombuffer(data, np.uint8), round)
+        """(scan id, labels in force) by scan, round and rank; an ignored voxel is all 255.
+
+        So are the points of a class that was split, until they are labelled anew.
+        """
+        found = self._outcomes(scan=scan_id, up_to_round=up_to_round)
+        for query, where in sorted(found, key=lambda pair: pair[0].scan):  # stable
+            if where.in_force is not None and where.in_force.said is not None:
+                said = where.in_force.said or bytes([IGNORE]) * query.num_points
+                labels = np.frombuffer(said.translate(_TRAINED), np.uint8)
+                yield query.scan, CellLabels(query.cell, labels, query.round)
 
     def spent(self, round: int | None = None) -> int:
         """Number of voxels asked and not released, of one round or of all."""
@@ -154,25 +162,54 @@ class LedgerReader(LedgerFile):
 
     def summary(self) -> Summary:
         """Where the ledger stands."""
-        kind = f"(SELECT kind FROM events WHERE id = {_IN_FORCE})"
-        rows = self._rows(
-            "SELECT COUNT(DISTINCT scan), COUNT(*), COALESCE(SUM(num_points), 0),"
-            " COALESCE(SUM(kind IN ('answer', 'ignore')), 0),"
-            " COALESCE(SUM(kind IN ('skip', 'unsure')), 0), COALESCE(SUM(kind IS NULL), 0),"
-            " (SELECT COUNT(*) FROM events WHERE kind = 'release'),"
-            " (SELECT COUNT(*) FROM rounds)"
-            f" FROM (SELECT q.scan, q.num_points, {kind} AS kind FROM queries q WHERE {_SPENT})"
+        found = self._outcomes()
+        settled = [where for _, where in found if not where.open]
+        with_labels = [o for o in settled if o.in_force is not None and o.in_force.said is not None]
+        disputed = sum(where.disputed for where in settled)
+        (counts,) = self._rows(
+            "SELECT (SELECT COUNT(*) FROM rounds),"
+            " (SELECT COUNT(*) FROM events WHERE kind = 'release')"
         )
-        ((scans, voxels, points, answered, passed, waiting, released, rounds),) = rows
-        return Summary(rounds, scans, voxels, points, answered, passed, waiting, released)
+        return Summary(
+            rounds=counts[0],
+            scans=len({query.scan for query, _ in found}),
+            voxels=len(found),
+            points=sum(query.num_points for query, _ in found),
+            answered=len(with_labels),
+            passed=len(settled) - len(with_labels) - disputed,
+            open=len(found) - len(settled),
+            released=counts[1],
+            disputed=disputed,
+        )
+
+    def _outcomes(
+        self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
+    ) -> list[tuple[Query, Outcome]]:
+        """Where every spent query stands, by round, scan and rank."""
+        last = _LAST if up_to_round is None else int(up_to_round)
+        queries = self._queries(f"{_SPENT} AND q.round <= {last}", round, scan)
+        rows = self._rows(
+            f"{_HAPPENED} AND (?1 IS NULL OR q.round = ?1) AND (?2 IS NULL OR q.scan = ?2)",
+            round,
+            scan,
+        )
+        told: dict[int, list[Happened]] = defaultdict(list)
+        for query, *values in rows:
+            told[query].append(Happened(*values))
+        return [(q, outcome(told[q.id]) if q.id in told else _NOTHING) for q in queries]
+
+    def _those(
+        self, which: Callable[[Outcome], bool], round: int | None, scan: str | None
+    ) -> list[Query]:
+        return [query for query, where in self._outcomes(round, scan) if which(where)]
+
+    def _happened(self, query_id: int) -> list[Happened]:
+        rows = self._rows(f"{_HAPPENED} AND q.id = ?", query_id)
+        return [Happened(*values) for _, *values in rows]
 
     def _in_force(self, query_id: int) -> Event | None:
-        rows = self._rows(
-            f"SELECT {_EVENT} FROM events WHERE id ="
-            f" (SELECT {_IN_FORCE} FROM queries q WHERE q.id = ?)",
-            query_id,
-        )
-        return next((_event(row) for row in rows), None)
+        best = self.outcome(query_id).in_force
+        return None if best is None else self._events("WHERE id = ?", best.id)[0]
 
     def _events(self, where: str, *values: object) -> list[Event]:
         rows = self._rows(f"SELECT {_EVENT} FROM events {where} ORDER BY id", *values)

@@ -84,10 +84,13 @@ class Event:
 
     id: int
     query: int
-    answer: Answer  # of any kind, "undo", "release", "note", "draft" and "lease" included
+    answer: Answer  # of any kind of `schema.KINDS`
     supersedes: int | None  # the event that this one undoes, corrects or continues
     created_at: str  # UTC, ISO 8601 with milliseconds
     action: int | None = None  # first event of the bulk action; None if alone or itself the first
+    ask: str | None = None  # of a request: overlap, repeat or again
+    uid: str = ""  # tells it from all other events, in any ledger
+    taxonomy: int = 1  # version of the class list that it was written in; `answer` is in today's
 
 
 class CellLabels(NamedTuple):
@@ -110,3 +113,4 @@ class Summary:
     passed: int  # spent voxels that were skipped or unsure
     open: int  # spent voxels that wait
     released: int
+    disputed: int = 0  # spent voxels whose answers differ

@@ -1,8 +1,7 @@
 """Tables and triggers of the ledger: the rules hold in the database itself, whoever writes to it.
 
 Nothing is ever changed or removed. A correction, an undo or a release is a new row of `events`.
-Rows that this version does not write yet (reviews, further taxonomies) have their place already, so
-that a file made today needs no conversion when they come.
+What the rows mean together is in `resolution`.
 """
 
 from __future__ import annotations
@@ -15,8 +14,15 @@ RESPONSES = ("answer", "skip", "unsure", "ignore")
 LABELLED = ("answer", "draft")
 """Kinds that carry labels. In a draft some points still have none; the query stays open."""
 UNDOABLE = (*RESPONSES, "draft")
-KINDS = (*UNDOABLE, "undo", "note", "lease", "release", "approve", "reject")
+REVOKING = ("undo", "reject")
+"""Kinds that take away the event that they supersede: by who gave it, or by a reviewer."""
+TOLD = (*UNDOABLE, *REVOKING, "approve", "request")
+"""Kinds that decide together where a query stands."""
+KINDS = (*UNDOABLE, "undo", "note", "lease", "release", "approve", "reject", "request")
+ASKS = ("overlap", "repeat", "again")
+"""What a request asks for: another person's opinion, the same person's once more, a correction."""
 
+NEW_UID = "lower(hex(randomblob(16)))"
 _NOW = "TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
 
 
@@ -27,6 +33,9 @@ def _quoted(words: tuple[str, ...]) -> str:
 RESPONSE_KINDS = f"({_quoted(RESPONSES)})"
 LABELLED_KINDS = f"({_quoted(LABELLED)})"
 UNDOABLE_KINDS = f"({_quoted(UNDOABLE)})"
+_REVOCABLE_KINDS = f"({_quoted((*UNDOABLE, 'approve', 'reject', 'request'))})"
+TOLD_KINDS = f"({_quoted(TOLD)})"
+_LINKED_KINDS = f"({_quoted((*REVOKING, 'approve'))})"
 
 _TABLES = {
     "meta": "key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
@@ -63,8 +72,9 @@ _TABLES = {
         asked_at {_NOW},
         UNIQUE (round, position), UNIQUE (round, scan, rank)""",
     # `supersedes` is the event that this one is about: undone, corrected, continued or reviewed; of
-    # a redo it is the undo. `seconds` of a lease is how long it is held. `action` is the first
-    # event of the bulk action that this one belongs to; NULL for the first and for single actions.
+    # a redo it is the undo, of an answer to a request the request. `seconds` of a lease is how long
+    # it is held. `action` is the first event of the bulk action that this one belongs to; NULL for
+    # the first and for single actions. `uid` tells the event from all others, in any file.
     "events": f"""
         id INTEGER PRIMARY KEY, query INTEGER NOT NULL REFERENCES queries(id),
         kind TEXT NOT NULL CHECK (kind IN ({_quoted(KINDS)})),
@@ -77,8 +87,10 @@ _TABLES = {
         proposal_accepted INTEGER CHECK (proposal_accepted IN (0, 1)),
         note TEXT CHECK (kind != 'note' OR note IS NOT NULL),
         supersedes INTEGER REFERENCES events(id)
-            CHECK (kind NOT IN ('undo', 'approve', 'reject') OR supersedes IS NOT NULL),
-        created_at {_NOW}, action INTEGER REFERENCES events(id)""",
+            CHECK (kind NOT IN {_LINKED_KINDS} OR supersedes IS NOT NULL),
+        created_at {_NOW}, action INTEGER REFERENCES events(id),
+        ask TEXT CHECK ((kind = 'request') = (ask IS NOT NULL) AND ask IN ({_quoted(ASKS)})),
+        uid TEXT NOT NULL UNIQUE DEFAULT ({NEW_UID})""",
 }
 
 _INDICES = (
@@ -95,7 +107,7 @@ _KEYS = {
     "rounds": "round = NEW.round",
     "queries": "id = NEW.id OR (round = NEW.round AND (position = NEW.position"
     " OR (scan = NEW.scan AND rank = NEW.rank)))",
-    "events": "id = NEW.id",
+    "events": "id = NEW.id OR uid = NEW.uid",
 }
 
 _IDENTITY = (
@@ -107,6 +119,13 @@ RELEASED = "EXISTS (SELECT 1 FROM events r WHERE r.query = {} AND r.kind = 'rele
 UNDONE = "EXISTS (SELECT 1 FROM events u WHERE u.supersedes = {} AND u.kind = 'undo')"
 
 _RULES = (
+    (
+        "taxonomies_in_turn",
+        "taxonomies",
+        "NEW.version IS NOT (SELECT COALESCE(MAX(version), 0) + 1 FROM taxonomies)"
+        " OR (NEW.version > 1 AND length(NEW.mapping) != 256)",
+        "class lists are numbered from 1 without a gap, each with a map of 256 ids from the last",
+    ),
     (
         "rounds_in_turn",
         "rounds",
@@ -169,8 +188,8 @@ _RULES = (
         "events_undo",
         "events",
         "NEW.kind = 'undo' AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = NEW.supersedes"
-        f" AND e.kind IN {UNDOABLE_KINDS} AND NOT {UNDONE.format('e.id')})",
-        "only an answer, skip, unsure, ignore or draft can be undone, and only once",
+        f" AND e.kind IN {_REVOCABLE_KINDS} AND NOT {UNDONE.format('e.id')})",
+        "only a response, a draft, a review or a request can be undone, and only once",
     ),
     (
         "events_action",
@@ -198,15 +217,17 @@ def statements() -> list[str]:
 def upgrade_statements() -> list[str]:
     """What turns a file of version 1 into this one; its triggers must have been dropped.
 
-    Version 1 had neither drafts nor bulk actions. SQLite cannot change a CHECK, so the events move
-    to a new table (https://sqlite.org/lang_altertable.html, section 7; foreign keys must be off).
+    Version 1 had no drafts, bulk actions, requests and uids. SQLite cannot change a CHECK, so the
+    events move to a new table (https://sqlite.org/lang_altertable.html, section 7; foreign keys
+    must be off).
     """
     return [
         f"CREATE TABLE new_events ({_TABLES['events']})",
-        "INSERT INTO new_events SELECT *, NULL FROM events",
+        f"INSERT INTO new_events SELECT *, NULL, NULL, {NEW_UID} FROM events",
         "DROP TABLE events",
         "ALTER TABLE new_events RENAME TO events",
         *(index for index in _INDICES if " ON events(" in index),
+        f"INSERT INTO meta VALUES ('ledger_id', {NEW_UID})",
         *_triggers(),
         *_IDENTITY,
     ]

@@ -10,15 +10,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.active.records import IGNORE, UNASSIGNED, Event, Query
-from annotator3d.active.schema import RESPONSES
+from annotator3d.active.resolution import (
+    INDEPENDENT,
+    Happened,
+    Outcome,
+    base,
+    happened,
+    outcome,
+)
+from annotator3d.active.schema import RESPONSES, TOLD
 
-STATES = ("open", "answered", "skipped", "unsure")
-"""A query is answered when its points have labels, "no class fits" included."""
+STATES = ("open", "answered", "skipped", "unsure", "disputed")
+"""A query is answered when its points have labels, "no class fits" included; it is disputed when
+people have labelled it differently and nobody has decided."""
 _STATE = {"answer": "answered", "ignore": "answered", "skip": "skipped", "unsure": "unsure"}
 
 
@@ -30,8 +40,18 @@ class Lease:
     until: float  # seconds since the epoch
 
 
+class _Where(NamedTuple):
+    outcome: Outcome
+    seen: int | None  # see `resolution.base`
+    supersedes: int | None
+
+
 class Standing:
     """What stands for each query; `feed` it all events in the order of their ids.
+
+    Args:
+        annotator: through whose eyes: who is asked for an opinion of their own does not see what
+            others said, and to them the query is open.
 
     Attributes:
         queries: id -> query, the released ones left out.
@@ -41,15 +61,17 @@ class Standing:
         settled: annotator -> the queries responded to; settled_by_anyone: their union.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, annotator: str = "") -> None:
+        self.annotator = annotator
         self.queries: dict[int, Query] = {}
         self.by_scan: dict[str, set[int]] = defaultdict(set)
         self.last_event = 0
         self.seconds: dict[str, float] = defaultdict(float)
         self.settled: dict[str, set[int]] = defaultdict(set)
         self.settled_by_anyone: set[int] = set()
-        self._stack: dict[int, list[Event]] = defaultdict(list)  # not undone, oldest first
-        self._response: dict[int, Event] = {}  # the newest one of the stack
+        self._told: dict[int, dict[int, Event]] = defaultdict(dict)  # query -> id -> event
+        self._happened: dict[int, list[Happened]] = defaultdict(list)
+        self._where: dict[int, _Where] = {}  # of the queries that were looked at since
         self._notes: dict[int, list[Event]] = defaultdict(list)
         self._leases: dict[int, Lease] = {}
         self._effort: dict[int, tuple[float, int]] = {}
@@ -69,9 +91,11 @@ class Standing:
     def _feed(self, event: Event) -> None:
         query, answer, kind = event.query, event.answer, event.answer.kind
         self.last_event = event.id
+        if kind in TOLD:
+            self._told[query][event.id] = event
+            self._happened[query].append(happened(event))
+            self._where.pop(query, None)
         if kind in RESPONSES:
-            self._stack[query].append(event)
-            self._response[query] = event
             self.seconds[answer.annotator] += answer.seconds or 0.0
             self.settled[answer.annotator].add(query)
             self.settled_by_anyone.add(query)
@@ -79,13 +103,7 @@ class Standing:
             if (lease := self._leases.get(query)) and lease.annotator == answer.annotator:
                 del self._leases[query]
         elif kind == "draft":
-            self._stack[query].append(event)
             self._effort[query] = (answer.seconds or 0.0, answer.clicks or 0)
-        elif kind == "undo":
-            stack = [e for e in self._stack[query] if e.id != event.supersedes]
-            self._stack[query] = stack
-            self._response.pop(query, None)
-            self._response.update((query, e) for e in stack if e.answer.kind in RESPONSES)
         elif kind == "note":
             self._notes[query].append(event)
         elif kind == "lease":
@@ -96,19 +114,41 @@ class Standing:
             if released is not None:
                 self.by_scan[released.scan].discard(query)
 
+    def outcome(self, query_id: int) -> Outcome:
+        """Where the query stands for everybody."""
+        return self._look(query_id).outcome
+
+    def event(self, query_id: int, event_id: int) -> Event:
+        """An event that takes part in where a query stands."""
+        return self._told[query_id][event_id]
+
     def top(self, query_id: int) -> Event | None:
-        """The newest response or draft that is not undone."""
-        stack = self._stack.get(query_id)
-        return stack[-1] if stack else None
+        """The newest response or draft that is not undone, of those that the annotator sees."""
+        newest = self._look(query_id).seen
+        return None if newest is None else self._told[query_id][newest]
+
+    def base(self, query_id: int) -> tuple[int | None, int | None]:
+        """(id of `top`, what the annotator's next response supersedes)."""
+        where = self._look(query_id)
+        return where.seen, where.supersedes
 
     def response(self, query_id: int) -> Event | None:
-        """The response in force, as `Ledger.current`; a draft does not settle a query."""
-        return self._response.get(query_id)
+        """The response in force, as `Ledger.current`; a draft does not settle a query.
+
+        None where the annotator is asked for an opinion without it.
+        """
+        where = self.outcome(query_id)
+        asked = where.asks(self.annotator)
+        if where.in_force is None or (asked is not None and asked.ask in INDEPENDENT):
+            return None
+        return self._told[query_id][where.in_force.id]
 
     def state(self, query_id: int) -> str:
         """One of `STATES`."""
-        response = self._response.get(query_id)
-        return "open" if response is None else _STATE[response.answer.kind]
+        where = self.outcome(query_id)
+        if where.is_open_for(self.annotator):
+            return "open"
+        return "disputed" if where.in_force is None else _STATE[where.in_force.kind]
 
     def labels(self, query_id: int) -> NDArray[np.uint8]:
         """[n] what each point is labelled at the moment, draft included; 254 = not yet."""
@@ -117,6 +157,15 @@ class Standing:
         if top is None or top.answer.labels is None:
             return np.full(self.queries[query_id].num_points, fill, np.uint8)
         return top.answer.labels
+
+    def _look(self, query_id: int) -> _Where:
+        found = self._where.get(query_id)
+        if found is None:
+            told = self._happened.get(query_id, ())
+            where = outcome(told)
+            found = _Where(where, *base(told, where.asks(self.annotator)))
+            self._where[query_id] = found
+        return found
 
     def notes(self, query_id: int) -> list[Event]:
         """Remarks on a query, oldest first."""

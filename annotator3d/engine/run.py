@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.oracles import Oracle, get_oracle
 from annotator3d.engine.adaptation import adapt_statistics
 from annotator3d.engine.build import (
     build_model,
@@ -88,6 +89,7 @@ def _train(
     found = world.lead(lambda: files.newest(world.size, shown.say) if resume else None)
     weights = world.together(lambda: None if found else _initial_weights(config))
     datasets = _open_datasets(config, data_root, screen, world)
+    oracle = world.together(lambda: _oracle(config, datasets.taxonomy.names))
     torch.manual_seed(config.seed)
     model = build_model(config, datasets.taxonomy.num_classes)
     if weights is not None:
@@ -106,7 +108,18 @@ def _train(
         for line in describe_batch(config, world.size):
             shown.say(line)
         parts = Parts(
-            config, record, datasets, model, ledger, files, device, world, screen, shown, stop
+            config,
+            record,
+            datasets,
+            model,
+            ledger,
+            oracle,
+            files,
+            device,
+            world,
+            screen,
+            shown,
+            stop,
         )
         try:
             _run(parts, found)
@@ -173,6 +186,15 @@ def _open_datasets(
         named = {f"data.{name}": data.fingerprint() for name, data in opened.named().items()}
         world.check_same("the datasets", named, "give every machine the same files")
     return opened
+
+
+def _oracle(config: RunConfig, classes: list[str]) -> Oracle | None:
+    if not config.is_active:
+        return None
+    try:
+        return get_oracle(config.active.oracle, seed=config.seed, class_names=classes)
+    except ConfigError as error:
+        raise ConfigError(f"active.oracle.{error}") from error
 
 
 def _initial_weights(config: RunConfig) -> dict | None:

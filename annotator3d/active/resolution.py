@@ -1,0 +1,243 @@
+"""What stands for a query, from everything that happened to it: the one place with these rules.
+
+The responses to a query form a graph, because `supersedes` says what the person who gave one had
+before them. A response *stands* unless it was undone or rejected, and is *current* unless one that
+stands goes back to it. One person after the other gives one current response; two who did not see
+each other's (a second opinion, two machines) give two. Those that agree are in force; those that
+differ are disputed, and nothing is in force, until one is approved.
+
+A *request* asks once more: ``overlap`` somebody else, ``repeat`` the same person, both without a
+look at what was said; ``again`` anybody, who then corrects it. It waits until a response that
+stands goes back to it.
+
+Nothing here depends on the order in which the rows came into the file, so that two ledgers with the
+same rows say the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from annotator3d.active.records import IGNORE, UNASSIGNED, Event
+from annotator3d.active.schema import RESPONSES, UNDOABLE
+
+INDEPENDENT = ("overlap", "repeat")
+"""Requests for an opinion that does not know the others."""
+VOID = b""
+"""What "ignore" says: that no point has a class."""
+_NO_CLASS = bytes([IGNORE])
+_TO_LABEL = bytes([UNASSIGNED])
+
+
+class Happened(NamedTuple):
+    """An event as far as it matters here."""
+
+    id: int
+    kind: str
+    annotator: str
+    supersedes: int | None
+    said: bytes | None  # labels in today's classes, `VOID` for "ignore"; None for other kinds
+    ask: str | None  # of a request
+    created_at: str
+    uid: str
+
+
+def happened(event: Event) -> Happened:
+    """What matters of an event of the ledger."""
+    answer, said = event.answer, None
+    if answer.kind == "answer":
+        said = answer.labels.tobytes()
+    elif answer.kind == "ignore":
+        said = VOID
+    return Happened(
+        event.id,
+        answer.kind,
+        answer.annotator,
+        event.supersedes,
+        said,
+        event.ask,
+        event.created_at,
+        event.uid,
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a query stands. Events are sorted by time and uid.
+
+    Attributes:
+        current: responses that stand and were not replaced.
+        in_force: the one that counts; None if there is none, or if they are disputed.
+        disputed: current responses give different labels, and none or several are approved.
+        waiting: requests that nobody has met.
+        authors: who gave a response that stands.
+    """
+
+    current: tuple[Happened, ...] = ()
+    in_force: Happened | None = None
+    disputed: bool = False
+    waiting: tuple[Happened, ...] = ()
+    authors: frozenset[str] = frozenset()
+
+    @property
+    def open(self) -> bool:
+        """Whether somebody is still to answer: for the first time, by request, or in part."""
+        return not self.current or bool(self.waiting) or self.in_part
+
+    @property
+    def in_part(self) -> bool:
+        """Whether points of what is in force have no label, since their class was split."""
+        return self.in_force is not None and _TO_LABEL in (self.in_force.said or b"")
+
+    def asks(self, annotator: str) -> Happened | None:
+        """The waiting request that a person may meet."""
+        return next((r for r in self.waiting if _may_meet(r, annotator, self.authors)), None)
+
+    def is_open_for(self, annotator: str) -> bool:
+        """Whether this person can answer it, without correcting anybody."""
+        return not self.current or self.in_part or self.asks(annotator) is not None
+
+    def replaced_by(self, annotator: str) -> int | None:
+        """What a new response of this person goes back to, when they know all that is current."""
+        asked = self.asks(annotator)
+        if asked is not None:
+            return asked.id
+        mine = [e for e in self.current if e.annotator == annotator]
+        best = self.in_force or next(iter(mine or self.current), None)
+        return None if best is None else best.id
+
+
+def outcome(events: Iterable[Happened]) -> Outcome:
+    """Where a query stands after these events, in any order."""
+    events = sorted(events, key=lambda e: (e.created_at, e.uid))
+    revoked = _revoked(events)
+    standing = [e for e in events if e.kind in RESPONSES and e.id not in revoked]
+    requests = [e for e in events if e.kind == "request" and e.id not in revoked]
+    if len(standing) == 1 and not requests:  # nearly always
+        return Outcome((standing[0],), standing[0], authors=frozenset((standing[0].annotator,)))
+    first, replaced = _first_done(events), _replaced(events, standing)
+    current = tuple(e for e in standing if first(e.id) not in replaced)
+    approved = {e.supersedes for e in events if e.kind == "approve" and e.id not in revoked}
+    deciding = [e for e in current if e.id in approved] or list(current)
+    labelled = [e for e in deciding if e.said is not None] or deciding
+    disputed = len({_plain(e.said) for e in labelled}) > 1
+    return Outcome(
+        current=current,
+        in_force=labelled[0] if labelled and not disputed else None,
+        disputed=disputed,
+        waiting=_waiting(requests, current, _before(events), replaced),
+        authors=frozenset(e.annotator for e in standing),
+    )
+
+
+def top(events: Sequence[Happened], asked: Happened | None = None) -> Happened | None:
+    """The newest response or draft that stands, of those that a person may know of.
+
+    Args:
+        asked: the request that they may meet (`Outcome.asks`); who is asked for an opinion of
+            their own knows only what they said to that request.
+    """
+    revoked = _revoked(events)
+    known = [e for e in events if e.kind in UNDOABLE and e.id not in revoked]
+    if asked is not None and asked.ask in INDEPENDENT:
+        before = _before(events)
+        known = [e for e in known if asked.id in before(e)]
+    return max(known, key=lambda e: e.id, default=None)
+
+
+def base(events: Sequence[Happened], asked: Happened | None) -> tuple[int | None, int | None]:
+    """(id of `top`, what a new response or draft of the person supersedes)."""
+    newest = top(events, asked)
+    seen = None if newest is None else newest.id
+    if asked is None or (newest is not None and asked.id in _before(events)(newest)):
+        return seen, seen
+    return seen, asked.id
+
+
+def _replaced(events: Iterable[Happened], standing: Iterable[Happened]) -> set[int]:
+    """Ids (`_first_done`) of what responses that stand go back to, but for the same act."""
+    link, first = {e.id: e.supersedes for e in events}, _first_done(events)
+    replaced: set[int] = set()
+    known: set[int] = set()  # all that is above them is in `replaced` already
+    for event in standing:
+        at = event.supersedes
+        while at is not None and at not in known:
+            if first(at) != first(event.id):
+                replaced.add(first(at))
+                known.add(at)
+            at = link.get(at)
+    return replaced
+
+
+def _first_done(events: Iterable[Happened]) -> Callable[[int], int]:
+    """A function from the id of what was done again, after an undo, to that of the first time.
+
+    Both are the same act: what went back to the one goes back to the other.
+    """
+    undone = {e.id: e.supersedes for e in events if e.kind == "undo"}
+    again = {e.id: undone[e.supersedes] for e in events if e.supersedes in undone}
+
+    def first(id_: int) -> int:
+        while id_ in again:
+            id_ = again[id_]
+        return id_
+
+    return first
+
+
+def _plain(said: bytes | None) -> bytes | None:
+    return VOID if said is not None and not said.strip(_NO_CLASS) else said
+
+
+def _may_meet(request: Happened, annotator: str, authors: frozenset[str]) -> bool:
+    if request.ask == "repeat":
+        return annotator == request.annotator
+    if request.ask == "overlap":  # the first opinion of all is nobody's second one
+        return bool(authors) and annotator not in authors
+    return True
+
+
+def _waiting(
+    requests: Sequence[Happened],
+    current: Sequence[Happened],
+    before: Callable[[Happened], set[int]],
+    met: set[int],
+) -> tuple[Happened, ...]:
+    """Requests that no response goes back to.
+
+    Where people have answered at the same time, on two machines, each took theirs for the first
+    opinion; all but one of these are what an overlap asks for.
+    """
+    asked = {request.id for request in requests}
+    first = {e.annotator for e in current if not before(e) & asked}
+    surplus, waiting = len(first) - 1, []
+    for request in requests:
+        if request.id in met:
+            continue
+        if request.ask == "overlap" and surplus > 0:
+            surplus -= 1
+        else:
+            waiting.append(request)
+    return tuple(waiting)
+
+
+def _revoked(events: Iterable[Happened]) -> set[int | None]:
+    undone = {e.supersedes for e in events if e.kind == "undo"}
+    return undone | {e.supersedes for e in events if e.kind == "reject" and e.id not in undone}
+
+
+def _before(events: Iterable[Happened]) -> Callable[[Happened], set[int]]:
+    """A function from an event to the ids of all that it goes back to."""
+    link = {e.id: e.supersedes for e in events}
+
+    def before(event: Happened) -> set[int]:
+        found: set[int] = set()
+        at = event.supersedes
+        while at is not None and at not in found:
+            found.add(at)
+            at = link.get(at)
+        return found
+
+    return before
