@@ -191,3 +191,7 @@ class Browser(Overview):
             if len(found) == _READ_AHEAD:
                 break
         self._views.prefetch(found.values())
+        following = next(self._queue.following(self._last), None)
+        if following is not None:  # what is drawn with it
+            near = self._near_enough(self._standing.queries[following])
+            self._views.prefetch(query for query in near if not self._views.is_read(query))
