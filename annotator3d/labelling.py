@@ -70,13 +70,15 @@ def open_labelling(
     taxonomy = dataset.taxonomy
     table = make_keys(taxonomy.names, taxonomy.guidance, keys)
     source = _source(dataset, ledger, screen)
+    with Ledger.read(ledger) as read:
+        predictions = StoredPredictions(work_dir / "rounds", read.to_today)
     session = open_session(
         ledger,
         source,
         annotator or getpass.getuser(),
         taxonomy.names,
         taxonomy.digest(),
-        StoredPredictions(work_dir / "rounds"),
+        predictions,
         options,
     )
     return Opened(session, table, _palette(taxonomy), sorted(source.troubles))

@@ -82,7 +82,9 @@ def select_only(
             select_round(
                 ledger,
                 pool,
-                RoundPlan(number, epoch, strategy, seed, source, len(names)),
+                RoundPlan(
+                    number, epoch, strategy, seed, source, len(names), ledger.taxonomy_version
+                ),
                 config.active,
                 scorer,
                 work_dir / "rounds",

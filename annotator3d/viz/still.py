@@ -102,7 +102,7 @@ def still_of_query(
         number = max(asked, key=lambda q: (q.round, -q.rank, -q.id)).id
     query, size = ledger.query(number), ledger.voxel_size
     scan = source.scan(query.scan)
-    stored = StoredPredictions(rounds)(query.round, scan)
+    stored = StoredPredictions(rounds, ledger.to_today)(query.round, scan)
     labels = np.full(len(scan), UNASSIGNED, np.uint8)
     for cell, given, _ in ledger.labels_for_scan(query.scan):
         labels[rows_of_cell(scan.xyz, cell, size)] = given
