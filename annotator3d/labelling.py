@@ -19,6 +19,7 @@ from annotator3d.data.moved import find_moved
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.build import build_dataset
+from annotator3d.engine.class_lists import with_todays_classes
 from annotator3d.engine.config import make_config
 from annotator3d.engine.reopening import card_of, config_of, root_of
 from annotator3d.engine.screen import Screen
@@ -182,7 +183,8 @@ def _dataset(
     work_dir: Path, config: str | None, data_root: str | None, screen: Screen
 ) -> ScanDataset:
     """The pool that the queries were asked about."""
-    values = config_of(work_dir, config).data.train
+    run = with_todays_classes(config_of(work_dir, config), work_dir, data_root)
+    values = run.data.train
     if data_root is None and values and "root" not in values:
         data_root = root_of(card_of(work_dir), "train")
     pool = None if values is None else {**values, "labels": "optional"}

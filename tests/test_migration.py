@@ -13,6 +13,7 @@ from conftest import make_kitti_in
 from engine_case import tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own_case import CLASSES, points, write_ply, write_taxonomy
 
 from annotator3d.active.answering import Answer
 from annotator3d.active.ledger import Ledger
@@ -21,7 +22,9 @@ from annotator3d.active.proposals import StoredPredictions
 from annotator3d.cli import main
 from annotator3d.data.datasets import SemanticKITTI
 from annotator3d.data.taxonomy import load_taxonomy
+from annotator3d.engine.config import dump_config
 from annotator3d.engine.run import train
+from annotator3d.labelling import open_labelling
 
 OLD = ["car", "plants", "road"]
 
@@ -205,7 +208,9 @@ def trained(tmp_path_factory):
     """A finished run and the dataset that it was trained on."""
     folder = tmp_path_factory.mktemp("trained")
     root = make_kitti_in(folder)(sequences=("00", "01", "02", "03"), scans=2, points=300)
-    train(tiny_config(root, active={"budget": 2}), folder / "run")
+    config = tiny_config(root, active={"budget": 2})
+    train(config, folder / "run")
+    (folder / "mine.yaml").write_text(dump_config(config))
     return folder
 
 
@@ -229,7 +234,7 @@ def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
     assert main([*command, "--apply"]) == 0
     assert "--resume" in capsys.readouterr().out
     assert (work_dir / "checkpoints.classes-1").is_dir()
-    config = str(work_dir / "config.yaml")
+    config = str(trained / "mine.yaml")  # as it was before
     assert main(["train", config, "--work-dir", str(work_dir), "--resume"]) == 0
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         assert ledger.taxonomy_names == ("car", "person", "flat", "other")
@@ -363,3 +368,36 @@ def test_predictions_of_the_old_classes_are_shown_in_the_new_ones(run, trained):
     becomes[old.names.index("road")] = 255  # flat or other: nobody can tell
     expected = [becomes[t] for t in then.tolist()]
     assert len(set(then.tolist())) > 1 and now.tolist() == expected
+
+
+def test_scans_of_ones_own_say_by_their_raw_ids_what_a_class_becomes(tmp_path, capsys):
+    (tmp_path / "scans/a").mkdir(parents=True)
+    write_ply(tmp_path / "scans/a/0.ply", points(0))
+    classes, out = write_taxonomy(tmp_path), tmp_path / "data"
+    made = ["import", str(tmp_path / "scans"), str(out), "--format", "ply", "--val-share", "0"]
+    assert main([*made, "--taxonomy", str(classes)]) == 0
+    config = tmp_path / "own.yaml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "data": {"train": {"type": "OwnScans", "split": "all"}},
+                "active": {"strategy": "random", "voxel_size": 8.0, "oracle": "person"},
+            }
+        )
+    )
+    run = tmp_path / "run"
+    select = ["select", str(config), "--work-dir", str(run), "--data-root", str(out)]
+    assert main(select) == 0
+    new = tmp_path / "new.yaml"
+    new.write_text(CLASSES.replace("building, ids: [2, 7]", "house, ids: [2]").replace(
+        "ignored", "  - {name: hut, ids: [7]}\nignored"))  # fmt: skip
+    capsys.readouterr()
+    assert main(["taxonomy", "migrate", str(run), str(new), "--apply", "--json"]) == 0
+    fates = {fate["name"]: fate for fate in json.loads(capsys.readouterr().out)["fates"]}
+    assert fates["building"]["becomes"] == ["house", "hut"]
+    assert main(select) == 0  # with the config as it was
+    session = open_labelling(run, config=str(config), data_root=str(out)).session
+    assert session.class_names == ("ground", "house", "plant", "hut")
+    session.close()
+    with Ledger.read(run / "ledger.sqlite") as ledger:
+        assert len(ledger.rounds()) == 2

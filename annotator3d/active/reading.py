@@ -60,6 +60,11 @@ class LedgerReader(LedgerFile):
         (row,) = self._rows("SELECT classes FROM taxonomies WHERE version = ?", version)
         return tuple(json.loads(row[0]))
 
+    def earlier_digests(self) -> set[str]:
+        """Digests of the class lists before the one of today."""
+        rows = self._rows("SELECT digest FROM taxonomies ORDER BY version")
+        return {digest for (digest,) in rows[:-1]}
+
     def rounds(self) -> list[Round]:
         """All rounds in order."""
         return [Round(*row) for row in self._rows(f"SELECT {_ROUND} FROM rounds ORDER BY round")]

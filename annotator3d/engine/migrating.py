@@ -11,15 +11,14 @@ from pathlib import Path
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.migration import Migration, migrate, plan, targets_by_raw_id
 from annotator3d.data.files import atomic_write
-from annotator3d.data.importing.card import TAXONOMY
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy, taxonomy_path
+from annotator3d.engine.class_lists import taxonomy_of
 from annotator3d.engine.config import RunConfig, dump_config, make_config
 from annotator3d.engine.leftovers import take_over
 from annotator3d.engine.overrides import override
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.reopening import config_of
+from annotator3d.engine.reopening import card_of, config_of, root_of
 from annotator3d.errors import ConfigError
-from annotator3d.registry import DATASETS, lookup
 
 
 @dataclass(frozen=True)
@@ -124,15 +123,8 @@ def _old_taxonomy(work_dir: Path, wanted: Wanted, digest: str) -> Taxonomy | Non
         return old
     if not (work_dir / "config.yaml").is_file():
         return None
-    values = config_of(work_dir).data.train
-    name = values.get("taxonomy") or getattr(lookup(DATASETS, values["type"]), "TAXONOMY", None)
-    if name is None and "root" in values:
-        name = Path(values["root"]) / TAXONOMY
-    try:
-        old = load_taxonomy(name)
-    except (OSError, ValueError, TypeError):
-        return None
-    return old if old.digest() == digest else None
+    old = taxonomy_of(config_of(work_dir).data.train, root_of(card_of(work_dir), "train"))
+    return old if old is not None and old.digest() == digest else None
 
 
 def _config_after(

@@ -16,6 +16,7 @@ from annotator3d.engine.build import (
     read_weights,
 )
 from annotator3d.engine.checkpoints import Checkpoints, Place
+from annotator3d.engine.class_lists import with_todays_classes
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.custom import import_custom
 from annotator3d.engine.datasets import Datasets, open_datasets
@@ -79,6 +80,8 @@ def _train(
     shown: Screen,
     stop: StopSignal,
 ) -> RunRecord:
+    if resume:
+        config = world.lead(lambda: with_todays_classes(config, folder, data_root))
     screen = StoppableScreen(shown, stop)
     files = Checkpoints(folder / "checkpoints", config.schedule.keep_checkpoints)
     found = world.lead(lambda: files.newest(world.size, shown.say) if resume else None)
