@@ -111,6 +111,15 @@ def test_a_class_whose_raw_ids_part_is_split(path):
     assert found.reopened == 1
 
 
+def test_a_class_that_keeps_its_name_keeps_its_labels(path):
+    """Even where raw ids of it are ignored now; `--map` says so where they are of another class."""
+    targets = {0: {0, 255}, 1: {1, 2}, 2: {3}}
+    names = ["car", "plants", "bush", "road"]
+    found = apply(path, names, by_raw_id=targets, become={"plants": "plants"})
+    assert [fate.fate for fate in found.fates] == ["kept"] * 3 and found.reopened == 0
+    assert found.added == ("bush",) and labels(path)[0] == [0, 1, 3]
+
+
 @pytest.mark.parametrize(
     ("names", "options", "words"),
     [
@@ -118,7 +127,14 @@ def test_a_class_whose_raw_ids_part_is_split(path):
         (OLD, {"become": {"cra": "car"}}, "did you mean 'car'"),
         (OLD, {"become": {"car": "raod"}}, "did you mean 'road'"),
         (OLD, {"become": {"car": "road"}, "removed": ["car"]}, "named twice"),
-        (OLD, {"by_raw_id": {0: frozenset([2]), 1: {1}, 2: {2}}}, "belong to 'road' now"),
+        (OLD, {"by_raw_id": {0: frozenset([2]), 1: {1}, 2: {2}}}, "road now: add --map car=car"),
+        (["car", "bush", "road"], {"by_raw_id": {1: {1, 255}}}, "no class now, others of bush"),
+        (["car", "road"], {"by_raw_id": {1: {255}}}, "of no class now; say .* --remove plants"),
+        (
+            ["car", "van", "plants", "road"],
+            {"by_raw_id": {0: {0, 1}, 1: {2}, 2: {3}}},
+            "keeps its name.*--split car=car,van",
+        ),
     ],
 )
 def test_what_is_not_clear_is_refused_and_nothing_written(path, names, options, words):
