@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from annotator3d.active.ledger import Ledger
+from annotator3d.active.ledger import Ledger, ScanRecord
 from annotator3d.engine.adaptation import adapt_statistics
 from annotator3d.engine.build import (
     build_model,
@@ -22,6 +22,7 @@ from annotator3d.engine.custom import import_custom
 from annotator3d.engine.datasets import Datasets, open_datasets
 from annotator3d.engine.distributed import World, joined, tell_launcher
 from annotator3d.engine.logs import backends
+from annotator3d.engine.moved import known_scans
 from annotator3d.engine.online import refuse_several_processes
 from annotator3d.engine.parts import Parts, make_runner
 from annotator3d.engine.record import RunRecord
@@ -86,7 +87,8 @@ def _train(
     files = Checkpoints(folder / "checkpoints", config.schedule.keep_checkpoints)
     found = world.lead(lambda: files.newest(world.size, shown.say) if resume else None)
     weights = world.together(lambda: None if found else _initial_weights(config))
-    datasets = _open_datasets(config, data_root, screen, world)
+    known = world.lead(lambda: known_scans(folder) if resume else [])
+    datasets = _open_datasets(config, data_root, screen, world, known)
     torch.manual_seed(config.seed)
     model = build_model(config, datasets.taxonomy.num_classes)
     if weights is not None:
@@ -158,14 +160,18 @@ def _begin(
 
 
 def _open_datasets(
-    config: RunConfig, data_root: str | None, screen: Screen, world: World
+    config: RunConfig,
+    data_root: str | None,
+    screen: Screen,
+    world: World,
+    known: list[ScanRecord],
 ) -> Datasets:
     """One process of each machine first: it makes what is not there yet."""
     opened = None
     for turn in (world.local == 0, world.local != 0):
         opened = world.together(
             lambda opened=opened, turn=turn: (
-                open_datasets(config, data_root, screen) if turn else opened
+                open_datasets(config, data_root, screen, known) if turn else opened
             )
         )
     if world.size > 1:
