@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from itertools import islice
 
+from annotator3d.active.connection import ClassListChanged
 from annotator3d.active.ledger import Event, Query
 from annotator3d.active.overview import Overview
 from annotator3d.active.parts import Parts
@@ -91,6 +92,8 @@ class Browser(Overview):
         try:
             if self._held:
                 self._give_back(self._held)
+        except ClassListChanged:
+            pass  # what is held runs out by itself
         finally:
             self.view, self._held = None, set()
             self._views.close()
