@@ -114,7 +114,7 @@ class ActionBook(AnswerBook):
 
     def _seen(self, query_id: int, annotator: str) -> int | None:
         told = self._happened(query_id)
-        return base(told, outcome(told).asks(annotator))[0]
+        return base(told, outcome(told), annotator)[0]
 
     @staticmethod
     def _holder(db: sqlite3.Connection, query_id: int) -> tuple[str | None, float]:

@@ -14,6 +14,8 @@ RESPONSES = ("answer", "skip", "unsure", "ignore")
 LABELLED = ("answer", "draft")
 """Kinds that carry labels. In a draft some points still have none; the query stays open."""
 UNDOABLE = (*RESPONSES, "draft")
+REVIEWS = ("approve", "reject")
+"""A reviewer's verdicts on a response: it counts before others, or no longer."""
 REVOKING = ("undo", "reject")
 """Kinds that take away the event that they supersede: by who gave it, or by a reviewer."""
 TOLD = (*UNDOABLE, *REVOKING, "approve", "request")

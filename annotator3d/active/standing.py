@@ -163,7 +163,7 @@ class Standing:
         if found is None:
             told = self._happened.get(query_id, ())
             where = outcome(told)
-            found = _Where(where, *base(told, where.asks(self.annotator)))
+            found = _Where(where, *base(told, where, self.annotator))
             self._where[query_id] = found
         return found
 
