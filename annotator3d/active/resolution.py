@@ -128,12 +128,12 @@ def outcome(events: Iterable[Happened]) -> Outcome:
         return Outcome((standing[0],), standing[0], authors=frozenset((standing[0].annotator,)))
     first, replaced = _first_done(events), _replaced(events, standing)
     current = tuple(e for e in standing if first(e.id) not in replaced)
-    about = _about(events)
-    kept = {first(about(e)) for e in events if e.kind == "approve" and e.id not in revoked}
+    judged = judged_by(events)
+    kept = {first(judged(e)) for e in events if e.kind == "approve" and e.id not in revoked}
     approved = tuple(e for e in current if first(e.id) in kept)
     deciding = approved or current
     labelled = [e for e in deciding if e.said is not None] or list(deciding)
-    disputed = len({_plain(e.said) for e in labelled}) > 1
+    disputed = len({plain(e.said) for e in labelled}) > 1
     return Outcome(
         current=current,
         in_force=labelled[0] if labelled and not disputed else None,
@@ -210,7 +210,8 @@ def _first_done(events: Iterable[Happened]) -> Callable[[int], int]:
     return first
 
 
-def _plain(said: bytes | None) -> bytes | None:
+def plain(said: bytes | None) -> bytes | None:
+    """What is said, in one way: that no point has a class can be said in two."""
     return VOID if said is not None and not said.strip(_NO_CLASS) else said
 
 
@@ -246,19 +247,24 @@ def _waiting(
     return tuple(waiting)
 
 
+def undone_of(events: Iterable[Happened]) -> set[int | None]:
+    """Ids of what was taken back."""
+    return {e.supersedes for e in events if e.kind == "undo"}
+
+
 def _revoked(events: Sequence[Happened]) -> set[int | None]:
-    undone, about = {e.supersedes for e in events if e.kind == "undo"}, _about(events)
-    return undone | {about(e) for e in events if e.kind == "reject" and e.id not in undone}
+    undone, judged = undone_of(events), judged_by(events)
+    return undone | {judged(e) for e in events if e.kind == "reject" and e.id not in undone}
 
 
-def _about(events: Iterable[Happened]) -> Callable[[Happened], int]:
+def judged_by(events: Iterable[Happened]) -> Callable[[Happened], int]:
     """A function from a review to the id of the response that it judges.
 
     A review that was done again, after an undo, goes back to the undo.
     """
     by_id = {e.id: e for e in events}
 
-    def about(review: Happened) -> int:
+    def judged(review: Happened) -> int:
         at = by_id.get(review.supersedes)
         while at is not None and at.kind == "undo" and at.supersedes in by_id:
             undone = by_id[at.supersedes]
@@ -267,7 +273,7 @@ def _about(events: Iterable[Happened]) -> Callable[[Happened], int]:
             review, at = undone, by_id.get(undone.supersedes)
         return review.supersedes
 
-    return about
+    return judged
 
 
 def _before(events: Iterable[Happened]) -> Callable[[Happened], set[int]]:
