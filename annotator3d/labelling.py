@@ -12,6 +12,7 @@ from annotator3d.active.keys import KeyTable, make_keys
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.opening import open_session
 from annotator3d.active.proposals import StoredPredictions
+from annotator3d.active.reviewing import Criteria
 from annotator3d.active.session import LabelSession, Options
 from annotator3d.data.datasets import ScanDataset
 from annotator3d.data.formats import read_bin
@@ -47,6 +48,7 @@ def open_labelling(
     annotator: str | None = None,
     keys: str | None = None,
     options: Options | None = None,
+    review: Criteria | None = None,
     screen: Screen | None = None,
 ) -> Opened:
     """A session on the ledger of a work directory.
@@ -56,6 +58,7 @@ def open_labelling(
         data_root: where the scans are now; default: where they were.
         annotator: default: the name of the user's account.
         keys: a YAML file that changes keys.
+        review: what to review; None: to label.
 
     Raises:
         FileNotFoundError: no work directory, no ledger yet, or no scans.
@@ -66,7 +69,8 @@ def open_labelling(
     ledger = _ledger(work_dir)
     dataset = _dataset(work_dir, config, data_root, screen or Screen())
     taxonomy = dataset.taxonomy
-    table = make_keys(taxonomy.names, taxonomy.guidance, keys)
+    mode = "label" if review is None else "review"
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, mode)
     source = DatasetSource(dataset)
     session = open_session(
         ledger,
@@ -76,6 +80,7 @@ def open_labelling(
         taxonomy.digest(),
         StoredPredictions(work_dir / "rounds"),
         options,
+        review,
     )
     return Opened(session, table, _palette(taxonomy), sorted(source.troubles))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
@@ -94,6 +94,15 @@ def screen() -> Iterator[Screen]:
     bars = Progress(*columns, console=Console(), transient=True)
     with bars if bars.console.is_interactive else nullcontext():
         yield RichScreen(bars)
+
+
+def print_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]]) -> None:
+    """Print tables of plain text: (title, head, rows)."""
+    for title, head, rows in tables:
+        table = Table(*(Text(cell) for cell in head), title=title)
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
 
 
 def print_iou_table(result: dict) -> None:
