@@ -94,7 +94,7 @@ class Browser(Overview):
         new, events = self.ledger.news(self._newest, self._standing.last_event)
         self._newest = max([self._newest, *(query.id for query in new)])
         self._standing.add(new)
-        on_screen = None if self.view is None else self._standing.base(self.view.query.id)
+        seen = None if self.view is None else self._standing.base(self.view.query.id)[0]
         touched = self._standing.feed(events)
         self._history.feed(events)
         self._repeats.feed(events)
@@ -104,7 +104,7 @@ class Browser(Overview):
         self._queue.update(touched)
         self._tally.update(touched)
         if self.view is not None and self.view.query.id in touched:
-            self._look_again(on_screen, {e.id for e in events if self._is_mine(e)})
+            self._look_again(seen, {e.id for e in events if self._is_mine(e)})
         return bool(new or events)
 
     def close(self) -> None:
@@ -117,12 +117,13 @@ class Browser(Overview):
             self._views.close()
             self.ledger.close()
 
-    def _look_again(self, before: tuple[int | None, int | None], mine: set[int]) -> None:
+    def _look_again(self, before: int | None, mine: set[int]) -> None:
         """The query on the screen was released, or what is seen of it changed by somebody else."""
         query = self.view.query.id
+        seen, _ = self._standing.base(query)
         if query not in self._standing.queries:
             self._leave()
-        elif self._standing.base(query) != before and self._standing.base(query)[0] not in mine:
+        elif seen != before and seen not in mine:
             self.parts = Parts(self.labels)
 
     def _is_mine(self, event: Event) -> bool:

@@ -15,8 +15,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from annotator3d.active.resolution import INDEPENDENT, Happened, undone_of
-from annotator3d.active.schema import RESPONSES, UNDOABLE
+from annotator3d.active.resolution import Happened, start_of, undone_of
+from annotator3d.active.schema import RESPONSES
 
 
 class Opinion(NamedTuple):
@@ -41,7 +41,7 @@ def opinions(events: Iterable[Happened]) -> list[Opinion]:
     said: dict[tuple[str, int | None], list[Happened]] = defaultdict(list)
     for event in events:
         if event.kind in RESPONSES and event.id not in undone:
-            blind, request = _start(event, by_id)
+            blind, request = start_of(event, by_id)
             if blind:
                 said[event.annotator, request].append(event)
     found: list[Opinion] = []
@@ -68,18 +68,6 @@ def pairs(events: Iterable[Happened]) -> Iterator[Pair]:
         before = [e for e in firsts if e.annotator == again.annotator]
         if before:
             yield Pair(before[0], again)
-
-
-def _start(event: Happened, by_id: dict[int, Happened]) -> tuple[bool, int | None]:
-    """(whether it knew of nobody else's, the request for an opinion that it meets, if any)."""
-    at = by_id.get(event.supersedes)
-    while at is not None:
-        if at.kind == "request":
-            return at.ask in INDEPENDENT, at.id
-        if at.kind in UNDOABLE and at.annotator != event.annotator:
-            return False, None
-        at = by_id.get(at.supersedes)
-    return True, None
 
 
 def _when(event: Happened) -> tuple[str, str]:

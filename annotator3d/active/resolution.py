@@ -10,8 +10,9 @@ A person who has an opinion of their own corrects that one, so that nobody takes
 changing their mind; once a reviewer has decided, everybody corrects what was decided.
 
 A *request* asks once more: ``overlap`` somebody else, ``repeat`` the same person, both without a
-look at what was said; ``again`` anybody, who then corrects it. It waits until a response that
-stands goes back to it.
+look at what was said; ``again`` anybody, who then corrects it. It waits until a response goes back
+to it; an overlap, until one person more than there are such requests has an opinion of their own.
+One that a reviewer rejected was an opinion, so nobody is asked for another in its place.
 
 Nothing here depends on the order in which the rows came into the file, so that two ledgers with the
 same rows say the same.
@@ -19,7 +20,7 @@ same rows say the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -139,7 +140,7 @@ def outcome(events: Iterable[Happened]) -> Outcome:
         in_force=labelled[0] if labelled and not disputed else None,
         disputed=disputed,
         approved=approved,
-        waiting=_waiting(requests, current, _before(events), replaced),
+        waiting=_waiting(events, requests, replaced),
         authors=frozenset(e.annotator for e in standing),
     )
 
@@ -169,12 +170,13 @@ def _known(
     requests = {e.id for e in events if e.kind == "request" and e.ask in INDEPENDENT}
     if not requests and len(where.current) <= 1:  # nearly always
         return known
-    before, first = _before(events), _first_done(events)
-    if asked is not None and asked.ask in INDEPENDENT:
-        return [e for e in known if asked.id in before(e) and e.annotator == annotator]
+    before, first, by_id = _before(events), _first_done(events), {e.id: e for e in events}
+    mine = [e for e in known if e.annotator == annotator]
+    if asked is not None and asked.ask == "repeat":
+        return [e for e in mine if asked.id in before(e)]
     corrected = where.corrected_by(annotator)
-    if corrected is None:  # drafts of an opinion of their own are for nobody else
-        return [e for e in known if e.annotator == annotator or not before(e) & requests]
+    if corrected is None or (asked is not None and asked.ask == "overlap"):
+        return [e for e in mine if start_of(e, by_id)[0]]  # such drafts are for nobody else
     act = first(corrected.id)
     return [e for e in known if act in {first(at) for at in before(e) | {e.id}}]
 
@@ -224,27 +226,36 @@ def _may_meet(request: Happened, annotator: str, authors: frozenset[str]) -> boo
 
 
 def _waiting(
-    requests: Sequence[Happened],
-    current: Sequence[Happened],
-    before: Callable[[Happened], set[int]],
-    met: set[int],
+    events: Sequence[Happened], requests: Sequence[Happened], replaced: set[int]
 ) -> tuple[Happened, ...]:
-    """Requests that no response goes back to.
+    undone, by_id = undone_of(events), {e.id: e for e in events}
+    given = [e for e in events if e.kind in RESPONSES and e.id not in undone]
+    met = {e.id for r in given for e in requests if start_of(r, by_id) == (True, e.id)}
+    people = {e.annotator for e in given if start_of(e, by_id)[0]}
+    # People who answered at the same time, on two machines, each took theirs for the first opinion.
+    overlaps = sorted((r for r in requests if r.ask == "overlap"), key=lambda r: r.id in met)
+    wanted = overlaps[: max(len(overlaps) + 1 - max(len(people), 1), 0)]
+    return tuple(
+        r
+        for r in requests
+        if (r in wanted if r.ask == "overlap" else r.id not in replaced and r.id not in met)
+    )
 
-    Where people have answered at the same time, on two machines, each took theirs for the first
-    opinion; all but one of these are what an overlap asks for.
+
+def start_of(event: Happened, by_id: Mapping[int, Happened]) -> tuple[bool, int | None]:
+    """(whether it knew of nobody else's, the request for an opinion that it meets, if any).
+
+    It did not if it goes back, through responses and drafts of the same person only, to nothing or
+    to such a request.
     """
-    asked = {request.id for request in requests}
-    first = {e.annotator for e in current if not before(e) & asked}
-    surplus, waiting = len(first) - 1, []
-    for request in requests:
-        if request.id in met:
-            continue
-        if request.ask == "overlap" and surplus > 0:
-            surplus -= 1
-        else:
-            waiting.append(request)
-    return tuple(waiting)
+    at = by_id.get(event.supersedes)
+    while at is not None:
+        if at.kind == "request":
+            return at.ask in INDEPENDENT, at.id
+        if at.kind in UNDOABLE and at.annotator != event.annotator:
+            return False, None
+        at = by_id.get(at.supersedes)
+    return True, None
 
 
 def undone_of(events: Iterable[Happened]) -> set[int | None]:

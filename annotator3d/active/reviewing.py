@@ -181,23 +181,25 @@ class ReviewSession(LabelSession):
 
     def _go_on(self) -> None:
         if self.view is not None and self._queue.passes(self.view.query.id):
-            self._restart()
+            self.parts = Parts(self.labels)
         else:
             self.next()
 
     def _show(self, query: Query) -> None:
-        self.opinion = 0
         super()._show(query)
-        self._seen = [e.id for e in self.opinions]
+        self._first_opinion()
+        self.parts = Parts(self.labels)
 
-    def _look_again(self, before: tuple[int | None, int | None], mine: set[int]) -> None:
+    def _look_again(self, before: int | None, mine: set[int]) -> None:
         super()._look_again(before, mine)
         if self.view is not None and [e.id for e in self.opinions] != self._seen:
-            self._restart()
+            self._first_opinion()
+            if not mine:
+                self.parts = Parts(self.labels)
 
-    def _restart(self) -> None:
-        self.opinion, self._seen = 0, [e.id for e in self.opinions]
-        self.parts = Parts(self.labels)
+    def _first_opinion(self) -> None:
+        """Show what was approved, else what was said first."""
+        self._seen, self.opinion = [e.id for e in self.opinions], next(iter(self.approved), 0)
 
     def _beginning(self) -> Filter:
         return Filter(states=REVIEWED, rounds=self.criteria.rounds, match=self._match)

@@ -165,8 +165,13 @@ class Standing:
         return "disputed" if where.in_force is None else _STATE[where.in_force.kind]
 
     def labels(self, query_id: int) -> NDArray[np.uint8]:
-        """[n] what each point is labelled at the moment, draft included; 254 = not yet."""
+        """[n] what each point is labelled at the moment, draft included; 254 = not yet.
+
+        Who has passed a query by sees what somebody else said of it.
+        """
         top = self.top(query_id)
+        if top is not None and top.answer.kind in ("skip", "unsure"):
+            top = self.response(query_id)
         fill = IGNORE if top is not None and top.answer.kind == "ignore" else UNASSIGNED
         if top is None or top.answer.labels is None:
             return np.full(self.queries[query_id].num_points, fill, np.uint8)
