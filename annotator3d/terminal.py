@@ -99,7 +99,9 @@ def screen() -> Iterator[Screen]:
 def print_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]]) -> None:
     """Print tables of plain text: (title, head, rows)."""
     for title, head, rows in tables:
-        table = Table(*(Text(cell) for cell in head), title=title)
+        table = Table(title=title)
+        for cell in head:
+            table.add_column(Text(cell))
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         Console().print(table)

@@ -123,6 +123,9 @@ class Two(Person):
         self.session.sync()
         return super().step()
 
+    def do_skip(self):  # who passes a voxel by sees the other's answer
+        self.do_ignore()
+
 
 def check(session, model):
     shown = None if session.current is None else session.current.id
