@@ -135,12 +135,9 @@ def make_keys(
     """
     changes = _read(file, class_names) if file is not None else {"actions": {}, "classes": {}}
     given = changes["classes"]
-    actions = [
-        replace(a, key=changes["actions"].get(a.name, a.key))
-        for a in ACTIONS
-        if a.mode in ("", mode)
-    ]
-    taken = {a.key for a in actions} | set(given.values())
+    every = [replace(a, key=changes["actions"].get(a.name, a.key)) for a in ACTIONS]
+    actions = [action for action in every if action.mode in ("", mode)]
+    taken = {a.key for a in every} | set(given.values())  # so that a class has one key in all modes
     left = (key for key in (*"1234567890", *string.ascii_lowercase) if key not in taken)
     classes = [
         Action(
