@@ -189,6 +189,7 @@ def test_a_dispute_is_decided_with_a_key_and_with_a_button(display, tmp_path):
     try:
         state = viewer.started()
         assert (state["query"], state["state"]) == (first, "disputed")
+        viewer.sees(state["voxel"][0], CAR, SHOTS / "review.png")  # what anna said
         viewer.press("space", lambda s: s["message"] == "Next opinion")
         viewer.sees(viewer.state()["voxel"][0], BICYCLE, SHOTS / "review.png")
         viewer.press("Return", lambda s: s["query"] == second)
