@@ -36,6 +36,8 @@ def add_parsers(command: AddCommand) -> None:
                      help="for which voxels the network's prediction can be accepted")  # fmt: skip
     sub.add_argument("--blind", action="store_true", help="show no predictions at all")
     sub.add_argument("--keys", metavar="FILE", help="YAML file that changes keys")
+    sub.add_argument("--jump", action="store_true",
+                     help="the camera jumps to the next voxel instead of flying there")  # fmt: skip
     sub.add_argument("--web", action="store_true", help="serve it to a browser on this machine")
     sub.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
                      help="with --web: serve it elsewhere too, behind a token")  # fmt: skip
@@ -54,12 +56,20 @@ def add_parsers(command: AddCommand) -> None:
 
 
 def label(args: argparse.Namespace) -> int:
+    from annotator3d.viz.flight import SLOW_PICTURE
+    from annotator3d.viz.picture import Look
     from annotator3d.viz.system import check_browser, check_window
 
     if args.demo == (args.work_dir is not None):
         raise ConfigError("label needs either a WORK_DIR or --demo")
+    if args.demo and args.review:
+        raise ConfigError(f"--review needs answers: annotator3d label {DEMO} --review")
     # Before torch is imported, which takes seconds.
-    check_browser() if args.web else check_window()
+    is_quick = True  # a browser draws by itself
+    if args.web:
+        check_browser()
+    else:
+        is_quick = check_window() < SLOW_PICTURE
     work_dir = DEMO if args.demo else Path(args.work_dir)
     opened = _open(args, work_dir)
     try:
@@ -68,15 +78,16 @@ def label(args: argparse.Namespace) -> int:
         for trouble in opened.troubles:
             print(trouble, flush=True)
         _log_to(work_dir / "viewer.log")
+        look = Look(flies=is_quick and not args.jump)
         if args.web:
             from annotator3d.viz.web import serve
 
-            serve(opened.session, opened.keys, opened.palette, args.host, args.port)
+            serve(opened.session, opened.keys, opened.palette, args.host, args.port, look=look)
         else:
             from annotator3d.viz.window import LabelWindow
 
-            LabelWindow(opened.session, opened.keys, opened.palette).run()
-        left = _waiting(opened, before.total)
+            LabelWindow(opened.session, opened.keys, opened.palette, look).run()
+        left = _waiting(opened, before.total, "still ")
         for scan, why in opened.session.set_aside.items():
             print(f"scan {scan} is set aside: {why}")
     finally:
@@ -85,12 +96,12 @@ def label(args: argparse.Namespace) -> int:
     return 0
 
 
-def _waiting(opened: Opened, total: int) -> str:
+def _waiting(opened: Opened, total: int, still: str = "") -> str:
     from annotator3d.active.reviewing import ReviewSession
 
     if isinstance(opened.session, ReviewSession):
-        return f"{opened.session.to_review} of {total} voxels are to be reviewed"
-    return f"{opened.session.progress.open} of {total} voxels wait for an answer"
+        return f"{opened.session.to_review} of {total} voxels are {still}to be reviewed"
+    return f"{opened.session.progress.open} of {total} voxels {still}wait for an answer"
 
 
 def _open(args: argparse.Namespace, work_dir: Path) -> Opened:

@@ -7,7 +7,7 @@ import getpass
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from annotator3d.errors import ConfigError
 
@@ -20,24 +20,25 @@ AddCommand = Callable[[str, str], argparse.ArgumentParser]
 def add_parsers(command: AddCommand) -> None:
     """Add the options of each command; `command` makes its parser."""
     sub = command("quality", "asking for answers twice, and how far people agree")
-    actions = sub.add_subparsers(dest="action", required=True, metavar="request|report")
-    ask = actions.add_parser("request", help="ask a second person, or the same one again")
+    actions = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        found = actions.add_parser(name, help=text, description=text)
+        found.add_argument("--debug", action="store_true", help="show tracebacks")
+        return found
+
+    ask = action("request", "ask a second person, or the same one again")
     ask.add_argument("work_dir", metavar="WORK_DIR")
     add_shares(ask)
     ask.add_argument("--annotator", metavar="NAME", help="who asks; default: you")
-    tell = actions.add_parser("report", help="agreement, kappa, disputes, proposals, corrections")
+    tell = action("report", "agreement, kappa, disputes, proposals, corrections")
     tell.add_argument("work_dir", metavar="WORK_DIR")
     tell.add_argument("--json", action="store_true")
 
-    sub = command("ledger", "what the ledger of a run says, and keeping it")
-    add_suspicious(sub.add_subparsers(dest="action", required=True, metavar="suspicious"))
 
-
-def add_suspicious(actions: Any) -> None:
-    """Add ``ledger suspicious`` to the actions of ``ledger``."""
-    sub = actions.add_parser(
-        "suspicious", help="answers that the trained network contradicts, and asking again"
-    )
+def add_suspicious(action: AddCommand) -> None:
+    """Add ``ledger suspicious``; `action` makes its parser."""
+    sub = action("suspicious", "answers that the trained network contradicts, and asking again")
     sub.add_argument("work_dir", metavar="WORK_DIR")
     sub.add_argument("--checkpoint", metavar="FILE", help="default: the newest of the run")
     sub.add_argument("--worst", type=int, default=20, metavar="N", help="how many; default: 20")
@@ -97,10 +98,10 @@ def _report(work_dir: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps(report))
         return
-    from annotator3d.terminal import print_tables
+    from annotator3d.terminal import print_table
 
-    tables = quality_tables(report)
-    print_tables(tables)
+    for each in quality_tables(report):
+        print_table(each.head, each.rows, each.title)
     if not report["pairs"] and not report["repeats"]:
         print("nobody has answered the same voxel twice yet: annotator3d quality request asks")
 
@@ -110,7 +111,7 @@ def suspicious(args: argparse.Namespace) -> None:
     from annotator3d.active.suspicion import named, queue_again, worst
     from annotator3d.engine.judging import judge_answers
     from annotator3d.engine.reopening import config_of
-    from annotator3d.terminal import print_tables, screen
+    from annotator3d.terminal import print_table, screen
 
     if args.worst < 1:
         raise ConfigError(f"--worst: expected at least 1, got {args.worst}")
@@ -139,7 +140,7 @@ def suspicious(args: argparse.Namespace) -> None:
         for j in found
     ]  # fmt: skip
     head = ["voxel", "scan", "range", "person", "said", "predicted", "probability"]
-    print_tables([("Answers that the network contradicts", head, rows)])
+    print_table(head, rows)
     if args.queue:
         with _open(work_dir) as ledger:
             who = args.annotator or getpass.getuser()
@@ -156,4 +157,4 @@ def _open(work_dir: Path) -> Ledger:
     return Ledger.open(path, names, digest, size)
 
 
-COMMANDS = {"quality": quality, "ledger": suspicious}
+COMMANDS = {"quality": quality}

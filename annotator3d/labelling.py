@@ -16,6 +16,7 @@ from annotator3d.active.reviewing import Criteria
 from annotator3d.active.session import LabelSession, Options
 from annotator3d.data.datasets import ScanDataset
 from annotator3d.data.formats import read_bin
+from annotator3d.data.moved import find_moved
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.build import build_dataset
@@ -27,6 +28,7 @@ from annotator3d.viz.colours import Colours
 from annotator3d.viz.source import DatasetSource
 from annotator3d.viz.still import Still, still_of_query, still_of_scan
 
+_SHOWN = 3
 DEMO_SCANS, DEMO_VOXELS = 4, 6
 
 
@@ -71,7 +73,7 @@ def open_labelling(
     taxonomy = dataset.taxonomy
     mode = "label" if review is None else "review"
     table = make_keys(taxonomy.names, taxonomy.guidance, keys, mode)
-    source = DatasetSource(dataset)
+    source = _source(dataset, ledger, screen)
     session = open_session(
         ledger,
         source,
@@ -135,7 +137,7 @@ def still_of(
         path = _ledger(what)
         dataset = _dataset(what, config, data_root, Screen())
         palette = _palette(dataset.taxonomy)
-        source, rounds = DatasetSource(dataset), what / "rounds"
+        source, rounds = _source(dataset, path), what / "rounds"
         with Ledger.read(path) as ledger:
             return still_of_query(ledger, source, rounds, query, palette, mode, view, background)
     if not what.is_file():
@@ -148,6 +150,25 @@ def still_of(
         )
     scan = Scan.from_raw(what.stem, *read_bin(what))
     return still_of_scan(scan, mode or "height", view, background)
+
+
+def scan_source(
+    work_dir: Path, config: str | None, data_root: str | None, screen: Screen
+) -> DatasetSource:
+    """The scans that the queries of a work directory were asked about."""
+    return _source(_dataset(work_dir, config, data_root, screen), _ledger(work_dir), screen)
+
+
+def _source(dataset: ScanDataset, ledger: Path, screen: Screen | None = None) -> DatasetSource:
+    """The scans of a dataset, by their ids in the ledger."""
+    screen = screen or Screen()
+    with Ledger.read(ledger) as read:
+        moved = find_moved(dataset, read.scans(), screen.progress)
+    for then, now in sorted(moved.items())[:_SHOWN]:
+        screen.say(f"scan {then} is found as {now}, by its fingerprint")
+    if len(moved) > _SHOWN:
+        screen.say(f"and {len(moved) - _SHOWN} more scans have other ids now")
+    return DatasetSource(dataset, moved)
 
 
 def _ledger(work_dir: Path) -> Path:

@@ -96,15 +96,14 @@ def screen() -> Iterator[Screen]:
         yield RichScreen(bars)
 
 
-def print_tables(tables: Iterable[tuple[str, Sequence[str], Iterable[Sequence[str]]]]) -> None:
-    """Print tables of plain text: (title, head, rows)."""
-    for title, head, rows in tables:
-        table = Table(title=title)
-        for cell in head:
-            table.add_column(Text(cell))
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        Console().print(table)
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+) -> None:
+    """A table of plain texts."""
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*map(Text, row))
+    Console().print(table)
 
 
 def print_iou_table(result: dict) -> None:

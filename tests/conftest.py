@@ -62,6 +62,11 @@ def kitti_order() -> list[str]:
 
 @pytest.fixture
 def make_kitti(tmp_path: Path) -> Callable[..., Path]:
+    """See `make_kitti_in`."""
+    return make_kitti_in(tmp_path)
+
+
+def make_kitti_in(folder: Path) -> Callable[..., Path]:
     """Builds a SemanticKITTI folder of small random scans and returns its root.
 
     ``make_kitti(sequences=("00",), scans=3, points=200, labels=True, seed=0, name="kitti")``.
@@ -77,7 +82,7 @@ def make_kitti(tmp_path: Path) -> Callable[..., Path]:
         name: str = "kitti",
     ) -> Path:
         random = np.random.default_rng(seed)
-        root = tmp_path / name
+        root = folder / name
         for sequence in sequences:
             velodyne, label = (root / "sequences" / sequence / d for d in ("velodyne", "labels"))
             velodyne.mkdir(parents=True)

@@ -16,7 +16,7 @@ from annotator3d.active.reviewing import Criteria
 from annotator3d.active.suspicion import worst
 from annotator3d.cli import main
 from annotator3d.cli_parser import make_parser
-from annotator3d.cli_review import criteria_of
+from annotator3d.cli_review import criteria_of, label_shares
 from annotator3d.data.datasets import SemanticKITTI
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.engine.judging import judge_answers
@@ -396,3 +396,13 @@ def test_without_a_checkpoint_low_agreement_takes_what_the_rounds_stored(run, ca
 def test_options_that_cannot_be_meant_are_refused(run, options, words):
     with pytest.raises(ConfigError, match=words):
         criteria(run[0], *options)
+
+
+def test_asking_twice_is_for_labelling():
+    def shares(*options):
+        return label_shares(make_parser().parse_args(["label", "run", *options]))
+
+    assert shares("--overlap", "5%", "--repeat", "0.01") == {"overlap": 0.05, "repeat": 0.01}
+    assert shares() == {"overlap": 0.0, "repeat": 0.0}
+    with pytest.raises(ConfigError, match="leave them out with --review"):
+        shares("--review", "--overlap", "5%")

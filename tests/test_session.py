@@ -599,7 +599,10 @@ def test_a_class_list_that_changed_is_refused_with_what_differs(path, names, dig
     before = path.read_bytes()
     with pytest.raises(ClassListChanged, match=words) as refused:
         open_session(path, source, "ann", names, digest)
-    assert "Take the class list of then" in str(refused.value) and path.read_bytes() == before
+    told = str(refused.value)
+    assert "Take the class list of then" in told and "dry run" in told
+    assert f"`annotator3d taxonomy migrate {path.parent} NEW.yaml`" in told
+    assert path.read_bytes() == before
     session = open_session(path, source, "ann", NAMES, DIGEST)
     assert session.current.id == 1
     session.close()

@@ -5,7 +5,18 @@ import pytest
 import session_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from session_case import CELLS, DIGEST, NAMES, SIZE, Source, make_scan, make_world, predict, start
+from session_case import (
+    CELLS,
+    DIGEST,
+    NAMES,
+    SIZE,
+    Asked,
+    Source,
+    make_scan,
+    make_world,
+    predict,
+    start,
+)
 from session_model import Model, Person
 
 from annotator3d.active import asking, connection
@@ -175,6 +186,22 @@ def test_each_of_two_people_works_as_if_alone(tmp_path_factory, seed, turns):
         person.session.close()
 
 
+def test_a_session_asks_for_second_opinions_as_rounds_come_in(path):
+    source = make_world(path, SCANS, CELLS, POINTS, spare=[(9, 9, 0)])
+
+    def overlaps():
+        return sorted(e.query for e in ann.ledger.events() if e.ask == "overlap")
+
+    ann = start(path, source, overlap=1.0)
+    assert overlaps() == list(QUERIES)
+    with Ledger.open(path, NAMES, DIGEST, SIZE) as ledger:
+        ledger.add_round(2, "vcd", 7, 1, {"00/0": [Asked((9, 9, 0), POINTS)]})
+    ann.sync()
+    assert overlaps() == [*QUERIES, QUERIES.stop]
+    start(path, source, "bob", overlap=1.0)
+    assert overlaps() == [*QUERIES, QUERIES.stop]
+
+
 def test_who_passed_a_voxel_by_sees_what_was_said_of_it(path):
     source = world(path)
     ann, bob = start(path, source, "ann"), start(path, source, "bob")
@@ -190,8 +217,6 @@ def test_who_passed_a_voxel_by_sees_what_was_said_of_it(path):
 def long_world(path, count=60):
     cells = [(4 + i, 0, 0) for i in range(count)]
     source = Source({"00/0": make_scan("00/0", cells, 1)})
-    from session_case import Asked
-
     with Ledger.open(path, NAMES, DIGEST, SIZE) as ledger:
         ledger.register_scans([ScanRecord("00/0", "file 00/0", source.scans["00/0"].num_raw)])
         picks = [Asked(cell, 1, float(count - i)) for i, cell in enumerate(cells)]

@@ -12,10 +12,15 @@ from contextlib import contextmanager
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import numpy as np
 import pytest
 from viewer_case import SHOTS, dispute, kinds, make_work_dir, missing
 
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.picking import Camera
+from annotator3d.data.formats import read_bin
+from annotator3d.data.scan import rows_of_cell
+from annotator3d.viz.views import FIELD_OF_VIEW, perspective, view_of
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(400)]
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -109,6 +114,42 @@ def test_keys_and_buttons_label_undo_and_close(browser, work_dir):
         assert process.wait(timeout=60) == 0
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         assert (ledger.current(1).labels == 0).all() and (ledger.current(3).labels == 1).all()
+
+
+def test_a_box_that_is_dragged_parts_the_voxel(browser, work_dir, tmp_path):
+    with serving(work_dir) as (_, link), Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        page = opened(browser, link)
+        shows(page, "(number 1,")
+        page.keyboard.press("b")
+        shows(page, "drag a box over points")
+        frame = page.locator("canvas").first.bounding_box()
+        query, size = ledger.query(1), ledger.voxel_size
+        xyz, _ = read_bin(tmp_path / "kitti/sequences/00/velodyne/000000.bin")
+        view = view_of("sensor", (np.array(query.cell) + 0.5) * size)
+        seen = perspective(view, FIELD_OF_VIEW, frame["width"] / frame["height"])
+        pixels, _ = Camera(*seen, 1, 1).project(xyz[rows_of_cell(xyz, query.cell, size)])
+        middle = pixels[:, 0].mean()
+        page.wait_for_timeout(500)  # the browser hears of the brush after the words
+        drag(page, frame, (middle, 0.1), (0.9, 0.9))
+        shows(page, "part 1 of 2 (brush)")
+        page.screenshot(path=SHOTS / "web_brush.png")
+        page.keyboard.press("1")
+        shows(page, "part 2 of 2")
+        page.keyboard.press("2")
+        shows(page, "(number 2,")
+        assert ledger.current(1).labels.tolist() == np.where(pixels[:, 0] > middle, 0, 1).tolist()
+
+
+def drag(page, frame, low, high):
+    """A box between two corners, from 0 to 1 of a frame."""
+    (x, y), (right, bottom) = [
+        (frame["x"] + u * frame["width"], frame["y"] + v * frame["height"]) for u, v in (low, high)
+    ]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for share in (0.3, 0.6, 1.0):
+        page.mouse.move(x + share * (right - x), y + share * (bottom - y))
+    page.mouse.up()
 
 
 def test_elsewhere_only_the_whole_link_is_let_in(browser, work_dir):

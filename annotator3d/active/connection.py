@@ -22,6 +22,10 @@ _WAIT = 60.0  # seconds to wait for another writer
 _Self = TypeVar("_Self", bound="LedgerFile")
 
 
+class ClassListChanged(ValueError):  # noqa: N818 - reads as what happened
+    """The classes are not those that the ledger was opened or asked with."""
+
+
 class LedgerFile:
     """An open ledger file. Use `Ledger.open` or `Ledger.read`."""
 
@@ -78,12 +82,23 @@ class LedgerFile:
         with self._words():
             db.execute(f"BEGIN {mode}")
             try:
+                self._require_todays_classes(db)
                 yield db
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
                     db.execute("ROLLBACK")
                 raise
+
+    def _require_todays_classes(self, db: sqlite3.Connection) -> None:
+        if not self.taxonomy_version:  # not known yet
+            return
+        (last,) = db.execute("SELECT MAX(version) FROM taxonomies").fetchone()
+        if last != self.taxonomy_version:
+            raise ClassListChanged(
+                f"the class list of {self.path} was changed while it was open; nothing was "
+                "written just now and nothing is lost: close it and open it again"
+            )
 
     def _create_if_empty(self, names: Sequence[str], digest: str, voxel_size: float) -> None:
         with self._transaction() as db:

@@ -174,7 +174,10 @@ class Labeller(Browser):
         return Entry(row.query, Answer("undo"), self._standing.base(row.query)[0], row.event)
 
     def _redo(self, row: Row) -> Entry:
-        return replace(self._entry(row.query, row.answer), supersedes=row.event)
+        answer = row.answer
+        if answer.labels is not None and UNASSIGNED in answer.labels:
+            answer = replace(answer, kind="draft")  # a class that it had was split since
+        return replace(self._entry(row.query, answer), supersedes=row.event)
 
     def _entry(self, query: int, answer: Answer) -> Entry:
         """A row with what it took, on top of what stood when the person looked at the query."""

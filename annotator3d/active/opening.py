@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from annotator3d.active.connection import ClassListChanged
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.overview import Options
 from annotator3d.active.reviewing import Criteria, ReviewSession
@@ -12,9 +13,7 @@ from annotator3d.active.scans import ScanSource
 from annotator3d.active.session import LabelSession
 from annotator3d.active.views import Predictions
 
-
-class ClassListChanged(ValueError):  # noqa: N818 - reads as what happened
-    """The classes are not those that the queries were asked with."""
+__all__ = ["ClassListChanged", "compare_classes", "open_session"]
 
 
 def open_session(
@@ -51,8 +50,9 @@ def open_session(
     if differences:
         raise ClassListChanged(
             f"the class list has changed since the queries of {path} were asked: "
-            f"{'; '.join(differences)}. Take the class list of then; this version "
-            "cannot carry answers over to another one"
+            f"{'; '.join(differences)}. Take the class list of then, or carry queries and answers "
+            f"over to the new one: `annotator3d taxonomy migrate {Path(path).parent} NEW.yaml` "
+            "(a dry run unless told otherwise: it says what would change)"
         )
     ledger = Ledger.open(path, class_names, digest, size)
     try:

@@ -125,6 +125,13 @@ UNDONE = "EXISTS (SELECT 1 FROM events u WHERE u.supersedes = {} AND u.kind = 'u
 
 _RULES = (
     (
+        "taxonomies_in_turn",
+        "taxonomies",
+        "NEW.version IS NOT (SELECT COALESCE(MAX(version), 0) + 1 FROM taxonomies)"
+        " OR (NEW.version > 1 AND length(NEW.mapping) != 256)",
+        "class lists are numbered from 1 without a gap, each with a map of 256 ids from the last",
+    ),
+    (
         "rounds_in_turn",
         "rounds",
         "NEW.round IS NOT (SELECT COALESCE(MAX(round), 0) + 1 FROM rounds)",

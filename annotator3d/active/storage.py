@@ -11,6 +11,7 @@ import itertools
 import os
 import socket
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 from annotator3d.data.files import fsync_folder
@@ -41,18 +42,28 @@ def on_network(path: Path) -> bool:
     return file_system(path).removeprefix("fuse.").startswith(_NETWORK)
 
 
-def back_up(path: Path, copy: Path) -> None:
-    """Copy a database file as it stands on disk, journal included, whole or not at all."""
+def back_up(path: Path, copy: Path, check: Callable[[Path], None] | None = None) -> None:
+    """Copy a database file as it stands on disk, journal included, whole or not at all.
+
+    `check` looks at the copy, under a name of its own, before it gets its place.
+    """
     part = copy.with_name(f".{copy.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     source, target = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True), None
     try:
         target = sqlite3.connect(part)
         source.backup(target)
+        target.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
     finally:
         source.close()
         if target is not None:
             target.close()
+    if check is not None:
+        try:
+            check(part)
+        except BaseException:
+            part.unlink()
+            raise
     with open(part, "rb") as file:
         os.fsync(file.fileno())
     os.replace(part, copy)

@@ -44,6 +44,7 @@ class Look:
     neighbours: int = 2  # how many before and after
     only: int | None = None  # train id: show no points of other classes
     hidden: frozenset[int] = frozenset()  # train ids
+    flies: bool = True  # to the next voxel; else the camera jumps
 
     def cycle(self, name: str) -> None:
         """Go to the next of the values of ``mode``, ``background`` or ``view``."""

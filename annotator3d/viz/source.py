@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,22 +20,31 @@ class DatasetSource:
 
     Poses and images are found where scans lie in SemanticKITTI's layout; elsewhere there are none,
     and neighbours are shown by their order alone.
+
+    Args:
+        dataset: the scans.
+        moved: ids of scans in the ledger -> those that they have here, where they differ
+            (`data.moved.find_moved`).
     """
 
-    def __init__(self, dataset: ScanDataset) -> None:
-        self.dataset = dataset
+    def __init__(self, dataset: ScanDataset, moved: Mapping[str, str] | None = None) -> None:
+        self.dataset, self._now = dataset, dict(moved or {})
+        self._then = {now: then for then, now in self._now.items()}
         self.troubles: set[str] = set()
         """Why poses that are there cannot be used, naming the file; labelling goes on without."""
 
     def scan(self, scan_id: str) -> Scan:
-        return self.dataset.read(self.dataset.index(scan_id), labels=False)
+        return replace(self.dataset.read(self._index(scan_id), labels=False), id=scan_id)
+
+    def _index(self, scan_id: str) -> int:
+        return self.dataset.index(self._now.get(scan_id, scan_id))
 
     def fingerprint(self, scan_id: str) -> str:
-        return fingerprint(self.dataset.path(self.dataset.index(scan_id)))
+        return fingerprint(self.dataset.path(self._index(scan_id)))
 
     def pose(self, scan_id: str) -> Pose | None:
         try:
-            path = self.dataset.path(self.dataset.index(scan_id))
+            path = self.dataset.path(self._index(scan_id))
         except ValueError:  # its file has gone; `scan` says so when it is to be shown
             return None
         try:
@@ -43,9 +55,12 @@ class DatasetSource:
         return None if matrix is None else Pose(str(path.parents[1]), matrix)
 
     def neighbours(self, scan_id: str, back: int, forth: int) -> list[str]:
-        drive, at = scan_id.rsplit("/", 1)[0], self.dataset.index(scan_id)
+        at = self._index(scan_id)
+        here = self.dataset.ids[at]
         near = self.dataset.ids[max(at - back, 0) : at + forth + 1]
-        return [other for other in near if other != scan_id and other.rsplit("/", 1)[0] == drive]
+        drive = here.rsplit("/", 1)[0]
+        others = [other for other in near if other != here and other.rsplit("/", 1)[0] == drive]
+        return [self._then.get(other, other) for other in others]
 
     def image(self, scan_id: str, centre: NDArray[np.float64]) -> NDArray[np.uint8] | None:
-        return camera_crop(self.dataset.path(self.dataset.index(scan_id)), centre)
+        return camera_crop(self.dataset.path(self._index(scan_id)), centre)

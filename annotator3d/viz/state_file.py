@@ -32,7 +32,13 @@ class StateFile:
         return self._frames != self._found(panel, widget)
 
     def write(
-        self, controller: Any, panel: Any, camera: Any, widget: Any, help_is_open: bool
+        self,
+        controller: Any,
+        panel: Any,
+        camera: Any,
+        widget: Any,
+        help_is_open: bool,
+        is_flying: bool,
     ) -> None:
         session, look = controller.session, controller.picture.look
         query = session.current
@@ -48,6 +54,7 @@ class StateFile:
             "help": help_is_open,
             "accumulated": look.accumulated,
             "view": look.view,
+            "flying": is_flying,
             "background": look.background,
             "point_size": look.point_size,
             "hidden": 0 if (gone := controller.picture.hidden()) is None else int(gone.sum()),

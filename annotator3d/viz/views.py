@@ -47,6 +47,22 @@ def _level(target: NDArray[np.float64], step: NDArray[np.float64]) -> View:
     return View(eye, target, np.array([0, 0, 1.0]))
 
 
+def axes(view: View) -> NDArray[np.float64]:
+    """[3, 3] unit vectors to the right, up and back of a camera, as rows."""
+    back = view.eye - view.target
+    back = back / np.linalg.norm(back)
+    right = np.cross(view.up, back)
+    right = right / np.linalg.norm(right)
+    return np.stack([right, np.cross(back, right), back])
+
+
+def view_of_matrix(matrix: NDArray[np.float64], distance: float) -> View:
+    """The camera of OpenGL's view matrix [4, 4], looking at what is `distance` metres away."""
+    rotation = np.asarray(matrix, np.float64)[:3, :3]
+    eye = -rotation.T @ np.asarray(matrix, np.float64)[:3, 3]
+    return View(eye, eye - rotation[2] * distance, rotation[1])
+
+
 def perspective(
     view: View, degrees: float, aspect: float, near: float = 0.1, far: float = 300.0
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -57,11 +73,7 @@ def perspective(
         aspect: width / height.
         near, far: metres from the eye that are drawn.
     """
-    back = view.eye - view.target
-    back = back / np.linalg.norm(back)
-    right = np.cross(view.up, back)
-    right = right / np.linalg.norm(right)
-    rotation = np.stack([right, np.cross(back, right), back])
+    rotation = axes(view)
     matrix = np.eye(4)
     matrix[:3, :3], matrix[:3, 3] = rotation, -rotation @ view.eye
     scale = 1 / np.tan(np.radians(degrees) / 2)

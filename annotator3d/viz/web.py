@@ -16,11 +16,13 @@ from annotator3d.active.keys import KeyTable
 from annotator3d.active.session import LabelSession
 from annotator3d.viz.colours import Colours
 from annotator3d.viz.gate import Gate
+from annotator3d.viz.picture import Look, Picture
 from annotator3d.viz.system import ViewerError, check_browser
 from annotator3d.viz.web_page import WebPage
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 _STOP = object()
+_STEP_SECONDS = 0.03  # of a flight
 _TAKEN = (
     "**Somebody is labelling here already.** One server serves one person: start another with "
     "`annotator3d label WORK_DIR --web --port N`; both may work on the same ledger. When the other "
@@ -34,12 +36,14 @@ def serve(
     palette: Colours,
     host: str = "127.0.0.1",
     port: int = 8080,
+    look: Look | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve the session until it is closed in the browser or with Ctrl-C.
 
     Args:
         host: an address that other machines reach is served behind a token in the link.
+        look: what is chosen at the start.
 
     Raises:
         ViewerError: viser is not installed, or the address cannot be taken.
@@ -60,7 +64,7 @@ def serve(
             gate = _gate(host, port, server.get_port())
             say(f"open http://{host}:{gate.port}/?token={gate.token} in a browser; Ctrl-C ends")
             say("the connection is not encrypted: use it on a network that you trust, or by ssh -L")
-        _Host(server, session, keys, palette).run()
+        _Host(server, keys, lambda: Picture(session, palette, look)).run()
     except KeyboardInterrupt:
         say("stopped; all answers are kept")
     finally:
@@ -79,10 +83,8 @@ def _gate(host: str, port: int, behind: int) -> Gate:
 class _Host:
     """Lets one browser at a time in, and runs what it asks for in the session's thread."""
 
-    def __init__(
-        self, server: Any, session: LabelSession, keys: KeyTable, palette: Colours
-    ) -> None:
-        self._session, self._keys, self._palette = session, keys, palette
+    def __init__(self, server: Any, keys: KeyTable, picture: Callable[[], Picture]) -> None:
+        self._keys, self._picture = keys, picture
         self._jobs: queue.Queue[Any] = queue.Queue()
         self._page: WebPage | None = None
         self._lock, self._error = threading.Lock(), None
@@ -99,7 +101,8 @@ class _Host:
         """Serve until closed; raises what ended it, if that was an error."""
         while True:
             try:
-                job = self._jobs.get(timeout=1.0)
+                flying = self._page is not None and self._page.is_flying
+                job = self._jobs.get(timeout=_STEP_SECONDS if flying else 1.0)
             except queue.Empty:
                 job = None
             if job is _STOP:
@@ -108,7 +111,7 @@ class _Host:
                 job()
             elif self._page is not None:
                 page = self._page
-                page.controller.guard(lambda page=page: page.controller.tick())
+                page.controller.guard(page.tick)
         if self._error is not None:
             raise self._error
 
@@ -135,9 +138,7 @@ class _Host:
                 self._jobs.put(lambda: self._open(following))
 
     def _open(self, client: Any) -> None:
-        self._page = WebPage(
-            client, self._session, self._keys, self._palette, self._jobs.put, self._fail
-        )
+        self._page = WebPage(client, self._picture(), self._keys, self._jobs.put, self._fail)
 
     def _fail(self, error: Exception | None) -> None:
         """End, because of an error or because the person closed the page's session."""

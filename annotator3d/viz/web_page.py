@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import html
+import time
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from annotator3d.active.keys import Action, KeyTable
-from annotator3d.active.picking import pick_on_ray
-from annotator3d.active.session import LabelSession
+from annotator3d.active.picking import Camera, pick_on_ray, rectangle
 from annotator3d.viz import panel_text
 from annotator3d.viz.choices import Choice, choices
 from annotator3d.viz.colours import BACKGROUNDS, Colours
 from annotator3d.viz.controller import Controller
+from annotator3d.viz.flight import Pilot
 from annotator3d.viz.picture import Picture
-from annotator3d.viz.views import FIELD_OF_VIEW, PIN, view_of
+from annotator3d.viz.views import FIELD_OF_VIEW, PIN, View, perspective, view_of
 
 _METRES_PER_PIXEL = 0.006  # viser measures points in metres
 _BRUSH_METRES = 0.06
@@ -29,16 +30,16 @@ class WebPage:
     def __init__(
         self,
         client: Any,
-        session: LabelSession,
+        picture: Picture,
         keys: KeyTable,
-        palette: Colours,
         enqueue: Callable[[Callable[[], None]], None],
         end: Callable[[Exception | None], None],
     ) -> None:
         self._client, self._gui, self._scene = client, client.gui, client.scene
         self._enqueue, self._end = enqueue, end
-        self.picture = Picture(session, palette)
-        self.controller = Controller(session, keys, self.picture, self, end)
+        self.picture = picture
+        self.controller = Controller(picture.session, keys, picture, self, end)
+        self._pilot = Pilot(self._place, picture.look.flies)
         self._cloud = self._current = self._pins = None
         self._build(keys)
         client.camera.fov = np.radians(FIELD_OF_VIEW)
@@ -115,15 +116,31 @@ class WebPage:
         session = self.controller.session
         if session.view is None:
             return
-        view = view_of(self.picture.look.view, (session.view.low + session.view.high) / 2)
-        camera = self._client.camera
-        with self._client.atomic():
-            camera.up_direction = tuple(view.up)
-            camera.position, camera.look_at = tuple(view.eye), tuple(view.target)
+        stop = view_of(self.picture.look.view, (session.view.low + session.view.high) / 2)
+        self._pilot.go(self._view(), stop, time.monotonic())
         crop = self.controller.photo()
         self._image.visible = crop is not None
         if crop is not None:
             self._image.image = crop
+
+    def _view(self) -> View:
+        camera = self._client.camera
+        return View(np.array(camera.position), np.array(camera.look_at), camera.up_direction)
+
+    def _place(self, view: View) -> None:
+        camera = self._client.camera
+        with self._client.atomic():
+            camera.up_direction = tuple(view.up)
+            camera.position, camera.look_at = tuple(view.eye), tuple(view.target)
+
+    @property
+    def is_flying(self) -> bool:
+        return self._pilot.is_flying
+
+    def tick(self) -> None:
+        """Called again and again, often while the camera flies."""
+        self._pilot.step(time.monotonic())
+        self.controller.tick()
 
     def say(self, text: str, wrong: bool = False) -> None:
         colour = "#ff8066" if wrong else "#bfe6bf"
@@ -146,8 +163,12 @@ class WebPage:
         self._help.visible = not self._help.visible
 
     def show_brush(self, on: bool) -> None:
-        words = "click at points of the voxel; with Shift, erase" if on else ""
-        self.say(words)
+        self.say("drag a box over points, or click at them; with Shift, erase" if on else "")
+        if on:  # meanwhile the mouse does not turn the camera
+            for modifier in (None, "shift"):
+                self._scene.on_rect_select(modifier=modifier)(self._later(self._dragged))
+        else:
+            self._scene.remove_rect_select_callback("all")
 
     # --- what it is made of -------------------------------------------------------------------
 
@@ -218,7 +239,12 @@ class WebPage:
 
     def _later(self, call: Callable[[Any], None]) -> Callable[[Any], None]:
         """viser calls from threads of its own; the session wants one."""
-        return lambda event: self._enqueue(lambda: self.controller.guard(lambda: call(event)))
+
+        def arrived(event: Any) -> None:
+            self._pilot.end()
+            call(event)
+
+        return lambda event: self._enqueue(lambda: self.controller.guard(lambda: arrived(event)))
 
     def _clicked(self, event: Any) -> None:
         """With the brush: the points around the one that the ray meets first."""
@@ -230,6 +256,16 @@ class WebPage:
         if met is not None:
             near = np.linalg.norm(points - points[met], axis=1) <= _BRUSH_METRES
             self.controller.paint(near, erase=event.modifier == "shift")
+
+    def _dragged(self, event: Any) -> None:
+        """With the brush: the points inside a box that was drawn."""
+        points, camera = self.picture.current(), self._client.camera
+        if not self.controller.brushing or not len(points):
+            return
+        matrices = perspective(self._view(), np.degrees(camera.fov), camera.aspect)
+        seen = Camera(*matrices, 1, 1)  # viser counts from 0 to 1
+        met = rectangle(seen, points, event.screen_min, event.screen_max)
+        self.controller.paint(met, erase=event.modifier == "shift")
 
     def _points(self, name: str, xyz: np.ndarray, colours: Colours, larger: int) -> Any:
         size = (self.picture.look.point_size + larger) * _METRES_PER_PIXEL

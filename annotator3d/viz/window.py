@@ -24,11 +24,12 @@ from annotator3d.active.session import LabelSession
 from annotator3d.viz import panel_text
 from annotator3d.viz.colours import BACKGROUNDS, INK, Colours
 from annotator3d.viz.controller import Controller
+from annotator3d.viz.flight import Pilot
 from annotator3d.viz.panel import Panel, question
-from annotator3d.viz.picture import Picture
+from annotator3d.viz.picture import Look, Picture
 from annotator3d.viz.scene import ScanScene
 from annotator3d.viz.state_file import StateFile
-from annotator3d.viz.views import FIELD_OF_VIEW, view_of
+from annotator3d.viz.views import FIELD_OF_VIEW, View, view_of, view_of_matrix
 
 PANEL_EM = 34  # width of the panel
 BRUSH_PIXELS = 12.0
@@ -49,26 +50,30 @@ class LabelWindow:
         session: the labels; the caller closes it.
         keys: what the keys do.
         palette: [C, 3] RGB 0..1 of the classes.
+        look: what is chosen at the start.
     """
 
-    def __init__(self, session: LabelSession, keys: KeyTable, palette: Colours) -> None:
+    def __init__(
+        self, session: LabelSession, keys: KeyTable, palette: Colours, look: Look | None = None
+    ) -> None:
         self._app = gui.Application.instance
         self._app.initialize()
         title = f"annotator3d: {session.annotator}"
         self._window = self._app.create_window(title, 1440, 900)
         try:
-            self._build(session, keys, palette)
+            self._build(session, keys, Picture(session, palette, look))
         except BaseException:
             self._window.close()
             raise
 
-    def _build(self, session: LabelSession, keys: KeyTable, palette: Colours) -> None:
+    def _build(self, session: LabelSession, keys: KeyTable, picture: Picture) -> None:
         self._error: Exception | None = None
         self._closing = self._control = self._shift = False
         self._frames_due = 0
         self._stroke: list[tuple[float, float]] = []
         self._state = StateFile(os.environ.get("ANNOTATOR3D_VIEWER_STATE"))
-        self._picture = Picture(session, palette)
+        self._picture = picture
+        self._pilot = Pilot(self._place, picture.look.flies)
         self._controller = Controller(session, keys, self._picture, self, self._fail)
         self._widget = gui.SceneWidget()
         self._widget.scene = rendering.Open3DScene(self._window.renderer)
@@ -146,9 +151,15 @@ class LabelWindow:
         session = self._controller.session
         if session.view is None:
             return
-        view = view_of(self._picture.look.view, (session.view.low + session.view.high) / 2)
-        self._widget.look_at(view.target, view.eye, view.up)
+        stop = view_of(self._picture.look.view, (session.view.low + session.view.high) / 2)
+        matrix = self._widget.scene.camera.get_view_matrix()
+        start = view_of_matrix(matrix, float(np.linalg.norm(stop.eye - stop.target)))
+        self._pilot.go(start, stop, time.monotonic())
         self._show_photo(self._controller.photo())
+
+    def _place(self, view: View) -> None:
+        self._widget.look_at(view.target, view.eye, view.up)
+        self._widget.force_redraw()
 
     def _show_photo(self, crop: NDArray[np.uint8] | None) -> None:
         """The camera's view of the voxel [H, W, 3], in a corner of the scene."""
@@ -186,6 +197,7 @@ class LabelWindow:
         name = _name(code)
         if not name or not down or self._state.dialog:
             return False
+        self._pilot.end()
         if self._panel.is_asking:  # what is typed must not label
             self._controller.guard(lambda: self._panel.type(name, self._shift))
             self._frames_due = 2
@@ -202,7 +214,8 @@ class LabelWindow:
 
     def _mouse(self, event: gui.MouseEvent) -> gui.Widget.EventCallbackResult:
         kinds = gui.MouseEvent.Type
-        if event.type == kinds.BUTTON_DOWN:
+        if event.type in (kinds.BUTTON_DOWN, kinds.WHEEL):
+            self._pilot.end()  # the camera is the person's
             self._controller.guard(self._controller.session.touch)
         if not self._controller.brushing or event.type == kinds.WHEEL:
             return gui.Widget.EventCallbackResult.IGNORED
@@ -221,6 +234,10 @@ class LabelWindow:
     def _tick(self) -> bool:
         changed = []
         self._controller.guard(lambda: changed.append(self._controller.tick()))
+        if self._pilot.is_flying:
+            self._controller.guard(lambda: self._pilot.step(time.monotonic()))
+            self._frames_due = 2
+            self._note_state()
         if self._state.path is not None and self._state.moved(self._panel, self._widget):
             self._note_state()
         self._frames_due -= 1
@@ -287,7 +304,12 @@ class LabelWindow:
     def _note_state(self) -> None:
         if self._state.path is not None:
             self._state.write(
-                self._controller, self._panel, self._camera, self._widget, self._help_box.visible
+                self._controller,
+                self._panel,
+                self._camera,
+                self._widget,
+                self._help_box.visible,
+                self._pilot.is_flying,
             )
 
 

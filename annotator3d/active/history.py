@@ -1,0 +1,99 @@
+"""What happened in a ledger, for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from annotator3d.active.reading import LedgerReader
+from annotator3d.active.records import IGNORE, UNASSIGNED, Event
+from annotator3d.errors import ConfigError
+
+_WORDS = {"ignore": "no class fits", "skip": "skipped", "approve": "approved", "reject": "rejected"}
+Row = tuple[str, ...]
+
+
+def history(
+    ledger: LedgerReader,
+    query: int | None = None,
+    annotator: str | None = None,
+    round: int | None = None,
+    last: int = 20,
+) -> tuple[str, list[Row]]:
+    """(title, rows) of everything that happened to a query, or of the last events.
+
+    A row has the event, its query, time (UTC), person, what it says, the event that it is about,
+    and what it took. Classes are named as they are called today.
+
+    Raises ValueError if there is no such query, ConfigError for less than 1 event.
+    """
+    if last < 1:
+        raise ConfigError(f"--last: expected at least 1 event, got {last}")
+    events = ledger.events(query)
+    rounds = {} if round is None else {q.id for q in ledger.queries(round)}
+    found = [
+        event
+        for event in events
+        if annotator in (None, event.answer.annotator) and (round is None or event.query in rounds)
+    ]
+    if query is None:
+        title, found = f"{ledger.path}: the last of {len(found)} events", found[-last:]
+    else:
+        title = _title(ledger, query)
+    gone = {e.supersedes for e in events if e.answer.kind in ("undo", "reject")}
+    return title, [_row(event, ledger.taxonomy_names, event.id in gone) for event in found]
+
+
+def _title(ledger: LedgerReader, number: int) -> str:
+    query, where = ledger.query(number), ledger.outcome(number)
+    state = "open" if where.open else "disputed" if where.disputed else "settled"
+    if any(event.answer.kind == "release" for event in ledger.events(number)):
+        state = "released"
+    return (
+        f"query {number}: scan {query.scan}, voxel {query.cell}, {query.num_points} points, round "
+        f"{query.round}, score {query.score:.3f}, asked {query.asked_at}; {state}"
+    )
+
+
+def _row(event: Event, names: Sequence[str], gone: bool) -> Row:
+    answer = event.answer
+    took = "" if answer.seconds is None else f"{answer.seconds:.1f} s"
+    if answer.clicks:
+        took = f"{took}, {answer.clicks} clicks".lstrip(", ")
+    about = "" if event.supersedes is None else str(event.supersedes)
+    what = _what(event, names) + (" (taken back)" if gone else "")
+    return (
+        str(event.id),
+        str(event.query),
+        event.created_at,
+        answer.annotator,
+        what,
+        about,
+        took,
+    )
+
+
+def _what(event: Event, names: Sequence[str]) -> str:
+    answer = event.answer
+    if answer.labels is not None:
+        words = _classes(answer.labels, names)
+        words = f"draft: {words}" if answer.kind == "draft" else words
+        if answer.proposal_accepted:
+            words += ", as proposed"
+    elif answer.kind == "lease":
+        words = f"holds it for {answer.seconds:.0f} s" if answer.seconds else "holds it no longer"
+    elif answer.kind == "request":
+        words = f"asks once more ({event.ask})"
+    else:
+        words = _WORDS.get(answer.kind, answer.kind)
+    if event.taxonomy > 1:
+        words += f" [class list {event.taxonomy}]"
+    return f"{words}: {answer.note}" if answer.note else words
+
+
+def _classes(labels: np.ndarray, names: Sequence[str]) -> str:
+    ids, counts = np.unique(labels, return_counts=True)
+    special = {IGNORE: "no class", UNASSIGNED: "to be labelled"}
+    found = sorted(zip(counts.tolist(), ids.tolist(), strict=True), reverse=True)
+    return ", ".join(f"{special.get(i) or names[i]} {count}" for count, i in found)

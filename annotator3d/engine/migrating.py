@@ -1,0 +1,208 @@
+"""Taking a work directory over to another class list: the ledger, and what stands beside it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from annotator3d.active.ledger import Ledger
+from annotator3d.active.migration import Migration, migrate, plan, targets_by_raw_id
+from annotator3d.data.files import atomic_write, fsync_folder
+from annotator3d.data.importing.card import TAXONOMY
+from annotator3d.data.taxonomy import Taxonomy, load_taxonomy, taxonomy_path
+from annotator3d.engine.config import RunConfig, dump_config, make_config
+from annotator3d.engine.overrides import override
+from annotator3d.engine.record import RunRecord
+from annotator3d.engine.reopening import config_of
+from annotator3d.errors import ConfigError
+from annotator3d.registry import DATASETS, lookup
+
+_OLD = ("checkpoints", "rounds", "metrics.jsonl")  # made in the old classes
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `annotator3d taxonomy migrate` was told."""
+
+    new: str  # name or path of the new taxonomy
+    old: str | None = None  # of the old one, where the run's config does not lead to it
+    become: Mapping[str, str] = field(default_factory=dict)
+    split: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    removed: Sequence[str] = ()
+    settings: Sequence[str] = ()  # of the run from now on, such as another source checkpoint
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What a migration does, or has done."""
+
+    plan: Migration | None  # None: the ledger had the new class list already
+    version: int  # of the class list afterwards
+    set_aside: tuple[str, ...]  # names in the work directory of what was made in the old classes
+    config: Path | None  # the run's config with the new class list
+
+
+def preview(work_dir: Path, wanted: Wanted) -> Migration:
+    """What `migrate_run` would do; nothing is written.
+
+    Raises as `active.migration.plan`, and ConfigError where the run could not go on afterwards.
+    """
+    new = load_taxonomy(wanted.new)
+    with Ledger.read(_ledger(work_dir)) as ledger:
+        found = _plan(ledger, work_dir, new, wanted)
+    _config_after(work_dir, wanted, found)
+    return found
+
+
+def migrate_run(work_dir: Path, wanted: Wanted) -> Migrated:
+    """Write the new class list into the ledger and make the work directory ready to go on.
+
+    What networks of the old classes left is set aside by renaming: checkpoints, metrics and stored
+    predictions. The next ``train --resume`` trains a new network on all answers. Killed on the way,
+    the same call ends what it began.
+
+    Raises as `preview`, and ValueError while a training or a viewer holds what has to change.
+    """
+    path, new = _ledger(work_dir), load_taxonomy(wanted.new)
+    with Ledger.read(path) as ledger:
+        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
+        version, done = ledger.taxonomy_version, (names, digest) == (tuple(new.names), new.digest())
+    if done and (version == 1 or _is_ready(work_dir, version)):
+        raise ValueError(f"{path} has this class list already; there is nothing to migrate")
+    kept = work_dir / "config.yaml"
+    record = RunRecord(work_dir, config_of(work_dir), []) if kept.is_file() else None
+    with record.locked() if record else nullcontext():
+        found = None
+        if not done:
+            with Ledger.open(path, names, digest, size) as ledger:
+                found = _plan(ledger, work_dir, new, wanted)
+                config = _config_after(work_dir, wanted, found)
+                _copy(taxonomy_path(wanted.new), _kept(work_dir, found.version + 1))
+                version = migrate(ledger, found)
+        else:
+            config = _config_after(work_dir, wanted, None, version)
+        aside = _set_aside(work_dir, version - 1)
+        if config is not None:
+            with atomic_write(kept) as file:
+                file.write(dump_config(config).encode())
+    return Migrated(found, version, aside, kept if config is not None else None)
+
+
+def _is_ready(work_dir: Path, version: int) -> bool:
+    """Whether a migration to this version has come to its end."""
+    kept = work_dir / "config.yaml"
+    place = str(_kept(work_dir, version).resolve())
+    return not kept.is_file() or config_of(work_dir).data.train.get("taxonomy") == place
+
+
+def _plan(ledger: Ledger, work_dir: Path, new: Taxonomy, wanted: Wanted) -> Migration:
+    old, by_raw_id = _old_taxonomy(work_dir, wanted, ledger.taxonomy_digest), None
+    if old is not None:
+        by_raw_id = targets_by_raw_id(old.learning_map, new.learning_map, old.num_classes)
+    return plan(
+        ledger,
+        new.names,
+        new.digest(),
+        by_raw_id=by_raw_id,
+        become=wanted.become,
+        split=wanted.split,
+        removed=wanted.removed,
+    )
+
+
+def _old_taxonomy(work_dir: Path, wanted: Wanted, digest: str) -> Taxonomy | None:
+    """The class list that the ledger has now, with its raw ids; None if it cannot be found."""
+    if wanted.old is not None:
+        old = load_taxonomy(wanted.old)
+        if old.digest() != digest:
+            raise ValueError(
+                f"--old {wanted.old} is not the class list of the ledger (digest {old.digest()} "
+                f"against {digest})"
+            )
+        return old
+    if not (work_dir / "config.yaml").is_file():
+        return None
+    values = config_of(work_dir).data.train
+    name = values.get("taxonomy") or getattr(lookup(DATASETS, values["type"]), "TAXONOMY", None)
+    if name is None and "root" in values:
+        name = Path(values["root"]) / TAXONOMY
+    try:
+        old = load_taxonomy(name)
+    except (OSError, ValueError, TypeError):
+        return None
+    return old if old.digest() == digest else None
+
+
+def _config_after(
+    work_dir: Path, wanted: Wanted, found: Migration | None, version: int = 0
+) -> RunConfig | None:
+    """The run's config with the new class list; None where the work directory keeps no config."""
+    if not (work_dir / "config.yaml").is_file():
+        return None
+    config = config_of(work_dir)
+    values = dataclasses.asdict(config)
+    place = str(_kept(work_dir, version or found.version + 1).resolve())
+    shared = _read_alike(values["data"])
+    for name, table in values["data"].items():
+        if name in ("train", "val") or (name == "source" and shared):
+            if isinstance(table, dict):
+                table["taxonomy"] = place
+    for setting in wanted.settings:
+        override(values, setting)
+    given = {setting.partition("=")[0].strip() for setting in wanted.settings}
+    _refuse_unfit(config, found, shared, given)
+    return make_config(values)
+
+
+def _read_alike(data: dict) -> bool:
+    """Whether the source scans have the raw ids and the class list of the target's."""
+    target, source = data.get("train"), data.get("source")
+    if not (isinstance(target, dict) and isinstance(source, dict)):
+        return False
+    return all(target.get(key) == source.get(key) for key in ("type", "taxonomy"))
+
+
+def _refuse_unfit(
+    config: RunConfig, found: Migration | None, shared: bool, given: set[str]
+) -> None:
+    if config.setting == "ada" and not shared and "data.source.taxonomy" not in given:
+        raise ConfigError(
+            "the source scans are of another kind than the target's: say how their raw ids map to "
+            "the new classes, with --set data.source.taxonomy=FILE"
+        )
+    moved = found is not None and found.table[: len(found.fates)] != bytes(range(len(found.names)))
+    if config.setting in ("asfda", "ada") and moved and "init" not in given:
+        raise ConfigError(
+            f"init: the source checkpoint {config.init} knows the old classes; train one with the "
+            "new class list and name it with --set init=CHECKPOINT"
+        )
+
+
+def _set_aside(work_dir: Path, version: int) -> tuple[str, ...]:
+    """Rename what networks of the old classes left; gives the new names."""
+    for name in _OLD:
+        here, aside = work_dir / name, work_dir / f"{name}.classes-{version}"
+        if here.exists() and not aside.exists():
+            os.rename(here, aside)
+    fsync_folder(work_dir)
+    return tuple(sorted(path.name for path in work_dir.glob(f"*.classes-{version}")))
+
+
+def _kept(work_dir: Path, version: int) -> Path:
+    return work_dir / f"taxonomy-{version}.yaml"
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_write(target) as file:
+        file.write(source.read_bytes())
+
+
+def _ledger(work_dir: Path) -> Path:
+    path = work_dir / "ledger.sqlite"
+    if not path.is_file():
+        raise FileNotFoundError(f"{work_dir} has no ledger.sqlite; name the folder of a run")
+    return path

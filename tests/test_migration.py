@@ -1,0 +1,319 @@
+"""Another class list in week two: answers are carried over, and only a split asks again."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from conftest import make_kitti_in
+from engine_case import tiny_config
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from annotator3d.active.answering import Answer
+from annotator3d.active.ledger import Ledger
+from annotator3d.active.migration import migrate, plan, targets_by_raw_id
+from annotator3d.cli import main
+from annotator3d.data.taxonomy import load_taxonomy
+from annotator3d.engine.run import train
+
+OLD = ["car", "plants", "road"]
+
+
+class Asked:
+    score = 1.0
+
+    def __init__(self, number, points):
+        self.cell, self.num_points = (number, 0, 0), points
+
+
+@pytest.fixture
+def path(tmp_path):
+    return make(tmp_path / "ledger.sqlite", [[0, 1, 2], [2, 2, 2], [0, 0, 255]])
+
+
+def make(path, answers, names=OLD):
+    with Ledger.open(path, names, "d1") as ledger:
+        ledger.register_scan("00/0", "f", 99)
+        asked = {"00/0": [Asked(i, len(a)) for i, a in enumerate(answers)]}
+        for query in ledger.add_round(1, "vcd", 0, 9, asked):
+            ledger.answer(query.id, answers[query.cell[0]], annotator="ann")
+    return path
+
+
+def reopen(path):
+    with Ledger.read(path) as ledger:
+        names, digest = ledger.taxonomy_names, ledger.taxonomy_digest
+    return Ledger.open(path, names, digest)
+
+
+def apply(path, names, digest="d2", **options):
+    with reopen(path) as ledger:
+        found = plan(ledger, names, digest, **options)
+        migrate(ledger, found)
+    return found
+
+
+def labels(path):
+    with Ledger.read(path) as ledger:
+        return [entry.labels.tolist() for entry in ledger.labels_for_scan("00/0")]
+
+
+def test_rename_merge_remove_and_split_at_once(path):
+    found = apply(
+        path,
+        ["tree", "bush", "ground"],
+        become={"road": "ground"},
+        split={"plants": ["tree", "bush"]},
+        removed=["car"],
+    )
+    fates = {fate.name: (fate.fate, fate.becomes, fate.voxels, fate.points) for fate in found.fates}
+    assert fates == {
+        "car": ("removed", (), 2, 3),
+        "plants": ("split", ("tree", "bush"), 1, 1),
+        "road": ("renamed", ("ground",), 2, 4),
+    }
+    assert found.reopened == 1 and found.added == ()
+    assert labels(path) == [[255, 255, 2], [2, 2, 2], [255, 255, 255]]
+    with reopen(path) as ledger:
+        (query,) = ledger.open_queries()
+        assert query.cell == (0, 0, 0)
+        ledger.answer(query.id, [255, 0, 2], annotator="bob")
+        assert not ledger.open_queries()
+        assert [event.taxonomy for event in ledger.events(query.id)] == [1, 2]
+
+
+def test_several_classes_become_one(path):
+    found = apply(path, ["thing", "road"], become={"car": "thing", "plants": "thing"})
+    assert [fate.fate for fate in found.fates] == ["merged", "merged", "kept"]
+    assert labels(path) == [[0, 0, 1], [1, 1, 1], [0, 0, 255]]
+
+
+def test_raw_ids_say_what_a_class_becomes():
+    old = {10: 0, 11: 0, 20: 1, 30: 2, 0: 255}
+    new = {10: 1, 11: 1, 20: 0, 30: 0, 31: 2, 0: 255}
+    assert targets_by_raw_id(old, new, 3) == {0: {1}, 1: {0}, 2: {0}}
+
+
+def test_a_class_whose_raw_ids_part_is_split(path):
+    targets = {0: frozenset([0]), 1: frozenset([1, 2]), 2: frozenset([3])}
+    found = apply(path, ["car", "tree", "bush", "road"], by_raw_id=targets)
+    assert [fate.fate for fate in found.fates] == ["kept", "split", "kept"]
+    assert found.reopened == 1
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "words"),
+    [
+        (["car", "road"], {}, "--map plants=NEW"),
+        (OLD, {"become": {"cra": "car"}}, "did you mean 'car'"),
+        (OLD, {"become": {"car": "raod"}}, "did you mean 'road'"),
+        (OLD, {"become": {"car": "road"}, "removed": ["car"]}, "named twice"),
+        (OLD, {"by_raw_id": {0: frozenset([2]), 1: {1}, 2: {2}}}, "belong to 'road' now"),
+    ],
+)
+def test_what_is_not_clear_is_refused_and_nothing_written(path, names, options, words):
+    with reopen(path) as ledger, pytest.raises(ValueError, match=words):
+        plan(ledger, names, "d2", **options)
+    with Ledger.read(path) as ledger:
+        assert ledger.taxonomy_version == 1
+
+
+def test_the_same_class_list_is_nothing_to_migrate(path):
+    with reopen(path) as ledger, pytest.raises(ValueError, match="has this class list already"):
+        plan(ledger, OLD, "d1")
+
+
+def test_a_plan_of_yesterday_is_refused(path):
+    with reopen(path) as ledger:
+        found = plan(ledger, ["car", "plants", "road", "sky"], "d2")
+    apply(path, ["car", "plants", "road", "sea"], "d3")
+    with reopen(path) as ledger, pytest.raises(ValueError, match="plan it again"):
+        migrate(ledger, found)
+
+
+def test_who_has_the_ledger_open_is_told_and_writes_nothing(path):
+    with reopen(path) as open_before:
+        apply(path, ["car", "plants", "road", "sky"])
+        for write in (
+            lambda: open_before.answer(1, [0, 0, 0], annotator="ann"),
+            lambda: open_before.news(0, 0),
+        ):
+            with pytest.raises(ValueError, match="changed while it was open.*open it again"):
+                write()
+    with Ledger.read(path) as ledger:
+        assert len(ledger.events()) == 3
+
+
+maps = st.lists(st.integers(0, 3), min_size=4, max_size=4)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(maps, min_size=1, max_size=3), st.lists(st.integers(0, 3), min_size=1, max_size=6))
+def test_a_chain_of_migrations_is_their_composition(tmp_path_factory, chain, answer):
+    """Worked out by name: 0..2 are classes of the next list, 3 is a split."""
+    folder = tmp_path_factory.mktemp("chain")
+    path = make(folder / "ledger.sqlite", [answer], [f"0-{i}" for i in range(4)])
+    expected = [f"0-{i}" for i in answer]
+    for step, table in enumerate(chain, 1):
+        names = [f"{step}-{i}" for i in range(4)]
+        before = [f"{step - 1}-{i}" for i in range(4)]
+        become = {b: names[t] for b, t in zip(before, table, strict=True) if t < 3}
+        split = {b: () for b, t in zip(before, table, strict=True) if t == 3}
+        apply(path, names, f"d{step + 1}", become=become, split=split)
+        expected = [become.get(name, "again") for name in expected]
+    with Ledger.read(path) as ledger:
+        names = {**dict(enumerate(ledger.taxonomy_names)), 254: "again"}
+        assert [names[i] for i in ledger.current(1).labels.tolist()] == expected
+        assert bool(ledger.open_queries()) == ("again" in expected)
+        trained = [255 if e == "again" else ledger.taxonomy_names.index(e) for e in expected]
+        assert [entry.labels.tolist() for entry in ledger.labels_for_scan("00/0")] == [trained]
+
+
+def test_undo_and_redo_go_across_a_migration(path):
+    with reopen(path) as ledger:
+        ledger.answer(1, [2, 2, 2], annotator="ann")
+        ledger.undo(1, annotator="ann")
+    apply(path, ["road", "car", "tree"], split={"plants": ["tree"]})
+    with reopen(path) as ledger:
+        assert ledger.current(1).labels.tolist() == [1, 254, 0]
+        ledger.undo(1, annotator="ann")
+        assert ledger.current(1) is None
+        ledger.record(1, Answer("answer", np.array([1, 2, 0]), "ann"))
+        assert ledger.current(1).labels.tolist() == [1, 2, 0]
+
+
+NEW = {
+    "classes": [
+        {"name": "car", "ids": [10, 11, 15, 18, 20, 13, 16, 252, 256, 257, 258, 259]},
+        {"name": "person", "ids": [30, 31, 32, 253, 254, 255]},
+        {"name": "flat", "ids": [40, 44, 48, 49, 60, 72]},
+        {"name": "other", "ids": [50, 51, 70, 71, 80, 81]},
+    ],
+    "ignored": [0, 1, 52, 99],
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A finished run and the dataset that it was trained on."""
+    folder = tmp_path_factory.mktemp("trained")
+    root = make_kitti_in(folder)(sequences=("00", "01", "02", "03"), scans=2, points=300)
+    train(tiny_config(root, active={"budget": 2}), folder / "run")
+    return folder
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    shutil.copytree(trained / "run", tmp_path / "run")
+    new = tmp_path / "new.yaml"
+    new.write_text(yaml.safe_dump(NEW))
+    return tmp_path / "run", new
+
+
+def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
+    work_dir, new = run
+    command = ["taxonomy", "migrate", str(work_dir), str(new)]
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        before, asked = ledger.summary(), ledger.queries()
+    assert main(command) == 0
+    assert "Nothing was written" in capsys.readouterr().out
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        assert ledger.taxonomy_version == 1
+    assert main([*command, "--apply"]) == 0
+    assert "--resume" in capsys.readouterr().out
+    assert (work_dir / "checkpoints.classes-1").is_dir()
+    config = str(work_dir / "config.yaml")
+    assert main(["train", config, "--work-dir", str(work_dir), "--resume"]) == 0
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        assert ledger.taxonomy_names == ("car", "person", "flat", "other")
+        assert ledger.summary() == before and ledger.queries() == asked
+        for scan, cells in ledger.labels_by_scan().items():
+            truth = load_taxonomy(new)
+            drive, frame = (trained / "kitti/sequences" / scan).parts[-2:]
+            drive = trained / "kitti/sequences" / drive
+            raw = np.fromfile(drive / f"labels/{frame}.label", "<u4")
+            xyz = np.fromfile(drive / f"velodyne/{frame}.bin", "<f4").reshape(-1, 4)[:, :3]
+            for cell, given_labels, _ in cells:
+                rows = (np.floor(xyz / np.float32(4)) == cell).all(1)
+                expected = truth.to_train(raw[rows], scan)
+                assert given_labels.tolist() == expected.tolist()
+    card = json.loads((work_dir / "run.json").read_text())
+    assert card["state"] == "done" and card["classes"] == ["car", "person", "flat", "other"]
+    assert main([*command, "--apply"]) == 1
+    assert "nothing to migrate" in capsys.readouterr().err
+
+
+def test_a_migration_that_was_killed_is_ended_by_the_same_call(run, capsys):
+    work_dir, new = run
+    command = ["taxonomy", "migrate", "RUN", str(new), "--apply"]
+    for step in range(6):  # one copy, one commit, three renames; the last is not killed
+        command[2] = str(shutil.copytree(work_dir, work_dir.with_name(f"killed-{step}")))
+        child = os.fork()
+        if child == 0:
+            _kill_at(step)
+            os._exit(main(command))
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) == (step < 5)
+        with Ledger.read(f"{command[2]}/ledger.sqlite") as ledger:
+            assert len(ledger.labels_by_scan()) == 4
+        assert main(command) == (0 if step < 5 else 1)  # there is nothing left to do
+        with Ledger.read(f"{command[2]}/ledger.sqlite") as ledger:
+            assert ledger.taxonomy_version == 2
+        names = {path.name for path in Path(command[2]).iterdir()}
+        assert {"checkpoints.classes-1", "rounds.classes-1", "taxonomy-2.yaml"} <= names
+
+
+def _kill_at(step):
+    """Die before the step-th rename or commit of what follows."""
+    from annotator3d.engine import migrating
+
+    left = [step]
+
+    def dying(work):
+        def run(*arguments, **more):
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return work(*arguments, **more)
+
+        return run
+
+    migrating._copy, migrating.migrate = dying(migrating._copy), dying(migrating.migrate)
+    migrating.os.rename = dying(os.rename)
+
+
+def test_adaptation_needs_a_source_that_knows_the_new_classes(run, tmp_path, capsys):
+    work_dir, new = run
+    path = work_dir / "config.yaml"
+    path.write_text(path.read_text().replace("setting: al", "setting: asfda"))
+    assert main(["taxonomy", "migrate", str(work_dir), str(new)]) == 2
+    assert "--set init=CHECKPOINT" in capsys.readouterr().err
+    with_init = ["--set", "init=other.pth"]
+    assert main(["taxonomy", "migrate", str(work_dir), str(new), *with_init]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["nowhere", "new.yaml"], 1, "no ledger.sqlite"),
+        (["RUN", "nowhere.yaml"], 1, "nowhere.yaml"),
+        (["RUN", "NEW", "--map", "car"], 2, "expected OLD=NEW"),
+        (["RUN", "NEW", "--remove", "cars"], 2, "has no class 'cars'"),
+        (["RUN", "NEW", "--old", "semanticposs13"], 1, "is not the class list of the ledger"),
+    ],
+)
+def test_refusals(run, tmp_path, monkeypatch, capsys, arguments, code, words):
+    monkeypatch.chdir(tmp_path)
+    named = {"RUN": str(run[0]), "NEW": str(run[1])}
+    arguments = [named.get(argument, argument) for argument in arguments]
+    if "new.yaml" in arguments:
+        arguments[0] = str(tmp_path / "nowhere")
+    assert main(["taxonomy", "migrate", *arguments, "--apply"]) == code
+    assert words in capsys.readouterr().err
+    with Ledger.read(run[0] / "ledger.sqlite") as ledger:
+        assert ledger.taxonomy_version == 1
