@@ -88,6 +88,16 @@ def test_what_was_undone_is_no_opinion_and_what_was_rejected_is():
     assert story.found == [("ann", [0, 0], False), ("bob", [0, 1], False)]
 
 
+def test_who_was_rejected_and_meets_the_request_for_another_opinion_has_given_one_before():
+    story = Story()
+    first = story.answer("ann", [0, 0])
+    asked = story.ask("overlap")
+    story.add("reject", "lead", first)
+    story.answer("bob", [1, 1])
+    story.answer("ann", [1, 1], asked)
+    assert story.found == [("ann", [0, 0], False), ("bob", [1, 1], False)]
+
+
 def test_an_answer_that_is_done_again_after_an_undo_counts_once():
     story = Story()
     first = story.answer("ann", [0, 0])

@@ -70,6 +70,24 @@ def test_who_gave_an_opinion_corrects_it_and_gives_no_second_one(ledger):
     assert ledger.open_queries()  # bob has still to say
 
 
+def test_a_correction_is_no_second_opinion(ledger):
+    first = answer(ledger, [0, 1, 1], "ann")
+    ledger.request(1, "overlap", annotator="lead")
+    with ledger._transaction():  # somebody who saw it, before the request came to their machine
+        ledger._append(1, Answer("answer", np.array([0, 0, 1], np.uint8), "cid"), first)
+    assert ledger.open_queries() and labels(ledger) == [[0, 0, 1]]
+
+
+def test_who_takes_back_the_first_opinion_is_asked_for_the_second(ledger):
+    ledger.request(1, "overlap", annotator="lead")
+    first = answer(ledger, [0, 1, 1], "ann")
+    answer(ledger, [0, 1, 1], "bob")
+    with ledger._transaction():
+        ledger._append(1, Answer("undo", None, "ann"), first)
+    ann = seen_by(ledger, "ann")
+    assert ledger.open_queries() and ann.state(1) == "open" and ann.top(1) is None
+
+
 def test_two_first_opinions_meet_the_request_for_a_second_one(ledger):
     ledger.request(1, "overlap", annotator="lead")
     with ledger._transaction():  # as two machines would, neither knowing of the other

@@ -186,6 +186,19 @@ def test_each_of_two_people_works_as_if_alone(tmp_path_factory, seed, turns):
         person.session.close()
 
 
+def test_what_was_said_of_the_same_place_is_not_shown_with_an_opinion_of_ones_own(path):
+    source = world(path, overlap=0.0)
+    ann, bob = start(path, source, "ann"), start(path, source, "bob")
+    ann.bulk("answer", [1], 0)
+    bob.bulk("answer", [4], 0)  # at the place of 1, in another scan
+    ann.ledger.request(1, "overlap", annotator="lead")
+    bob.go_to(7)
+    assert bob.proposals[0].queries == (4,) and bob.nearby()[0].distance == 0.0
+    bob.go_to(1)
+    assert bob.state == "open" and bob.proposals == []
+    assert all(near.distance > 0.2 for near in bob.nearby())
+
+
 def test_a_session_asks_for_second_opinions_as_rounds_come_in(path):
     source = make_world(path, SCANS, CELLS, POINTS, spare=[(9, 9, 0)])
 

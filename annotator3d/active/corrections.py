@@ -75,13 +75,8 @@ def changed_by(events: Iterable[Happened]) -> Mapping[int, str]:
 def _replaced(
     event: Happened, by_id: Mapping[int, Happened], undone: set[int | None]
 ) -> Happened | None:
-    """The response with labels that this one was given in place of.
-
-    An opinion of one's own takes nobody's place.
-    """
+    """The response with labels that this one was given in place of."""
     at = by_id.get(event.supersedes)
     while at is not None and (at.said is None or at.id in undone):
-        if at.kind == "request" and at.ask != "again":
-            return None
         at = by_id.get(at.supersedes)
     return at
