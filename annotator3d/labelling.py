@@ -15,6 +15,7 @@ from annotator3d.active.opening import open_session
 from annotator3d.active.packages import TAXONOMY_FILE, PackageSource, is_package
 from annotator3d.active.packing import Choice, Packed, export
 from annotator3d.active.proposals import StoredPredictions
+from annotator3d.active.reviewing import Criteria
 from annotator3d.active.session import LabelSession, Options
 from annotator3d.data.formats import read_bin
 from annotator3d.data.scan import Scan
@@ -50,6 +51,7 @@ def open_labelling(
     annotator: str | None = None,
     keys: str | None = None,
     options: Options | None = None,
+    review: Criteria | None = None,
     screen: Screen | None = None,
 ) -> Opened:
     """A session on the ledger of a work directory, or on a work package.
@@ -60,19 +62,21 @@ def open_labelling(
         data_root: where the scans are now; default: where they were.
         annotator: default: the name of the user's account; of a package, whom it is for.
         keys: a YAML file that changes keys.
+        review: what to review; None: to label.
 
     Raises:
         FileNotFoundError: no work directory, no ledger yet, or no scans.
         ClassListChanged, ConfigError: see `opening.open_session`.
     """
     if is_package(work_dir):
-        return _open_package(work_dir, annotator, keys, options)
+        return _open_package(work_dir, annotator, keys, options, review)
     if not work_dir.is_dir():
         raise FileNotFoundError(f"no work directory or work package {work_dir}")
     ledger = _ledger(work_dir)
     source = scan_source(work_dir, config, data_root, screen or Screen())
     taxonomy = source.dataset.taxonomy
-    table = make_keys(taxonomy.names, taxonomy.guidance, keys)
+    mode = "label" if review is None else "review"
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, mode)
     with Ledger.read(ledger) as read:
         predictions = StoredPredictions(work_dir / "rounds", read.to_today)
     session = open_session(
@@ -83,16 +87,22 @@ def open_labelling(
         taxonomy.digest(),
         predictions,
         options,
+        review,
     )
     return Opened(session, table, _palette(taxonomy), sorted(source.troubles))
 
 
 def _open_package(
-    path: Path, annotator: str | None, keys: str | None, options: Options | None
+    path: Path,
+    annotator: str | None,
+    keys: str | None,
+    options: Options | None,
+    review: Criteria | None,
 ) -> Opened:
     source = PackageSource(path)
     taxonomy = taxonomy_of(source)
-    table = make_keys(taxonomy.names, taxonomy.guidance, keys)
+    mode = "label" if review is None else "review"
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, mode)
     session = open_session(
         path,
         source,
@@ -101,6 +111,7 @@ def _open_package(
         taxonomy.digest(),
         source,
         options,
+        review,
     )
     return Opened(session, table, _palette(taxonomy), [])
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.active.asking import Shares
 from annotator3d.active.clock import IDLE_LIMIT, Effort, IdleClock
 from annotator3d.active.ledger import Event, Ledger, Query
 from annotator3d.active.nearby import Nearby, Places, movable_classes
@@ -39,6 +40,8 @@ class Options:
     movable: Collection[str] | None = None  # classes never offered so; None: told by their names
     lease_seconds: float = 600.0  # how long nobody else is asked what is shown here
     idle_limit: float = IDLE_LIMIT  # seconds of a pause that count
+    overlap: float = 0.0  # share of each round that a second person is asked about
+    repeat: float = 0.0  # share of this person's answers that they are asked for again
 
 
 class Overview:
@@ -58,6 +61,7 @@ class Overview:
             raise ConfigError(f"unknown offer {options.offer!r}: {nearest(options.offer, OFFERS)}")
         if not annotator.strip():
             raise ConfigError("an annotator needs a name: it stands beside each answer")
+        self._shares = Shares(options.overlap, options.repeat)
         self.ledger, self.annotator = ledger, annotator
         self.class_names = ledger.taxonomy_names
         self.view: View | None = None
@@ -95,8 +99,9 @@ class Overview:
 
     @property
     def notes(self) -> list[Event]:
-        """Remarks on the query on the screen, oldest first."""
-        return self._standing.notes(self._shown().query.id)
+        """Remarks on the query on the screen, oldest first; none where they might give it away."""
+        query = self._shown().query.id
+        return [] if self._standing.is_blind(query) else self._standing.notes(query)
 
     @property
     def holder(self) -> str | None:
@@ -227,16 +232,24 @@ class Overview:
         lease = self._standing.lease(query_id, time.time())
         return None if lease is None or lease.annotator == self.annotator else lease.annotator
 
+    @property
+    def _reach(self) -> float:
+        """Metres within which voxels are at the same place."""
+        return _SAME_PLACE * self.ledger.voxel_size
+
     def _answered_near(self, query: Query, radius: float) -> list[Nearby]:
         if self._places is None:
             queries, size = self._standing.queries, self.ledger.voxel_size
             self._places = Places(queries, self._source.pose, size)
-        return [
+        found = [
             near
             for near in self._places.near(query, radius)
             if near.query in self._standing.queries
             and self._standing.state(near.query) == "answered"
         ]
+        if self._standing.is_blind(query.id):  # what was said of the same place may come from here
+            return [near for near in found if near.distance > self._reach]
+        return found
 
     def _near_enough(self, query: Query) -> list[Query]:
         """The answered queries near one whose points are shown with it."""
@@ -248,10 +261,9 @@ class Overview:
         view = self._shown()
         if not self.options.same_place or view.pose is None:
             return None
-        close = _SAME_PLACE * self.ledger.voxel_size
         answers = [
             (near.query, self._standing.labels(near.query))
-            for near in self._answered_near(view.query, close)
+            for near in self._answered_near(view.query, self._reach)
         ]
         return from_place(len(view.rows), answers, self._movable)
 

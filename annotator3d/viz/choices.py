@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from annotator3d.active.queue import ORDERS
+from annotator3d.active.reviewing import REVIEWED, ReviewSession
 from annotator3d.active.standing import STATES
-from annotator3d.viz.colours import BACKGROUNDS, MODES
+from annotator3d.viz.colours import BACKGROUNDS
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.picture import POINT_SIZES
 from annotator3d.viz.views import VIEWS
@@ -53,7 +54,7 @@ def _of_the_picture(controller: Controller) -> tuple[Choice, ...]:
         controller.redraw()
 
     return (
-        Choice("colour", MODES, lambda: look.mode, controller.set_mode),
+        Choice("colour", look.modes, lambda: look.mode, controller.set_mode),
         Choice("camera", VIEWS, lambda: look.view, controller.set_view),
         Choice(
             "point size",
@@ -76,13 +77,19 @@ def _of_the_queue(controller: Controller) -> tuple[Choice, ...]:
         session.set_order(order)
         controller.redraw()
 
+    groups = {**{state: (state,) for state in STATES}, "all": None}
+    if isinstance(session, ReviewSession):
+        groups = {"to review": REVIEWED, **groups}
+
     def state() -> str:
-        return "all" if session.filter.states is None else session.filter.states[0]
+        states = session.filter.states
+        return next(
+            (name for name, group in groups.items() if group == states),
+            states[0] if states else "all",
+        )
 
     def set_state(name: str) -> None:
-        controller.set_filter(
-            replace(session.filter, states=None if name == "all" else (name,), classes=None)
-        )
+        controller.set_filter(replace(session.filter, states=groups[name], classes=None))
 
     def label() -> str:
         classes = session.filter.classes
@@ -107,7 +114,7 @@ def _of_the_queue(controller: Controller) -> tuple[Choice, ...]:
 
     return (
         Choice("order", tuple(ORDERS), lambda: session.order, set_order),
-        Choice("go through", (*STATES, "all"), state, set_state),
+        Choice("go through", tuple(groups), state, set_state),
         Choice("answered as", (_ANY_CLASS, *names), label, set_class),
         Choice("in", _WHERE, where, set_where),
     )

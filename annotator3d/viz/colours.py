@@ -11,9 +11,13 @@ from annotator3d.active.records import IGNORE, UNASSIGNED
 
 Colours = NDArray[np.float32]  # [N, 3] 0..1
 
+REVIEW_MODE = "difference"
+"""While answers are reviewed: the points of the voxel that people labelled differently."""
 MODES = ("height", "intensity", "prediction", "answer", "confusion")
 NONE = np.float32([0.45, 0.45, 0.45])  # no value: no answer yet, no prediction stored
 NO_CLASS = np.float32([0.85, 0.2, 0.85])  # answered: none of the classes
+DIFFERENT = np.float32([1.0, 0.1, 0.1])  # people gave the point different labels
+ALIKE = np.float32([0.75, 0.9, 0.75])  # all gave it the same
 PART = np.float32([1.0, 0.55, 0.0])  # the points that the next class goes to
 OPEN_PIN = np.float32([1.0, 0.8, 0.1])
 PASSED_PIN = np.float32([0.5, 0.5, 0.5])  # skipped, or unsure

@@ -73,7 +73,8 @@ class Panel:
         self._offers.text = panel_text.offers(session)
         for label, count in zip(self._counts, session.class_voxels.tolist(), strict=True):
             label.text = str(count) if count else ""
-        self.buttons["accept"].enabled = bool(session.proposals)
+        if "accept" in self.buttons:
+            self.buttons["accept"].enabled = bool(session.proposals)
         self.buttons["undo"].enabled, self.buttons["redo"].enabled = (
             session.can_undo,
             session.can_redo,

@@ -8,15 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.active.records import IGNORE, UNASSIGNED
+from annotator3d.active.reviewing import ReviewSession
 from annotator3d.active.session import LabelSession
 from annotator3d.data.scan import rows_of_cells
 from annotator3d.viz.colours import (
+    ALIKE,
     BACKGROUNDS,
+    DIFFERENT,
     MODES,
     NO_CLASS,
     OPEN_PIN,
     PART,
     PASSED_PIN,
+    REVIEW_MODE,
     Colours,
     PointValues,
     classes,
@@ -32,6 +36,7 @@ class Look:
     """A person's choices; nothing of it matters for the labels."""
 
     mode: str = "height"
+    modes: tuple[str, ...] = MODES  # that there are
     background: str = "dark"
     view: str = "sensor"
     point_size: int = 3
@@ -44,7 +49,7 @@ class Look:
 
     def cycle(self, name: str) -> None:
         """Go to the next of the values of ``mode``, ``background`` or ``view``."""
-        values = {"mode": MODES, "background": tuple(BACKGROUNDS), "view": VIEWS}[name]
+        values = {"mode": self.modes, "background": tuple(BACKGROUNDS), "view": VIEWS}[name]
         setattr(self, name, values[(values.index(getattr(self, name)) + 1) % len(values)])
 
     def resize(self, by: int) -> None:
@@ -64,6 +69,8 @@ class Picture:
 
     def __init__(self, session: LabelSession, palette: Colours, look: Look | None = None) -> None:
         self.session, self.palette, self.look = session, palette, look or Look()
+        if isinstance(session, ReviewSession):
+            self.look.modes = (*MODES, REVIEW_MODE)
         self._key: tuple | None = None
         self._clear()
 
@@ -118,8 +125,9 @@ class Picture:
         if self.look.mode == "answer":
             found = colours(self.values, "answer", self.palette)
         else:  # these change with the scan only
-            if self._base is None or self._base[0] != self.look.mode:
-                self._base = (self.look.mode, colours(self.values, self.look.mode, self.palette))
+            mode = "height" if self.look.mode == REVIEW_MODE else self.look.mode
+            if self._base is None or self._base[0] != mode:
+                self._base = (mode, colours(self.values, mode, self.palette))
             found = self._base[1].copy()
         if self.session.view is not None:
             found[self.session.view.rows] = self.current_colours()
@@ -135,6 +143,8 @@ class Picture:
         if self.session.view is None:
             return np.empty((0, 3), np.float32)
         labels, parts = self.session.labels, self.session.parts
+        if self.look.mode == REVIEW_MODE and isinstance(self.session, ReviewSession):
+            return np.where(self.session.differing[:, None], DIFFERENT, ALIKE)
         found = classes(labels, self.palette, len(labels))
         found[labels == UNASSIGNED] = 1.0
         if parts.count > 1 or (labels == UNASSIGNED).any():
@@ -152,12 +162,14 @@ class Picture:
         return np.concatenate(xyz), classes(given, self.palette, len(given))
 
     def pins(self) -> Colours:
-        """[Q, 3] of the heads of the pins: open, answered (its most frequent class), passed by."""
+        """[Q, 3] of the heads of the pins: open, answered (its most frequent class), or neither."""
         found = np.tile(OPEN_PIN, (len(self.queries), 1))
         for at, query in enumerate(self.queries):
             state = self.session.state_of(query)
             if state in ("skipped", "unsure"):
                 found[at] = PASSED_PIN
+            elif state == "disputed":
+                found[at] = DIFFERENT
             elif state == "answered":
                 labels = self.session.labels_of(query)
                 given = labels[labels < len(self.palette)]
