@@ -1,9 +1,10 @@
-"""The commands about a run that is there: ``round`` and ``report``, with their options."""
+"""The commands about a run that is there: ``round``, ``cost`` and ``report``."""
 
 from __future__ import annotations
 
 import argparse
 import getpass
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,6 +23,10 @@ def add_parsers(command: AddCommand) -> None:
         "--release", action="store_true", help="close: give the open queries back unspent"
     )
     sub.add_argument("--annotator", metavar="NAME", help="close: who decides; default: you")
+
+    sub = command("cost", "what the answers took, and what the open ones will take")
+    sub.add_argument("work_dir", metavar="WORK_DIR")
+    sub.add_argument("--json", action="store_true")
 
     sub = command("report", "an HTML report of one run, finished or still running")
     sub.add_argument("work_dir", metavar="WORK_DIR")
@@ -51,6 +56,8 @@ def _status(work_dir: Path, number: int | None) -> None:
                 f"round {entry.number} ({entry.strategy}): {asked - waiting} of {asked} voxels "
                 f"answered{f', {waiting} open, {state}' if waiting else ''}"
             )
+            if decision := ledger.round_decision(entry.number):
+                print(f"  {decision}")
 
 
 def _close(work_dir: Path, number: int | None, release: bool, annotator: str) -> None:
@@ -80,6 +87,24 @@ def _close(work_dir: Path, number: int | None, release: bool, annotator: str) ->
     print("The training command goes on with --resume.")
 
 
+def cost(args: argparse.Namespace) -> None:
+    from annotator3d.active.ledger import Ledger
+    from annotator3d.analysis.costs import cost_of, cost_tables, cost_words
+
+    work_dir = Path(args.work_dir)
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        found = cost_of(ledger, work_dir / "rounds")
+    if args.json:
+        print(json.dumps(found))
+        return
+    from annotator3d.terminal import print_table
+
+    for each in cost_tables(found):
+        print_table(each.head, each.rows, each.title)
+    for line in cost_words(found):
+        print(line)
+
+
 def report(args: argparse.Namespace) -> None:
     from annotator3d.analysis.run_report import report_run
     from annotator3d.terminal import screen
@@ -90,4 +115,4 @@ def report(args: argparse.Namespace) -> None:
     print(f"report: {path}")
 
 
-COMMANDS = {"round": round_command, "report": report}
+COMMANDS = {"round": round_command, "cost": cost, "report": report}

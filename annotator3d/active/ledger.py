@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from annotator3d.active.actions import ActionBook
+from annotator3d.active.reading import decision_key
 from annotator3d.active.records import (
     Answer,
     Asked,
@@ -117,6 +118,7 @@ class Ledger(ActionBook):
         max_queries: int | None = None,
         source: str = "none",
         planned: int | None = None,
+        decision: str | None = None,
     ) -> list[Query]:
         """Write a round and its queries in one transaction.
 
@@ -129,6 +131,7 @@ class Ledger(ActionBook):
             source: digest of the weights that scored, "predictions", "online" or "none".
             planned: most queries that the round will have, where `fill_round` adds some later;
                 default: these are all.
+            decision: words on how `max_queries` came about, for `round_decision`.
 
         Returns the queries as recorded. Raises ValueError, and writes nothing, for a round that
         exists or is not the next, a voxel asked before, an unknown scan or a passed budget.
@@ -156,6 +159,8 @@ class Ledger(ActionBook):
                 " epoch, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 values,
             )
+            if decision is not None:
+                db.execute("INSERT INTO meta VALUES (?, ?)", (decision_key(round), decision))
             for row in rows:
                 self._add_query(db, row)
         return self.queries(round)

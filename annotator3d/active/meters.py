@@ -12,7 +12,7 @@ import numpy as np
 
 from annotator3d.active.reading import LedgerReader
 from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Query
-from annotator3d.active.schema import RESPONSES
+from annotator3d.active.work import work_of
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RoundMeter:
     labelled_points: int  # points with a class, in answered voxels
     void_voxels: int  # answered, and no point has a class
     classes_per_voxel: float  # mean over the answered voxels that are not void; 0 if none
-    seconds: float  # all that was recorded, taken-back answers included
+    seconds: float  # all that was recorded: taken-back answers, drafts and reviews too
     clicks: int
 
 
@@ -83,12 +83,9 @@ def _labels(query: Query, answer: Answer | None) -> np.ndarray | None:
 
 
 def _effort(ledger: LedgerReader) -> dict[int, tuple[float, int]]:
-    """Seconds and clicks of every response ever given, by round."""
-    rounds = {query.id: query.round for query in ledger.queries()}
+    """Seconds and clicks of all work, by round."""
     found: dict[int, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
-    for event in ledger.events():
-        if event.answer.kind in RESPONSES:
-            seconds, clicks = found[rounds[event.query]]
-            more = (event.answer.seconds or 0.0, event.answer.clicks or 0)
-            found[rounds[event.query]] = (seconds + more[0], clicks + more[1])
+    for work in work_of(ledger):
+        seconds, clicks = found[work.query.round]
+        found[work.query.round] = (seconds + (work.seconds or 0.0), clicks + work.clicks)
     return found

@@ -35,15 +35,22 @@ def limit_round(
     Equal scores: the better rank in its scan first, then a hash of (seed, round, scan id), so that
     ties do not favour the same scans in every round. What is kept of a scan are its first picks.
     """
+    kept: dict[str, list[Pick]] = {}
+    for scan, rank in sorted(order_round(picks_by_scan, seed, round)[:max_queries]):
+        kept.setdefault(scan, []).append(picks_by_scan[scan][rank])
+    return kept
+
+
+def order_round(
+    picks_by_scan: Mapping[str, Sequence[Pick]], seed: int, round: int
+) -> list[tuple[str, int]]:
+    """(scan id, rank in it) of all picks, in the order in which `limit_round` keeps them."""
     ordered = sorted(
         (-pick.score, rank, _hash(seed, f"{round}\0{scan}"), scan)
         for scan, picks in picks_by_scan.items()
         for rank, pick in enumerate(picks)
     )
-    kept: dict[str, list[Pick]] = {}
-    for _, rank, _, scan in sorted(ordered[:max_queries], key=lambda item: (item[3], item[1])):
-        kept.setdefault(scan, []).append(picks_by_scan[scan][rank])
-    return kept
+    return [(scan, rank) for _, rank, _, scan in ordered]
 
 
 def _hash(seed: int, scan_id: str) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.active.records import IGNORE, UNASSIGNED
+from annotator3d.active.records import IGNORE, UNASSIGNED, Cell, Query
 from annotator3d.data.scan import Scan
 
 OFFERS = ("uniform", "all", "off")
@@ -75,6 +75,35 @@ class StoredPredictions:
             None if classes is None else _spread(classes, at, len(scan), IGNORE),
             _spread(score.astype(np.float32), at, len(scan), np.nan),
         )
+
+
+def predicted_classes(folder: str | Path, queries: Sequence[Query]) -> list[int | None]:
+    """How many classes were predicted in each query's voxel; None where that was not stored.
+
+    Args:
+        folder: as for `StoredPredictions`.
+
+    Raises ValueError, naming the file, for one that is damaged.
+    """
+    files: dict[Path, dict[Cell, int]] = {}
+    found = []
+    for query in queries:
+        path = Path(folder) / str(query.round) / f"{query.scan.replace('/', '_')}.npz"
+        if path not in files:
+            files[path] = _cell_classes(path) if path.is_file() else {}
+        found.append(files[path].get(query.cell) or None)
+    return found
+
+
+def _cell_classes(path: Path) -> dict[Cell, int]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if "cell_classes" not in file:  # random rounds, scores of points, earlier versions
+                return {}
+            cells, counts = file["cells"].tolist(), file["cell_classes"].tolist()
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a stored prediction: {error!r}; delete it") from error
+    return {tuple(cell): count for cell, count in zip(cells, counts, strict=True)}
 
 
 def _translated(classes: NDArray[np.uint8], table: bytes) -> NDArray[np.uint8]:

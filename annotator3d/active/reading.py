@@ -74,6 +74,11 @@ class LedgerReader(LedgerFile):
         (row,) = self._rows("SELECT COALESCE(MAX(round), 0) FROM rounds WHERE epoch <= ?", epoch)
         return row[0]
 
+    def round_decision(self, round: int) -> str | None:
+        """How the size of a round was decided, in words; None where nothing had to be decided."""
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", decision_key(round))
+        return next((value for (value,) in rows), None)
+
     def queries(self, round: int | None = None, scan: str | None = None) -> list[Query]:
         """Queries asked and not released, by round, scan and rank."""
         return self._queries(_SPENT, round, scan)
@@ -248,6 +253,11 @@ class LedgerReader(LedgerFile):
         plain = [value.item() if isinstance(value, np.generic) else value for value in values]
         with self._words():
             return db.execute(sql, plain).fetchall()
+
+
+def decision_key(round: int) -> str:
+    """Where `LedgerReader.round_decision` is kept."""
+    return f"round_{int(round)}_decision"
 
 
 def query_of(row: tuple) -> Query:

@@ -16,6 +16,7 @@ from annotator3d.active.closing import is_closed
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.meters import meter_rounds
 from annotator3d.analysis.classes_asked import PoolClasses, picked_points, pool_classes
+from annotator3d.analysis.costs import cost_section
 from annotator3d.analysis.figures import budget_curves, class_shares, training_curves
 from annotator3d.analysis.page import (
     cards,
@@ -50,10 +51,11 @@ def report_run(work_dir: Path, path: Path, screen: Screen) -> Path:
         with Ledger.read(work_dir / "ledger.sqlite") as ledger:
             rounds, picked = _rounds(ledger), picked_points(ledger, len(run.classes))
             quality = quality_section(ledger)
+            cost = cost_section(ledger, work_dir / "rounds")
         pool = pool_classes(
             work_dir, run.card, lambda done, total: screen.progress("reading labels", done, total)
         )
-        parts += [*_classes_asked(run, picked, pool), rounds, quality]
+        parts += [*_classes_asked(run, picked, pool), rounds, cost, quality]
     parts += [*_training(steps), _iou(run), _facts(run)]
     name = run.card.get("name") or run.setting
     write_page(path, f"annotator3d: {name}", _lead(run), parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import typing
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -126,6 +127,12 @@ def _check_ranges(config: RunConfig) -> None:
             raise ConfigError(f"{key}: expected at least {least}, got {value}")
     if schedule.ema is not None and not 0 < schedule.ema < 1:
         raise ConfigError(f"schedule.ema: expected a decay between 0 and 1, got {schedule.ema}")
+    for key, amount, unit in (
+        ("active.budget_hours", active.budget_hours, "hours"),
+        ("active.seconds_per_voxel", active.seconds_per_voxel, "seconds"),
+    ):
+        if amount is not None and not 0 < amount < math.inf:
+            raise ConfigError(f"{key}: expected {unit} above 0, got {amount}")
     if schedule.precision != "fp32" and config.device == "cpu":
         raise ConfigError(
             f"schedule.precision: {schedule.precision} needs a CUDA device, and device is cpu; "
@@ -166,9 +173,10 @@ def _check_online(config: RunConfig) -> None:
             f"active.when: online selection is answered within the training step, so only the "
             f"oracle 'truth' can answer, not {active.oracle_name!r}; choose active.when=round"
         )
-    if active.max_queries is not None:
+    limited = {"max_queries": active.max_queries, "budget_hours": active.budget_hours}
+    for key in (key for key, value in limited.items() if value is not None):
         raise ConfigError(
-            "active.max_queries: online selection meets the scans one after the other and cannot "
+            f"active.{key}: online selection meets the scans one after the other and cannot "
             "choose the best of a whole round; leave the key out, or choose active.when=round"
         )
 

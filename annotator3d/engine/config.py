@@ -96,6 +96,8 @@ class ActiveConfig:
     rounds_at: list[int] = field(default_factory=lambda: [0, 3, 6, 9, 12])  # epochs, from 0
     budget: int = 1  # voxels of each scan and round
     max_queries: int | None = None  # voxels of a round over all scans
+    budget_hours: float | None = None  # a person's hours for a round, as far as can be told
+    seconds_per_voxel: float = 10.0  # for budget_hours, before enough answers were timed
     first_round: str = "random"  # AL only: or 'self', the strategy on the untrained network
     oracle: str | dict = "truth"  # a name, or {type: name} with the keywords of that oracle
     voxel_size: float = 0.25

@@ -132,6 +132,8 @@ class RoundHook(Hook):
                 f"round {number}: {plan.strategy} asks about {asked} voxels"
                 f"{_kept(self.folder / str(number))}"
             )
+            if decision := self.world.lead(lambda: self.ledger.round_decision(number)):
+                self.screen.say(f"round {number}: {decision}")
         self._say_cost(self.world.lead(lambda: self._answer(number)))
 
     def _say_cost(self, cost: RoundMeter) -> None:
@@ -171,6 +173,8 @@ class RoundHook(Hook):
             "max_queries": active.max_queries,
             "epoch": plan.epoch,
         }
+        if active.budget_hours is not None and found.max_queries is not None:
+            del wanted["max_queries"]  # decided then, by the answers that there were
         for name, value in wanted.items():
             if getattr(found, name) != value:
                 raise ValueError(

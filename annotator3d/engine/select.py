@@ -93,6 +93,8 @@ def select_only(
                 work_dir / "rounds",
                 lambda done, total: screen.progress("selecting", done, total),
             )
+            if decision := ledger.round_decision(number):
+                screen.say(f"round {number}: {decision}")
             return _selected(ledger, work_dir, ledger.rounds()[-1])
 
 

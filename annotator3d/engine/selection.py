@@ -15,9 +15,10 @@ from annotator3d.active.ledger import Ledger, ScanRecord
 from annotator3d.active.records import Cell
 from annotator3d.active.selector import Pick, ScanSelection, limit_round, select_scored
 from annotator3d.data.files import atomic_write, fingerprint
-from annotator3d.data.scan import Scan
+from annotator3d.data.scan import IGNORE, Scan
 from annotator3d.engine.config import ActiveConfig
 from annotator3d.engine.distributed import ALONE, World
+from annotator3d.engine.hours import fit_hours
 
 # What scores a scan: logits [M, C], class labels [M] or scores [M] and the row of each point, as
 # keywords of `select_scored`; an empty dict for a strategy that needs no model.
@@ -131,8 +132,11 @@ def _write_round(
     """Put what all processes have picked into the ledger."""
     scans = [scan for part in parts for scan, _ in part]
     picks = {scan.id: chosen for part in parts for scan, chosen in part}
-    if active.max_queries is not None:
-        everything, picks = picks, limit_round(picks, active.max_queries, plan.seed, plan.number)
+    most, decision = active.max_queries, None
+    if active.budget_hours is not None:
+        most, decision = fit_hours(ledger, active, picks, plan.seed, plan.number)
+    if most is not None:
+        everything, picks = picks, limit_round(picks, most, plan.seed, plan.number)
         for scan_id in everything.keys() - picks.keys():
             _file_for_viewer(folder, scan_id).unlink(missing_ok=True)
     ledger.register_scans(scans)
@@ -141,10 +145,11 @@ def _write_round(
         plan.strategy,
         plan.seed,
         budget=active.budget,
-        max_queries=active.max_queries,
+        max_queries=most,
         epoch=plan.epoch,
         source=plan.source,
         queries=picks,
+        decision=decision,
     )
     return sum(map(len, picks.values()))
 
@@ -158,7 +163,8 @@ def _keep_for_viewer(
 ) -> None:
     """Of each finite point: its row in the raw file, its voxel's score and its predicted class.
 
-    The rows are kept as steps from one to the next, mostly 1: a sixth of the size on disk.
+    The rows are kept as steps from one to the next, mostly 1: a sixth of the size on disk. Of each
+    picked voxel the number of predicted classes, which says how long an answer may take.
     """
     steps = np.diff(scan.rows, prepend=0).astype(np.int32)
     arrays = {"row_steps": steps, "score": chosen.point_scores, "taxonomy": np.int64(taxonomy)}
@@ -169,10 +175,18 @@ def _keep_for_viewer(
         classes = scores["labels_pred"]
     if classes is not None:
         classes = classes[scores["rows"]] if "rows" in scores else classes
-        arrays["prediction"] = classes.cpu().numpy().astype(np.uint8)
+        predicted = classes.cpu().numpy().astype(np.uint8)
+        counts = [_classes(predicted[pick.point_rows]) for pick in chosen.picks]
+        arrays["prediction"] = predicted
+        arrays["cells"] = np.array([pick.cell for pick in chosen.picks], np.int32)
+        arrays["cell_classes"] = np.array(counts, np.uint8)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(_file_for_viewer(folder, scan.id)) as file:
         np.savez_compressed(file, **arrays)
+
+
+def _classes(predicted: np.ndarray) -> int:
+    return len(np.setdiff1d(predicted, IGNORE))
 
 
 def _file_for_viewer(folder: Path, scan_id: str) -> Path:

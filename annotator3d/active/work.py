@@ -1,0 +1,64 @@
+"""What every person has spent on every query: seconds and clicks, from the events of a ledger."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from annotator3d.active.reading import LedgerReader
+from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Query
+from annotator3d.active.schema import RESPONSES, REVIEWS
+
+
+@dataclass
+class Work:
+    """All that one person did about one query: first answer, second looks, drafts, reviews."""
+
+    query: Query
+    annotator: str
+    answered: bool = False  # else only a draft or a review
+    seconds: float | None = None  # None: nothing was timed, as by an automatic oracle
+    clicks: int = 0
+    classes: int = 1  # in their last answer
+    proposal: bool | None = None  # accepted (true), typed over (false), none (null)
+
+    def add(self, answer: Answer) -> None:
+        """Count what an event took."""
+        if answer.seconds is not None:
+            self.seconds = (self.seconds or 0.0) + answer.seconds
+        self.clicks += answer.clicks or 0
+
+
+def work_of(ledger: LedgerReader) -> list[Work]:
+    """All work, in the order in which it was begun; that of an unfinished draft too."""
+    queries = {query.id: query for query in ledger.queries()}
+    found: dict[tuple[int, str], Work] = {}
+    drafts: dict[int, Answer] = {}  # what a query's draft took is in its next response again
+
+    def work(query: int, annotator: str) -> Work:
+        return found.setdefault((query, annotator), Work(queries[query], annotator))
+
+    for event in sorted(ledger.events(), key=lambda e: (e.created_at, e.uid)):
+        answer, kind = event.answer, event.answer.kind
+        if event.query not in queries:
+            continue
+        if kind == "draft":
+            drafts[event.query] = answer
+        elif kind in RESPONSES:
+            drafts.pop(event.query, None)
+            each = work(event.query, answer.annotator)
+            each.add(answer)
+            each.answered, each.proposal = True, answer.proposal_accepted
+            each.classes = _classes(answer)
+        elif kind in REVIEWS:
+            work(event.query, answer.annotator).add(answer)
+    for query, answer in drafts.items():
+        work(query, answer.annotator).add(answer)
+    return list(found.values())
+
+
+def _classes(answer: Answer) -> int:
+    if answer.labels is None:
+        return 1
+    return max(1, len(np.setdiff1d(answer.labels, (IGNORE, UNASSIGNED))))
