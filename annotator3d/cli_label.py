@@ -25,7 +25,7 @@ DEMO = Path("work_dirs/label-demo")
 def add_parsers(command: AddCommand) -> None:
     """Add the options of each command; `command` makes its parser."""
     sub = command("label", "answer the queries of a run, in a window or in a browser")
-    sub.add_argument("work_dir", nargs="?", metavar="WORK_DIR", help="holds the ledger")
+    sub.add_argument("work_dir", nargs="?", metavar="WORK_DIR|PACKAGE", help="holds the ledger")
     sub.add_argument(
         "--demo", action="store_true", help="practise on simulated scans; no data needed"
     )
@@ -45,7 +45,7 @@ def add_parsers(command: AddCommand) -> None:
     add_to_label(sub)
 
     sub = command("render", "a picture of a scan, or of a query in it, without a window")
-    sub.add_argument("what", metavar="SCAN|WORK_DIR", help="a scan file, or a work directory")
+    sub.add_argument("what", metavar="SCAN|WORK_DIR|PACKAGE", help="what to draw")
     sub.add_argument("--query", type=int, metavar="N", help="number of the query to look at")
     sub.add_argument("--out", required=True, metavar="FILE.png")
     sub.add_argument("--size", default="1280x720", metavar="WxH")
@@ -77,7 +77,7 @@ def label(args: argparse.Namespace) -> int:
         print(f"{work_dir}: {_waiting(opened, before.total)}", flush=True)
         for trouble in opened.troubles:
             print(trouble, flush=True)
-        _log_to(work_dir / "viewer.log")
+        _log_to(work_dir / "viewer.log" if work_dir.is_dir() else work_dir.with_suffix(".log"))
         look = Look(flies=is_quick and not args.jump)
         if args.web:
             from annotator3d.viz.web import serve

@@ -7,10 +7,13 @@ import getpass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from annotator3d.active.keys import KeyTable, make_keys
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.opening import open_session
+from annotator3d.active.packages import TAXONOMY_FILE, PackageSource, is_package
+from annotator3d.active.packing import Choice, Packed, export
 from annotator3d.active.proposals import StoredPredictions
 from annotator3d.active.reviewing import Criteria
 from annotator3d.active.session import LabelSession, Options
@@ -18,7 +21,7 @@ from annotator3d.data.datasets import ScanDataset
 from annotator3d.data.formats import read_bin
 from annotator3d.data.moved import find_moved
 from annotator3d.data.scan import Scan
-from annotator3d.data.taxonomy import Taxonomy
+from annotator3d.data.taxonomy import Taxonomy, dump_taxonomy, parse_taxonomy
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config import make_config
 from annotator3d.engine.reopening import card_of, config_of, root_of
@@ -53,12 +56,13 @@ def open_labelling(
     review: Criteria | None = None,
     screen: Screen | None = None,
 ) -> Opened:
-    """A session on the ledger of a work directory.
+    """A session on the ledger of a work directory, or on a work package.
 
     Args:
+        work_dir: a folder, or the file of a package, which needs neither config nor data.
         config: needed where the work directory holds none, as after `annotator3d select`.
         data_root: where the scans are now; default: where they were.
-        annotator: default: the name of the user's account.
+        annotator: default: the name of the user's account; of a package, whom it is for.
         keys: a YAML file that changes keys.
         review: what to review; None: to label.
 
@@ -66,13 +70,14 @@ def open_labelling(
         FileNotFoundError: no work directory, no ledger yet, or no scans.
         ClassListChanged, ConfigError: see `opening.open_session`.
     """
+    if is_package(work_dir):
+        return _open_package(work_dir, annotator, keys, options, review)
     if not work_dir.is_dir():
-        raise FileNotFoundError(f"no work directory {work_dir}")
+        raise FileNotFoundError(f"no work directory or work package {work_dir}")
     ledger = _ledger(work_dir)
     dataset = _dataset(work_dir, config, data_root, screen or Screen())
     taxonomy = dataset.taxonomy
-    mode = "label" if review is None else "review"
-    table = make_keys(taxonomy.names, taxonomy.guidance, keys, mode)
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
     source = _source(dataset, ledger, screen)
     session = open_session(
         ledger,
@@ -85,6 +90,39 @@ def open_labelling(
         review,
     )
     return Opened(session, table, _palette(taxonomy), sorted(source.troubles))
+
+
+def _open_package(
+    path: Path,
+    annotator: str | None,
+    keys: str | None,
+    options: Options | None,
+    review: Criteria | None,
+) -> Opened:
+    source = PackageSource(path)
+    taxonomy = taxonomy_of(source)
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
+    session = open_session(
+        path,
+        source,
+        annotator or source.manifest.to,
+        taxonomy.names,
+        taxonomy.digest(),
+        source,
+        options,
+        review,
+    )
+    return Opened(session, table, _palette(taxonomy), [])
+
+
+def _mode(review: Criteria | None) -> str:
+    return "label" if review is None else "review"
+
+
+def taxonomy_of(package: PackageSource) -> Taxonomy:
+    """The class list that a package carries."""
+    content = yaml.safe_load(package.file(TAXONOMY_FILE))
+    return parse_taxonomy(content, TAXONOMY_FILE, f"{TAXONOMY_FILE} in {package.path}")
 
 
 def make_demo(work_dir: Path, screen: Screen | None = None) -> None:
@@ -133,11 +171,16 @@ def still_of(
         FileNotFoundError: there is neither.
         ConfigError: a query of a scan file, or a colour that a file cannot have.
     """
+    if is_package(what):
+        source = PackageSource(what)
+        palette = _palette(taxonomy_of(source))
+        with Ledger.read(what) as ledger:
+            return still_of_query(ledger, source, source, query, palette, mode, view, background)
     if what.is_dir():
         path = _ledger(what)
         dataset = _dataset(what, config, data_root, Screen())
         palette = _palette(dataset.taxonomy)
-        source, rounds = _source(dataset, path), what / "rounds"
+        source, rounds = _source(dataset, path), StoredPredictions(what / "rounds")
         with Ledger.read(path) as ledger:
             return still_of_query(ledger, source, rounds, query, palette, mode, view, background)
     if not what.is_file():
@@ -157,6 +200,39 @@ def scan_source(
 ) -> DatasetSource:
     """The scans that the queries of a work directory were asked about."""
     return _source(_dataset(work_dir, config, data_root, screen), _ledger(work_dir), screen)
+
+
+def export_package(
+    work_dir: Path,
+    out: Path,
+    *,
+    to: str,
+    choice: Choice,
+    days: float,
+    crop: float | None,
+    config: str | None = None,
+    data_root: str | None = None,
+    screen: Screen,
+) -> Packed:
+    """A work package of a work directory's queries; see `active.packing.export`."""
+    path = _ledger(work_dir)
+    dataset = _dataset(work_dir, config, data_root, screen)
+    taxonomy, source = dataset.taxonomy, _source(dataset, path, screen)
+    with Ledger.read(path) as ledger:
+        size = ledger.voxel_size
+    with Ledger.open(path, taxonomy.names, taxonomy.digest(), size) as ledger:
+        return export(
+            ledger,
+            out,
+            source,
+            dump_taxonomy(taxonomy),
+            to=to,
+            choice=choice,
+            days=days,
+            crop=crop,
+            predictions=StoredPredictions(work_dir / "rounds"),
+            progress=lambda done, total: screen.progress("packing scans", done, total),
+        )
 
 
 def _source(dataset: ScanDataset, ledger: Path, screen: Screen | None = None) -> DatasetSource:

@@ -89,6 +89,11 @@ class ActionBook(AnswerBook):
                     held.add(query_id)
         return held
 
+    def holder(self, query_id: int) -> str | None:
+        """Who holds a query at this moment."""
+        with self._words():
+            return self._holder(self._db, query_id)[0]
+
     def _fitting(self, entry: Entry, annotator: str) -> Answer:
         query, answer = self.query(entry.query), replace(entry.answer, annotator=annotator)
         if answer.kind not in LABELLED:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from annotator3d.active.oracles import needs_truth
 from annotator3d.data.checking.gate import vet
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config import RunConfig
@@ -33,7 +34,7 @@ def open_datasets(config: RunConfig, data_root: str | None, screen: Screen) -> D
     Raises:
         ValueError: a dataset is missing, or two of them have different classes.
     """
-    asked = config.is_active and config.active.oracle != "truth"
+    asked = config.is_active and not needs_truth(config.active.oracle_name)
     opened = {}
     if config.data.val is not None or not asked:
         opened["val"] = open_dataset(config, "val", data_root, screen)
