@@ -110,6 +110,7 @@ def check(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> None:
+    from annotator3d.engine.class_lists import with_todays_classes
     from annotator3d.engine.exporting import Order
     from annotator3d.engine.exporting import export as run
     from annotator3d.engine.reopening import config_of
@@ -129,7 +130,9 @@ def export(args: argparse.Namespace) -> None:
         description=None if args.description is None else Path(args.description),
     )
     with screen() as shown:
-        result = run(config_of(work_dir, args.config, settings), work_dir, out, order, shown)
+        config = config_of(work_dir, args.config, settings)
+        config = with_todays_classes(config, work_dir, args.data_root)
+        result = run(config, work_dir, out, order, shown)
     print(
         f"{args.what} of {result.files:,} of {result.scans:,} scans in {out}: "
         f"{result.labelled:,} of {result.points:,} points have a class; from {result.source}"

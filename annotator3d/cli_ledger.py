@@ -97,8 +97,9 @@ def taxonomy(args: argparse.Namespace) -> None:
     if done.set_aside:
         print(f"made in the old classes and set aside: {', '.join(done.set_aside)}")
     if done.config is not None:
+        network = "a new network" if done.set_aside else "the same network"
         print(
-            "The run goes on, with a new network and all answers, with\n"
+            f"The run goes on, with {network} and all answers, with\n"
             f"  annotator3d train {done.config} --work-dir {work_dir} --resume"
         )
     else:

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 import annotator3d
-from annotator3d import cli_data, cli_label, cli_ledger, cli_packages, cli_quality, cli_runs
+from annotator3d import (
+    cli_data,
+    cli_label,
+    cli_ledger,
+    cli_packages,
+    cli_quality,
+    cli_runs,
+)
 
 
 def make_parser() -> argparse.ArgumentParser:

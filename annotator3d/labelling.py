@@ -17,13 +17,12 @@ from annotator3d.active.packing import Choice, Packed, export
 from annotator3d.active.proposals import StoredPredictions
 from annotator3d.active.reviewing import Criteria
 from annotator3d.active.session import LabelSession, Options
-from annotator3d.data.datasets import ScanDataset
 from annotator3d.data.formats import read_bin
-from annotator3d.data.moved import find_moved
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy, dump_taxonomy, parse_taxonomy
-from annotator3d.engine.build import build_dataset
+from annotator3d.engine.class_lists import with_todays_classes
 from annotator3d.engine.config import make_config
+from annotator3d.engine.moved import known_scans, open_with_moved
 from annotator3d.engine.reopening import card_of, config_of, root_of
 from annotator3d.engine.screen import Screen
 from annotator3d.errors import ConfigError
@@ -31,7 +30,6 @@ from annotator3d.viz.colours import Colours
 from annotator3d.viz.source import DatasetSource
 from annotator3d.viz.still import Still, still_of_query, still_of_scan
 
-_SHOWN = 3
 DEMO_SCANS, DEMO_VOXELS = 4, 6
 
 
@@ -75,17 +73,18 @@ def open_labelling(
     if not work_dir.is_dir():
         raise FileNotFoundError(f"no work directory or work package {work_dir}")
     ledger = _ledger(work_dir)
-    dataset = _dataset(work_dir, config, data_root, screen or Screen())
-    taxonomy = dataset.taxonomy
+    source = scan_source(work_dir, config, data_root, screen or Screen())
+    taxonomy = source.dataset.taxonomy
     table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
-    source = _source(dataset, ledger, screen)
+    with Ledger.read(ledger) as read:
+        predictions = StoredPredictions(work_dir / "rounds", read.to_today)
     session = open_session(
         ledger,
         source,
         annotator or getpass.getuser(),
         taxonomy.names,
         taxonomy.digest(),
-        StoredPredictions(work_dir / "rounds"),
+        predictions,
         options,
         review,
     )
@@ -178,11 +177,11 @@ def still_of(
             return still_of_query(ledger, source, source, query, palette, mode, view, background)
     if what.is_dir():
         path = _ledger(what)
-        dataset = _dataset(what, config, data_root, Screen())
-        palette = _palette(dataset.taxonomy)
-        source, rounds = _source(dataset, path), StoredPredictions(what / "rounds")
+        source = scan_source(what, config, data_root, Screen())
+        palette = _palette(source.dataset.taxonomy)
         with Ledger.read(path) as ledger:
-            return still_of_query(ledger, source, rounds, query, palette, mode, view, background)
+            stored = StoredPredictions(what / "rounds", ledger.to_today)
+            return still_of_query(ledger, source, stored, query, palette, mode, view, background)
     if not what.is_file():
         raise FileNotFoundError(f"there is no scan file or work directory {what}")
     if query is not None or mode not in (None, "height", "intensity"):
@@ -198,8 +197,18 @@ def still_of(
 def scan_source(
     work_dir: Path, config: str | None, data_root: str | None, screen: Screen
 ) -> DatasetSource:
-    """The scans that the queries of a work directory were asked about."""
-    return _source(_dataset(work_dir, config, data_root, screen), _ledger(work_dir), screen)
+    """The scans that the queries of a work directory were asked about, by their ids in the ledger.
+
+    Raises as `open_labelling`, and ValueError naming scans that are nowhere.
+    """
+    run = with_todays_classes(config_of(work_dir, config), work_dir, data_root)
+    values = run.data.train
+    if data_root is None and values and "root" not in values:
+        data_root = root_of(card_of(work_dir), "train")
+    pool = None if values is None else {**values, "labels": "optional"}
+    # Not `open_dataset`: a damaged scan is set aside, and the other queries can be answered.
+    known = known_scans(work_dir)
+    return DatasetSource(*open_with_moved(pool, "data.train", data_root, screen, known))
 
 
 def export_package(
@@ -216,8 +225,8 @@ def export_package(
 ) -> Packed:
     """A work package of a work directory's queries; see `active.packing.export`."""
     path = _ledger(work_dir)
-    dataset = _dataset(work_dir, config, data_root, screen)
-    taxonomy, source = dataset.taxonomy, _source(dataset, path, screen)
+    source = scan_source(work_dir, config, data_root, screen)
+    taxonomy = source.dataset.taxonomy
     with Ledger.read(path) as ledger:
         size = ledger.voxel_size
     with Ledger.open(path, taxonomy.names, taxonomy.digest(), size) as ledger:
@@ -230,21 +239,9 @@ def export_package(
             choice=choice,
             days=days,
             crop=crop,
-            predictions=StoredPredictions(work_dir / "rounds"),
+            predictions=StoredPredictions(work_dir / "rounds", ledger.to_today),
             progress=lambda done, total: screen.progress("packing scans", done, total),
         )
-
-
-def _source(dataset: ScanDataset, ledger: Path, screen: Screen | None = None) -> DatasetSource:
-    """The scans of a dataset, by their ids in the ledger."""
-    screen = screen or Screen()
-    with Ledger.read(ledger) as read:
-        moved = find_moved(dataset, read.scans(), screen.progress)
-    for then, now in sorted(moved.items())[:_SHOWN]:
-        screen.say(f"scan {then} is found as {now}, by its fingerprint")
-    if len(moved) > _SHOWN:
-        screen.say(f"and {len(moved) - _SHOWN} more scans have other ids now")
-    return DatasetSource(dataset, moved)
 
 
 def _ledger(work_dir: Path) -> Path:
@@ -255,18 +252,6 @@ def _ledger(work_dir: Path) -> Path:
             "--set active.oracle=person` or `annotator3d select` asks"
         )
     return path
-
-
-def _dataset(
-    work_dir: Path, config: str | None, data_root: str | None, screen: Screen
-) -> ScanDataset:
-    """The pool that the queries were asked about."""
-    values = config_of(work_dir, config).data.train
-    if data_root is None and values and "root" not in values:
-        data_root = root_of(card_of(work_dir), "train")
-    pool = None if values is None else {**values, "labels": "optional"}
-    # Not `open_dataset`: a damaged scan is set aside, and the other queries can be answered.
-    return build_dataset(pool, "data.train", data_root, screen.progress)
 
 
 def _palette(taxonomy: Taxonomy) -> Colours:

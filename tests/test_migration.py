@@ -13,13 +13,18 @@ from conftest import make_kitti_in
 from engine_case import tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from own_case import CLASSES, points, write_ply, write_taxonomy
 
 from annotator3d.active.answering import Answer
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.migration import migrate, plan, targets_by_raw_id
+from annotator3d.active.proposals import StoredPredictions
 from annotator3d.cli import main
+from annotator3d.data.datasets import SemanticKITTI
 from annotator3d.data.taxonomy import load_taxonomy
+from annotator3d.engine.config import dump_config
 from annotator3d.engine.run import train
+from annotator3d.labelling import open_labelling
 
 OLD = ["car", "plants", "road"]
 
@@ -106,6 +111,15 @@ def test_a_class_whose_raw_ids_part_is_split(path):
     assert found.reopened == 1
 
 
+def test_a_class_that_keeps_its_name_keeps_its_labels(path):
+    """Even where raw ids of it are ignored now; `--map` says so where they are of another class."""
+    targets = {0: {0, 255}, 1: {1, 2}, 2: {3}}
+    names = ["car", "plants", "bush", "road"]
+    found = apply(path, names, by_raw_id=targets, become={"plants": "plants"})
+    assert [fate.fate for fate in found.fates] == ["kept"] * 3 and found.reopened == 0
+    assert found.added == ("bush",) and labels(path)[0] == [0, 1, 3]
+
+
 @pytest.mark.parametrize(
     ("names", "options", "words"),
     [
@@ -113,7 +127,14 @@ def test_a_class_whose_raw_ids_part_is_split(path):
         (OLD, {"become": {"cra": "car"}}, "did you mean 'car'"),
         (OLD, {"become": {"car": "raod"}}, "did you mean 'road'"),
         (OLD, {"become": {"car": "road"}, "removed": ["car"]}, "named twice"),
-        (OLD, {"by_raw_id": {0: frozenset([2]), 1: {1}, 2: {2}}}, "belong to 'road' now"),
+        (OLD, {"by_raw_id": {0: frozenset([2]), 1: {1}, 2: {2}}}, "road now: add --map car=car"),
+        (["car", "bush", "road"], {"by_raw_id": {1: {1, 255}}}, "no class now, others of bush"),
+        (["car", "road"], {"by_raw_id": {1: {255}}}, "of no class now; say .* --remove plants"),
+        (
+            ["car", "van", "plants", "road"],
+            {"by_raw_id": {0: {0, 1}, 1: {2}, 2: {3}}},
+            "keeps its name.*--split car=car,van",
+        ),
     ],
 )
 def test_what_is_not_clear_is_refused_and_nothing_written(path, names, options, words):
@@ -203,7 +224,9 @@ def trained(tmp_path_factory):
     """A finished run and the dataset that it was trained on."""
     folder = tmp_path_factory.mktemp("trained")
     root = make_kitti_in(folder)(sequences=("00", "01", "02", "03"), scans=2, points=300)
-    train(tiny_config(root, active={"budget": 2}), folder / "run")
+    config = tiny_config(root, active={"budget": 2})
+    train(config, folder / "run")
+    (folder / "mine.yaml").write_text(dump_config(config))
     return folder
 
 
@@ -227,7 +250,7 @@ def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
     assert main([*command, "--apply"]) == 0
     assert "--resume" in capsys.readouterr().out
     assert (work_dir / "checkpoints.classes-1").is_dir()
-    config = str(work_dir / "config.yaml")
+    config = str(trained / "mine.yaml")  # as it was before
     assert main(["train", config, "--work-dir", str(work_dir), "--resume"]) == 0
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         assert ledger.taxonomy_names == ("car", "person", "flat", "other")
@@ -251,26 +274,26 @@ def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
 def test_a_migration_that_was_killed_is_ended_by_the_same_call(run, capsys):
     work_dir, new = run
     command = ["taxonomy", "migrate", "RUN", str(new), "--apply"]
-    for step in range(6):  # one copy, one commit, three renames; the last is not killed
+    for step in range(5):  # one copy, one commit, two renames; the last is not killed
         command[2] = str(shutil.copytree(work_dir, work_dir.with_name(f"killed-{step}")))
         child = os.fork()
         if child == 0:
             _kill_at(step)
             os._exit(main(command))
         _, status = os.waitpid(child, 0)
-        assert os.WIFSIGNALED(status) == (step < 5)
+        assert os.WIFSIGNALED(status) == (step < 4)
         with Ledger.read(f"{command[2]}/ledger.sqlite") as ledger:
             assert len(ledger.labels_by_scan()) == 4
-        assert main(command) == (0 if step < 5 else 1)  # there is nothing left to do
+        assert main(command) == (0 if step < 4 else 1)  # there is nothing left to do
         with Ledger.read(f"{command[2]}/ledger.sqlite") as ledger:
             assert ledger.taxonomy_version == 2
         names = {path.name for path in Path(command[2]).iterdir()}
-        assert {"checkpoints.classes-1", "rounds.classes-1", "taxonomy-2.yaml"} <= names
+        assert {"checkpoints.classes-1", "metrics.jsonl.classes-1", "taxonomy-2.yaml"} <= names
 
 
 def _kill_at(step):
     """Die before the step-th rename or commit of what follows."""
-    from annotator3d.engine import migrating
+    from annotator3d.engine import leftovers, migrating
 
     left = [step]
 
@@ -284,7 +307,7 @@ def _kill_at(step):
         return run
 
     migrating._copy, migrating.migrate = dying(migrating._copy), dying(migrating.migrate)
-    migrating.os.rename = dying(os.rename)
+    leftovers.os.rename = dying(os.rename)
 
 
 def test_adaptation_needs_a_source_that_knows_the_new_classes(run, tmp_path, capsys):
@@ -317,3 +340,80 @@ def test_refusals(run, tmp_path, monkeypatch, capsys, arguments, code, words):
     assert words in capsys.readouterr().err
     with Ledger.read(run[0] / "ledger.sqlite") as ledger:
         assert ledger.taxonomy_version == 1
+
+
+def test_the_network_goes_on_where_each_class_keeps_its_number(run, capsys):
+    work_dir, new = run
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        names = list(ledger.taxonomy_names)
+    old = load_taxonomy("semantickitti19")
+    ids = [[raw for raw, t in old.learning_map.items() if t == train] for train in range(19)]
+    names[0] = "vehicle"
+    classes = [{"name": name, "ids": raw} for name, raw in zip(names, ids, strict=True)]
+    new.write_text(yaml.safe_dump({"classes": classes, "ignored": NEW["ignored"]}))
+    miou = [json.loads(line)["miou"] for line in (work_dir / "metrics.jsonl").open()]
+    (work_dir / "pool_classes.json").write_text("{}")
+    assert main(["taxonomy", "migrate", str(work_dir), str(new), "--apply"]) == 0
+    assert "the same network" in capsys.readouterr().out
+    assert main(["report", str(work_dir)]) == 0 and "vehicle" in (
+        (work_dir / "report.html").read_text()
+    )
+    resume = ["train", f"{work_dir}/config.yaml", "--work-dir", str(work_dir), "--resume"]
+    assert main(resume) == 0
+    assert "going on from epoch_4.pth" in capsys.readouterr().out
+    lines = [json.loads(line) for line in (work_dir / "metrics.jsonl").open()]
+    assert [line["miou"] for line in lines] == miou
+    assert all(list(line["iou_per_class"]) == names for line in lines)
+    assert not list(work_dir.glob("*.classes-*"))
+
+
+def test_predictions_of_the_old_classes_are_shown_in_the_new_ones(run, trained):
+    work_dir, new = run
+    dataset = SemanticKITTI(trained / "kitti", ["00", "01"])
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        asked = next(q for q in ledger.queries() if q.round == 2)
+    scan = dataset.read(dataset.index(asked.scan))
+    then = StoredPredictions(work_dir / "rounds")(2, scan).classes
+    split = ["--split", "road=flat,other"]
+    assert main(["taxonomy", "migrate", str(work_dir), str(new), *split, "--apply"]) == 0
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        now = StoredPredictions(work_dir / "rounds", ledger.to_today)(2, scan).classes
+    old, wanted = load_taxonomy("semantickitti19"), load_taxonomy(new)
+    raw = dict(enumerate(old.raw_ids.tolist()))
+    becomes = {t: wanted.learning_map[raw[t]] for t in set(then.tolist())}
+    becomes[old.names.index("road")] = 255  # flat or other: nobody can tell
+    expected = [becomes[t] for t in then.tolist()]
+    assert len(set(then.tolist())) > 1 and now.tolist() == expected
+
+
+def test_scans_of_ones_own_say_by_their_raw_ids_what_a_class_becomes(tmp_path, capsys):
+    (tmp_path / "scans/a").mkdir(parents=True)
+    write_ply(tmp_path / "scans/a/0.ply", points(0))
+    classes, out = write_taxonomy(tmp_path), tmp_path / "data"
+    made = ["import", str(tmp_path / "scans"), str(out), "--format", "ply", "--val-share", "0"]
+    assert main([*made, "--taxonomy", str(classes)]) == 0
+    config = tmp_path / "own.yaml"
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "data": {"train": {"type": "OwnScans", "split": "all"}},
+                "active": {"strategy": "random", "voxel_size": 8.0, "oracle": "person"},
+            }
+        )
+    )
+    run = tmp_path / "run"
+    select = ["select", str(config), "--work-dir", str(run), "--data-root", str(out)]
+    assert main(select) == 0
+    new = tmp_path / "new.yaml"
+    new.write_text(CLASSES.replace("building, ids: [2, 7]", "house, ids: [2]").replace(
+        "ignored", "  - {name: hut, ids: [7]}\nignored"))  # fmt: skip
+    capsys.readouterr()
+    assert main(["taxonomy", "migrate", str(run), str(new), "--apply", "--json"]) == 0
+    fates = {fate["name"]: fate for fate in json.loads(capsys.readouterr().out)["fates"]}
+    assert fates["building"]["becomes"] == ["house", "hut"]
+    assert main(select) == 0  # with the config as it was
+    session = open_labelling(run, config=str(config), data_root=str(out)).session
+    assert session.class_names == ("ground", "house", "plant", "hut")
+    session.close()
+    with Ledger.read(run / "ledger.sqlite") as ledger:
+        assert len(ledger.rounds()) == 2

@@ -6,6 +6,7 @@ import time
 from itertools import islice
 
 from annotator3d.active.asking import Repeats, request_overlap
+from annotator3d.active.connection import ClassListChanged
 from annotator3d.active.ledger import Event, Query
 from annotator3d.active.overview import Overview
 from annotator3d.active.parts import Parts
@@ -112,6 +113,8 @@ class Browser(Overview):
         try:
             if self._held:
                 self._give_back(self._held)
+        except ClassListChanged:
+            pass  # what is held runs out by itself
         finally:
             self.view, self._held = None, set()
             self._views.close()
@@ -223,3 +226,7 @@ class Browser(Overview):
             if len(found) == _READ_AHEAD:
                 break
         self._views.prefetch(found.values())
+        following = next(self._queue.following(self._last), None)
+        if following is not None:  # what is drawn with it
+            near = self._near_enough(self._standing.queries[following])
+            self._views.prefetch(query for query in near if not self._views.is_read(query))

@@ -35,6 +35,7 @@ class LedgerFile:
         self.taxonomy_names: tuple[str, ...] = ()
         self.taxonomy_digest = ""
         self.taxonomy_version = 0  # of the class list that labels are read in and written in
+        self.to_today: dict[int, bytes] = {}  # version -> [256] today's train id by that of then
         self.voxel_size = 0.0
         self._pid = os.getpid()
         self._lock: storage.HostLock | None = None
@@ -161,7 +162,7 @@ class LedgerFile:
         self.taxonomy_names, self.taxonomy_digest = tuple(json.loads(classes)), digest
         self.taxonomy_version = len(maps)
         self.voxel_size = float(size[0])
-        register(self._db, [mapping for (mapping,) in maps])
+        self.to_today = register(self._db, [mapping for (mapping,) in maps])
 
     def _expect(self, names: Sequence[str], digest: str, voxel_size: float) -> None:
         advice = "use the settings that the ledger was made with, or a new work directory"

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from annotator3d.active.resolution import VOID
 
 
-def register(db: sqlite3.Connection, mappings: Sequence[bytes | None]) -> None:
-    """Make two functions known to a connection.
+def register(db: sqlite3.Connection, mappings: Sequence[bytes | None]) -> dict[int, bytes]:
+    """Make two functions known to a connection; gives for each version its table to today's ids.
 
     ``today(labels, version)``: labels of a taxonomy version in train ids of the last one.
     ``said(kind, labels, version)``: see `resolution.Happened`.
@@ -31,6 +31,7 @@ def register(db: sqlite3.Connection, mappings: Sequence[bytes | None]) -> None:
 
     db.create_function("today", 2, today, deterministic=True)
     db.create_function("said", 3, said, deterministic=True)
+    return tables
 
 
 def _to_today(mappings: Sequence[bytes | None]) -> dict[int, bytes]:

@@ -82,11 +82,11 @@ ACTIONS = (
     Action("focus", "f", "Look at voxel", "bring the camera back to the voxel", True),
     Action("view", "v", "View", "camera: from above, from the sensor, from the side", True),
     Action("colour", "m", "Colours", "next colouring of the points", True),
-    Action("neighbours", "l", "Neighbour scans", "show or hide the scans before and after", True),
+    Action("neighbours", "l", "Neighbours", "show or hide the scans before and after", True),
     Action("isolate", "i", "Isolate class", "show only the points of one class", True),
     Action("background", "k", "Background", "dark or light", True),
-    Action("larger", "ctrl+up", "Larger points", "draw points larger", True),
-    Action("smaller", "ctrl+down", "Smaller points", "draw points smaller", True),
+    Action("larger", "ctrl+up", "Larger", "draw points larger", True),
+    Action("smaller", "ctrl+down", "Smaller", "draw points smaller", True),
     Action("help", "h", "Help", "show or hide this list", True),
 )
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotator3d.active.reading import LedgerReader
-from annotator3d.active.records import IGNORE, Answer, Query
+from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Query
 from annotator3d.active.schema import RESPONSES
 
 
@@ -74,9 +74,12 @@ def _meter(
 
 
 def _labels(query: Query, answer: Answer | None) -> np.ndarray | None:
+    """[n] with 255 also where a class was split; None without an answer that says anything."""
     if answer is not None and answer.kind == "ignore":
         return np.full(query.num_points, IGNORE, np.uint8)
-    return None if answer is None else answer.labels
+    if answer is None or answer.labels is None or (answer.labels == UNASSIGNED).all():
+        return None
+    return np.where(answer.labels == UNASSIGNED, np.uint8(IGNORE), answer.labels)
 
 
 def _effort(ledger: LedgerReader) -> dict[int, tuple[float, int]]:

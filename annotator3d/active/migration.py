@@ -74,8 +74,9 @@ def plan(
 ) -> Migration:
     """What a migration would do; nothing is written.
 
-    A class becomes what `become`, `split` or `removed` say; else the one class that all its raw ids
-    belong to now (several: it is split; none: it is removed); else the class of the same name.
+    A class becomes what `become`, `split` or `removed` say; else the class of the same name, unless
+    its raw ids are of other classes now; else the one class that all its raw ids belong to now
+    (several: it is split).
 
     Args:
         names, digest: of the new taxonomy.
@@ -95,7 +96,7 @@ def plan(
     table[UNASSIGNED] = UNASSIGNED
     for train, name in enumerate(old):
         targets = _targets(name, train, names, by_raw_id, become, split, removed, ledger.path)
-        chosen, is_split = sorted(targets - {IGNORE}), name in split or len(targets) > 1
+        chosen, is_split = sorted(targets), name in split or len(targets) > 1
         if is_split:
             table[train] = UNASSIGNED
         elif chosen:
@@ -143,7 +144,7 @@ def _targets(
     removed: Sequence[str],
     path: object,
 ) -> frozenset[int]:
-    """New train ids of a class; 255 among them: some of its raw ids are of no class now."""
+    """New train ids of a class: none, if it goes."""
     if name in become:
         return frozenset([names.index(become[name])])
     if name in split:
@@ -151,23 +152,28 @@ def _targets(
     if name in removed:
         return frozenset()
     namesake = names.index(name) if name in names else None
-    targets = None if by_raw_id is None else by_raw_id.get(train)
-    if targets:
-        if len(targets) == 1 and namesake is not None and namesake not in targets:
-            (target,) = targets
-            there = "no class" if target == IGNORE else repr(names[target])
-            raise ValueError(
-                f"the raw ids of class {name!r} belong to {there} now, but there is a class of "
-                f"that name too; say which with --map {name}=NEW, --split or --remove"
-            )
-        return targets
+    targets = frozenset() if by_raw_id is None else by_raw_id.get(train, frozenset())
+    classes = [names[target] for target in sorted(targets - {IGNORE})]
     if namesake is not None:
-        return frozenset([namesake])
+        if classes in ([], [name]):
+            return frozenset([namesake])
+        raise ValueError(
+            f"class {name!r} keeps its name, but its raw ids belong to {' and '.join(classes)} "
+            f"now: add --map {name}={name} to keep its labels, or --split {name}="
+            f"{','.join(classes)} to label its points anew"
+        )
+    if targets and IGNORE not in targets:
+        return targets
+    void = f" and raw ids of it are of no class now{_besides(classes)}" if targets else ""
     raise ValueError(
         f"class {name!r} of {path} is not in the new class list (nearest: "
-        f"{nearest(name, names)}); say what it becomes: --map {name}=NEW, "
+        f"{nearest(name, names)}){void}; say what it becomes: --map {name}=NEW, "
         f"--split {name}=A,B to label it anew, or --remove {name}"
     )
+
+
+def _besides(classes: Sequence[str]) -> str:
+    return f", others of {' and '.join(classes)}" if classes else ""
 
 
 def _check_options(

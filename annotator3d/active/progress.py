@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.active.records import IGNORE
 from annotator3d.active.standing import Standing
 
 
@@ -59,7 +58,8 @@ class Tally:
             response = self._standing.response(query_id)
             if response is not None and response.answer.kind == "answer":
                 labels = response.answer.labels
-                new = np.bincount(labels[labels != IGNORE], minlength=len(self.points))
+                classes = len(self.points)  # neither 255 nor, after a split, 254
+                new = np.bincount(labels[labels < classes], minlength=classes)
                 self._counted[query_id] = new
                 self.points += new
                 self.voxels += new > 0

@@ -8,14 +8,14 @@ voxel have one predicted class.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.active.records import IGNORE
+from annotator3d.active.records import IGNORE, UNASSIGNED
 from annotator3d.data.scan import Scan
 
 OFFERS = ("uniform", "all", "off")
@@ -44,10 +44,11 @@ class StoredPredictions:
 
     Args:
         folder: holds ``N/SS_FFFFFF.npz`` for round N and scan ``SS/FFFFFF``.
+        to_today: `Ledger.to_today`, by which predictions of earlier classes are read.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+    def __init__(self, folder: str | Path, to_today: Mapping[int, bytes] | None = None) -> None:
+        self.folder, self._to_today = Path(folder), to_today or {}
 
     def __call__(self, round: int, scan: Scan) -> Prediction | None:
         """The prediction of a round on a scan; None where none was stored (random rounds).
@@ -62,15 +63,24 @@ class StoredPredictions:
                 arrays = {name: file[name] for name in file.files}
             rows = arrays["rows"] if "rows" in arrays else arrays["row_steps"].cumsum()
             score, classes = arrays["score"], arrays.get("prediction")
+            version = int(arrays.get("taxonomy", 1))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise ValueError(f"{path} is not a stored prediction: {error!r}; delete it") from error
         at = np.searchsorted(scan.rows, rows)
         if len(score) != len(rows) or not np.array_equal(scan.rows[at % max(len(scan), 1)], rows):
             raise ValueError(f"{path} is of another scan than {scan.id} as it is now; delete it")
+        if classes is not None and version in self._to_today:
+            classes = _translated(classes, self._to_today[version])
         return Prediction(
             None if classes is None else _spread(classes, at, len(scan), IGNORE),
             _spread(score.astype(np.float32), at, len(scan), np.nan),
         )
+
+
+def _translated(classes: NDArray[np.uint8], table: bytes) -> NDArray[np.uint8]:
+    """Predictions in other classes; of one that was split it is not known which part."""
+    table = table.replace(bytes([UNASSIGNED]), bytes([IGNORE]))
+    return np.frombuffer(classes.tobytes().translate(table), np.uint8)
 
 
 def _spread(values: NDArray, at: NDArray, count: int, fill: float) -> NDArray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 
@@ -53,6 +54,16 @@ class LedgerReader(LedgerFile):
         """All registered scans, by id."""
         rows = self._rows("SELECT id, fingerprint, num_points FROM scans ORDER BY id")
         return [ScanRecord(*row) for row in rows]
+
+    def class_names_of(self, version: int) -> tuple[str, ...]:
+        """The classes of a version of the class list, by train id."""
+        (row,) = self._rows("SELECT classes FROM taxonomies WHERE version = ?", version)
+        return tuple(json.loads(row[0]))
+
+    def earlier_digests(self) -> set[str]:
+        """Digests of the class lists before the one of today."""
+        rows = self._rows("SELECT digest FROM taxonomies ORDER BY version")
+        return {digest for (digest,) in rows[:-1]}
 
     def rounds(self) -> list[Round]:
         """All rounds in order."""

@@ -28,7 +28,7 @@ class SimulatedStreets(SemanticKITTI):
         first_sequence: number of the first one: other numbers are other worlds.
         beams, azimuths: resolution of the sensor.
         root: where to keep the scans; default: a folder in the cache.
-        labels, intensity: as in `SemanticKITTI`.
+        labels, intensity, taxonomy: as in `SemanticKITTI`.
         progress: called with (task, done, total) while scans are made.
 
     Raises:
@@ -50,6 +50,7 @@ class SimulatedStreets(SemanticKITTI):
         labels: str = "required",
         intensity: str = "unit",
         progress: Callable[[str, int, int], None] | None = None,
+        taxonomy: str | os.PathLike[str] | None = None,
     ) -> None:
         name = f"{domain}-{beams}x{azimuths}-seed{seed}-{first_sequence}+{sequences}x{scans}"
         root = Path(root) if root is not None else cache_folder() / "simulated" / name
@@ -66,4 +67,4 @@ class SimulatedStreets(SemanticKITTI):
             and (lambda done, total: progress(f"simulating {domain}", done, total)),
         )
         names = [f"{first_sequence + i:02d}" for i in range(sequences)]
-        super().__init__(root, names, labels=labels, intensity=intensity)
+        super().__init__(root, names, taxonomy, labels=labels, intensity=intensity)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from annotator3d.active.oracles import needs_truth
+from annotator3d.active.records import ScanRecord
 from annotator3d.data.checking.gate import vet
-from annotator3d.engine.build import build_dataset
+from annotator3d.data.moved import MovedScans
 from annotator3d.engine.config import RunConfig
+from annotator3d.engine.moved import open_with_moved
 from annotator3d.engine.screen import Screen
 
 
@@ -28,8 +31,13 @@ class Datasets:
         return {name: dataset for name, dataset in vars(self).items() if dataset is not None}
 
 
-def open_datasets(config: RunConfig, data_root: str | None, screen: Screen) -> Datasets:
-    """Open what `config.setting` needs.
+def open_datasets(
+    config: RunConfig,
+    data_root: str | None,
+    screen: Screen,
+    known: Sequence[ScanRecord] = (),
+) -> Datasets:
+    """Open what `config.setting` needs; `known` scans of the pool keep the ids that they had.
 
     Raises:
         ValueError: a dataset is missing, or two of them have different classes.
@@ -39,7 +47,7 @@ def open_datasets(config: RunConfig, data_root: str | None, screen: Screen) -> D
     if config.data.val is not None or not asked:
         opened["val"] = open_dataset(config, "val", data_root, screen)
     if config.setting != "source_only":
-        opened["train"] = open_dataset(config, "train", data_root, screen, needs_labels=not asked)
+        opened["train"] = open_dataset(config, "train", data_root, screen, not asked, known)
     if config.setting in ("source_only", "ada"):
         opened["source"] = open_dataset(config, "source", None, screen)
     first, *others = opened
@@ -59,8 +67,12 @@ def open_dataset(
     data_root: str | None,
     screen: Screen,
     needs_labels: bool = True,
+    known: Sequence[ScanRecord] = (),
 ):
     """Open ``data.NAME`` and look at its files (`data.checking.gate`).
+
+    Args:
+        known: scans of the ledger. One whose file has been moved keeps its id (`MovedScans`).
 
     Raises:
         ValueError, FileNotFoundError: it is not there, or has errors and ``data.quarantine`` is
@@ -70,7 +82,7 @@ def open_dataset(
     values = getattr(config.data, name)
     if values is not None and (quarantine or not needs_labels):
         values = {"labels": "optional", **values}  # who quarantines wants no error for one scan
-    dataset = build_dataset(values, key, data_root, screen.progress)
+    dataset, moved = open_with_moved(values, key, data_root, screen, known)
     if not dataset.makes_itself:
         vet(dataset, key, quarantine, screen.say, needs_labels)
-    return dataset
+    return MovedScans(dataset, moved) if moved else dataset

@@ -10,6 +10,7 @@ import numpy as np
 
 from annotator3d.active.ledger import CellLabels, Ledger
 from annotator3d.data.batch import answer_labels
+from annotator3d.data.checking.gate import vet
 from annotator3d.data.datasets import SEMANTICKITTI_TEST, ScanDataset
 from annotator3d.data.exporting.archive import write_archive
 from annotator3d.data.exporting.writers import WRITERS, Labels, Writer
@@ -20,6 +21,7 @@ from annotator3d.engine.build import input_rule, load_model, read_weights
 from annotator3d.engine.checkpoints import newest_whole
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.datasets import open_dataset
+from annotator3d.engine.moved import known_scans, open_with_moved
 from annotator3d.engine.reopening import card_of, root_of
 from annotator3d.engine.scoring import predict_raw
 from annotator3d.engine.screen import Screen
@@ -67,9 +69,12 @@ def export(config: RunConfig, work_dir: Path, out: Path, order: Order, screen: S
     answers = order.what == "answers"
     split = "train" if answers else order.split
     root = order.data_root or root_of(card_of(work_dir), split)
-    dataset = open_dataset(config, split, root, screen, needs_labels=False)
-    make = _answers if answers else _predictions
-    counts, labels_of, source = make(config, work_dir, dataset, order)
+    if answers:
+        dataset, moved = _pool(config, work_dir, root, screen)
+        counts, labels_of, source = _answers(work_dir, dataset, moved)
+    else:
+        dataset = open_dataset(config, split, root, screen, needs_labels=False)
+        counts, labels_of, source = _predictions(config, work_dir, dataset, order)
     writer = WRITERS[order.format](dataset, out, predicted=not answers)
     rows = sorted(counts)
     _protect_input(writer, rows)
@@ -110,7 +115,22 @@ def _check(order: Order) -> None:
 _Plan = tuple[dict[int, int], Callable[[int], np.ndarray], str]
 
 
-def _answers(config: RunConfig, work_dir: Path, dataset: ScanDataset, order: Order) -> _Plan:
+def _pool(
+    config: RunConfig, work_dir: Path, root: str | None, screen: Screen
+) -> tuple[ScanDataset, dict[str, str]]:
+    """The scans that were asked about, and what those are called now that were moved since.
+
+    What is exported goes to the names of now, where the scans are.
+    """
+    values = config.data.train
+    values = None if values is None else {"labels": "optional", **values}
+    dataset, moved = open_with_moved(values, "data.train", root, screen, known_scans(work_dir))
+    if not dataset.makes_itself:
+        vet(dataset, "data.train", config.data.quarantine, screen.say)
+    return dataset, moved
+
+
+def _answers(work_dir: Path, dataset: ScanDataset, moved: dict[str, str]) -> _Plan:
     path = work_dir / "ledger.sqlite"
     with Ledger.read(path) as ledger:
         if ledger.taxonomy_digest != dataset.taxonomy.digest():
@@ -120,7 +140,7 @@ def _answers(config: RunConfig, work_dir: Path, dataset: ScanDataset, order: Ord
         size = ledger.voxel_size
     if not found:
         raise ValueError(f"{path} holds no answers yet")
-    rows = {dataset.index(scan_id): scan_id for scan_id in found}
+    rows = {dataset.index(moved.get(scan_id, scan_id)): scan_id for scan_id in found}
 
     def read(i: int) -> np.ndarray:
         if fingerprint(dataset.path(i)) != records[rows[i]].fingerprint:

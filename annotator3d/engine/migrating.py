@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -11,17 +10,15 @@ from pathlib import Path
 
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.migration import Migration, migrate, plan, targets_by_raw_id
-from annotator3d.data.files import atomic_write, fsync_folder
-from annotator3d.data.importing.card import TAXONOMY
+from annotator3d.data.files import atomic_write
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy, taxonomy_path
+from annotator3d.engine.class_lists import taxonomy_of
 from annotator3d.engine.config import RunConfig, dump_config, make_config
+from annotator3d.engine.leftovers import take_over
 from annotator3d.engine.overrides import override
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.reopening import config_of
+from annotator3d.engine.reopening import card_of, config_of, root_of
 from annotator3d.errors import ConfigError
-from annotator3d.registry import DATASETS, lookup
-
-_OLD = ("checkpoints", "rounds", "metrics.jsonl")  # made in the old classes
 
 
 @dataclass(frozen=True)
@@ -61,9 +58,9 @@ def preview(work_dir: Path, wanted: Wanted) -> Migration:
 def migrate_run(work_dir: Path, wanted: Wanted) -> Migrated:
     """Write the new class list into the ledger and make the work directory ready to go on.
 
-    What networks of the old classes left is set aside by renaming: checkpoints, metrics and stored
-    predictions. The next ``train --resume`` trains a new network on all answers. Killed on the way,
-    the same call ends what it began.
+    Checkpoints and metrics are set aside by renaming, unless each class has kept its number
+    (`leftovers.take_over`): then the next ``train --resume`` trains a new network on all answers.
+    Killed on the way, the same call ends what it began.
 
     Raises as `preview`, and ValueError while a training or a viewer holds what has to change.
     """
@@ -85,7 +82,7 @@ def migrate_run(work_dir: Path, wanted: Wanted) -> Migrated:
                 version = migrate(ledger, found)
         else:
             config = _config_after(work_dir, wanted, None, version)
-        aside = _set_aside(work_dir, version - 1)
+        aside = take_over(work_dir, version)
         if config is not None:
             with atomic_write(kept) as file:
                 file.write(dump_config(config).encode())
@@ -126,15 +123,8 @@ def _old_taxonomy(work_dir: Path, wanted: Wanted, digest: str) -> Taxonomy | Non
         return old
     if not (work_dir / "config.yaml").is_file():
         return None
-    values = config_of(work_dir).data.train
-    name = values.get("taxonomy") or getattr(lookup(DATASETS, values["type"]), "TAXONOMY", None)
-    if name is None and "root" in values:
-        name = Path(values["root"]) / TAXONOMY
-    try:
-        old = load_taxonomy(name)
-    except (OSError, ValueError, TypeError):
-        return None
-    return old if old.digest() == digest else None
+    old = taxonomy_of(config_of(work_dir).data.train, root_of(card_of(work_dir), "train"))
+    return old if old is not None and old.digest() == digest else None
 
 
 def _config_after(
@@ -180,16 +170,6 @@ def _refuse_unfit(
             f"init: the source checkpoint {config.init} knows the old classes; train one with the "
             "new class list and name it with --set init=CHECKPOINT"
         )
-
-
-def _set_aside(work_dir: Path, version: int) -> tuple[str, ...]:
-    """Rename what networks of the old classes left; gives the new names."""
-    for name in _OLD:
-        here, aside = work_dir / name, work_dir / f"{name}.classes-{version}"
-        if here.exists() and not aside.exists():
-            os.rename(here, aside)
-    fsync_folder(work_dir)
-    return tuple(sorted(path.name for path in work_dir.glob(f"*.classes-{version}")))
 
 
 def _kept(work_dir: Path, version: int) -> Path:

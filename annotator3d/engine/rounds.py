@@ -184,7 +184,9 @@ class RoundHook(Hook):
         first = number == 1 and config.setting == "al" and config.active.first_round == "random"
         strategy = "random" if first else config.active.strategy
         source = self._source(strategy, model)
-        return RoundPlan(number, epoch, strategy, config.seed, source, self.rule.num_classes)
+        taxonomy = self.world.lead(lambda: self.ledger.taxonomy_version)
+        classes = self.rule.num_classes
+        return RoundPlan(number, epoch, strategy, config.seed, source, classes, taxonomy)
 
     def _source(self, strategy: str, model) -> str:
         return weights_digest(model) if get_strategy(strategy).needs_model else "none"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from annotator3d.active.ledger import Ledger
+from annotator3d.active.ledger import Ledger, ScanRecord
 from annotator3d.active.oracles import Oracle, get_oracle
 from annotator3d.engine.adaptation import adapt_statistics
 from annotator3d.engine.build import (
@@ -17,11 +17,13 @@ from annotator3d.engine.build import (
     read_weights,
 )
 from annotator3d.engine.checkpoints import Checkpoints, Place
+from annotator3d.engine.class_lists import with_todays_classes
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.custom import import_custom
 from annotator3d.engine.datasets import Datasets, open_datasets
 from annotator3d.engine.distributed import World, is_of_lost_process, joined, tell_launcher
 from annotator3d.engine.logs import backends
+from annotator3d.engine.moved import known_scans
 from annotator3d.engine.online import refuse_several_processes
 from annotator3d.engine.parts import Parts, make_runner
 from annotator3d.engine.record import RunRecord
@@ -84,11 +86,14 @@ def _train(
     shown: Screen,
     stop: StopSignal,
 ) -> RunRecord:
+    if resume:
+        config = world.lead(lambda: with_todays_classes(config, folder, data_root))
     screen = StoppableScreen(shown, stop)
     files = Checkpoints(folder / "checkpoints", config.schedule.keep_checkpoints)
     found = world.lead(lambda: files.newest(world.size, shown.say) if resume else None)
     weights = world.together(lambda: None if found else _initial_weights(config))
-    datasets = _open_datasets(config, data_root, screen, world)
+    known = world.lead(lambda: known_scans(folder) if resume else [])
+    datasets = _open_datasets(config, data_root, screen, world, known)
     oracle = world.together(lambda: _oracle(config, datasets.taxonomy.names))
     torch.manual_seed(config.seed)
     model = build_model(config, datasets.taxonomy.num_classes)
@@ -172,14 +177,18 @@ def _begin(
 
 
 def _open_datasets(
-    config: RunConfig, data_root: str | None, screen: Screen, world: World
+    config: RunConfig,
+    data_root: str | None,
+    screen: Screen,
+    world: World,
+    known: list[ScanRecord],
 ) -> Datasets:
     """One process of each machine first: it makes what is not there yet."""
     opened = None
     for turn in (world.local == 0, world.local != 0):
         opened = world.together(
             lambda opened=opened, turn=turn: (
-                open_datasets(config, data_root, screen) if turn else opened
+                open_datasets(config, data_root, screen, known) if turn else opened
             )
         )
     if world.size > 1:

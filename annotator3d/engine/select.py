@@ -17,8 +17,10 @@ from annotator3d.data.formats import read_label
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.build import input_rule, load_model, read_weights
+from annotator3d.engine.class_lists import with_todays_classes
 from annotator3d.engine.config import RunConfig, dump_config
 from annotator3d.engine.datasets import open_dataset
+from annotator3d.engine.moved import known_scans
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds import weights_digest
 from annotator3d.engine.scoring import voxel_scores
@@ -64,7 +66,8 @@ def select_only(
     """
     screen = screen or Screen()
     _check(config, work_dir, checkpoint, predictions)
-    pool = open_dataset(config, "train", data_root, screen, needs_labels=False)
+    config = with_todays_classes(config, work_dir, data_root)
+    pool = open_dataset(config, "train", data_root, screen, False, known_scans(work_dir))
     names, digest, size = pool.taxonomy.names, pool.taxonomy.digest(), config.active.voxel_size
     scorer, source = _scorer(config, checkpoint, predictions, pool.taxonomy)
     with RunRecord(work_dir, config, names).locked():
@@ -82,7 +85,9 @@ def select_only(
             select_round(
                 ledger,
                 pool,
-                RoundPlan(number, epoch, strategy, seed, source, len(names)),
+                RoundPlan(
+                    number, epoch, strategy, seed, source, len(names), ledger.taxonomy_version
+                ),
                 config.active,
                 scorer,
                 work_dir / "rounds",

@@ -34,6 +34,7 @@ class RoundPlan:
     seed: int
     source: str  # digest of the weights, "predictions" or "none"
     num_classes: int
+    taxonomy: int = 1  # version of the ledger's class list
 
 
 def select_round(
@@ -116,7 +117,7 @@ def _pick_share(
         scores = scorer(scan)
         chosen = select_in(scan, scores, plan, active, asked)
         if chosen.picks and scores:
-            _keep_for_viewer(folder, scan, scores, chosen)
+            _keep_for_viewer(folder, scan, scores, chosen, plan.taxonomy)
         record = ScanRecord(scan.id, fingerprint(pool.path(index)), scan.num_raw)
         found.append((record, chosen.picks))
         if progress:
@@ -149,14 +150,18 @@ def _write_round(
 
 
 def _keep_for_viewer(
-    folder: Path, scan: Scan, scores: Mapping[str, Tensor], chosen: ScanSelection
+    folder: Path,
+    scan: Scan,
+    scores: Mapping[str, Tensor],
+    chosen: ScanSelection,
+    taxonomy: int,
 ) -> None:
     """Of each finite point: its row in the raw file, its voxel's score and its predicted class.
 
     The rows are kept as steps from one to the next, mostly 1: a sixth of the size on disk.
     """
     steps = np.diff(scan.rows, prepend=0).astype(np.int32)
-    arrays = {"row_steps": steps, "score": chosen.point_scores}
+    arrays = {"row_steps": steps, "score": chosen.point_scores, "taxonomy": np.int64(taxonomy)}
     classes = None
     if "logits" in scores:
         classes = scores["logits"].argmax(1)

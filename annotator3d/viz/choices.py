@@ -15,6 +15,7 @@ from annotator3d.viz.views import VIEWS
 
 NEIGHBOURS = ("0", "1", "2", "5", "10")  # scans before and after
 _ANY_CLASS, _ALL_CLASSES = "any class", "all classes"
+_SHOWN = ("shown", "hidden")
 _WHERE = ("all scans", "this scan")
 
 
@@ -48,6 +49,10 @@ def _of_the_picture(controller: Controller) -> tuple[Choice, ...]:
     def isolate(name: str) -> None:
         controller.show_only(None if name == _ALL_CLASSES else names.index(name))
 
+    def near_answers(choice: str) -> None:
+        look.nearby = choice == _SHOWN[0]
+        controller.redraw()
+
     return (
         Choice("colour", look.modes, lambda: look.mode, controller.set_mode),
         Choice("camera", VIEWS, lambda: look.view, controller.set_view),
@@ -59,6 +64,7 @@ def _of_the_picture(controller: Controller) -> tuple[Choice, ...]:
         ),
         Choice("background", tuple(BACKGROUNDS), lambda: look.background, controller.set_backdrop),
         Choice("neighbours", NEIGHBOURS, neighbours, lambda n: controller.set_neighbours(int(n))),
+        Choice("near answers", _SHOWN, lambda: _SHOWN[not look.nearby], near_answers),
         Choice("show only", (_ALL_CLASSES, *names), only, isolate),
     )
 

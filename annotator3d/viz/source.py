@@ -60,7 +60,9 @@ class DatasetSource:
         near = self.dataset.ids[max(at - back, 0) : at + forth + 1]
         drive = here.rsplit("/", 1)[0]
         others = [other for other in near if other != here and other.rsplit("/", 1)[0] == drive]
-        return [self._then.get(other, other) for other in others]
+        # one that the ledger does not know, under the old name of a known one, has no name here
+        named = [other for other in others if other in self._then or other not in self._now]
+        return [self._then.get(other, other) for other in named]
 
     def image(self, scan_id: str, centre: NDArray[np.float64]) -> NDArray[np.uint8] | None:
         return camera_crop(self.dataset.path(self._index(scan_id)), centre)

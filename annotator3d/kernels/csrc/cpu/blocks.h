@@ -32,12 +32,18 @@ class PointRows {
 
   // False: a coordinate that fits no cell.
   A3D_NOINLINE bool load(int64_t first, int rows, Block& block) const {
-    split(points_ + first * stride_, rows, block);
+    const float* const p = points_ + first * stride_;
     int32_t* const out[3] = {block.x, block.y, block.z};
-    int bad = 0;
+    int done = 0, bad = 0;
+#if defined(__AVX2__)
+    bad = multiply_ ? eights<true>(p, rows, block, out, done)
+                    : eights<false>(p, rows, block, out, done);
+#endif
+    split(p, done, rows, block);
     for (int axis = 0; axis < 3; ++axis)
-      bad |= multiply_ ? floors<true>(block.axis[axis], inverse_, rows, out[axis])
-                       : floors<false>(block.axis[axis], size_, rows, out[axis]);
+      bad |= multiply_
+                 ? floors<true>(block.axis[axis] + done, inverse_, rows - done, out[axis] + done)
+                 : floors<false>(block.axis[axis] + done, size_, rows - done, out[axis] + done);
     return !bad;
   }
 
@@ -48,9 +54,44 @@ class PointRows {
     return (bits & 0x7FFFFF) == 0 && bits >= 0x800000 && bits < 0x7F800000;
   }
 
-  void split(const float* p, int rows, Block& block) const {
+#if defined(__AVX2__)
+  // What split() and floors() do, for eight rows at a time; leaves some at the end.
+  template <bool kMultiply>
+  int eights(const float* p, int rows, Block& block, int32_t* const (&out)[3], int& done) const {
+    const __m256 by = _mm256_set1_ps(kMultiply ? inverse_ : size_);
+    const __m256i beyond = _mm256_set1_epi32(INT32_MIN);  // what a conversion gives that fails
+    const __m256 least_one = _mm256_set1_ps(-2147483648.0f);
+    __m256i bad = _mm256_setzero_si256();
+    const auto two = [=](const float* row) {  // a row, and the fourth after it
+      return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row)),
+                                  _mm_loadu_ps(row + 4 * stride_), 1);
+    };
+    for (; done + 8 < rows; done += 8) {  // as in split()
+      const float* const q = p + done * stride_;
+      const __m256 a = two(q), b = two(q + stride_), c = two(q + 2 * stride_),
+                   d = two(q + 3 * stride_);
+      const __m256 ab = _mm256_unpacklo_ps(a, b), cd = _mm256_unpacklo_ps(c, d);
+      const __m256 turned[3] = {
+          _mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE),
+          _mm256_shuffle_ps(_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d), 0x44)};
+      for (int axis = 0; axis < 3; ++axis) {
+        const __m256 x =
+            kMultiply ? _mm256_mul_ps(turned[axis], by) : _mm256_div_ps(turned[axis], by);
+        const __m256i cell = _mm256_cvttps_epi32(_mm256_floor_ps(x));
+        const __m256i least_cell = _mm256_castps_si256(_mm256_cmp_ps(x, least_one, _CMP_EQ_OQ));
+        bad = _mm256_or_si256(
+            bad, _mm256_andnot_si256(least_cell, _mm256_cmpeq_epi32(cell, beyond)));
+        _mm256_store_ps(block.axis[axis] + done, x);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(out[axis] + done), cell);
+      }
+    }
+    return _mm256_movemask_epi8(bad);
+  }
+#endif
+
+  void split(const float* p, int first, int rows, Block& block) const {
     float *x = block.axis[0], *y = block.axis[1], *z = block.axis[2];
-    int i = 0;
+    int i = first;
 #if defined(A3D_SSE2)
     for (; i + 4 < rows; i += 4) {  // leaves a row: where there are 3 columns, the last has no 4
       const float* q = p + i * stride_;

@@ -236,40 +236,52 @@ class Scan {
   }
 
 #if defined(A3D_TILES)
-  // Scores of single points, a tile of them at a time, for the maximum of their voxels.
+  // Scores of single points, many at a time, for the maximum of their voxels: their logits come from
+  // memory meanwhile.
   class Exact {
    public:
-    explicit Exact(Scan& scan) : scan_(scan) {}
+    explicit Exact(Scan& scan) : scan_(scan), classes_(int(scan.q_.classes)) {}
 
     void add(uint32_t row, uint32_t voxel) {
-      const int64_t classes = scan_.q_.classes;
-      const float* logits = static_cast<const float*>(scan_.q_.prediction);
-      memcpy(rows_ + count_ * classes, logits + (scan_.start_ + row) * classes,
-             size_t(classes) * sizeof(float));
+      row_[count_] = row;
       voxel_[count_] = voxel;
-      if (++count_ == kLanes) finish();
+      const float* logits = logits_of(row);
+      for (int c = 0; c < classes_; c += 16) A3D_PREFETCH(logits + c);
+      A3D_PREFETCH(logits + classes_ - 1);
+      if (++count_ == kMany) finish();
     }
 
     void finish() {
-      if (!count_) return;
-      const int classes = int(scan_.q_.classes);
-      int64_t scores[kLanes];
-      if (scan_.q_.score == kA3dEntropy)
-        score_rows<true, false>(rows_, count_, classes, scores, scores);
-      else
-        score_rows<false, true>(rows_, count_, classes, scores, scores);
-      for (int i = 0; i < count_; ++i) {
-        int64_t& value = scan_.voxels_[voxel_[i]].value;
-        value = most(value, scores[i]);
-      }
+      for (int begin = 0; begin < count_; begin += kLanes) score(begin, least(count_ - begin, kLanes));
       count_ = 0;
     }
 
    private:
+    static constexpr int kMany = 128;
+
+    const float* logits_of(uint32_t row) const {
+      const float* logits = static_cast<const float*>(scan_.q_.prediction);
+      return logits + (scan_.start_ + row) * classes_;
+    }
+
+    void score(int begin, int count) {
+      for (int i = 0; i < count; ++i)
+        memcpy(tile_ + i * classes_, logits_of(row_[begin + i]), size_t(classes_) * sizeof(float));
+      int64_t scores[kLanes];
+      if (scan_.q_.score == kA3dEntropy)
+        score_rows<true, false>(tile_, count, classes_, scores, scores);
+      else
+        score_rows<false, true>(tile_, count, classes_, scores, scores);
+      for (int i = 0; i < count; ++i) {
+        int64_t& value = scan_.voxels_[voxel_[begin + i]].value;
+        value = most(value, scores[i]);
+      }
+    }
+
     Scan& scan_;
-    int count_ = 0;
-    uint32_t voxel_[kLanes];
-    float rows_[kMostClasses * kLanes];
+    int classes_, count_ = 0;
+    uint32_t row_[kMany], voxel_[kMany];
+    float tile_[kMostClasses * kLanes];
   };
 #endif
 

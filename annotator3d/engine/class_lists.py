@@ -1,0 +1,62 @@
+"""Which class list a config means, for a ledger that may have gone over to another one."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from annotator3d.active.ledger import Ledger
+from annotator3d.data.importing.card import TAXONOMY
+from annotator3d.data.taxonomy import Taxonomy, load_taxonomy
+from annotator3d.engine.config import RunConfig
+from annotator3d.engine.reopening import card_of, config_of, root_of
+from annotator3d.errors import ConfigError
+from annotator3d.registry import DATASETS, lookup
+
+
+def taxonomy_of(values: dict | None, root: str | None = None) -> Taxonomy | None:
+    """The class list of a dataset's config, without opening it; None where it cannot be read.
+
+    Args:
+        values: such as ``data.train``.
+        root: where the dataset is, if not where the config says.
+    """
+    if values is None:
+        return None
+    name = values.get("taxonomy")
+    if name is None:
+        cls, root = lookup(DATASETS, values["type"]), root or values.get("root")
+        own = None if root is None or cls.makes_itself else Path(root) / TAXONOMY
+        name = own if own is not None and own.is_file() else cls.TAXONOMY
+    try:
+        return load_taxonomy(name)
+    except (OSError, ValueError):
+        return None
+
+
+def with_todays_classes(
+    config: RunConfig, work_dir: Path, data_root: str | None = None
+) -> RunConfig:
+    """`config`, or, if it names an earlier class list of the ledger, with that of today.
+
+    `annotator3d taxonomy migrate` has left today's in the config that the work directory keeps.
+    """
+    path = work_dir / "ledger.sqlite"
+    if not path.is_file():
+        return config
+    with Ledger.read(path) as ledger:
+        earlier, now = ledger.earlier_digests(), ledger.taxonomy_digest
+    root = data_root or root_of(card_of(work_dir), "train")
+    meant = taxonomy_of(config.data.train, root) if earlier else None
+    if meant is None or meant.digest() == now or meant.digest() not in earlier:
+        return config
+    try:
+        kept = config_of(work_dir)
+    except ConfigError:
+        return config  # whoever opens the ledger with it is told what differs
+    changed = {}
+    for name in ("train", "val", "source"):
+        values, todays = getattr(config.data, name), getattr(kept.data, name)
+        if values is not None and todays is not None and "taxonomy" in todays:
+            changed[name] = {**values, "taxonomy": todays["taxonomy"]}
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **changed))

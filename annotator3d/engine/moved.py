@@ -1,0 +1,71 @@
+"""Opening a run's pool where its files may have been moved since they were asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from annotator3d.active.ledger import Ledger
+from annotator3d.active.records import ScanRecord
+from annotator3d.data.datasets import SequenceDataset
+from annotator3d.data.moved import find_moved, keep_known
+from annotator3d.data.scan_dataset import ScanDataset
+from annotator3d.engine.build import build_dataset
+from annotator3d.engine.screen import Screen
+from annotator3d.registry import DATASETS, lookup
+
+_CHOICES = ("sequences", "split", "scans", "stride")  # keywords that say which scans
+_SHOWN = 3
+
+
+def known_scans(work_dir: Path) -> list[ScanRecord]:
+    """The scans that the ledger of a work directory knows; none where there is no ledger."""
+    path = work_dir / "ledger.sqlite"
+    if not path.is_file():
+        return []
+    with Ledger.read(path) as ledger:
+        return ledger.scans()
+
+
+def open_with_moved(
+    values: dict | None,
+    key: str,
+    data_root: str | None,
+    screen: Screen,
+    known: Sequence[ScanRecord],
+) -> tuple[ScanDataset, dict[str, str]]:
+    """The dataset of a config, and the ids that known scans have in it now, where they differ.
+
+    Where the folders that the config names are gone, all that lie there are looked through.
+
+    Raises as `build_dataset`, and ValueError naming scans that are nowhere.
+    """
+    try:
+        dataset = build_dataset(values, key, data_root, screen.progress)
+        wider = False
+    except FileNotFoundError:
+        everything = _everything(values, data_root) if known else None
+        if everything is None:
+            raise
+        dataset, wider = build_dataset(everything, key, data_root, screen.progress), True
+    moved = find_moved(dataset, known, screen.progress)
+    if wider:
+        keep_known(dataset, known, moved)
+    for then, now in sorted(moved.items())[:_SHOWN]:
+        screen.say(f"scan {then} is found as {now}, by its fingerprint")
+    if len(moved) > _SHOWN:
+        screen.say(f"and {len(moved) - _SHOWN} more scans have other ids now")
+    return dataset, moved
+
+
+def _everything(values: Mapping, data_root: str | None) -> dict | None:
+    """The config of all scans below a root; None where it has no folders of sequences."""
+    cls, root = lookup(DATASETS, values["type"]), data_root or values.get("root")
+    if not issubclass(cls, SequenceDataset) or cls.makes_itself or root is None:
+        return None
+    for name in cls.FOLDERS:
+        found = sorted(path.parent.name for path in (Path(root) / name).glob("*/velodyne"))
+        if found:
+            rest = {key: value for key, value in values.items() if key not in _CHOICES}
+            return {**rest, "sequences": found}
+    return None
