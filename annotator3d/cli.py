@@ -11,7 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annotator3d import cli_data, cli_label, cli_ledger, cli_runs
+from annotator3d import (
+    cli_data,
+    cli_label,
+    cli_ledger,
+    cli_packages,
+    cli_quality,
+    cli_runs,
+)
 from annotator3d.cli_parser import make_parser
 from annotator3d.errors import ConfigError, Stopped
 
@@ -142,6 +149,7 @@ def _load(args: argparse.Namespace) -> tuple[RunConfig, Path]:
 
 COMMANDS = {c.__name__: c for c in (demo, simulate, train, select, evaluate, doctor)}
 COMMANDS |= cli_data.COMMANDS | cli_label.COMMANDS | cli_runs.COMMANDS | cli_ledger.COMMANDS
+COMMANDS |= cli_packages.COMMANDS | cli_quality.COMMANDS
 STOPPED = {
     "train": "; nothing in the ledger is lost: the same command with --resume goes on",
     "select": "; nothing in the ledger is lost",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from annotator3d.cli_review import add_to_label, criteria_of, label_shares
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ DEMO = Path("work_dirs/label-demo")
 def add_parsers(command: AddCommand) -> None:
     """Add the options of each command; `command` makes its parser."""
     sub = command("label", "answer the queries of a run, in a window or in a browser")
-    sub.add_argument("work_dir", nargs="?", metavar="WORK_DIR", help="holds the ledger")
+    sub.add_argument("work_dir", nargs="?", metavar="WORK_DIR|PACKAGE", help="holds the ledger")
     sub.add_argument(
         "--demo", action="store_true", help="practise on simulated scans; no data needed"
     )
@@ -41,9 +42,10 @@ def add_parsers(command: AddCommand) -> None:
     sub.add_argument("--host", default="127.0.0.1", metavar="ADDRESS",
                      help="with --web: serve it elsewhere too, behind a token")  # fmt: skip
     sub.add_argument("--port", type=int, default=8080, help="with --web")
+    add_to_label(sub)
 
     sub = command("render", "a picture of a scan, or of a query in it, without a window")
-    sub.add_argument("what", metavar="SCAN|WORK_DIR", help="a scan file, or a work directory")
+    sub.add_argument("what", metavar="SCAN|WORK_DIR|PACKAGE", help="what to draw")
     sub.add_argument("--query", type=int, metavar="N", help="number of the query to look at")
     sub.add_argument("--out", required=True, metavar="FILE.png")
     sub.add_argument("--size", default="1280x720", metavar="WxH")
@@ -60,6 +62,8 @@ def label(args: argparse.Namespace) -> int:
 
     if args.demo == (args.work_dir is not None):
         raise ConfigError("label needs either a WORK_DIR or --demo")
+    if args.demo and args.review:
+        raise ConfigError(f"--review needs answers: annotator3d label {DEMO} --review")
     # Before torch is imported, which takes seconds.
     is_quick = True  # a browser draws by itself
     if args.web:
@@ -70,10 +74,10 @@ def label(args: argparse.Namespace) -> int:
     opened = _open(args, work_dir)
     try:
         before = opened.session.progress
-        print(f"{work_dir}: {before.open} of {before.total} voxels wait for an answer", flush=True)
+        print(f"{work_dir}: {_waiting(opened, before.total)}", flush=True)
         for trouble in opened.troubles:
             print(trouble, flush=True)
-        _log_to(work_dir / "viewer.log")
+        _log_to(work_dir / "viewer.log" if work_dir.is_dir() else work_dir.with_suffix(".log"))
         look = Look(flies=is_quick and not args.jump)
         if args.web:
             from annotator3d.viz.web import serve
@@ -83,13 +87,21 @@ def label(args: argparse.Namespace) -> int:
             from annotator3d.viz.window import LabelWindow
 
             LabelWindow(opened.session, opened.keys, opened.palette, look).run()
-        left = opened.session.progress.open
+        left = _waiting(opened, before.total, "still ")
         for scan, why in opened.session.set_aside.items():
             print(f"scan {scan} is set aside: {why}")
     finally:
         opened.session.close()
-    print(f"{work_dir}: {left} of {before.total} voxels still wait for an answer")
+    print(f"{work_dir}: {left}")
     return 0
+
+
+def _waiting(opened: Opened, total: int, still: str = "") -> str:
+    from annotator3d.active.reviewing import ReviewSession
+
+    if isinstance(opened.session, ReviewSession):
+        return f"{opened.session.to_review} of {total} voxels are {still}to be reviewed"
+    return f"{opened.session.progress.open} of {total} voxels {still}wait for an answer"
 
 
 def _open(args: argparse.Namespace, work_dir: Path) -> Opened:
@@ -97,7 +109,9 @@ def _open(args: argparse.Namespace, work_dir: Path) -> Opened:
     from annotator3d.labelling import make_demo, open_labelling
     from annotator3d.terminal import screen
 
-    options = Options(order=args.order, offer=args.offer, blind=args.blind)
+    shares = label_shares(args)
+    options = Options(order=args.order, offer=args.offer, blind=args.blind, **shares)
+    review = None if args.demo else criteria_of(args, work_dir)
     with screen() as shown:
         if args.demo:
             make_demo(work_dir, shown)
@@ -108,6 +122,7 @@ def _open(args: argparse.Namespace, work_dir: Path) -> Opened:
             annotator=args.annotator,
             keys=args.keys,
             options=options,
+            review=review,
             screen=shown,
         )
 

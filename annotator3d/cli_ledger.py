@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from annotator3d.cli_quality import add_suspicious, suspicious
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ def _ledger_options(sub: argparse.ArgumentParser) -> None:
     one.add_argument("--annotator", metavar="NAME")
     one.add_argument("--round", type=int, metavar="N")
     one.add_argument("--last", type=int, default=20, metavar="N", help="events; default: 20")
+
+    add_suspicious(action)
 
 
 def taxonomy(args: argparse.Namespace) -> None:
@@ -223,5 +226,6 @@ ACTIONS = {
     "export": _export,
     "import": _import,
     "log": _log,
+    "suspicious": suspicious,
 }
 COMMANDS = {"taxonomy": taxonomy, "ledger": ledger}

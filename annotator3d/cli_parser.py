@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 import annotator3d
-from annotator3d import cli_data, cli_label, cli_ledger, cli_runs
+from annotator3d import (
+    cli_data,
+    cli_label,
+    cli_ledger,
+    cli_packages,
+    cli_quality,
+    cli_runs,
+)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -50,6 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
     cli_label.add_parsers(command)
     cli_runs.add_parsers(command)
     cli_ledger.add_parsers(command)
+    cli_packages.add_parsers(command)
+    cli_quality.add_parsers(command)
 
     sub = command("doctor", "what is installed, built and found, and how to get what is missing")
     sub.add_argument("--json", action="store_true")

@@ -72,6 +72,7 @@ def _close(work_dir: Path, number: int | None, release: bool, annotator: str) ->
             closed = close_round(ledger, each, annotator=annotator, release=release)
             kept = f"{closed.open} stay open" if closed.open else "none stays open"
             given = f", {closed.released} released" if release else ""
+            given += f" ({closed.held} are held by somebody)" if closed.held else ""
             print(
                 f"round {closed.round} is closed: {closed.answered} of {closed.asked} voxels "
                 f"answered{given}, {kept}"

@@ -7,15 +7,19 @@ import getpass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from annotator3d.active.keys import KeyTable, make_keys
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.opening import open_session
+from annotator3d.active.packages import TAXONOMY_FILE, PackageSource, is_package
+from annotator3d.active.packing import Choice, Packed, export
 from annotator3d.active.proposals import StoredPredictions
+from annotator3d.active.reviewing import Criteria
 from annotator3d.active.session import LabelSession, Options
 from annotator3d.data.formats import read_bin
 from annotator3d.data.scan import Scan
-from annotator3d.data.taxonomy import Taxonomy
+from annotator3d.data.taxonomy import Taxonomy, dump_taxonomy, parse_taxonomy
 from annotator3d.engine.class_lists import with_todays_classes
 from annotator3d.engine.config import make_config
 from annotator3d.engine.moved import known_scans, open_with_moved
@@ -47,26 +51,32 @@ def open_labelling(
     annotator: str | None = None,
     keys: str | None = None,
     options: Options | None = None,
+    review: Criteria | None = None,
     screen: Screen | None = None,
 ) -> Opened:
-    """A session on the ledger of a work directory.
+    """A session on the ledger of a work directory, or on a work package.
 
     Args:
+        work_dir: a folder, or the file of a package, which needs neither config nor data.
         config: needed where the work directory holds none, as after `annotator3d select`.
         data_root: where the scans are now; default: where they were.
-        annotator: default: the name of the user's account.
+        annotator: default: the name of the user's account; of a package, whom it is for.
         keys: a YAML file that changes keys.
+        review: what to review; None: to label.
 
     Raises:
         FileNotFoundError: no work directory, no ledger yet, or no scans.
         ClassListChanged, ConfigError: see `opening.open_session`.
     """
+    if is_package(work_dir):
+        return _open_package(work_dir, annotator, keys, options, review)
     if not work_dir.is_dir():
-        raise FileNotFoundError(f"no work directory {work_dir}")
+        raise FileNotFoundError(f"no work directory or work package {work_dir}")
     ledger = _ledger(work_dir)
     source = scan_source(work_dir, config, data_root, screen or Screen())
     taxonomy = source.dataset.taxonomy
-    table = make_keys(taxonomy.names, taxonomy.guidance, keys)
+    mode = "label" if review is None else "review"
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, mode)
     with Ledger.read(ledger) as read:
         predictions = StoredPredictions(work_dir / "rounds", read.to_today)
     session = open_session(
@@ -77,8 +87,39 @@ def open_labelling(
         taxonomy.digest(),
         predictions,
         options,
+        review,
     )
     return Opened(session, table, _palette(taxonomy), sorted(source.troubles))
+
+
+def _open_package(
+    path: Path,
+    annotator: str | None,
+    keys: str | None,
+    options: Options | None,
+    review: Criteria | None,
+) -> Opened:
+    source = PackageSource(path)
+    taxonomy = taxonomy_of(source)
+    mode = "label" if review is None else "review"
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, mode)
+    session = open_session(
+        path,
+        source,
+        annotator or source.manifest.to,
+        taxonomy.names,
+        taxonomy.digest(),
+        source,
+        options,
+        review,
+    )
+    return Opened(session, table, _palette(taxonomy), [])
+
+
+def taxonomy_of(package: PackageSource) -> Taxonomy:
+    """The class list that a package carries."""
+    content = yaml.safe_load(package.file(TAXONOMY_FILE))
+    return parse_taxonomy(content, TAXONOMY_FILE, f"{TAXONOMY_FILE} in {package.path}")
 
 
 def make_demo(work_dir: Path, screen: Screen | None = None) -> None:
@@ -127,12 +168,18 @@ def still_of(
         FileNotFoundError: there is neither.
         ConfigError: a query of a scan file, or a colour that a file cannot have.
     """
+    if is_package(what):
+        source = PackageSource(what)
+        palette = _palette(taxonomy_of(source))
+        with Ledger.read(what) as ledger:
+            return still_of_query(ledger, source, source, query, palette, mode, view, background)
     if what.is_dir():
         path = _ledger(what)
-        source, rounds = scan_source(what, config, data_root, Screen()), what / "rounds"
+        source = scan_source(what, config, data_root, Screen())
         palette = _palette(source.dataset.taxonomy)
         with Ledger.read(path) as ledger:
-            return still_of_query(ledger, source, rounds, query, palette, mode, view, background)
+            stored = StoredPredictions(what / "rounds", ledger.to_today)
+            return still_of_query(ledger, source, stored, query, palette, mode, view, background)
     if not what.is_file():
         raise FileNotFoundError(f"there is no scan file or work directory {what}")
     if query is not None or mode not in (None, "height", "intensity"):
@@ -160,6 +207,39 @@ def scan_source(
     # Not `open_dataset`: a damaged scan is set aside, and the other queries can be answered.
     known = known_scans(work_dir)
     return DatasetSource(*open_with_moved(pool, "data.train", data_root, screen, known))
+
+
+def export_package(
+    work_dir: Path,
+    out: Path,
+    *,
+    to: str,
+    choice: Choice,
+    days: float,
+    crop: float | None,
+    config: str | None = None,
+    data_root: str | None = None,
+    screen: Screen,
+) -> Packed:
+    """A work package of a work directory's queries; see `active.packing.export`."""
+    path = _ledger(work_dir)
+    source = scan_source(work_dir, config, data_root, screen)
+    taxonomy = source.dataset.taxonomy
+    with Ledger.read(path) as ledger:
+        size = ledger.voxel_size
+    with Ledger.open(path, taxonomy.names, taxonomy.digest(), size) as ledger:
+        return export(
+            ledger,
+            out,
+            source,
+            dump_taxonomy(taxonomy),
+            to=to,
+            choice=choice,
+            days=days,
+            crop=crop,
+            predictions=StoredPredictions(work_dir / "rounds", ledger.to_today),
+            progress=lambda done, total: screen.progress("packing scans", done, total),
+        )
 
 
 def _ledger(work_dir: Path) -> Path:

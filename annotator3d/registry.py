@@ -18,7 +18,11 @@ from annotator3d.errors import ConfigError
 _SCOPE = "annotator3d"
 
 STRATEGIES = Registry("strategy", scope=_SCOPE, locations=["annotator3d.active.strategies"])
-ORACLES = Registry("oracle", scope=_SCOPE, locations=["annotator3d.active.oracles"])
+ORACLES = Registry(
+    "oracle",
+    scope=_SCOPE,
+    locations=["annotator3d.active.oracles", "annotator3d.active.noisy"],
+)
 DATASETS = Registry(
     "dataset",
     scope=_SCOPE,

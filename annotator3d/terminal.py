@@ -96,9 +96,11 @@ def screen() -> Iterator[Screen]:
         yield RichScreen(bars)
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+) -> None:
     """A table of plain texts."""
-    table = Table(*columns)
+    table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*map(Text, row))
     Console().print(table)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import torch
 from engine_case import BACKBONE
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 from annotator3d import cli
 from annotator3d.data.batch import collate
@@ -125,6 +127,16 @@ def gradients(samples: Path, path: Path) -> int:
         sum(losses.values()).backward()
         if world.is_first:
             torch.save({name: p.grad for name, p in model.named_parameters()}, path)
+    return 0
+
+
+def leave_at_once() -> int:
+    """Leave a run right after a step, on one core, where threads seldom take turns."""
+    sys.setswitchinterval(60)
+    os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+    with joined(torch.device("cpu")):
+        model = DistributedDataParallel(torch.nn.Linear(3, 3))
+        model(torch.ones(2, 3)).sum().backward()
     return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from unittest.mock import patch
@@ -14,6 +14,9 @@ import pytest
 import torch
 
 from annotator3d.kernels import dispatch, native, reference
+
+VARIANTS = ("generic", "v3", "v4")
+"""Of the C++ library; the path "native" is the one that this machine runs."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +44,16 @@ class Path:
         if module is None or module.library() is None:
             reason = "not built" if module is None else module.missing_reason()
             pytest.skip(f"{self.name}: {reason}")
+        if self.name in VARIANTS and self.name not in native.build_info()["variants"].split():
+            pytest.skip(f"this processor does not run the {self.name} variant")
         return module
 
     @contextmanager
     def used(self) -> Iterator[None]:
         """Inside, every kernel runs on this path and no other."""
         module = self.module()
-        with patch.object(dispatch, "path", lambda tensor: module):
+        variant = native.variant(self.name) if self.name in VARIANTS else nullcontext()
+        with variant, patch.object(dispatch, "path", lambda tensor: module):
             yield
 
     def put(self, value):
@@ -66,6 +72,12 @@ PATHS = [
     pytest.param(Path("cuda"), id="cuda", marks=pytest.mark.cuda),
 ]
 FAST = PATHS[1:]
+EVERY_PATH = [
+    PATHS[0],
+    *(pytest.param(Path(name), id=name) for name in VARIANTS),
+    *PATHS[2:],
+]
+"""With each variant of the C++ library instead of the best one."""
 DEVICES = [pytest.param(Path("default"), id="default"), PATHS[-1]]  # whatever is used on each
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from session_case import NAMES, make_world, start
+from session_case import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.active.keys import make_keys
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.reviewing import Criteria, ReviewSession
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.picture import Picture
 
@@ -48,8 +49,17 @@ def open_viewer(path, *, source=None, predictions=None, annotator="ann", world=N
     """(controller, skin, errors that ended it), on a new ledger unless there is one."""
     source = source or make_world(path, **(world or {}))
     session = start(path, source, annotator, predictions=predictions, **options)
-    errors, skin = [], FakeSkin(path)
-    controller = Controller(
-        session, make_keys(NAMES), Picture(session, PALETTE), skin, errors.append
-    )
+    return _shown(path, session, "label")
+
+
+def open_review(path, source, annotator="lead", **criteria):
+    """As `open_viewer`, to review what was answered."""
+    ledger = Ledger.open(path, NAMES, DIGEST, SIZE)
+    session = ReviewSession(ledger, source, annotator, criteria=Criteria(**criteria))
+    return _shown(path, session, "review")
+
+
+def _shown(path, session, mode):
+    errors, skin, keys = [], FakeSkin(path), make_keys(NAMES, mode=mode)
+    controller = Controller(session, keys, Picture(session, PALETTE), skin, errors.append)
     return controller, skin, errors

@@ -143,7 +143,11 @@ def test_simulate_writes_what_train_reads(tmp_path, capsys):
         (["train", "al/streets_demo", "--set", "active.stratgy=vcd"], 2, "did you mean 'strategy'"),
         (["train", "ada/streets_demo"], 2, "init: ada starts from a source checkpoint"),
         (["train", "al/streets_demo", "--set", "active.strategy=vdc"], 2, "did you mean 'vcd'"),
-        (["train", "al/streets_demo", "--set", "active.oracle=x"], 2, "Known: person, truth"),
+        (
+            ["train", "al/streets_demo", "--set", "active.oracle=x"],
+            2,
+            "noisy, person, truth",
+        ),
         (["train", "al/streets_demo", "--set", "data.train.beam=3"], 2, "did you mean 'beams'"),
         (["train", "al/streets_demo", "--set", "model.backbone.blcks=3"], 2, "mean 'blocks'"),
         (["train", "al/streets_demo", "--set", "model.target_rule=x"], 2, "model.target_rule"),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import distributed_case as case
@@ -14,12 +16,13 @@ import numpy as np
 import pytest
 import torch
 from engine_case import tiny_config
-from processes import ended, run_ranks, start_ranks
+from processes import ended, ranks, run_ranks
 
 from annotator3d.active.ledger import Ledger
 from annotator3d.data.batch import Draw, InputRule, TrainingScans, make_sample
 from annotator3d.data.datasets import SemanticKITTI
 from annotator3d.data.scan import Scan
+from annotator3d.engine import distributed
 from annotator3d.engine.checkpoints import Place
 from annotator3d.engine.config import ConfigError, dump_config
 from annotator3d.engine.distributed import World, joined
@@ -155,9 +158,10 @@ def test_a_killed_process_ends_the_run_which_then_goes_on_as_if_unbroken(root, t
     log = tmp_path / "log"
     assert run_ranks(2, case.train, path, tmp_path / "whole", log=log) == [0, 0], log_of(log)
     broken = ["train", str(path), "--work-dir", str(tmp_path / "broken")]
-    ranks = start_ranks(2, case.killed, 1, 4, *broken, log=log)
-    codes = [ended(rank) for rank in ranks]
+    with ranks(2, case.killed, 1, 4, *broken, log=log) as processes:
+        codes = [ended(process) for process in processes]
     assert codes[1] == -signal.SIGKILL and codes[0] == 1, log_of(log)
+    assert "another process of this run has ended" in log_of(log)
     codes = run_ranks(2, case.train, path, tmp_path / "broken", True, log=log)
     assert codes == [0, 0], log_of(log)
     assert ledger_of(tmp_path / "broken") == ledger_of(tmp_path / "whole")
@@ -238,6 +242,31 @@ def test_an_environment_that_says_half_is_refused(monkeypatch, env, words):
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=words), joined(CPU):
         pass
+
+
+@pytest.mark.parametrize(
+    ("rank", "listens", "words"), [(0, True, "EADDRINUSE"), (1, False, "timed out")]
+)
+def test_processes_that_do_not_meet_are_told_where_they_looked(monkeypatch, rank, listens, words):
+    monkeypatch.setattr(distributed, "START_TIMEOUT", timedelta(seconds=1))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        if listens:
+            taken.listen()
+        place = f"127.0.0.1:{taken.getsockname()[1]}"
+        for name, value in (("RANK", rank), ("WORLD_SIZE", 2)):
+            monkeypatch.setenv(name, str(value))
+        for name, value in zip(("MASTER_ADDR", "MASTER_PORT"), place.split(":"), strict=True):
+            monkeypatch.setenv(name, value)
+        said = f"process {rank} of 2 did not meet the others at {place}: .*{words}.* Check that"
+        with pytest.raises(RuntimeError, match=said), joined(CPU):
+            pass
+
+
+def test_leaving_a_run_does_not_hang(tmp_path):
+    for _ in range(12):  # each would hang with a probability of about a quarter
+        codes = run_ranks(2, case.leave_at_once, log=tmp_path / "log")
+        assert codes == [0, 0], log_of(tmp_path / "log")
 
 
 def test_a_share_holds_every_item_once():

@@ -6,9 +6,12 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from kernel_paths import PATHS, Path
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kernel_paths import EVERY_PATH, KINDS, PATHS, Path, cloud
 from torch import Tensor
 
 from annotator3d import kernels
@@ -193,6 +196,29 @@ CASES: list[tuple[str, tuple, dict, str]] = [
         ]
     ),
     *(
+        ("voxel_reduce", (values, "voxels", how), {}, words)
+        for values, how, words in [
+            (torch.zeros(40), "sum", "how: expected 'max' or 'mean', got 'sum'"),
+            (torch.zeros(39), "max", r"values: expected shape \[40\], got \[39\]"),
+            (labels(40, dtype=torch.int32), "max", "values: expected float16 or .*int64, got"),
+            (table(40, 1, (12, 0, math.nan))[:, 0], "max", "values: .*1 rows of scan 2"),
+            (table(40, 1, (12, 0, math.inf))[:, 0], "mean", "values: .*1 rows of scan 2"),
+            (torch.full((40,), 2.0**31), "mean", "values: expected a sum over each voxel below"),
+        ]
+    ),
+    *(
+        ("top_voxels", (scores, "voxels", k, seeds, *more), {}, words)
+        for scores, k, seeds, more, words in [
+            (table(40, 1, (2, 0, math.nan))[:, 0], 1, labels(3), (), "scores: expected no NaN, go"),
+            (labels(39), 1, labels(3), (), r"scores: expected shape \[40\], got \[39\]"),
+            (labels(40), -1, labels(3), (), "k: expected an int in 0..2147483647, got -1"),
+            (labels(40), 1, labels(2), (), r"seeds: expected shape \[3\], got \[2\]"),
+            (labels(40), 1, labels(3), (labels(40),), "exclude: expected bool, got torch.int64"),
+        ]
+    ),
+    ("cells_in_range", (cells(1), 0.25, -1.0), {}, "max_range: expected metres >= 0, got -1.0"),
+    ("cells_in_range", (cells(1).long(), 0.25, 1.0), {}, "cells: expected int32"),
+    *(
         ("devoxelize", (table(5, 2), index, weight), {}, words)
         for index, weight, words in [
             (torch.full((3, 8), 5), table(3, 8), r"index: expected row numbers -1..4, got 5 .24"),
@@ -217,7 +243,7 @@ def words_of(path: Path, kernel: str, args: tuple, more: dict) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("path", EVERY_PATH)
 @pytest.mark.parametrize(
     "case", CASES, ids=[f"{case[0]}-{number}" for number, case in enumerate(CASES)]
 )
@@ -238,3 +264,72 @@ def test_what_is_right_about_the_questions_that_were_refused(path):
             assert [len(found.picks(scan)) for scan in range(3)] == [1, 0, 1]
         many = kernels.select_voxels(**path.put(question(k=2**31 - 1)))
         assert many.counts.sum() == 40
+
+
+@pytest.mark.parametrize("path", EVERY_PATH)
+@given(
+    st.sampled_from(KINDS),
+    st.lists(st.integers(1, 60), min_size=1, max_size=3),
+    st.sampled_from([math.nan, math.inf, -math.inf, 3e38, -(2.0**40), 2.0**29]),
+    st.sampled_from(["points", "prediction"]),
+    st.sampled_from(["vcd", "entropy", "margin"]),
+    st.integers(1, 254),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=25, deadline=None)
+def test_bad_values_anywhere_are_refused_in_the_same_words(
+    path, kind, lengths, bad, where, score, classes, seed
+):
+    """One to all rows of a cloud, in any scan: no number, or a cell beyond 32 bits."""
+    rng = np.random.default_rng(seed)
+    n = sum(lengths)
+    values = {"points": cloud(seed, n, kind), "prediction": torch.zeros(n, classes)}
+    rows = rng.choice(n, rng.integers(1, n + 1), replace=False)
+    values[where][rows, rng.integers(0, 3 if where == "points" else classes)] = bad
+    refused = where == "points" or not math.isfinite(bad)
+    asked = values | {"size": 0.25, "num_classes": classes, "score": score, "k": 3}
+    asked |= {"splits": torch.tensor([0, *lengths]).cumsum(0), "seeds": [1] * len(lengths)}
+    said = []
+    for one in (path, Path("reference")):
+        with one.used():
+            try:
+                kernels.select_voxels(**one.put(asked))
+                said.append("")
+            except ValueError as error:
+                said.append(str(error))
+    assert said[0] == said[1]
+    assert said[0].startswith(f"{where}: expected ") if refused else said[0] == ""
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_more_than_can_be_counted_is_refused(path):
+    """Rows that lie in no memory."""
+    rows = path.put(torch.zeros(1, 4)).expand(2**31, 4)
+    few, words = {"k": 1, "seeds": [0]}, "expected at most 2147483647 rows, got 2147483648"
+    longs, whole = rows[:1, :3].int().expand(2**31, 3), rows[:1, 0].long().expand(2**31)
+    with path.used():
+        for name, call in [
+            ("points", lambda: kernels.voxelize(rows, 0.25)),
+            ("points", lambda: kernels.select_voxels(rows, 0.25, score="none", **few)),
+            ("cells", lambda: kernels.group_cells(longs)),
+            ("logits", lambda: kernels.point_scores(rows)),
+            ("cells", lambda: kernels.kernel_map(longs, whole[:2], longs[:1])),
+            ("points", lambda: kernels.interpolation(rows, longs[:1])),
+            ("features", lambda: kernels.devoxelize(rows, whole[:1, None], rows[:1, :1])),
+        ]:
+            with pytest.raises(ValueError, match=f"{name}: {words}"):
+                call()
+        sums = (rows[: 2**27], 0.25, rows[: 2**27, :1], 1)
+        with pytest.raises(ValueError, match="splits: expected fewer than 2.27 points in a scan"):
+            kernels.select_voxels(*sums, score="entropy", reduce="mean", **few)
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("name", ["prediction", "rows"])
+def test_tensors_of_two_devices_are_refused(path, name):
+    given = path.put(question(rows=labels(40)))
+    with path.used():
+        with pytest.raises(
+            ValueError, match=f"{name}: expected a tensor on {path.device}.*on meta"
+        ):
+            kernels.select_voxels(**given | {name: given[name].to("meta")})

@@ -52,7 +52,7 @@ OPERATORS = {
     name: operator
     for module in (ops, ops_neighbours)
     for name, operator in vars(module).items()
-    if isinstance(operator, torch.library.CustomOpDef)
+    if isinstance(operator, torch.library.CustomOpDef | torch._ops.OpOverload)
 }
 
 

@@ -230,6 +230,60 @@ def test_populations_beyond_the_table_are_refused(path, monkeypatch):
         assert found.picks()[0].count == 1025  # nothing to look up
 
 
+@pytest.mark.parametrize("path", FAST)
+@given(
+    st.sampled_from(["entropy", "margin"]),
+    st.sampled_from([0.0, 1e-3, 1.0, 8.0, 60.0, 3e37]),
+    st.integers(1, 255),
+    st.sampled_from([[1500], [0, 700, 1, 900]]),
+    st.sampled_from(KINDS),
+    st.integers(0, 2**32 - 1),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_best_few_are_those_of_all_scores(path, score, spread, classes, lengths, kind, seed):
+    """A path may leave out points whose score cannot decide; asked for all scores, it may not."""
+    rng = np.random.default_rng(seed)
+    n, size = sum(lengths), 0.25
+    points = cloud(seed, n, kind, size)
+    logits = rng.normal(0, 1, (n, classes)) * spread
+    logits[rng.random(n) < 0.3] = 0  # ties, and the highest entropy
+    cells = np.floor(points[:, :3].numpy() / np.float32(size)).astype(np.int32)
+    some = np.sort(rng.choice(n, rng.integers(0, 40), replace=False))
+    splits = torch.tensor([0, *np.cumsum(lengths).tolist()])
+    q = path.put(
+        {
+            "points": points,
+            "size": size,
+            "prediction": torch.from_numpy(logits.astype(np.float32)),
+            "num_classes": classes,
+            "score": score,
+            "k": int(rng.integers(0, 7)),
+            "seeds": torch.arange(len(lengths)),
+            "splits": splits,
+            "asked": torch.from_numpy(cells[some]),
+            "asked_splits": torch.from_numpy(np.searchsorted(some, splits.numpy())),
+            "min_points": int(rng.integers(0, 3)),
+            "max_range": [None, 3.0][rng.integers(2)],
+        }
+    )
+    with path.used():
+        few, all_of_them = (select_voxels(**q, want_scores=wanted) for wanted in (False, True))
+    for part in ("cells", "scores", "counts", "pick_of_point"):
+        assert torch.equal(getattr(few, part), getattr(all_of_them, part)), part
+
+
+@pytest.mark.parametrize("path", FAST)
+@pytest.mark.parametrize("score", ["entropy", "margin"])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_a_single_bad_logit_is_refused_whatever_can_be_chosen(path: Path, score, value):
+    points = torch.rand(1000, 3) * 50
+    logits = torch.zeros(1000, 7)
+    logits[613, 4] = value
+    q = path.put({"points": points, "prediction": logits})
+    with path.used(), pytest.raises(ValueError, match=r"prediction: expected finite values"):
+        select_voxels(size=0.5, num_classes=7, score=score, k=1, seeds=[0], **q)
+
+
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
 def test_logits_are_compared_in_their_own_precision(path, dtype):

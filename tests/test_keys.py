@@ -39,8 +39,27 @@ def test_every_key_is_where_its_name_says_on_every_layout():
 def test_the_help_panel_and_the_buttons_show_every_action():
     table = make_keys(["road", "car"])
     lines = table.help()
-    assert len(lines) == len(ACTIONS) + 2 and ("1", "road", "label the points as road") in lines
+    shown = [action for action in ACTIONS if action.mode in ("", "label")]
+    assert len(lines) == len(shown) + 2 and ("1", "road", "label the points as road") in lines
     assert all(text and words for _, text, words in lines)
+
+
+def test_while_reviewing_some_keys_do_something_else_but_no_class_has_another_key():
+    names = load_taxonomy("semantickitti19").names
+    label, review = make_keys(names), make_keys(names, mode="review")
+    assert label.action("enter").name == "accept" and review.action("enter").name == "approve"
+    assert label.action("s").name == "skip" and review.action("s").name == "reject"
+    assert review.action("space").name == "next opinion" and review.action("u") is None
+    for index in range(19):
+        assert label.named(f"class {index}").key == review.named(f"class {index}").key
+    with pytest.raises(ConfigError, match="unknown action 'skip'"):
+        review.named("skip")
+
+
+def test_one_file_changes_the_keys_of_both(keymap):
+    file = keymap("actions: {reject: j, skip: t}")
+    assert make_keys(["road"], file=file).action("t").name == "skip"
+    assert make_keys(["road"], file=file, mode="review").action("j").name == "reject"
 
 
 def test_classes_beyond_the_keys_are_chosen_with_the_mouse():

@@ -98,6 +98,31 @@ def test_killed_at_any_moment_a_run_goes_on_as_if_nothing_had_happened(tmp_path,
     assert step > 50  # the kills were spread over the whole run
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("network", [False, True])
+def test_a_reader_undoes_what_was_half_written_to_a_rollback_journal(
+    tmp_path, monkeypatch, network
+):
+    path = tmp_path / "ledger.sqlite"
+    Ledger.open(path, NAMES, "digest").close()
+    child = os.fork()
+    if child == 0:
+        db = sqlite3.connect(path, isolation_level=None)
+        for statement in ("PRAGMA journal_mode = DELETE", "PRAGMA cache_size = 2", "BEGIN"):
+            db.execute(statement)
+        rows = [(f"scan {i}", "x" * 500, 9) for i in range(200)]  # more than the cache holds
+        db.executemany("INSERT INTO scans (id, fingerprint, num_points) VALUES (?, ?, ?)", rows)
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert path.with_name("ledger.sqlite-journal").stat().st_size
+    monkeypatch.setattr(storage, "on_network", lambda path: network)
+    with Ledger.read(path) as ledger:
+        assert ledger.scan("scan 0") is None
+        with pytest.raises(ValueError, match="opened for reading only"):
+            ledger.register_scan("a", "file", 9)
+    assert [file.name for file in tmp_path.iterdir()] == ["ledger.sqlite"]
+
+
 WRITER = """
 import sys
 from annotator3d.active.ledger import Ledger

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotator3d.active.ledger import Answer, Ledger, ScanRecord
-from annotator3d.active.resolution import Happened, outcome, top
+from annotator3d.active.resolution import Happened, base, outcome
 from annotator3d.active.schema import NEW_UID
 from annotator3d.active.standing import Standing
 
@@ -70,6 +70,24 @@ def test_who_gave_an_opinion_corrects_it_and_gives_no_second_one(ledger):
     assert ledger.open_queries()  # bob has still to say
 
 
+def test_a_correction_is_no_second_opinion(ledger):
+    first = answer(ledger, [0, 1, 1], "ann")
+    ledger.request(1, "overlap", annotator="lead")
+    with ledger._transaction():  # somebody who saw it, before the request came to their machine
+        ledger._append(1, Answer("answer", np.array([0, 0, 1], np.uint8), "cid"), first)
+    assert ledger.open_queries() and labels(ledger) == [[0, 0, 1]]
+
+
+def test_who_takes_back_the_first_opinion_is_asked_for_the_second(ledger):
+    ledger.request(1, "overlap", annotator="lead")
+    first = answer(ledger, [0, 1, 1], "ann")
+    answer(ledger, [0, 1, 1], "bob")
+    with ledger._transaction():
+        ledger._append(1, Answer("undo", None, "ann"), first)
+    ann = seen_by(ledger, "ann")
+    assert ledger.open_queries() and ann.state(1) == "open" and ann.top(1) is None
+
+
 def test_two_first_opinions_meet_the_request_for_a_second_one(ledger):
     ledger.request(1, "overlap", annotator="lead")
     with ledger._transaction():  # as two machines would, neither knowing of the other
@@ -108,6 +126,65 @@ def test_a_rejected_answer_leaves_the_query_open_and_the_rejection_can_be_undone
     with ledger._transaction():
         ledger._append(1, Answer("undo", None, "lead"), verdict)
     assert not ledger.open_queries() and labels(ledger) == [[0, 0, 0]]
+
+
+def test_who_changes_their_mind_does_not_take_the_place_of_the_other_opinion(ledger):
+    answer(ledger, [0, 0, 0], "ann")
+    ledger.request(1, "overlap", annotator="lead")
+    answer(ledger, [0, 0, 0], "bob")
+    answer(ledger, [1, 1, 1], "bob")
+    said = {e.annotator: e.said for e in ledger.outcome(1).current}
+    assert said == {"ann": bytes([0, 0, 0]), "bob": bytes([1, 1, 1])}
+    assert seen_by(ledger, "ann").labels(1).tolist() == [0, 0, 0]
+    assert seen_by(ledger, "bob").labels(1).tolist() == [1, 1, 1]
+
+
+def test_after_a_decision_everybody_corrects_what_was_decided(ledger):
+    first = answer(ledger, [0, 0, 0], "ann")
+    ledger.request(1, "overlap", annotator="lead")
+    answer(ledger, [1, 1, 1], "bob")
+    ledger.review(first, "approve", annotator="lead")
+    assert [e.id for e in ledger.outcome(1).approved] == [first]
+    bob = seen_by(ledger, "bob")
+    assert bob.labels(1).tolist() == [0, 0, 0] and bob.base(1) == (first, first)
+
+
+def test_a_single_answer_can_be_approved(ledger):
+    event = answer(ledger, [0, 0, 0], "ann")
+    ledger.review(event, "approve", annotator="lead")
+    assert [e.id for e in ledger.outcome(1).approved] == [event]
+
+
+@pytest.mark.parametrize("verdict", ["approve", "reject"])
+def test_a_review_that_is_done_again_counts_again(ledger, verdict):
+    event = answer(ledger, [0, 0, 0], "ann")
+    review = ledger.review(event, verdict, annotator="lead")
+    with ledger._transaction():
+        undo = ledger._append(1, Answer("undo", None, "lead"), review)
+        assert ledger.outcome(1).approved == () and ledger.outcome(1).in_force.id == event
+        ledger._append(1, Answer(verdict, None, "lead"), undo)
+    where, counts = ledger.outcome(1), [event] if verdict == "approve" else []
+    assert [e.id for e in where.approved] == [e.id for e in where.current] == counts
+
+
+def test_an_answer_that_is_done_again_keeps_its_approval(ledger):
+    event = answer(ledger, [0, 0, 0], "ann")
+    ledger.review(event, "approve", annotator="lead")
+    with ledger._transaction():
+        undo = ledger._append(1, Answer("undo", None, "ann"), event)
+        again = ledger._append(1, Answer("answer", np.zeros(3, np.uint8), "ann"), undo)
+    assert [e.id for e in ledger.outcome(1).approved] == [again]
+
+
+def test_a_draft_of_an_opinion_of_ones_own_is_for_nobody_else(ledger):
+    first = answer(ledger, [0, 0, 0], "ann")
+    asked = ledger.request(1, "overlap", annotator="lead")
+    with ledger._transaction():
+        draft = Answer("draft", np.array([1, 254, 254], np.uint8), "bob")
+        draft = ledger._append(1, draft, asked)
+    assert seen_by(ledger, "ann").base(1) == (first, first)
+    assert seen_by(ledger, "bob").base(1) == (draft, draft)
+    assert seen_by(ledger, "cid").base(1) == (None, asked)
 
 
 def test_no_class_for_any_point_is_the_same_however_it_was_said(ledger):
@@ -158,12 +235,12 @@ def histories(draw):
     """Events of a query as people could write them; links go to earlier ones."""
     events, kinds = (
         [],
-        ["answer", "answer", "ignore", "skip", "draft", "undo", "approve", "request"],
+        ["answer", "answer", "ignore", "skip", "draft", "undo", "approve", "reject", "request"],
     )
     for number in range(1, draw(st.integers(1, 9)) + 1):
         kind = draw(st.sampled_from(kinds if number > 1 else ["answer", "request"]))
         links = st.sampled_from([None, *range(1, number)])
-        link = draw(links.filter(bool) if kind in ("undo", "approve") else links)
+        link = draw(links.filter(bool) if kind in ("undo", "approve", "reject") else links)
         said = draw(st.sampled_from([b"\0\0", b"\0\1"])) if kind == "answer" else None
         ask = draw(st.sampled_from(["overlap", "repeat", "again"])) if kind == "request" else None
         who, when = draw(st.sampled_from("ab")), draw(st.sampled_from("12"))
@@ -179,7 +256,7 @@ def test_the_order_in_which_rows_came_in_does_not_matter(events, shuffler: rando
     new = {old.id: place for old, place in zip(events, places, strict=True)}
     moved = [e._replace(id=new[e.id], supersedes=new.get(e.supersedes)) for e in events]
     here, there = outcome(events), outcome(sorted(moved))
-    for name in ("current", "waiting"):
+    for name in ("current", "approved", "waiting"):
         assert [e.uid for e in getattr(here, name)] == [e.uid for e in getattr(there, name)]
     assert (here.in_force and here.in_force.uid) == (there.in_force and there.in_force.uid)
     assert (here.disputed, here.open, here.authors) == (there.disputed, there.open, there.authors)
@@ -198,6 +275,11 @@ def test_what_is_current_by_a_slow_look_at_every_pair(events):
         return act(link[a]) == act(b) or goes_back(link[a], b)
 
     undone = {e.supersedes for e in events if e.kind == "undo"}
+    undone |= {
+        link[act(e.id)] if kind[act(e.id)] in ("approve", "reject") else link[e.id]
+        for e in events
+        if e.kind == "reject" and e.id not in undone
+    }
     standing = [
         e.id for e in events if e.kind in ("answer", "ignore", "skip") and e.id not in undone
     ]
@@ -208,8 +290,7 @@ def test_what_is_current_by_a_slow_look_at_every_pair(events):
     assert {e.id for e in where.current} == expected
     if where.in_force is not None:
         assert where.in_force.id in expected and not where.disputed
-    shown = top(events)
-    assert shown is None or shown.id not in undone
+    assert {base(events, where, who)[0] for who in "abc"}.isdisjoint(undone)
 
 
 def test_the_uid_of_each_event_is_its_own(ledger):

@@ -358,6 +358,42 @@ def test_answers_nearby_are_shown_in_the_frame_of_the_scan(path):
     session.close()
 
 
+def test_the_points_of_answers_nearby_are_seen_from_the_scan_on_the_screen(path):
+    source = make_world(path, cells=[(4, 0, 0), (8, 0, 0), (80, 0, 0)])
+    source.poses = {"00/0": Pose("d", turned(0, 0)), "00/1": Pose("d", turned(1.0, np.pi / 2))}
+    session = start(path, source)
+    assert session.nearby_points() == []
+    for query, label in ((1, 2), (3, 1)):
+        session.go_to(query)
+        session.assign(label)
+    session.go_to(4)
+    ((xyz, labels),) = session.nearby_points()  # the other one is 20 m away
+    x, y, z = source.scans["00/0"].xyz[rows_of_cell(source.scans["00/0"].xyz, (4, 0, 0), SIZE)].T
+    assert np.allclose(xyz, np.stack([y, 1 - x, z], 1), atol=1e-5) and xyz.dtype == np.float32
+    assert labels.tolist() == [2] * 4
+    session.close()
+    del source.scans["00/0"]  # what cannot be read is not drawn
+    session = start(path, source)
+    session.go_to(4)
+    assert len(session.nearby()) == 1 and session.nearby_points() == []
+    session.close()
+
+
+def test_few_scans_are_read_for_one_query_and_each_once(path):
+    scans = tuple(f"00/{i:02d}" for i in range(12))
+    source = make_world(path, scans=scans, cells=[(4, 0, 0)])
+    source.poses = {scan: Pose("d", turned(0.05 * i, 0)) for i, scan in enumerate(scans)}
+    session = start(path, source)
+    session.bulk("answer", range(1, 12), 0)
+    session.close()
+    session = start(path, source)
+    session.go_to(12)
+    assert len(session.nearby()) == 11 and len(session.nearby_points()) == 8
+    source.reads.clear()
+    assert len(session.nearby_points()) == 8 and source.reads == []
+    session.close()
+
+
 def test_neighbour_scans_are_seen_from_the_one_on_the_screen(path):
     source = make_world(path, scans=("00/0", "00/1", "00/2"))
     session = start(path, source)

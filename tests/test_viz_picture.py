@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from session_case import CELLS, SIZE, predict
+from session_case import CELLS, SIZE, make_world, predict
 from skin_case import PALETTE, open_viewer
 
 from annotator3d.active.picking import Camera
-from annotator3d.data.scan import rows_of_cell
+from annotator3d.active.scans import Pose
+from annotator3d.data.scan import rows_of_cell, rows_of_cells
+from annotator3d.viz.boxes import box_edges
+from annotator3d.viz.choices import choices
 from annotator3d.viz.colours import (
     INK,
     MODES,
@@ -22,9 +25,8 @@ from annotator3d.viz.colours import (
     PointValues,
     colours,
     ramp,
-    readable,
 )
-from annotator3d.viz.picture import Look, rows_of_cells, swatch
+from annotator3d.viz.picture import Look, swatch
 from annotator3d.viz.views import VIEWS, perspective, view_of
 
 
@@ -68,6 +70,37 @@ def test_answers_are_seen_in_their_colours(viewer):
     far = np.linalg.norm(viewer.picture.xyz, axis=1) > 40
     assert np.allclose(found[far], NONE)
     assert viewer.session.current.id == third
+
+
+def test_answers_of_other_scans_are_drawn_where_they_are_in_the_world(tmp_path):
+    path = tmp_path / "ledger.sqlite"
+    source = make_world(path)
+    for at, scan in enumerate(("00/0", "00/1")):
+        matrix = np.eye(4)
+        matrix[0, 3] = at
+        source.poses[scan] = Pose("w", matrix)
+    controller, skin, _ = open_viewer(path, source=source)
+    controller.start()
+    assert all(len(part) == 0 for part in controller.picture.nearby())
+    for key in "232":
+        controller.press(key)
+    assert controller.session.current.scan == "00/1"
+    xyz, painted = controller.picture.nearby()
+    there = source.scans["00/0"].xyz
+    near = [near.query for near in controller.session.nearby()]
+    cells = [controller.session.query(query).cell for query in near]
+    expected = [there[rows_of_cell(there, cell, SIZE)] - [1, 0, 0] for cell in cells]
+    assert len(near) > 1 and np.allclose(xyz, np.concatenate(expected), atol=1e-5)
+    labels = np.concatenate([controller.session.labels_of(query) for query in near])
+    assert np.allclose(painted, PALETTE[labels])
+    (choice,) = [c for c in choices(controller) if c.text == "near answers"]
+    choice.choose("hidden")
+    assert all(len(part) == 0 for part in controller.picture.nearby())
+    controller.set_neighbours(1)  # the scan itself, with its answers
+    controller.set_mode("answer")
+    own = len(controller.session.view.scan)
+    found = controller.picture.colours()[own:][rows_of_cell(there, cells[0], SIZE)]
+    assert np.allclose(found, PALETTE[controller.session.labels_of(near[0])])
 
 
 def test_pins_tell_open_answered_and_passed(viewer):
@@ -138,13 +171,6 @@ def test_a_far_outlier_does_not_take_the_colours_of_all_others():
     values = np.linspace(0, 1, 1000, dtype=np.float32)
     values[-1] = 1e6
     assert np.allclose(ramp(values, "viridis")[500], ramp(values[:-1], "viridis")[500], atol=0.05)
-
-
-@pytest.mark.parametrize(
-    "colour, black", [((1, 1, 0), True), ((0, 0, 1), False), ((1, 1, 1), True), ((1, 0, 0), False)]
-)
-def test_text_on_a_colour_can_be_read(colour, black):
-    assert readable(np.array(colour)) == black
 
 
 def test_numbers_are_read_on_each_background():
@@ -223,3 +249,14 @@ def test_perspective_shows_half_the_field_of_view_at_the_edge():
     half = distance * np.tan(np.radians(30))
     pixels, _ = camera.project(np.array([half * up, -half * up, 2 * half * right]))
     assert np.allclose(pixels, [[400, 0], [400, 400], [800, 200]], atol=1e-6)
+
+
+def test_the_edges_of_boxes_by_hand():
+    found = box_edges([[1, 2, 3], [10, 0, 0]], 2.0)
+    assert found.shape == (24, 2, 3)
+    lengths = np.linalg.norm(found[:, 1] - found[:, 0], axis=1)
+    assert np.allclose(lengths, 2)
+    corners = {tuple(corner) for corner in found[:12].reshape(-1, 3)}
+    assert corners == {(x, y, z) for x in (0, 2) for y in (1, 3) for z in (2, 4)}
+    assert len({frozenset(map(tuple, edge)) for edge in found[:12]}) == 12
+    assert found[12:].reshape(-1, 3).mean(0).tolist() == [10, 0, 0]

@@ -14,7 +14,7 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from viewer_case import SHOTS, kinds, make_work_dir, missing
+from viewer_case import SHOTS, dispute, kinds, make_work_dir, missing
 
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.picking import Camera
@@ -168,6 +168,26 @@ def test_elsewhere_only_the_whole_link_is_let_in(browser, work_dir):
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
         assert "all answers are kept" in process.stdout.read()
+
+
+def test_a_dispute_is_decided_in_the_browser(browser, work_dir):
+    first, second = dispute(work_dir)
+    with serving(work_dir, "--review", "--annotator", "lead") as (_, link):
+        page = opened(browser, link)
+        shows(page, f"(number {first},")
+        shows(page, "they differ in")
+        page.keyboard.press("Space")
+        shows(page, "> 2. ben")
+        page.screenshot(path=SHOTS / "web_review.png")
+        page.keyboard.press("Enter")
+        shows(page, f"(number {second},")
+        button(page, "Reject [s]").click()
+        shows(page, "state: answered")
+        button(page, "Approve [enter]").click()
+        shows(page, "no voxel on the screen")
+    assert kinds(work_dir)[-3:] == ["approve", "reject", "approve"]
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        assert [ledger.current(query).annotator for query in (first, second)] == ["ben"] * 2
 
 
 def test_who_comes_back_goes_on_where_he_was(browser, work_dir):

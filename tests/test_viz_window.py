@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from viewer_case import SHOTS, Viewer, kinds, make_work_dir, need_window, virtual_display
+from viewer_case import SHOTS, Viewer, dispute, kinds, make_work_dir, need_window, virtual_display
 
 from annotator3d.active.ledger import Ledger
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(400)]
-ORANGE, CAR = (255, 140, 0), (100, 150, 245)  # parts to be labelled; SemanticKITTI's car
+ORANGE = (255, 140, 0)  # parts to be labelled
+CAR, BICYCLE = (100, 150, 245), (100, 230, 245)  # of SemanticKITTI
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +180,30 @@ def broken(self):
 LabelSession.skip = broken
 sys.exit(main(sys.argv[1:]))
 """
+
+
+def test_a_dispute_is_decided_with_a_key_and_with_a_button(display, tmp_path):
+    work_dir = make_work_dir(make_scans(tmp_path / "kitti"), tmp_path / "run", budget=2)
+    first, second = dispute(work_dir)
+    viewer = Viewer(display, tmp_path, [str(work_dir), "--review", "--annotator", "lead"])
+    try:
+        state = viewer.started()
+        assert (state["query"], state["state"]) == (first, "disputed")
+        viewer.sees(state["voxel"][0], CAR, SHOTS / "review.png")  # what anna said
+        viewer.press("space", lambda s: s["message"] == "Next opinion")
+        viewer.sees(viewer.state()["voxel"][0], BICYCLE, SHOTS / "review.png")
+        viewer.press("Return", lambda s: s["query"] == second)
+        viewer.press("ctrl+z", lambda s: (s["query"], s["state"]) == (first, "disputed"))
+        viewer.press("ctrl+y", lambda s: (s["query"], s["state"]) == (first, "answered"))
+        viewer.press("Right", lambda s: s["query"] == second)
+        viewer.click(viewer.state()["buttons"]["reject"], lambda s: s["state"] == "answered")
+        viewer.click(viewer.state()["buttons"]["approve"], lambda s: s["query"] is None)
+    finally:
+        viewer.end()
+    verdicts = ["approve", "undo", "approve", "reject", "approve"]
+    assert kinds(work_dir)[-5:] == verdicts
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        assert [ledger.current(query).annotator for query in (first, second)] == ["ben"] * 2
 
 
 def test_an_error_in_a_callback_is_logged_and_ends_the_window_cleanly(display, tmp_path):

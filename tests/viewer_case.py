@@ -37,6 +37,20 @@ def make_work_dir(root: Path, out: Path, *settings: str, budget: int = 3) -> Pat
     return out
 
 
+def dispute(work_dir: Path) -> tuple[int, int]:
+    """Have two people answer the first two queries, in different words; gives their numbers."""
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
+    with Ledger.open(work_dir / "ledger.sqlite", names, digest, size) as ledger:
+        queries = sorted(ledger.queries(), key=lambda q: (q.scan, -q.score, q.id))[:2]
+        for label, person in enumerate(("anna", "ben")):
+            for query in queries:
+                if label:
+                    ledger.request(query.id, "overlap", annotator="lead")
+                ledger.answer(query.id, [label] * query.num_points, annotator=person)
+        return queries[0].id, queries[1].id
+
+
 def kinds(work_dir: Path) -> list[str]:
     """What people did, in order: kinds of events but leases."""
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:

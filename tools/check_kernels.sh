@@ -1,20 +1,41 @@
 #!/usr/bin/env bash
-# Checks the compiled kernels beyond what their tests can: the code of the CUDA library on host
-# threads under the address, undefined-behaviour and thread sanitizers, with test cases that the torch
-# reference answered; and, where there is an nvcc, that the CUDA library compiles without a warning
-# or a register spill. Exits non-zero on any finding. Wants no GPU.
+# Checks the compiled kernels beyond what their tests can: the CPU library, and the code of the CUDA
+# library on host threads, under the address, undefined-behaviour and thread sanitizers, with test
+# cases that the torch reference answered; and, where there is an nvcc, that the CUDA library
+# compiles without a warning or a register spill. Exits non-zero on any finding. Wants no GPU.
 #
 #   tools/check_kernels.sh [PYTHON]      default: .venv/bin/python
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=${1:-.venv/bin/python}
-host=annotator3d/kernels/csrc/host
+sources=annotator3d/kernels/csrc
 scratch=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$scratch"' EXIT
 
-build() { # build NAME FLAG...
-    "${CXX:-c++}" -std=c++17 -g1 -Wall -Wextra -Werror -ffp-contract=off -pthread "${@:2}" \
-        -fno-sanitize-recover=all "$host"/cases.cpp "$host"/library.cpp -o "$scratch/$1"
+# As in CMakeLists.txt.
+declare -A variants=([generic]="")
+if [ "$(uname -m)" = x86_64 ]; then
+    v3="-mavx2 -mfma -mbmi -mbmi2 -mpopcnt"
+    variants[v3]=$v3
+    variants[v4]="$v3 -mavx512f -mavx512bw -mavx512cd -mavx512dq -mavx512vl"
+fi
+
+compile() { # compile NAME FLAG-OR-SOURCE...
+    "${CXX:-c++}" -std=c++17 -g1 -Wall -Wextra -Werror -ffp-contract=off -pthread \
+        -fno-sanitize-recover=all "${@:2}" -o "$scratch/$1"
+}
+
+build() { # build NAME FLAG...: the programs NAME-cpu and NAME-cuda
+    local name=$1 variant flags=("${@:2}") objects=()
+    for variant in "${!variants[@]}"; do
+        compile "$name-$variant.o" "${flags[@]}" ${variants[$variant]} -Wno-uninitialized \
+            "-DA3D_VARIANT=$variant" -c "$sources/cpu/variant.cpp" # GCC's own headers warn
+        objects+=("$scratch/$name-$variant.o")
+    done
+    if [ ${#objects[@]} -gt 1 ]; then flags+=(-DA3D_X86_VARIANTS); fi
+    compile "$name-cpu" "${flags[@]}" "$sources"/checks/cpu_cases.cpp \
+        "$sources"/cpu/{kernel_map,library,shared}.cpp "${objects[@]}"
+    compile "$name-cuda" "${flags[@]}" "$sources"/{checks/cuda_cases,host/library}.cpp
 }
 
 # The thread sanitizer wants less random addresses than some kernels give.
@@ -27,7 +48,7 @@ spills() { # spills NVCC: fails where a kernel keeps registers in memory, and li
     "$1" -O3 -std=c++17 --fmad=false -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror \
         -Xptxas -v --threads 0 -gencode arch=compute_80,code=sm_80 \
         -gencode arch=compute_90,code=sm_90 -o "$scratch/cuda.o" -c \
-        annotator3d/kernels/csrc/cuda/library.cu >"$log" 2>&1 || { cat "$log"; return 1; }
+        "$sources"/cuda/library.cu >"$log" 2>&1 || { cat "$log"; return 1; }
     lines=$(grep -c 'bytes spill stores' "$log") || { echo "$1 names no kernel" >&2; return 1; }
     if grep -B1 'bytes spill stores' "$log" | grep -B1 -E ' [1-9][0-9]* bytes spill'; then
         echo "these CUDA kernels spill registers" >&2
@@ -51,6 +72,8 @@ fi
 for job in "${jobs[@]}"; do wait "$job"; done
 
 echo "address and undefined-behaviour sanitizers:"
-"$scratch/memory" "$scratch"/cases/*.case
+"$scratch/memory-cuda" "$scratch"/cases/both/*.case
+"$scratch/memory-cpu" "$scratch"/cases/*/*.case
 echo "thread sanitizer:"
-steady "$scratch/threads" "$scratch"/cases/*.case
+steady "$scratch/threads-cuda" "$scratch"/cases/both/*.case
+steady "$scratch/threads-cpu" "$scratch"/cases/*/*.case

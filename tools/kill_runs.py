@@ -19,7 +19,6 @@ import multiprocessing
 import os
 import random
 import signal
-import socket
 import sys
 import tempfile
 import time
@@ -148,12 +147,17 @@ def child(arguments: list[str], end: End, env: dict[str, str], told: str, log: s
 
 def start(arguments: list[str], end: End, processes: int, folder: Path) -> list[int]:
     """Run the command line in forked processes; their exit codes once all have ended."""
+    from torch.distributed import TCPStore
+
     worlds: list[dict[str, str]] = [{}]
-    if processes > 1:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = str(free.getsockname()[1])
-        world = {"WORLD_SIZE": str(processes), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    if processes > 1:  # they meet in a store of this process, as torchrun's do in its own
+        store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        world = {
+            "WORLD_SIZE": str(processes),
+            "MASTER_ADDR": "127.0.0.1",
+            "MASTER_PORT": str(store.port),
+            "TORCHELASTIC_USE_AGENT_STORE": "True",
+        }
         worlds = [{**world, "RANK": str(r), "LOCAL_RANK": str(r)} for r in range(processes)]
     running = [
         FORKED.Process(

@@ -10,14 +10,14 @@ from annotator3d.active.answering import AnswerBook
 from annotator3d.active.reading import QUERY_ROWS, query_of
 from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Event, Query
 from annotator3d.active.resolution import base, outcome
-from annotator3d.active.schema import LABELLED, RELEASED, RESPONSE_KINDS
+from annotator3d.active.schema import ENDING_KINDS, LABELLED, RELEASED
 
-# The last lease counts, until it runs out or its holder has responded.
+# The last lease counts, until it runs out or its holder has responded, or reviewed.
 _HOLDER = (
     "SELECT l.annotator, (julianday(l.created_at) - julianday('now')) * 86400 + l.seconds AS left"
     " FROM events l WHERE l.id = (SELECT MAX(id) FROM events WHERE query = ? AND kind = 'lease')"
     " AND left > 0 AND NOT EXISTS (SELECT 1 FROM events r WHERE r.query = l.query AND r.id > l.id"
-    f" AND r.annotator = l.annotator AND r.kind IN {RESPONSE_KINDS})"
+    f" AND r.annotator = l.annotator AND r.kind IN {ENDING_KINDS})"
 )
 
 
@@ -29,14 +29,17 @@ class Overtaken(ValueError):  # noqa: N818 - reads as what happened
         self.queries = tuple(queries)
 
 
+BEFORE = -1
+
+
 @dataclass(frozen=True)
 class Entry:
     """One row of an action."""
 
     query: int
-    answer: Answer  # of kind answer, draft, skip, unsure, ignore or undo
+    answer: Answer  # of a kind that can be undone, a review, or undo
     seen: int | None  # the response or draft that the person saw on top, None if there was none
-    supersedes: int | None  # the event that the row is about
+    supersedes: int | None  # the event that the row is about; `BEFORE`: that of the entry before
 
 
 class ActionBook(AnswerBook):
@@ -56,7 +59,8 @@ class ActionBook(AnswerBook):
             self._refuse_overtaken(db, entries, annotator)
             for entry, answer in checked:
                 first = made[0] if made else None
-                made.append(self._append(entry.query, answer, entry.supersedes, first))
+                about = made[-1] if entry.supersedes == BEFORE else entry.supersedes
+                made.append(self._append(entry.query, answer, about, first))
         return made
 
     def news(self, query_id: int, event_id: int) -> tuple[list[Query], list[Event]]:
@@ -84,6 +88,11 @@ class ActionBook(AnswerBook):
                 if seconds:
                     held.add(query_id)
         return held
+
+    def holder(self, query_id: int) -> str | None:
+        """Who holds a query at this moment."""
+        with self._words():
+            return self._holder(self._db, query_id)[0]
 
     def _fitting(self, entry: Entry, annotator: str) -> Answer:
         query, answer = self.query(entry.query), replace(entry.answer, annotator=annotator)
@@ -114,7 +123,7 @@ class ActionBook(AnswerBook):
 
     def _seen(self, query_id: int, annotator: str) -> int | None:
         told = self._happened(query_id)
-        return base(told, outcome(told).asks(annotator))[0]
+        return base(told, outcome(told), annotator)[0]
 
     @staticmethod
     def _holder(db: sqlite3.Connection, query_id: int) -> tuple[str | None, float]:

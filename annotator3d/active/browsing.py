@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from itertools import islice
 
+from annotator3d.active.asking import Repeats, request_overlap
 from annotator3d.active.connection import ClassListChanged
 from annotator3d.active.ledger import Event, Query
 from annotator3d.active.overview import Overview
 from annotator3d.active.parts import Parts
 from annotator3d.active.queue import Filter
-from annotator3d.active.schema import UNDOABLE
 from annotator3d.active.views import ScanTrouble
 
 _HELD = 20  # open queries of one scan that are held at once, so that two people share no scan
@@ -24,6 +24,10 @@ class Browser(Overview):
         super().__init__(*arguments, **options)
         self._held: set[int] = set()
         self._newest = 0  # query
+        self._queue.set_filter(self._beginning())
+        self._repeats = Repeats(
+            self.ledger, self._standing.queries, self.annotator, self._shares.repeat
+        )
         self.sync()
         self.next()
         if self.view is not None:
@@ -68,23 +72,40 @@ class Browser(Overview):
     def touch(self) -> None:
         """A sign of life, from any key or move of the mouse: time goes on, the lease is renewed."""
         self._effort.clock.touch()
-        if self.view is not None and self.state == "open":
+        if self.view is not None and self._wants(self.view.query.id):
             self._hold(self.view.query)
 
     def sync(self) -> bool:
-        """Take in what has happened in the ledger; True if anything has, by whomever."""
+        """Take in what has happened in the ledger; True if anything has, by whomever.
+
+        What is due to be asked again, is asked.
+        """
+        before = self._newest
+        changed = self._take_in()
+        asked = []
+        if self._newest > before and self._shares.overlap:
+            asked += request_overlap(self.ledger, self._shares.overlap, annotator=self.annotator)
+        if changed:
+            asked += self._repeats.request(at_end=not self._queue.counts()["open"])
+        if asked:
+            self._take_in()
+        return changed
+
+    def _take_in(self) -> bool:
         new, events = self.ledger.news(self._newest, self._standing.last_event)
         self._newest = max([self._newest, *(query.id for query in new)])
         self._standing.add(new)
+        seen = None if self.view is None else self._standing.base(self.view.query.id)[0]
         touched = self._standing.feed(events)
         self._history.feed(events)
+        self._repeats.feed(events)
         if new or any(event.answer.kind == "release" for event in events):
             self._queue.build()
             self._places = None
         self._queue.update(touched)
         self._tally.update(touched)
         if self.view is not None and self.view.query.id in touched:
-            self._look_again([e for e in events if e.query == self.view.query.id])
+            self._look_again(seen, {e.id for e in events if self._is_mine(e)})
         return bool(new or events)
 
     def close(self) -> None:
@@ -99,14 +120,25 @@ class Browser(Overview):
             self._views.close()
             self.ledger.close()
 
-    def _look_again(self, events: list[Event]) -> None:
-        """The query on the screen was released, or labelled by somebody else."""
+    def _look_again(self, before: int | None, mine: set[int]) -> None:
+        """The query on the screen was released, or what is seen of it changed by somebody else."""
         query = self.view.query.id
-        kinds = {e.answer.kind for e in events if e.answer.annotator != self.annotator}
+        seen, _ = self._standing.base(query)
         if query not in self._standing.queries:
             self._leave()
-        elif kinds & {*UNDOABLE, "undo"}:
+        elif seen != before and seen not in mine:
             self.parts = Parts(self.labels)
+
+    def _is_mine(self, event: Event) -> bool:
+        return event.answer.annotator == self.annotator
+
+    def _beginning(self) -> Filter:
+        """Which queries a session goes through at first."""
+        return Filter()
+
+    def _wants(self, query_id: int) -> bool:
+        """Whether the person is to do something about a query, so that nobody else should."""
+        return self._standing.state(query_id) == "open"
 
     def _walk(self, backwards: bool) -> bool:
         self.sync()
@@ -116,7 +148,7 @@ class Browser(Overview):
             query = self._standing.queries[query_id]
             if query.scan in self.set_aside:
                 continue
-            if self._standing.state(query_id) == "open" and not self._take(query):
+            if self._wants(query_id) and not self._take(query):
                 continue
             try:
                 self._show(query)
@@ -137,7 +169,7 @@ class Browser(Overview):
         except ScanTrouble as trouble:
             self.set_aside[trouble.scan] = trouble.why
             raise
-        if self._standing.state(query.id) == "open":
+        if self._wants(query.id):
             self._hold(query)
         self._give_back(self._held - self._standing.by_scan[query.scan])
         self.view, self._last = view, query.id
@@ -151,13 +183,13 @@ class Browser(Overview):
         self._give_back(self._held)
 
     def _hold(self, query: Query) -> bool:
-        """Hold an open query and the next ones of its scan; False if somebody else has it."""
+        """Hold a query and the next wanted ones of its scan; False if somebody else has it."""
         if query.id in self._held and self._left(query.id) > self.options.lease_seconds / 2:
             return True
         wanted = [query.id]
         for other in islice(self._queue.following(query.id), _HELD):
             same = self._standing.queries[other].scan == query.scan
-            if same and other != query.id and self._standing.state(other) == "open":
+            if same and other != query.id and self._wants(other):
                 wanted.append(other)
         held = self.ledger.lease(
             wanted, annotator=self.annotator, seconds=self.options.lease_seconds
@@ -167,10 +199,10 @@ class Browser(Overview):
         return query.id in held
 
     def _take(self, query: Query) -> bool:
-        """Hold an open query that is still open when it is held."""
+        """Hold a query that is still wanted when it is held."""
         if self._holder(query.id) or not self._hold(query):
             return False
-        return self._standing.state(query.id) == "open"
+        return self._wants(query.id)
 
     def _left(self, query_id: int) -> float:
         lease = self._standing.lease(query_id, time.time())
@@ -180,9 +212,9 @@ class Browser(Overview):
     def _give_back(self, query_ids: set[int]) -> None:
         given = [query for query in query_ids if query in self._standing.queries]
         self._held -= set(query_ids)
-        still_open = [query for query in given if self._standing.state(query) == "open"]
-        if still_open:
-            self.ledger.lease(still_open, annotator=self.annotator, seconds=0)
+        still_held = [query for query in given if self._left(query) > 0]
+        if still_held:
+            self.ledger.lease(still_held, annotator=self.annotator, seconds=0)
             self.sync()
 
     def _read_ahead(self) -> None:
@@ -194,3 +226,7 @@ class Browser(Overview):
             if len(found) == _READ_AHEAD:
                 break
         self._views.prefetch(found.values())
+        following = next(self._queue.following(self._last), None)
+        if following is not None:  # what is drawn with it
+            near = self._near_enough(self._standing.queries[following])
+            self._views.prefetch(query for query in near if not self._views.is_read(query))

@@ -20,6 +20,7 @@ class Closed:
     answered: int  # of these, answered or passed
     open: int  # of these, still without an answer
     released: int  # given back just now
+    held: int = 0  # not given back, since somebody is at work on it, perhaps in a package
 
 
 def is_closed(ledger: LedgerReader, round: int) -> bool:
@@ -36,7 +37,8 @@ def close_round(ledger: Ledger, round: int, *, annotator: str, release: bool = F
     Args:
         annotator: who closes it.
         release: give the open queries back unspent instead; their voxels may be asked about again.
-            One that somebody has worked on (a draft, or an answer that was undone) stays open.
+            One that somebody has worked on (a draft, or an answer that was undone) or holds (on
+            the screen, or in a work package) stays open.
 
     Raises:
         ValueError: there is no such round.
@@ -45,9 +47,11 @@ def close_round(ledger: Ledger, round: int, *, annotator: str, release: bool = F
     if round not in numbers:
         there = f"rounds 1 to {numbers[-1]}" if numbers else "no round yet"
         raise ValueError(f"{ledger.path} has {there}, there is no round {round} to close")
-    released = 0
+    released = held = 0
     for query in ledger.open_queries(round) if release else ():
-        if not any(event.answer.kind in _KEPT for event in ledger.events(query.id)):
+        if ledger.holder(query.id) is not None:
+            held += 1
+        elif not any(event.answer.kind in _KEPT for event in ledger.events(query.id)):
             ledger.release(query.id, annotator=annotator)
             released += 1
     with ledger._transaction() as db:
@@ -57,7 +61,7 @@ def close_round(ledger: Ledger, round: int, *, annotator: str, release: bool = F
                 (_key(round), annotator),
             )
     asked, waiting = ledger.spent(round), len(ledger.open_queries(round))
-    return Closed(round, asked, asked - waiting, waiting, released)
+    return Closed(round, asked, asked - waiting, waiting, released, held)
 
 
 def _key(round: int) -> str:

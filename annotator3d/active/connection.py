@@ -7,7 +7,7 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TypeVar
 from annotator3d.active import schema, storage
 from annotator3d.active.functions import register
 
+_IS_PACKAGE = "SELECT 1 FROM sqlite_master WHERE name = 'package'"
 _WAIT = 60.0  # seconds to wait for another writer
 _Self = TypeVar("_Self", bound="LedgerFile")
 
@@ -215,9 +216,7 @@ def _created_by() -> str:
 
 
 def _connect(path: Path, read_only: bool, network: bool) -> sqlite3.Connection:
-    uri = f"{path.resolve().as_uri()}?mode={'ro' if read_only else 'rwc'}"
-    # isolation_level=None: transactions are ours to begin, not the module's.
-    db = sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None)
+    db = _open_reader(path, network) if read_only else _open(path, "rwc")
     try:
         if read_only:
             if network and db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
@@ -228,13 +227,49 @@ def _connect(path: Path, read_only: bool, network: bool) -> sqlite3.Connection:
             return db
         if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
             _require_ledger(db, path)  # before anything is changed in somebody else's file
-        _set_journal(db, "DELETE" if network else "WAL")
+        # A package is mailed: nothing may lie beside it.
+        alone = network or db.execute(_IS_PACKAGE).fetchone() is not None
+        _set_journal(db, "DELETE" if alone else "WAL")
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"):
             db.execute(f"PRAGMA {pragma}")
         return db
     except BaseException:
         db.close()
         raise
+
+
+def _open(path: Path, mode: str) -> sqlite3.Connection:
+    # isolation_level=None: transactions are ours to begin, not the module's.
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    return sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None)
+
+
+def _open_reader(path: Path, network: bool) -> sqlite3.Connection:
+    """For reading; what a process had half written when it was killed is undone first.
+
+    That happens with a rollback journal: while the file is made, and on network disks.
+    """
+    db = _open(path, "ro")
+    try:
+        db.execute("SELECT COUNT(*) FROM sqlite_master")
+        return db
+    except sqlite3.OperationalError as error:
+        db.close()
+        if "readonly" not in str(error):
+            raise
+    lock = storage.HostLock(path) if network else None
+    try:
+        with closing(_open(path, "rw")) as writer:
+            writer.execute("SELECT COUNT(*) FROM sqlite_master")
+    except sqlite3.OperationalError as error:
+        raise OSError(
+            f"{path}: a process was killed while it wrote, and what it had half written cannot be "
+            f"undone from here ({error}); open it once where its folder may be written to"
+        ) from error
+    finally:
+        if lock is not None:
+            lock.release()
+    return _open(path, "ro")
 
 
 def _set_journal(db: sqlite3.Connection, mode: str) -> None:

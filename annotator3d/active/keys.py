@@ -29,6 +29,9 @@ KEYS = (*_PLAIN, *(f"ctrl+{key}" for key in _PLAIN))
 """Every name of a key that may be used."""
 
 
+MODES = ("label", "review")
+
+
 @dataclass(frozen=True)
 class Action:
     """One row of the table."""
@@ -38,6 +41,7 @@ class Action:
     text: str  # on the button
     help: str
     window: bool = False  # the window does it by itself; it changes only the picture
+    mode: str = ""  # of `MODES`; "": in both
 
     @property
     def caption(self) -> str:
@@ -46,11 +50,22 @@ class Action:
 
 
 ACTIONS = (
-    Action("accept", "enter", "Accept", "label the voxel as proposed"),
-    Action("repeat", "space", "Same again", "give the class that was given last"),
+    Action("accept", "enter", "Accept", "label the voxel as proposed", mode="label"),
+    Action("repeat", "space", "Same again", "give the class that was given last", mode="label"),
+    Action("approve", "enter", "Approve", "the answer that is shown counts", mode="review"),
+    Action(
+        "next opinion", "space", "Next opinion", "show what the next person said", mode="review"
+    ),
+    Action(
+        "reject",
+        "s",
+        "Reject",
+        "take the answer that is shown away; with none left the voxel is asked again",
+        mode="review",
+    ),
     Action("ignore", "x", "No class fits", "none of the classes: these points are not trained on"),
-    Action("skip", "s", "Skip", "pass this voxel by; it gives no labels"),
-    Action("unsure", "u", "Unsure", "the class cannot be told; it gives no labels"),
+    Action("skip", "s", "Skip", "pass this voxel by; it gives no labels", mode="label"),
+    Action("unsure", "u", "Unsure", "the class cannot be told; it gives no labels", mode="label"),
     Action("undo", "ctrl+z", "Undo", "take back what you did last, in whatever scan"),
     Action("redo", "ctrl+y", "Redo", "do again what was undone"),
     Action("next", "right", "Next", "leave this voxel as it is and go to the next"),
@@ -67,11 +82,11 @@ ACTIONS = (
     Action("focus", "f", "Look at voxel", "bring the camera back to the voxel", True),
     Action("view", "v", "View", "camera: from above, from the sensor, from the side", True),
     Action("colour", "m", "Colours", "next colouring of the points", True),
-    Action("neighbours", "l", "Neighbour scans", "show or hide the scans before and after", True),
+    Action("neighbours", "l", "Neighbours", "show or hide the scans before and after", True),
     Action("isolate", "i", "Isolate class", "show only the points of one class", True),
     Action("background", "k", "Background", "dark or light", True),
-    Action("larger", "ctrl+up", "Larger points", "draw points larger", True),
-    Action("smaller", "ctrl+down", "Smaller points", "draw points smaller", True),
+    Action("larger", "ctrl+up", "Larger", "draw points larger", True),
+    Action("smaller", "ctrl+down", "Smaller", "draw points smaller", True),
     Action("help", "h", "Help", "show or hide this list", True),
 )
 
@@ -102,13 +117,17 @@ def make_keys(
     class_names: Sequence[str],
     guidance: Mapping[str, str] | None = None,
     file: str | os.PathLike[str] | None = None,
+    mode: str = "label",
 ) -> KeyTable:
     """The table for a class list, with the changes of a YAML file.
+
+    A key may do one thing while labelling and another one while reviewing.
 
     Args:
         class_names: by train id.
         guidance: class name -> help for annotators.
         file: see the top of this module.
+        mode: of `MODES`.
 
     Raises:
         ConfigError: the file names an unknown action, class or key, or gives one key twice.
@@ -116,8 +135,9 @@ def make_keys(
     """
     changes = _read(file, class_names) if file is not None else {"actions": {}, "classes": {}}
     given = changes["classes"]
-    actions = [replace(a, key=changes["actions"].get(a.name, a.key)) for a in ACTIONS]
-    taken = {a.key for a in actions} | set(given.values())
+    every = [replace(a, key=changes["actions"].get(a.name, a.key)) for a in ACTIONS]
+    actions = [action for action in every if action.mode in ("", mode)]
+    taken = {a.key for a in every} | set(given.values())  # so that a class has one key in all modes
     left = (key for key in (*"1234567890", *string.ascii_lowercase) if key not in taken)
     classes = [
         Action(

@@ -12,7 +12,7 @@ from annotator3d.active.actions import Entry, Overtaken
 from annotator3d.active.browsing import Browser
 from annotator3d.active.parts import Parts
 from annotator3d.active.records import IGNORE, UNASSIGNED, Answer
-from annotator3d.active.schema import RESPONSES
+from annotator3d.active.schema import ENDING, RESPONSES
 from annotator3d.active.standing import Standing
 from annotator3d.active.undo import Row
 from annotator3d.active.views import ScanTrouble
@@ -128,7 +128,7 @@ class Labeller(Browser):
 
         Raises ValueError if there is nothing to undo, Overtaken if somebody else has the query.
         """
-        return self._reverse(self._history.undoable, _undo, "there is nothing to undo")
+        return self._reverse(self._history.undoable, self._undo, "there is nothing to undo")
 
     def redo(self) -> Bulk:
         """Do again what the last `undo` took back; as `undo`."""
@@ -170,6 +170,9 @@ class Labeller(Browser):
             self._stay_or_next()  # taken back all the same; `set_aside` says why it is not shown
         return result
 
+    def _undo(self, row: Row) -> Entry:
+        return Entry(row.query, Answer("undo"), self._standing.base(row.query)[0], row.event)
+
     def _redo(self, row: Row) -> Entry:
         answer = row.answer
         if answer.labels is not None and UNASSIGNED in answer.labels:
@@ -191,7 +194,7 @@ class Labeller(Browser):
             raise
         self.sync()
         for entry in entries:
-            if entry.answer.kind in RESPONSES:
+            if entry.answer.kind in ENDING:
                 self._effort.settle(entry.query)
                 self._offered.discard(entry.query)
 
@@ -207,7 +210,3 @@ class Labeller(Browser):
                 result.left_out.update(dict.fromkeys(error.queries, str(error)))
                 entries = [entry for entry in entries if entry.query not in error.queries]
         return result
-
-
-def _undo(row: Row) -> Entry:
-    return Entry(row.query, Answer("undo"), row.event, row.event)

@@ -8,6 +8,7 @@ from pathlib import Path
 from annotator3d.active.connection import ClassListChanged
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.overview import Options
+from annotator3d.active.reviewing import Criteria, ReviewSession
 from annotator3d.active.scans import ScanSource
 from annotator3d.active.session import LabelSession
 from annotator3d.active.views import Predictions
@@ -23,6 +24,7 @@ def open_session(
     digest: str,
     predictions: Predictions | None = None,
     options: Options | None = None,
+    review: Criteria | None = None,
 ) -> LabelSession:
     """A session on an existing ledger.
 
@@ -33,6 +35,7 @@ def open_session(
         class_names: of the taxonomy in use now, by train id.
         digest: `Taxonomy.digest`.
         predictions: such as `proposals.StoredPredictions`.
+        review: what to review; None: to label.
 
     Raises:
         FileNotFoundError: there is no such ledger.
@@ -53,6 +56,8 @@ def open_session(
         )
     ledger = Ledger.open(path, class_names, digest, size)
     try:
+        if review is not None:
+            return ReviewSession(ledger, source, annotator, predictions, options, criteria=review)
         return LabelSession(ledger, source, annotator, predictions, options)
     except BaseException:
         ledger.close()

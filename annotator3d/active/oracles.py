@@ -1,10 +1,14 @@
-"""Oracles: who answers a query. The ground truth in an experiment, a person in production."""
+"""Oracles: who answers a query. The ground truth in an experiment, a person in production.
+
+A simulated person is in `noisy`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from itertools import groupby
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +16,7 @@ from numpy.typing import NDArray
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.records import Answer, Query
 from annotator3d.data.scan import Scan, rows_of_cell
-from annotator3d.registry import ORACLES, build
+from annotator3d.registry import ORACLES, build, lookup
 
 __all__ = [
     "ORACLES",
@@ -21,11 +25,16 @@ __all__ = [
     "TruthOracle",
     "answer_open_queries",
     "get_oracle",
+    "needs_truth",
 ]
 
 
 class Oracle(Protocol):
-    """Anything that answers queries."""
+    """Anything that answers queries.
+
+    It may have an attribute `needs_truth` (True: the scans must have labels) and a method
+    `begin(ledger)`, which is called with what was asked and answered until then, before it answers.
+    """
 
     automatic: bool  # False: never answers by itself, so scans need not be read for it
 
@@ -42,6 +51,7 @@ class TruthOracle:
     """Answers with the ground truth, one label per point, ignored points included as 255."""
 
     automatic = True
+    needs_truth = True
 
     def answer(self, query: Query, scan: Scan, rows: NDArray[np.int64]) -> Answer:
         """Raises ValueError for a scan without labels."""
@@ -63,9 +73,22 @@ class PersonOracle:
         return None
 
 
-def get_oracle(name: str) -> Oracle:
-    """The oracle of a registered name. Raises ValueError with the nearest name if unknown."""
-    return build(ORACLES, {"type": name})
+def get_oracle(oracle: str | Mapping[str, Any], **run: Any) -> Oracle:
+    """The oracle of a registered name, or of a config: a ``type`` and its keywords.
+
+    Args:
+        run: what a run has for a constructor that names it: `seed` and `class_names`.
+
+    Raises ValueError with the nearest name for an unknown one, or a value that cannot be.
+    """
+    config = {"type": oracle} if isinstance(oracle, str) else oracle
+    named = inspect.signature(lookup(ORACLES, config.get("type"))).parameters
+    return build(ORACLES, config, **{key: run[key] for key in run if key in named})
+
+
+def needs_truth(name: str) -> bool:
+    """Whether an oracle answers from labels that the scans must have."""
+    return getattr(lookup(ORACLES, name), "needs_truth", False)
 
 
 def answer_open_queries(
@@ -90,6 +113,8 @@ def answer_open_queries(
     answered = 0
     if not oracle.automatic:
         return answered
+    if (begin := getattr(oracle, "begin", None)) is not None:
+        begin(ledger)
     for scan_id, queries in groupby(_by_scan(ledger), key=lambda query: query.scan):
         scan = read_scan(scan_id)
         _check_scan(ledger, scan, None if fingerprint is None else fingerprint(scan_id))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.active.asking import Shares
 from annotator3d.active.clock import IDLE_LIMIT, Effort, IdleClock
 from annotator3d.active.ledger import Event, Ledger, Query
 from annotator3d.active.nearby import Nearby, Places, movable_classes
@@ -23,6 +24,8 @@ from annotator3d.active.views import Neighbour, Predictions, View, Views
 from annotator3d.errors import ConfigError
 from annotator3d.registry import nearest
 
+NEARBY = 5.0  # metres
+_NEAR_SCANS = 8
 _SAME_PLACE = 0.87  # voxel edges: the centre of the voxel that a point lies in is no further away
 
 
@@ -37,6 +40,8 @@ class Options:
     movable: Collection[str] | None = None  # classes never offered so; None: told by their names
     lease_seconds: float = 600.0  # how long nobody else is asked what is shown here
     idle_limit: float = IDLE_LIMIT  # seconds of a pause that count
+    overlap: float = 0.0  # share of each round that a second person is asked about
+    repeat: float = 0.0  # share of this person's answers that they are asked for again
 
 
 class Overview:
@@ -56,6 +61,7 @@ class Overview:
             raise ConfigError(f"unknown offer {options.offer!r}: {nearest(options.offer, OFFERS)}")
         if not annotator.strip():
             raise ConfigError("an annotator needs a name: it stands beside each answer")
+        self._shares = Shares(options.overlap, options.repeat)
         self.ledger, self.annotator = ledger, annotator
         self.class_names = ledger.taxonomy_names
         self.view: View | None = None
@@ -93,8 +99,9 @@ class Overview:
 
     @property
     def notes(self) -> list[Event]:
-        """Remarks on the query on the screen, oldest first."""
-        return self._standing.notes(self._shown().query.id)
+        """Remarks on the query on the screen, oldest first; none where they might give it away."""
+        query = self._shown().query.id
+        return [] if self._standing.is_blind(query) else self._standing.notes(query)
 
     @property
     def holder(self) -> str | None:
@@ -182,17 +189,30 @@ class Overview:
         """The queries that pass the filter, in order."""
         return self._queue.matching()
 
-    def in_scan(self) -> list[Query]:
-        """All queries of the scan on the screen, by number."""
-        found = self._standing.by_scan[self._shown().query.scan]
+    def in_scan(self, scan: str | None = None) -> list[Query]:
+        """All queries of a scan, by number; None: of the one on the screen."""
+        found = self._standing.by_scan[scan or self._shown().query.scan]
         return [self._standing.queries[query] for query in sorted(found)]
 
-    def nearby(self, radius: float = 5.0) -> list[Nearby]:
+    def nearby(self, radius: float = NEARBY) -> list[Nearby]:
         """Answered queries within `radius` metres of the one on the screen, the nearest first.
 
         Of its scan and, where there are poses, of the other scans of the drive.
         """
-        return [near for near in self._near(radius) if self.state_of(near.query) == "answered"]
+        return self._answered_near(self._shown().query, radius)
+
+    def nearby_points(self) -> list[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+        """Points [n, 3] and labels [n] of each of `nearby`, metres, frame of the scan shown.
+
+        Left out are scans that cannot be read and, so that a query opens at once, all but the
+        `_NEAR_SCANS` nearest.
+        """
+        found: list[tuple[NDArray[np.float32], NDArray[np.uint8]]] = []
+        for query in self._near_enough(self._shown().query):
+            xyz = self._views.seen_from(self._shown(), query)
+            if xyz is not None:
+                found.append((xyz, self._standing.labels(query.id)))
+        return found
 
     def neighbours(self, back: int, forth: int) -> list[Neighbour]:
         """Scans before and after the one on the screen; empty where there are no poses."""
@@ -212,12 +232,30 @@ class Overview:
         lease = self._standing.lease(query_id, time.time())
         return None if lease is None or lease.annotator == self.annotator else lease.annotator
 
-    def _near(self, radius: float) -> list[Nearby]:
+    @property
+    def _reach(self) -> float:
+        """Metres within which voxels are at the same place."""
+        return _SAME_PLACE * self.ledger.voxel_size
+
+    def _answered_near(self, query: Query, radius: float) -> list[Nearby]:
         if self._places is None:
             queries, size = self._standing.queries, self.ledger.voxel_size
             self._places = Places(queries, self._source.pose, size)
-        found = self._places.near(self._shown().query, radius)
-        return [near for near in found if near.query in self._standing.queries]
+        found = [
+            near
+            for near in self._places.near(query, radius)
+            if near.query in self._standing.queries
+            and self._standing.state(near.query) == "answered"
+        ]
+        if self._standing.is_blind(query.id):  # what was said of the same place may come from here
+            return [near for near in found if near.distance > self._reach]
+        return found
+
+    def _near_enough(self, query: Query) -> list[Query]:
+        """The answered queries near one whose points are shown with it."""
+        near = [self._standing.queries[n.query] for n in self._answered_near(query, NEARBY)]
+        scans = list(dict.fromkeys(other.scan for other in near))[:_NEAR_SCANS]
+        return [other for other in near if other.scan in scans]
 
     def _from_place(self) -> Proposal | None:
         view = self._shown()
@@ -225,8 +263,7 @@ class Overview:
             return None
         answers = [
             (near.query, self._standing.labels(near.query))
-            for near in self._near(_SAME_PLACE * self.ledger.voxel_size)
-            if self.state_of(near.query) == "answered"
+            for near in self._answered_near(view.query, self._reach)
         ]
         return from_place(len(view.rows), answers, self._movable)
 

@@ -30,7 +30,8 @@ class Filter:
     """Which queries are gone through; None lets all pass.
 
     `states` are of `standing.STATES`, `classes` train ids of which an answer has one at least (255:
-    points of no class); with `classes`, only answered queries pass.
+    points of no class); with `classes`, only answered queries pass. `match` is asked about a query
+    when something has happened to it.
 
     Raises ConfigError for a state that there is not.
     """
@@ -39,6 +40,7 @@ class Filter:
     scans: Container[str] | None = None
     rounds: Container[int] | None = None
     classes: Collection[int] | None = None
+    match: Callable[[int], bool] | None = None
 
     def __post_init__(self) -> None:
         for state in self.states or ():
@@ -63,6 +65,7 @@ class Queue:
         self._state = np.zeros(0, np.uint8)
         self._classes = np.zeros((0, IGNORE + 1), bool)  # that the answer has
         self._fixed = np.zeros(0, bool)
+        self._matches = np.zeros(0, bool)
         self.set_order(order)
 
     def set_order(self, order: str) -> None:
@@ -81,6 +84,7 @@ class Queue:
         self._state = np.zeros(len(self.ids), np.uint8)
         self._classes = np.zeros((len(self.ids), IGNORE + 1), bool)
         self._fixed = np.ones(len(self.ids), bool)
+        self._matches = np.ones(len(self.ids), bool)
         known = [query_id for query_id in self.ids if query_id in old]
         before, now = [old[i] for i in known], [self._place[i] for i in known]
         self._state[now], self._classes[now] = state[before], classes[before]
@@ -89,9 +93,11 @@ class Queue:
 
     def update(self, query_ids: Iterable[int]) -> None:
         """Look again at what stands for some queries."""
+        match = self.filter.match
         for query_id in query_ids:
             place = self._place.get(query_id)
             if place is not None:
+                self._matches[place] = match is None or match(query_id)
                 self._state[place] = _CODES[self._standing.state(query_id)]
                 self._classes[place] = False
                 response = self._standing.response(query_id)
@@ -107,6 +113,7 @@ class Queue:
             self._fixed[place] = (filter.scans is None or query.scan in filter.scans) and (
                 filter.rounds is None or query.round in filter.rounds
             )
+            self._matches[place] = filter.match is None or filter.match(query_id)
 
     def matching(self) -> list[int]:
         """Ids of the queries that pass the filter, in order."""
@@ -151,7 +158,7 @@ class Queue:
         return np.flatnonzero(self._keep(slice(None)))
 
     def _keep(self, places: slice) -> NDArray[np.bool_]:
-        keep = self._fixed[places].copy()
+        keep = self._fixed[places] & self._matches[places]
         if self.filter.states is not None:
             allowed = np.array([state in self.filter.states for state in STATES])
             keep &= allowed[self._state[places]]

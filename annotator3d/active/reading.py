@@ -197,6 +197,13 @@ class LedgerReader(LedgerFile):
         self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
     ) -> list[tuple[Query, Outcome]]:
         """Where every spent query stands, by round, scan and rank."""
+        found = self.histories(round, scan, up_to_round)
+        return [(query, outcome(told) if told else _NOTHING) for query, told in found]
+
+    def histories(
+        self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
+    ) -> list[tuple[Query, list[Happened]]]:
+        """Every spent query with what decides where it stands, by round, scan and rank."""
         last = _LAST if up_to_round is None else int(up_to_round)
         queries = self._queries(f"{_SPENT} AND q.round <= {last}", round, scan)
         rows = self._rows(
@@ -207,7 +214,7 @@ class LedgerReader(LedgerFile):
         told: dict[int, list[Happened]] = defaultdict(list)
         for query, *values in rows:
             told[query].append(Happened(*values))
-        return [(q, outcome(told[q.id]) if q.id in told else _NOTHING) for q in queries]
+        return [(query, told[query.id]) for query in queries]
 
     def _those(
         self, which: Callable[[Outcome], bool], round: int | None, scan: str | None

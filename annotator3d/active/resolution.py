@@ -6,9 +6,13 @@ stands goes back to it. One person after the other gives one current response; t
 each other's (a second opinion, two machines) give two. Those that agree are in force; those that
 differ are disputed, and nothing is in force, until one is approved.
 
+A person who has an opinion of their own corrects that one, so that nobody takes another's place by
+changing their mind; once a reviewer has decided, everybody corrects what was decided.
+
 A *request* asks once more: ``overlap`` somebody else, ``repeat`` the same person, both without a
-look at what was said; ``again`` anybody, who then corrects it. It waits until a response that
-stands goes back to it.
+look at what was said; ``again`` anybody, who then corrects it. It waits until a response goes back
+to it; an overlap, until one person more than there are such requests has an opinion of their own.
+One that a reviewer rejected was an opinion, so nobody is asked for another in its place.
 
 Nothing here depends on the order in which the rows came into the file, so that two ledgers with the
 same rows say the same.
@@ -16,12 +20,12 @@ same rows say the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from annotator3d.active.records import IGNORE, UNASSIGNED, Event
-from annotator3d.active.schema import RESPONSES, UNDOABLE
+from annotator3d.active.schema import RESPONSES, REVIEWS, UNDOABLE
 
 INDEPENDENT = ("overlap", "repeat")
 """Requests for an opinion that does not know the others."""
@@ -71,6 +75,7 @@ class Outcome:
         current: responses that stand and were not replaced.
         in_force: the one that counts; None if there is none, or if they are disputed.
         disputed: current responses give different labels, and none or several are approved.
+        approved: of the current ones, those that a reviewer approved.
         waiting: requests that nobody has met.
         authors: who gave a response that stands.
     """
@@ -78,6 +83,7 @@ class Outcome:
     current: tuple[Happened, ...] = ()
     in_force: Happened | None = None
     disputed: bool = False
+    approved: tuple[Happened, ...] = ()
     waiting: tuple[Happened, ...] = ()
     authors: frozenset[str] = frozenset()
 
@@ -99,13 +105,16 @@ class Outcome:
         """Whether this person can answer it, without correcting anybody."""
         return not self.current or self.in_part or self.asks(annotator) is not None
 
+    def corrected_by(self, annotator: str) -> Happened | None:
+        """The current response that a correction by this person is about."""
+        if self.in_force is not None and self.in_force in self.approved:
+            return self.in_force
+        mine = [e for e in self.current if e.annotator == annotator]
+        return mine[-1] if mine else self.in_force or next(iter(self.current), None)
+
     def replaced_by(self, annotator: str) -> int | None:
         """What a new response of this person goes back to, when they know all that is current."""
-        asked = self.asks(annotator)
-        if asked is not None:
-            return asked.id
-        mine = [e for e in self.current if e.annotator == annotator]
-        best = self.in_force or next(iter(mine or self.current), None)
+        best = self.asks(annotator) or self.corrected_by(annotator)
         return None if best is None else best.id
 
 
@@ -115,45 +124,61 @@ def outcome(events: Iterable[Happened]) -> Outcome:
     revoked = _revoked(events)
     standing = [e for e in events if e.kind in RESPONSES and e.id not in revoked]
     requests = [e for e in events if e.kind == "request" and e.id not in revoked]
-    if len(standing) == 1 and not requests:  # nearly always
+    reviewed = any(e.kind == "approve" for e in events)
+    if len(standing) == 1 and not requests and not reviewed:  # nearly always
         return Outcome((standing[0],), standing[0], authors=frozenset((standing[0].annotator,)))
     first, replaced = _first_done(events), _replaced(events, standing)
     current = tuple(e for e in standing if first(e.id) not in replaced)
-    approved = {e.supersedes for e in events if e.kind == "approve" and e.id not in revoked}
-    deciding = [e for e in current if e.id in approved] or list(current)
-    labelled = [e for e in deciding if e.said is not None] or deciding
-    disputed = len({_plain(e.said) for e in labelled}) > 1
+    judged = judged_by(events)
+    kept = {first(judged(e)) for e in events if e.kind == "approve" and e.id not in revoked}
+    approved = tuple(e for e in current if first(e.id) in kept)
+    deciding = approved or current
+    labelled = [e for e in deciding if e.said is not None] or list(deciding)
+    disputed = len({plain(e.said) for e in labelled}) > 1
     return Outcome(
         current=current,
         in_force=labelled[0] if labelled and not disputed else None,
         disputed=disputed,
-        waiting=_waiting(requests, current, _before(events), replaced),
+        approved=approved,
+        waiting=_waiting(events, requests, replaced),
         authors=frozenset(e.annotator for e in standing),
     )
 
 
-def top(events: Sequence[Happened], asked: Happened | None = None) -> Happened | None:
-    """The newest response or draft that stands, of those that a person may know of.
+def base(
+    events: Sequence[Happened], where: Outcome, annotator: str
+) -> tuple[int | None, int | None]:
+    """What a person sees on top of a query, and what their next response goes back to.
 
-    Args:
-        asked: the request that they may meet (`Outcome.asks`); who is asked for an opinion of
-            their own knows only what they said to that request.
+    The first is the newest response or draft that stands, of those that they may know of: who is
+    asked for an opinion of their own knows only what they said to that request, and who has one
+    sees it, not those beside it. Both are ids, None if there is nothing.
     """
-    revoked = _revoked(events)
-    known = [e for e in events if e.kind in UNDOABLE and e.id not in revoked]
-    if asked is not None and asked.ask in INDEPENDENT:
-        before = _before(events)
-        known = [e for e in known if asked.id in before(e)]
-    return max(known, key=lambda e: e.id, default=None)
-
-
-def base(events: Sequence[Happened], asked: Happened | None) -> tuple[int | None, int | None]:
-    """(id of `top`, what a new response or draft of the person supersedes)."""
-    newest = top(events, asked)
+    asked = where.asks(annotator)
+    newest = max(_known(events, where, asked, annotator), key=lambda e: e.id, default=None)
     seen = None if newest is None else newest.id
     if asked is None or (newest is not None and asked.id in _before(events)(newest)):
         return seen, seen
     return seen, asked.id
+
+
+def _known(
+    events: Sequence[Happened], where: Outcome, asked: Happened | None, annotator: str
+) -> list[Happened]:
+    revoked = _revoked(events)
+    known = [e for e in events if e.kind in UNDOABLE and e.id not in revoked]
+    requests = {e.id for e in events if e.kind == "request" and e.ask in INDEPENDENT}
+    if not requests and len(where.current) <= 1:  # nearly always
+        return known
+    before, first, by_id = _before(events), _first_done(events), {e.id: e for e in events}
+    mine = [e for e in known if e.annotator == annotator]
+    if asked is not None and asked.ask == "repeat":
+        return [e for e in mine if asked.id in before(e)]
+    corrected = where.corrected_by(annotator)
+    if corrected is None or (asked is not None and asked.ask == "overlap"):
+        return [e for e in mine if start_of(e, by_id)[0]]  # such drafts are for nobody else
+    act = first(corrected.id)
+    return [e for e in known if act in {first(at) for at in before(e) | {e.id}}]
 
 
 def _replaced(events: Iterable[Happened], standing: Iterable[Happened]) -> set[int]:
@@ -187,7 +212,8 @@ def _first_done(events: Iterable[Happened]) -> Callable[[int], int]:
     return first
 
 
-def _plain(said: bytes | None) -> bytes | None:
+def plain(said: bytes | None) -> bytes | None:
+    """What is said, in one way: that no point has a class can be said in two."""
     return VOID if said is not None and not said.strip(_NO_CLASS) else said
 
 
@@ -200,32 +226,65 @@ def _may_meet(request: Happened, annotator: str, authors: frozenset[str]) -> boo
 
 
 def _waiting(
-    requests: Sequence[Happened],
-    current: Sequence[Happened],
-    before: Callable[[Happened], set[int]],
-    met: set[int],
+    events: Sequence[Happened], requests: Sequence[Happened], replaced: set[int]
 ) -> tuple[Happened, ...]:
-    """Requests that no response goes back to.
+    undone, by_id = undone_of(events), {e.id: e for e in events}
+    given = [e for e in events if e.kind in RESPONSES and e.id not in undone]
+    met = {e.id for r in given for e in requests if start_of(r, by_id) == (True, e.id)}
+    people = {e.annotator for e in given if start_of(e, by_id)[0]}
+    # People who answered at the same time, on two machines, each took theirs for the first opinion.
+    overlaps = sorted((r for r in requests if r.ask == "overlap"), key=lambda r: r.id in met)
+    wanted = overlaps[: max(len(overlaps) + 1 - max(len(people), 1), 0)]
+    return tuple(
+        r
+        for r in requests
+        if (r in wanted if r.ask == "overlap" else r.id not in replaced and r.id not in met)
+    )
 
-    Where people have answered at the same time, on two machines, each took theirs for the first
-    opinion; all but one of these are what an overlap asks for.
+
+def start_of(event: Happened, by_id: Mapping[int, Happened]) -> tuple[bool, int | None]:
+    """(whether it knew of nobody else's, the request for an opinion that it meets, if any).
+
+    It did not if it goes back, through responses and drafts of the same person only, to nothing or
+    to such a request.
     """
-    asked = {request.id for request in requests}
-    first = {e.annotator for e in current if not before(e) & asked}
-    surplus, waiting = len(first) - 1, []
-    for request in requests:
-        if request.id in met:
-            continue
-        if request.ask == "overlap" and surplus > 0:
-            surplus -= 1
-        else:
-            waiting.append(request)
-    return tuple(waiting)
+    at = by_id.get(event.supersedes)
+    while at is not None:
+        if at.kind == "request":
+            return at.ask in INDEPENDENT, at.id
+        if at.kind in UNDOABLE and at.annotator != event.annotator:
+            return False, None
+        at = by_id.get(at.supersedes)
+    return True, None
 
 
-def _revoked(events: Iterable[Happened]) -> set[int | None]:
-    undone = {e.supersedes for e in events if e.kind == "undo"}
-    return undone | {e.supersedes for e in events if e.kind == "reject" and e.id not in undone}
+def undone_of(events: Iterable[Happened]) -> set[int | None]:
+    """Ids of what was taken back."""
+    return {e.supersedes for e in events if e.kind == "undo"}
+
+
+def _revoked(events: Sequence[Happened]) -> set[int | None]:
+    undone, judged = undone_of(events), judged_by(events)
+    return undone | {judged(e) for e in events if e.kind == "reject" and e.id not in undone}
+
+
+def judged_by(events: Iterable[Happened]) -> Callable[[Happened], int]:
+    """A function from a review to the id of the response that it judges.
+
+    A review that was done again, after an undo, goes back to the undo.
+    """
+    by_id = {e.id: e for e in events}
+
+    def judged(review: Happened) -> int:
+        at = by_id.get(review.supersedes)
+        while at is not None and at.kind == "undo" and at.supersedes in by_id:
+            undone = by_id[at.supersedes]
+            if undone.kind not in REVIEWS:
+                break
+            review, at = undone, by_id.get(undone.supersedes)
+        return review.supersedes
+
+    return judged
 
 
 def _before(events: Iterable[Happened]) -> Callable[[Happened], set[int]]:

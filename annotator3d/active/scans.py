@@ -61,7 +61,7 @@ class Prefetcher(Generic[Key, Value]):
         keep: number of values that stay in memory.
     """
 
-    def __init__(self, load: Callable[[Key], Value], keep: int = 8) -> None:
+    def __init__(self, load: Callable[[Key], Value], keep: int = 16) -> None:
         self._load, self.keep = load, keep
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="scans")
         self._futures: OrderedDict[Key, Future[Value]] = OrderedDict()

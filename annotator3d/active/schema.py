@@ -14,6 +14,10 @@ RESPONSES = ("answer", "skip", "unsure", "ignore")
 LABELLED = ("answer", "draft")
 """Kinds that carry labels. In a draft some points still have none; the query stays open."""
 UNDOABLE = (*RESPONSES, "draft")
+REVIEWS = ("approve", "reject")
+"""A reviewer's verdicts on a response: it counts before others, or no longer."""
+ENDING = (*RESPONSES, *REVIEWS)
+"""Kinds with which who holds a query has done with it."""
 REVOKING = ("undo", "reject")
 """Kinds that take away the event that they supersede: by who gave it, or by a reviewer."""
 TOLD = (*UNDOABLE, *REVOKING, "approve", "request")
@@ -32,6 +36,7 @@ def _quoted(words: tuple[str, ...]) -> str:
 
 RESPONSE_KINDS = f"({_quoted(RESPONSES)})"
 LABELLED_KINDS = f"({_quoted(LABELLED)})"
+ENDING_KINDS = f"({_quoted(ENDING)})"
 UNDOABLE_KINDS = f"({_quoted(UNDOABLE)})"
 _REVOCABLE_KINDS = f"({_quoted((*UNDOABLE, 'approve', 'reject', 'request'))})"
 TOLD_KINDS = f"({_quoted(TOLD)})"

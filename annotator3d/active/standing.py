@@ -23,8 +23,9 @@ from annotator3d.active.resolution import (
     base,
     happened,
     outcome,
+    undone_of,
 )
-from annotator3d.active.schema import RESPONSES, TOLD
+from annotator3d.active.schema import ENDING, RESPONSES, TOLD
 
 STATES = ("open", "answered", "skipped", "unsure", "disputed")
 """A query is answered when its points have labels, "no class fits" included; it is disputed when
@@ -100,7 +101,9 @@ class Standing:
             self.settled[answer.annotator].add(query)
             self.settled_by_anyone.add(query)
             self._effort.pop(query, None)
-            if (lease := self._leases.get(query)) and lease.annotator == answer.annotator:
+        if kind in ENDING:
+            lease = self._leases.get(query)
+            if lease is not None and lease.annotator == answer.annotator:
                 del self._leases[query]
         elif kind == "draft":
             self._effort[query] = (answer.seconds or 0.0, answer.clicks or 0)
@@ -138,10 +141,21 @@ class Standing:
         None where the annotator is asked for an opinion without it.
         """
         where = self.outcome(query_id)
-        asked = where.asks(self.annotator)
-        if where.in_force is None or (asked is not None and asked.ask in INDEPENDENT):
+        if where.in_force is None or self.is_blind(query_id):
             return None
         return self._told[query_id][where.in_force.id]
+
+    def review_stands(self, query_id: int, event_id: int) -> bool:
+        """Whether a review was not undone, and what it approves not replaced since."""
+        if event_id in undone_of(self._happened[query_id]):
+            return False
+        is_reject = self._told[query_id][event_id].answer.kind == "reject"
+        return is_reject or bool(self.outcome(query_id).approved)
+
+    def is_blind(self, query_id: int) -> bool:
+        """Whether the annotator is asked for an opinion that does not know the others."""
+        asked = self.outcome(query_id).asks(self.annotator)
+        return asked is not None and asked.ask in INDEPENDENT
 
     def state(self, query_id: int) -> str:
         """One of `STATES`."""
@@ -151,8 +165,13 @@ class Standing:
         return "disputed" if where.in_force is None else _STATE[where.in_force.kind]
 
     def labels(self, query_id: int) -> NDArray[np.uint8]:
-        """[n] what each point is labelled at the moment, draft included; 254 = not yet."""
+        """[n] what each point is labelled at the moment, draft included; 254 = not yet.
+
+        Who has passed a query by sees what somebody else said of it.
+        """
         top = self.top(query_id)
+        if top is not None and top.answer.kind in ("skip", "unsure"):
+            top = self.response(query_id)
         fill = IGNORE if top is not None and top.answer.kind == "ignore" else UNASSIGNED
         if top is None or top.answer.labels is None:
             return np.full(self.queries[query_id].num_points, fill, np.uint8)
@@ -163,7 +182,7 @@ class Standing:
         if found is None:
             told = self._happened.get(query_id, ())
             where = outcome(told)
-            found = _Where(where, *base(told, where.asks(self.annotator)))
+            found = _Where(where, *base(told, where, self.annotator))
             self._where[query_id] = found
         return found
 

@@ -1,9 +1,9 @@
 """Undo and redo of one person, without limit, from the rows of the ledger alone.
 
-An action is what one key press wrote: one row, or all rows of a bulk action. Undoing it appends an
-undo for each of its rows; redoing appends the rows again, each superseding its undo. So both
-stacks are there again after a restart, on any machine that has the ledger. A new action ends what
-could be redone. What somebody else has changed since is left alone.
+An action is what one key press wrote: one row, all rows of a bulk action, or a review. Undoing it
+appends an undo for each of its rows; redoing appends the rows again, each superseding its undo. So
+both stacks are there again after a restart, on any machine that has the ledger. A new action ends
+what could be redone. What somebody else has changed since is left alone.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from annotator3d.active.records import Answer, Event
-from annotator3d.active.schema import UNDOABLE
+from annotator3d.active.schema import REVIEWS, UNDOABLE
 from annotator3d.active.standing import Standing
 
 
@@ -22,7 +22,8 @@ class Row:
 
     query: int
     answer: Answer
-    event: int  # the response or draft; on the stack of undone actions, the undo
+    event: int  # what was written; on the stack of undone actions, the undo
+    about: int | None = None  # of a review, the response that it judges
 
 
 @dataclass
@@ -48,34 +49,48 @@ class History:
                 continue
             if event.answer.kind == "undo":
                 _move(event, self._done, self._undone)
-            elif event.answer.kind in UNDOABLE and not _move(event, self._undone, self._done):
-                _put(self._done, event, event.answer)
+            elif event.answer.kind in (*UNDOABLE, *REVIEWS) and not _move(
+                event, self._undone, self._done
+            ):
+                about = event.supersedes if event.answer.kind in REVIEWS else None
+                _put(self._done, event, event.answer, about)
                 self._undone.clear()
 
     def undoable(self, standing: Standing) -> list[Row]:
         """Rows that an undo would take back: of the last action, those that still stand."""
 
         def stands(row: Row) -> bool:
+            if row.about is not None:
+                return standing.review_stands(row.query, row.event)
             top = standing.top(row.query)
-            return top is not None and top.id == row.event and row.query in standing.queries
+            return top is not None and top.id == row.event
 
-        return _last(self._done, stands)
+        return _last(self._done, stands, standing)
 
     def redoable(self, standing: Standing) -> list[Row]:
         """Rows that a redo would write again: nobody has answered their queries since the undo."""
 
         def is_free(row: Row) -> bool:
+            if row.about is not None:
+                return row.about in [e.id for e in standing.outcome(row.query).current]
             top = standing.top(row.query)
-            mine = top is None or top.id < row.event or top.answer.annotator == self.annotator
-            return mine and row.query in standing.queries
+            return top is None or top.id < row.event or top.answer.annotator == self.annotator
 
-        return _last(self._undone, is_free)
+        return _last(self._undone, is_free, standing)
 
 
-def _last(stack: list[Action], fits: Callable[[Row], bool]) -> list[Row]:
-    """The fitting rows of the last action that has any."""
+def _last(stack: list[Action], fits: Callable[[Row], bool], standing: Standing) -> list[Row]:
+    """The fitting rows of the last action that has any.
+
+    Where somebody answered and approved that in one action, the answer decides for both.
+    """
     for action in reversed(stack):
-        rows = [row for row in action.rows if fits(row)]
+        answers = {row.query: row for row in action.rows if row.about is None}
+        rows = [
+            row
+            for row in action.rows
+            if row.query in standing.queries and fits(answers.get(row.query, row))
+        ]
         if rows:
             return rows
     return []
@@ -90,13 +105,13 @@ def _move(event: Event, source: list[Action], target: list[Action]) -> bool:
                 rows.remove(row)
                 if not rows:
                     del source[index]
-                _put(target, event, row.answer)
+                _put(target, event, row.answer, row.about)
                 return True
     return False
 
 
-def _put(stack: list[Action], event: Event, answer: Answer) -> None:
+def _put(stack: list[Action], event: Event, answer: Answer, about: int | None) -> None:
     """Onto the action that the event belongs to, which is the last one, or as a new one."""
     if event.action is None or not stack or stack[-1].key != event.action:
         stack.append(Action(event.action or event.id))
-    stack[-1].rows.append(Row(event.query, answer, event.id))
+    stack[-1].rows.append(Row(event.query, answer, event.id, about))

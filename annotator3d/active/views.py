@@ -89,6 +89,7 @@ class Views:
         self._loads: Prefetcher[tuple[str, int], _Loaded] = Prefetcher(self._load)
         self._around: Prefetcher[str, Scan] = Prefetcher(source.scan)
         self._reach = (0, 0)  # the neighbours that were asked for last
+        self._voxels: dict[int, NDArray[np.float32] | None] = {}  # points by query, as scanned
         self.troubles: dict[tuple[str, int], str] = {}
         """(scan id, round) -> why its stored prediction is not shown."""
 
@@ -117,6 +118,7 @@ class Views:
                 query.scan,
                 f"cell {query.cell} was asked with {query.num_points} points and has {len(rows)}",
             )
+        self._voxels[query.id] = scan.xyz[rows]
         low = np.array(query.cell) * float(self._size)
         pose = self._source.pose(query.scan)
         return View(query, scan, rows, low, low + self._size, loaded.prediction, pose)
@@ -147,8 +149,31 @@ class Views:
             found.append(Neighbour(scan, transform(to_view, scan.xyz).astype(np.float32)))
         return found
 
+    def seen_from(self, view: View, query: Query) -> NDArray[np.float32] | None:
+        """Points [n, 3] of another query's voxel, metres, in the frame of the view's scan.
+
+        None where there is no pose in common, or the scan cannot be shown.
+        """
+        if query.id not in self._voxels:
+            try:
+                self.view(query)
+            except ScanTrouble:
+                self._voxels[query.id] = None
+        xyz, pose = self._voxels[query.id], self._source.pose(query.scan)
+        if xyz is None or query.scan == view.query.scan:
+            return xyz
+        if view.pose is None or pose is None or pose.world != view.pose.world:
+            return None
+        to_view = np.linalg.inv(view.pose.matrix) @ pose.matrix
+        return transform(to_view, xyz).astype(np.float32)
+
+    def is_read(self, query: Query) -> bool:
+        """Whether `seen_from` need not read a file."""
+        return query.id in self._voxels
+
     def forget(self) -> None:
         """Read every file anew, after somebody has repaired one."""
+        self._voxels.clear()
         self._loads.forget()
         self._around.forget()
 

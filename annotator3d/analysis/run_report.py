@@ -27,6 +27,7 @@ from annotator3d.analysis.page import (
     table,
     write_page,
 )
+from annotator3d.analysis.quality import quality_section
 from annotator3d.analysis.runs import Run, read_run
 from annotator3d.analysis.summary import CURVE_NOTE, summarise
 from annotator3d.engine.logs import FILE
@@ -48,10 +49,11 @@ def report_run(work_dir: Path, path: Path, screen: Screen) -> Path:
     if (work_dir / "ledger.sqlite").exists():
         with Ledger.read(work_dir / "ledger.sqlite") as ledger:
             rounds, picked = _rounds(ledger), picked_points(ledger, len(run.classes))
+            quality = quality_section(ledger)
         pool = pool_classes(
             work_dir, run.card, lambda done, total: screen.progress("reading labels", done, total)
         )
-        parts += [*_classes_asked(run, picked, pool), rounds]
+        parts += [*_classes_asked(run, picked, pool), rounds, quality]
     parts += [*_training(steps), _iou(run), _facts(run)]
     name = run.card.get("name") or run.setting
     write_page(path, f"annotator3d: {name}", _lead(run), parts)

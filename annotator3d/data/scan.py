@@ -76,3 +76,21 @@ def rows_of_cell(
     """Rows of the points in one cell, ascending: floor(xyz / size) in float32, as `voxelize`."""
     cells = np.floor(xyz[:, :3] / np.float32(voxel_size))
     return np.flatnonzero((cells == np.array(cell, np.float32)).all(1))
+
+
+def rows_of_cells(
+    xyz: NDArray[np.float32], cells: Sequence[Sequence[int]], voxel_size: float
+) -> list[NDArray[np.int64]]:
+    """`rows_of_cell` of many cells in one pass over the points [N, 3]."""
+    if not cells:
+        return []
+    wanted = np.array(cells, np.int64)
+    low, size = wanted.min(0), np.ptp(wanted, axis=0) + 1
+    places = np.floor(xyz / np.float32(voxel_size)) - low
+    near = np.flatnonzero(((places >= 0) & (places < size)).all(1))
+    keys = np.ravel_multi_index(places[near].astype(np.int64).T, size)
+    order = np.argsort(keys, kind="stable")
+    keys, rows = keys[order], near[order]
+    asked = np.ravel_multi_index((wanted - low).T, size)
+    starts, stops = np.searchsorted(keys, asked), np.searchsorted(keys, asked, side="right")
+    return [rows[start:stop] for start, stop in zip(starts, stops, strict=True)]

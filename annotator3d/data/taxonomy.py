@@ -127,6 +127,23 @@ def load_taxonomy(name: str | os.PathLike[str]) -> Taxonomy:
     return parse_taxonomy(content, path.stem, path)
 
 
+def dump_taxonomy(taxonomy: Taxonomy) -> bytes:
+    """YAML that `parse_taxonomy` reads back as the same taxonomy, with the same digest."""
+    classes = range(taxonomy.num_classes)
+    raw_ids = [int(raw) for raw in taxonomy.raw_ids]
+    content = {
+        "labels": taxonomy.labels,
+        "color_map": {raw_ids[i]: taxonomy.colors[i, ::-1].tolist() for i in classes},
+        "learning_map": {
+            raw: 0 if train == IGNORE else train + 1 for raw, train in taxonomy.learning_map.items()
+        },
+        "learning_map_inv": {0: raw_ids[IGNORE], **{i + 1: raw_ids[i] for i in classes}},
+        "class_names": {i + 1: name for i, name in enumerate(taxonomy.names)},
+        "guidance": taxonomy.guidance,
+    }
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
+
+
 def parse_taxonomy(content: Any, name: str, source: str | os.PathLike[str]) -> Taxonomy:
     """Check the content of a taxonomy YAML and shift its train ids to 0..C-1 / 255.
 

@@ -126,6 +126,20 @@ class Checkpoints:
             part.unlink()
 
 
+def newest_whole(folder: Path) -> Path:
+    """The newest checkpoint of a folder that is not damaged.
+
+    Raises FileNotFoundError if there is none.
+    """
+    files = Checkpoints(folder, keep=1)
+    for place in reversed(files.places()):
+        if damage(files.path(place)) is None:
+            return files.path(place)
+    raise FileNotFoundError(
+        f"{folder} holds no whole checkpoint; train first, or pass --checkpoint FILE"
+    )
+
+
 def damage(path: Path) -> str | None:
     """What is wrong with the bytes of a checkpoint, in words; None if it is whole.
 

@@ -74,8 +74,8 @@ def check_values(config: RunConfig) -> None:
     _check_choices(config)
     _check_ranges(config)
     _check_epochs(config)
-    _check_online(config)
     _check_names(config)
+    _check_online(config)
 
 
 def _check_choices(config: RunConfig) -> None:
@@ -161,10 +161,10 @@ def _check_online(config: RunConfig) -> None:
     active = config.active
     if active.when != "online" or not config.is_active:
         return
-    if active.oracle != "truth":
+    if active.oracle_name != "truth":
         raise ConfigError(
             f"active.when: online selection is answered within the training step, so only the "
-            f"oracle 'truth' can answer, not {active.oracle!r}; choose active.when=round"
+            f"oracle 'truth' can answer, not {active.oracle_name!r}; choose active.when=round"
         )
     if active.max_queries is not None:
         raise ConfigError(
@@ -177,14 +177,11 @@ def _check_names(config: RunConfig) -> None:
     from annotator3d.data.augment import augment
     from annotator3d.engine.schedule import optimiser
 
-    for key, registry, name in (
-        ("active.strategy", STRATEGIES, config.active.strategy),
-        ("active.oracle", ORACLES, config.active.oracle),
-    ):
-        try:
-            lookup(registry, name)
-        except ConfigError as error:
-            raise ConfigError(f"{key}: {error}") from error
+    try:
+        lookup(STRATEGIES, config.active.strategy)
+    except ConfigError as error:
+        raise ConfigError(f"active.strategy: {error}") from error
+    _check_oracle(config.active.oracle)
     check(BACKBONES, config.model.backbone, "model.backbone")
     for key, dataset in vars(config.data).items():
         if isinstance(dataset, dict):
@@ -193,6 +190,25 @@ def _check_names(config: RunConfig) -> None:
     parameters = inspect.signature(augment).parameters.values()
     known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
     _refuse_unknown(config.schedule.augmentation or {}, known, "schedule.augmentation")
+
+
+def _check_oracle(oracle: str | dict) -> None:
+    from annotator3d.active.oracles import get_oracle
+
+    try:
+        if isinstance(oracle, str):
+            lookup(ORACLES, oracle)
+            return
+        if "class_names" in oracle:
+            raise ConfigError("class_names: they are those of the data, not a key")
+    except ConfigError as error:
+        raise ConfigError(f"active.oracle: {error}") from error
+    check(ORACLES, oracle, "active.oracle")
+    if oracle["type"] == "noisy":  # those of the user's own may be costly to make
+        try:
+            get_oracle(oracle)
+        except ConfigError as error:
+            raise ConfigError(f"active.oracle.{error}") from error
 
 
 def _refuse_unknown(given: Iterable[str], known: list[str], where: str) -> None:

@@ -97,11 +97,15 @@ class ActiveConfig:
     budget: int = 1  # voxels of each scan and round
     max_queries: int | None = None  # voxels of a round over all scans
     first_round: str = "random"  # AL only: or 'self', the strategy on the untrained network
-    oracle: str = "truth"
+    oracle: str | dict = "truth"  # a name, or {type: name} with the keywords of that oracle
     voxel_size: float = 0.25
     max_range: float | None = None
     min_points: int = 1
     stride: int = 1  # ask about every n-th scan of the pool
+
+    @property
+    def oracle_name(self) -> str:
+        return self.oracle if isinstance(self.oracle, str) else self.oracle["type"]
 
 
 @dataclass
@@ -133,6 +137,8 @@ def make_config(values: dict) -> RunConfig:
     config = from_values(RunConfig, values)
     import_custom(config.custom_imports)
     check_values(config)
+    if config.active.oracle == {"type": config.active.oracle_name}:
+        config.active.oracle = config.active.oracle_name  # one way to write it: runs are compared
     return config
 
 

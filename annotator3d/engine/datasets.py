@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from annotator3d.active.oracles import needs_truth
 from annotator3d.active.records import ScanRecord
 from annotator3d.data.checking.gate import vet
 from annotator3d.data.moved import MovedScans
@@ -41,7 +42,7 @@ def open_datasets(
     Raises:
         ValueError: a dataset is missing, or two of them have different classes.
     """
-    asked = config.is_active and config.active.oracle != "truth"
+    asked = config.is_active and not needs_truth(config.active.oracle_name)
     opened = {}
     if config.data.val is not None or not asked:
         opened["val"] = open_dataset(config, "val", data_root, screen)

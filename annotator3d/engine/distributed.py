@@ -25,6 +25,13 @@ T = TypeVar("T")
 # Longest time that a process waits for the others: while they score their scans, or rank 0 answers
 # a round from the ground truth. A process that dies does not take so long: its launcher ends all.
 TIMEOUT = timedelta(hours=1)
+# Longest time from the first process that has started to the last one.
+START_TIMEOUT = timedelta(minutes=10)
+
+# Groups that runs have left. torch ends a group's threads when its last owner goes. If that is DDP,
+# it does so while it holds Python's lock, and waits for ever for a thread that wants the lock to
+# free its last message. The owner here goes when the process ends.
+_left: list[dist.ProcessGroup] = []
 
 
 @dataclass(frozen=True)
@@ -144,13 +151,13 @@ def joined(device: torch.device) -> Iterator[World]:
     Raises:
         ConfigError: the environment does not say who and where the processes are, or a machine has
             fewer CUDA devices than processes.
+        RuntimeError: the processes do not find each other.
     """
     size = _number("WORLD_SIZE", "1")
     if size == 1:
         yield ALONE
         return
     rank, local = _number("RANK"), _number("LOCAL_RANK", "0")
-    _number("MASTER_PORT")
     if device.type == "cuda":
         if local >= torch.cuda.device_count():
             raise ConfigError(
@@ -160,11 +167,27 @@ def joined(device: torch.device) -> Iterator[World]:
             )
         torch.cuda.set_device(local)
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
-    dist.init_process_group(backend, init_method="env://", timeout=TIMEOUT)
+    store = _meet(rank, size)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=TIMEOUT)
+    _left.append(dist.group.WORLD)
     try:
         yield World(rank, size, local)
     finally:
         dist.destroy_process_group()
+
+
+def _meet(rank: int, size: int) -> dist.Store:
+    """The store through which the processes of a run find each other."""
+    place = f"{os.environ.get('MASTER_ADDR')}:{_number('MASTER_PORT')}"
+    try:
+        return next(dist.rendezvous("env://", rank, size, timeout=START_TIMEOUT))[0]
+    except dist.DistError as error:
+        what = str(error).splitlines()[0]
+        raise RuntimeError(
+            f"process {rank} of {size} did not meet the others at {place}: {what} Check that "
+            "MASTER_ADDR is the machine of process 0, that MASTER_PORT is free there and reached "
+            f"from the others, and that all {size} processes were started"
+        ) from error
 
 
 def _number(name: str, default: str | None = None) -> int:
@@ -183,6 +206,11 @@ def tell_launcher(error: BaseException) -> None:
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
         get_error_handler().record_exception(error)
+
+
+def is_of_lost_process(error: Exception) -> bool:
+    """Whether `error` only says that the connection to another process broke, because it ended."""
+    return any(what in str(error) for what in ("closed by peer", "reset by peer"))
 
 
 def _known_to_all(error: Exception) -> Exception:

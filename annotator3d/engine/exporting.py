@@ -18,7 +18,7 @@ from annotator3d.data.files import fingerprint
 from annotator3d.data.formats import split_label
 from annotator3d.data.scan import IGNORE
 from annotator3d.engine.build import input_rule, load_model, read_weights
-from annotator3d.engine.checkpoints import Checkpoints, damage
+from annotator3d.engine.checkpoints import newest_whole
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.moved import known_scans, open_with_moved
@@ -164,7 +164,7 @@ def _raw_labels(dataset: ScanDataset, i: int, answers: list[CellLabels], size: f
 
 
 def _predictions(config: RunConfig, work_dir: Path, dataset: ScanDataset, order: Order) -> _Plan:
-    path = order.checkpoint or _last_checkpoint(work_dir)
+    path = order.checkpoint or newest_whole(work_dir / "checkpoints")
     count = dataset.taxonomy.num_classes
     model = load_model(config, count, read_weights(path), path)
     rule = input_rule(config, count)
@@ -174,16 +174,6 @@ def _predictions(config: RunConfig, work_dir: Path, dataset: ScanDataset, order:
 
     sizes = (dataset.num_points(i) for i in range(len(dataset)))
     return dict(enumerate(sizes)), predict, str(path)
-
-
-def _last_checkpoint(work_dir: Path) -> Path:
-    files = Checkpoints(work_dir / "checkpoints", keep=1)
-    for place in reversed(files.places()):
-        if damage(files.path(place)) is None:
-            return files.path(place)
-    raise FileNotFoundError(
-        f"{files.folder} holds no whole checkpoint; train first, or pass --checkpoint FILE"
-    )
 
 
 def _labels(

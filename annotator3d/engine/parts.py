@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from annotator3d.active.ledger import Ledger
-from annotator3d.active.oracles import get_oracle
+from annotator3d.active.oracles import Oracle
 from annotator3d.data.batch import InputRule, TrainingScans
 from annotator3d.engine.averaging import AveragingHook, scoring_weights
 from annotator3d.engine.build import input_rule
@@ -36,6 +36,7 @@ from annotator3d.models.segmentor import Segmentor
 class Parts:
     """Attributes:
     ledger: open for writing, on rank 0 of an active run; else None.
+    oracle: who answers; None if nothing is asked.
     screen: what the user sees; long work that tells it its progress ends there on a signal.
     shown: the same, without that.
     """
@@ -45,6 +46,7 @@ class Parts:
     datasets: Datasets
     model: Segmentor
     ledger: Ledger | None
+    oracle: Oracle | None
     files: Checkpoints
     device: torch.device
     world: World
@@ -102,7 +104,7 @@ class Parts:
                     self.ledger,
                     self.datasets.pool,
                     training,
-                    get_oracle(self.config.active.oracle),
+                    self.oracle,
                     self.rule,
                     self.record.rounds,
                     self.screen,

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from annotator3d.active.ledger import Ledger, ScanRecord
+from annotator3d.active.oracles import Oracle, get_oracle
 from annotator3d.engine.adaptation import adapt_statistics
 from annotator3d.engine.build import (
     build_model,
@@ -20,7 +21,7 @@ from annotator3d.engine.class_lists import with_todays_classes
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.custom import import_custom
 from annotator3d.engine.datasets import Datasets, open_datasets
-from annotator3d.engine.distributed import World, joined, tell_launcher
+from annotator3d.engine.distributed import World, is_of_lost_process, joined, tell_launcher
 from annotator3d.engine.logs import backends
 from annotator3d.engine.moved import known_scans
 from annotator3d.engine.online import refuse_several_processes
@@ -68,6 +69,10 @@ def train(
             raise
         except Exception as error:
             tell_launcher(error)
+            if world.size > 1 and is_of_lost_process(error):
+                raise RuntimeError(
+                    "another process of this run has ended; what it printed says why"
+                ) from error
             raise
 
 
@@ -89,6 +94,7 @@ def _train(
     weights = world.together(lambda: None if found else _initial_weights(config))
     known = world.lead(lambda: known_scans(folder) if resume else [])
     datasets = _open_datasets(config, data_root, screen, world, known)
+    oracle = world.together(lambda: _oracle(config, datasets.taxonomy.names))
     torch.manual_seed(config.seed)
     model = build_model(config, datasets.taxonomy.num_classes)
     if weights is not None:
@@ -107,7 +113,18 @@ def _train(
         for line in describe_batch(config, world.size):
             shown.say(line)
         parts = Parts(
-            config, record, datasets, model, ledger, files, device, world, screen, shown, stop
+            config,
+            record,
+            datasets,
+            model,
+            ledger,
+            oracle,
+            files,
+            device,
+            world,
+            screen,
+            shown,
+            stop,
         )
         try:
             _run(parts, found)
@@ -178,6 +195,15 @@ def _open_datasets(
         named = {f"data.{name}": data.fingerprint() for name, data in opened.named().items()}
         world.check_same("the datasets", named, "give every machine the same files")
     return opened
+
+
+def _oracle(config: RunConfig, classes: list[str]) -> Oracle | None:
+    if not config.is_active:
+        return None
+    try:
+        return get_oracle(config.active.oracle, seed=config.seed, class_names=classes)
+    except ConfigError as error:
+        raise ConfigError(f"active.oracle.{error}") from error
 
 
 def _initial_weights(config: RunConfig) -> dict | None:

@@ -6,13 +6,39 @@ data (the number of voxels) are dynamic there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from .dispatch import run
 
+_LIBRARY = torch.library.Library("annotator3d", "FRAGMENT")
 
-@torch.library.custom_op("annotator3d::voxelize", mutates_args=())
+
+def _operator(kernel: Callable) -> torch._ops.OpOverload:
+    """Register an operator without gradient, as torch.library.custom_op does, but without layers of
+    Python around its call: they take longer than the rest of a call with few points."""
+    name = kernel.__name__
+
+    untraced: list[Callable] = []  # made at the first call, because it loads the compiler
+
+    def run_untraced(*args: object) -> object:
+        if not untraced:
+            untraced.append(torch.compiler.disable(kernel))
+        return untraced[0](*args)
+
+    _LIBRARY.define(name + torch.library.infer_schema(kernel, mutates_args=()))
+    _LIBRARY.impl(name, run_untraced, "CompositeExplicitAutograd")
+    return getattr(torch.ops.annotator3d, name).default
+
+
+def _fake(operator: torch._ops.OpOverload) -> Callable:
+    """Decorator: the operator's outputs without their values."""
+    return torch.library.register_fake(operator, lib=_LIBRARY)
+
+
+@_operator
 def voxelize(
     points: Tensor, size: float, splits: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -20,7 +46,7 @@ def voxelize(
     return run("voxelize", points, size, splits)
 
 
-@torch.library.custom_op("annotator3d::group_cells", mutates_args=())
+@_operator
 def group_cells(
     cells: Tensor, splits: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -28,7 +54,7 @@ def group_cells(
     return run("group_cells", cells, splits)
 
 
-@torch.library.custom_op("annotator3d::histogram", mutates_args=())
+@_operator
 def histogram(
     labels: Tensor,
     point_to_voxel: Tensor,
@@ -41,7 +67,7 @@ def histogram(
     return run("histogram", labels, point_to_voxel, members, splits, scan, num_classes)
 
 
-@torch.library.custom_op("annotator3d::confusion", mutates_args=())
+@_operator
 def confusion(
     prediction: Tensor,
     point_to_voxel: Tensor,
@@ -56,13 +82,13 @@ def confusion(
     return run("confusion", prediction, *layout, table, num_classes)
 
 
-@torch.library.custom_op("annotator3d::point_scores", mutates_args=())
+@_operator
 def point_scores(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Entropy and margin, [N] int64 each."""
     return run("point_scores", logits)
 
 
-@torch.library.custom_op("annotator3d::select", mutates_args=())
+@_operator
 def select(
     points: Tensor,
     splits: Tensor,
@@ -97,26 +123,26 @@ def _fake_group(rows: Tensor, splits: Tensor) -> tuple[Tensor, ...]:
     return cells, longs(v), longs(n), longs(n), longs(v + 1), longs(splits.shape[0])
 
 
-voxelize.register_fake(lambda points, size, splits: _fake_group(points, splits))
-group_cells.register_fake(_fake_group)
+_fake(voxelize)(lambda points, size, splits: _fake_group(points, splits))
+_fake(group_cells)(_fake_group)
 
 
-@histogram.register_fake
+@_fake(histogram)
 def _(labels, point_to_voxel, members, splits, scan, num_classes):
     return scan.new_empty((scan.shape[0], num_classes), dtype=torch.int32)
 
 
-@confusion.register_fake
+@_fake(confusion)
 def _(prediction, point_to_voxel, members, splits, scan, table, num_classes):
     return scan.new_empty(scan.shape)
 
 
-@point_scores.register_fake
+@_fake(point_scores)
 def _(logits):
     return tuple(logits.new_empty(logits.shape[0], dtype=torch.int64) for _ in range(2))
 
 
-@select.register_fake
+@_fake(select)
 def _(points, splits, size, prediction, rows, num_classes, score, reduce, table, asked,
       asked_splits, seeds, k, min_points, max_range, want_scores):  # fmt: skip
     n, b = points.shape[0], splits.shape[0] - 1

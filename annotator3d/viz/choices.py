@@ -6,14 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from annotator3d.active.queue import ORDERS
+from annotator3d.active.reviewing import REVIEWED, ReviewSession
 from annotator3d.active.standing import STATES
-from annotator3d.viz.colours import BACKGROUNDS, MODES
+from annotator3d.viz.colours import BACKGROUNDS
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.picture import POINT_SIZES
 from annotator3d.viz.views import VIEWS
 
 NEIGHBOURS = ("0", "1", "2", "5", "10")  # scans before and after
 _ANY_CLASS, _ALL_CLASSES = "any class", "all classes"
+_SHOWN = ("shown", "hidden")
 _WHERE = ("all scans", "this scan")
 
 
@@ -47,8 +49,12 @@ def _of_the_picture(controller: Controller) -> tuple[Choice, ...]:
     def isolate(name: str) -> None:
         controller.show_only(None if name == _ALL_CLASSES else names.index(name))
 
+    def near_answers(choice: str) -> None:
+        look.nearby = choice == _SHOWN[0]
+        controller.redraw()
+
     return (
-        Choice("colour", MODES, lambda: look.mode, controller.set_mode),
+        Choice("colour", look.modes, lambda: look.mode, controller.set_mode),
         Choice("camera", VIEWS, lambda: look.view, controller.set_view),
         Choice(
             "point size",
@@ -58,6 +64,7 @@ def _of_the_picture(controller: Controller) -> tuple[Choice, ...]:
         ),
         Choice("background", tuple(BACKGROUNDS), lambda: look.background, controller.set_backdrop),
         Choice("neighbours", NEIGHBOURS, neighbours, lambda n: controller.set_neighbours(int(n))),
+        Choice("near answers", _SHOWN, lambda: _SHOWN[not look.nearby], near_answers),
         Choice("show only", (_ALL_CLASSES, *names), only, isolate),
     )
 
@@ -70,13 +77,19 @@ def _of_the_queue(controller: Controller) -> tuple[Choice, ...]:
         session.set_order(order)
         controller.redraw()
 
+    groups = {**{state: (state,) for state in STATES}, "all": None}
+    if isinstance(session, ReviewSession):
+        groups = {"to review": REVIEWED, **groups}
+
     def state() -> str:
-        return "all" if session.filter.states is None else session.filter.states[0]
+        states = session.filter.states
+        return next(
+            (name for name, group in groups.items() if group == states),
+            states[0] if states else "all",
+        )
 
     def set_state(name: str) -> None:
-        controller.set_filter(
-            replace(session.filter, states=None if name == "all" else (name,), classes=None)
-        )
+        controller.set_filter(replace(session.filter, states=groups[name], classes=None))
 
     def label() -> str:
         classes = session.filter.classes
@@ -101,7 +114,7 @@ def _of_the_queue(controller: Controller) -> tuple[Choice, ...]:
 
     return (
         Choice("order", tuple(ORDERS), lambda: session.order, set_order),
-        Choice("go through", (*STATES, "all"), state, set_state),
+        Choice("go through", tuple(groups), state, set_state),
         Choice("answered as", (_ANY_CLASS, *names), label, set_class),
         Choice("in", _WHERE, where, set_where),
     )

@@ -11,12 +11,18 @@ from annotator3d.active.records import IGNORE, UNASSIGNED
 
 Colours = NDArray[np.float32]  # [N, 3] 0..1
 
+REVIEW_MODE = "difference"
+"""While answers are reviewed: the points of the voxel that people labelled differently."""
 MODES = ("height", "intensity", "prediction", "answer", "confusion")
 NONE = np.float32([0.45, 0.45, 0.45])  # no value: no answer yet, no prediction stored
 NO_CLASS = np.float32([0.85, 0.2, 0.85])  # answered: none of the classes
+DIFFERENT = np.float32([1.0, 0.1, 0.1])  # people gave the point different labels
+ALIKE = np.float32([0.75, 0.9, 0.75])  # all gave it the same
 PART = np.float32([1.0, 0.55, 0.0])  # the points that the next class goes to
 OPEN_PIN = np.float32([1.0, 0.8, 0.1])
 PASSED_PIN = np.float32([0.5, 0.5, 0.5])  # skipped, or unsure
+BOX = np.float32([0.75, 0.75, 0.2])
+CURRENT_BOX = np.float32([1.0, 0.25, 0.1])
 INK = {"dark": (1.0, 1.0, 1.0), "light": (0.0, 0.0, 0.0)}  # of the numbers, by background
 BACKGROUNDS = {"dark": (0.08, 0.08, 0.09, 1.0), "light": (1.0, 1.0, 1.0, 1.0)}
 
@@ -77,8 +83,3 @@ def ramp(
         table = colormaps[name](np.linspace(floor, 1, 256))[:, :3].astype(np.float32)
         found[known] = table[(share * 255).astype(np.int64)]
     return found
-
-
-def readable(colour: NDArray) -> bool:
-    """Whether black text is read better on a colour [3] (0..1) than white: ITU-R BT.709 luma."""
-    return float(np.dot(colour, (0.2126, 0.7152, 0.0722))) > 0.5

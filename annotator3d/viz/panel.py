@@ -48,10 +48,9 @@ class Panel:
         for widget in (self._bar, self._progress, self._heading, self._offers, self.message):
             self.above.add_child(widget)
         self.classes = self._classes()
+        self.quit = self._button("Close ...", "close the window; all answers are kept")
         self._actions()
         self._choices()
-        self.quit = self._button("Close ...", "close the window; all answers are kept")
-        self.below.add_child(self.quit)
 
     def place(self, frame: gui.Rect, context: gui.LayoutContext) -> None:
         """Above and below take what they need, the classes the rest, and scroll."""
@@ -74,7 +73,8 @@ class Panel:
         self._offers.text = panel_text.offers(session)
         for label, count in zip(self._counts, session.class_voxels.tolist(), strict=True):
             label.text = str(count) if count else ""
-        self.buttons["accept"].enabled = bool(session.proposals)
+        if "accept" in self.buttons:
+            self.buttons["accept"].enabled = bool(session.proposals)
         self.buttons["undo"].enabled, self.buttons["redo"].enabled = (
             session.can_undo,
             session.can_redo,
@@ -82,7 +82,7 @@ class Panel:
         for choice, combo in self._combos:
             combo.selected_index = choice.options.index(choice.chosen())
         for label, box in enumerate(self._hides):
-            box.checked = label in look.hidden
+            box.checked = label not in look.hidden
 
     def say(self, text: str, wrong: bool) -> None:
         self.message.text, self.message.text_color = text, _WRONG if wrong else _FINE
@@ -119,7 +119,7 @@ class Panel:
             write[asked](value)
 
     def _classes(self) -> gui.ScrollableVert:
-        """Two columns of swatch, button with key, number of answered voxels, and a box to hide."""
+        """Two columns of a box to show or hide, swatch, button with key, answered voxels."""
         em, names = self._em, self._controller.session.class_names
         box, columns = gui.ScrollableVert(0, gui.Margins(0.5 * em, 0, 0.5 * em, 0)), gui.Horiz(em)
         self._counts = [gui.Label("    ") for _ in names]
@@ -129,6 +129,7 @@ class Panel:
             for label in range(start, min(start + half, len(names))):
                 column.add_child(self._class(label, names[label]))
             columns.add_child(column)
+        box.add_child(gui.Label("points shown, class [key], answered voxels"))
         box.add_child(columns)
         return box
 
@@ -136,7 +137,8 @@ class Panel:
         controller, row, hide = self._controller, gui.Horiz(0.4 * self._em), gui.Checkbox("")
         action = controller.keys.named(f"class {label}")
         square = gui.ImageWidget(o3d.geometry.Image(swatch(controller.picture.palette[label])))
-        hide.tooltip = f"hide the points of {name}"
+        hide.tooltip = f"show the points of {name}"
+        hide.checked = True
         hide.set_on_checked(self._hider(label))
         self._hides.append(hide)
         for widget in (hide, square, self._action(action)):
@@ -145,10 +147,11 @@ class Panel:
         return row
 
     def _actions(self) -> None:
-        grid = gui.VGrid(3, 0.15 * self._em)
+        grid = gui.VGrid(4, 0.15 * self._em)
         for action in self._controller.keys.actions:
             if not action.name.startswith("class "):
                 grid.add_child(self._action(action))
+        grid.add_child(self.quit)
         self.below.add_child(grid)
 
     def _choices(self) -> None:
@@ -163,7 +166,7 @@ class Panel:
 
     def _hider(self, label: int) -> Callable[[bool], None]:
         hide = self._controller.hide_class
-        return lambda on: self._guarded(lambda: hide(label, on))()
+        return lambda shown: self._guarded(lambda: hide(label, not shown))()
 
     def _action(self, action: Action) -> gui.Button:
         button = self._button(action.caption, action.help)

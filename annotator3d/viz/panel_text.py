@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from annotator3d.active.keys import KeyTable
+from annotator3d.active.reviewing import ReviewSession
 from annotator3d.active.session import LabelSession
 
 _NEARBY = 3  # answers that are named
@@ -28,12 +29,30 @@ def heading(session: LabelSession) -> str:
     if session.holder:
         lines.append(f"{session.holder} is answering this one")
     response = session.response
-    if response is not None:
+    if isinstance(session, ReviewSession):
+        lines += _opinions(session)
+    elif response is not None:
         lines.append(
             f"by {response.answer.annotator}, {response.created_at[:16].replace('T', ' ')}"
         )
     lines += [f"note: {event.answer.note}" for event in session.notes]
     return "\n".join(lines)
+
+
+def _opinions(session: ReviewSession) -> list[str]:
+    """Who said what, the opinion on the screen marked."""
+    found, approved, lines = session.opinions, session.approved, []
+    for place, event in enumerate(found):
+        answer = event.answer
+        said = answer.kind if answer.labels is None else _names(session, answer.labels)
+        said = "no class" if answer.kind == "ignore" else said
+        words = " (approved)" if place in approved else ""
+        mark = ">" if place == session.opinion % len(found) else " "
+        when = event.created_at[:16].replace("T", " ")
+        lines.append(f"{mark} {place + 1}. {answer.annotator}, {when}: {said}{words}")
+    if len(found) > 1:
+        lines.append(f"they differ in {int(session.differing.sum())} points")
+    return lines
 
 
 def offers(session: LabelSession) -> str:
@@ -59,6 +78,8 @@ def progress(session: LabelSession) -> str:
         text += f"; {done.seconds_per_answer:.1f} s each, {duration(done.seconds_left)} left"
     if done.set_aside:
         text += f"; {done.set_aside} set aside"
+    if isinstance(session, ReviewSession):
+        text += f"; {session.to_review} to review, {done.disputed} disputed"
     return text
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.active.records import IGNORE, UNASSIGNED, Cell
+from annotator3d.active.records import IGNORE, UNASSIGNED
+from annotator3d.active.reviewing import ReviewSession
 from annotator3d.active.session import LabelSession
+from annotator3d.data.scan import rows_of_cells
 from annotator3d.viz.colours import (
+    ALIKE,
     BACKGROUNDS,
+    DIFFERENT,
     MODES,
     NO_CLASS,
     OPEN_PIN,
     PART,
     PASSED_PIN,
+    REVIEW_MODE,
     Colours,
     PointValues,
     classes,
@@ -32,6 +36,7 @@ class Look:
     """A person's choices; nothing of it matters for the labels."""
 
     mode: str = "height"
+    modes: tuple[str, ...] = MODES  # that there are
     background: str = "dark"
     view: str = "sensor"
     point_size: int = 3
@@ -39,11 +44,12 @@ class Look:
     neighbours: int = 2  # how many before and after
     only: int | None = None  # train id: show no points of other classes
     hidden: frozenset[int] = frozenset()  # train ids
+    nearby: bool = True  # whether the answers around the voxel are drawn in their colours
     flies: bool = True  # to the next voxel; else the camera jumps
 
     def cycle(self, name: str) -> None:
         """Go to the next of the values of ``mode``, ``background`` or ``view``."""
-        values = {"mode": MODES, "background": tuple(BACKGROUNDS), "view": VIEWS}[name]
+        values = {"mode": self.modes, "background": tuple(BACKGROUNDS), "view": VIEWS}[name]
         setattr(self, name, values[(values.index(getattr(self, name)) + 1) % len(values)])
 
     def resize(self, by: int) -> None:
@@ -63,6 +69,8 @@ class Picture:
 
     def __init__(self, session: LabelSession, palette: Colours, look: Look | None = None) -> None:
         self.session, self.palette, self.look = session, palette, look or Look()
+        if isinstance(session, ReviewSession):
+            self.look.modes = (*MODES, REVIEW_MODE)
         self._key: tuple | None = None
         self._clear()
 
@@ -78,17 +86,25 @@ class Picture:
         if view is None:
             self._clear()
             return
-        count, look = len(view.scan), self.look
-        around = (
-            self.session.neighbours(look.neighbours, look.neighbours) if look.accumulated else []
-        )
-        self.xyz = np.concatenate([view.scan.xyz, *(n.xyz for n in around)])
-        self._intensity = np.concatenate([view.scan.intensity, *(n.scan.intensity for n in around)])
-        found = self.session.in_scan()
+        look, session = self.look, self.session
+        shown = [(view.scan, view.scan.xyz)]
+        if look.accumulated:
+            around = session.neighbours(look.neighbours, look.neighbours)
+            shown += [(near.scan, near.xyz) for near in around]
+        self.xyz = np.concatenate([xyz for _, xyz in shown])
+        self._intensity = np.concatenate([scan.intensity for scan, _ in shown])
+        self._asked = []
+        start = 0
+        for scan, _ in shown:
+            asked = session.in_scan(scan.id)
+            rows = rows_of_cells(scan.xyz, [query.cell for query in asked], size)
+            pairs = zip(asked, rows, strict=True)
+            self._asked += [(q.id, start + at) for q, at in pairs if len(at) == q.num_points]
+            start += len(scan)
+        found = session.in_scan()
         self.queries = [query.id for query in found]
         self.centres = (np.array([q.cell for q in found], np.float64).reshape(-1, 3) + 0.5) * size
-        self._rows = rows_of_cells(view.scan.xyz, [query.cell for query in found], size)
-        self._own = count
+        self._own = len(view.scan)
         self._prediction = self._spread(
             None if view.prediction is None else view.prediction.classes, IGNORE
         )
@@ -109,8 +125,9 @@ class Picture:
         if self.look.mode == "answer":
             found = colours(self.values, "answer", self.palette)
         else:  # these change with the scan only
-            if self._base is None or self._base[0] != self.look.mode:
-                self._base = (self.look.mode, colours(self.values, self.look.mode, self.palette))
+            mode = "height" if self.look.mode == REVIEW_MODE else self.look.mode
+            if self._base is None or self._base[0] != mode:
+                self._base = (mode, colours(self.values, mode, self.palette))
             found = self._base[1].copy()
         if self.session.view is not None:
             found[self.session.view.rows] = self.current_colours()
@@ -126,19 +143,33 @@ class Picture:
         if self.session.view is None:
             return np.empty((0, 3), np.float32)
         labels, parts = self.session.labels, self.session.parts
+        if self.look.mode == REVIEW_MODE and isinstance(self.session, ReviewSession):
+            return np.where(self.session.differing[:, None], DIFFERENT, ALIKE)
         found = classes(labels, self.palette, len(labels))
         found[labels == UNASSIGNED] = 1.0
         if parts.count > 1 or (labels == UNASSIGNED).any():
             found[parts.mask] = PART
         return found
 
+    def nearby(self) -> tuple[NDArray[np.float32], Colours]:
+        """Points [M, 3] of the answers nearby, and their colours, the nearest voxels first."""
+        found = []
+        if self.look.nearby and self.session.view is not None:
+            found = self.session.nearby_points()
+        xyz = [np.empty((0, 3), np.float32), *(points for points, _ in found)]
+        labels = [np.empty(0, np.uint8), *(given for _, given in found)]
+        given = np.concatenate(labels)
+        return np.concatenate(xyz), classes(given, self.palette, len(given))
+
     def pins(self) -> Colours:
-        """[Q, 3] of the heads of the pins: open, answered (its most frequent class), passed by."""
+        """[Q, 3] of the heads of the pins: open, answered (its most frequent class), or neither."""
         found = np.tile(OPEN_PIN, (len(self.queries), 1))
         for at, query in enumerate(self.queries):
             state = self.session.state_of(query)
             if state in ("skipped", "unsure"):
                 found[at] = PASSED_PIN
+            elif state == "disputed":
+                found[at] = DIFFERENT
             elif state == "answered":
                 labels = self.session.labels_of(query)
                 given = labels[labels < len(self.palette)]
@@ -165,7 +196,7 @@ class Picture:
 
     def _answers(self) -> NDArray[np.uint8]:
         found = np.full(len(self.xyz), UNASSIGNED, np.uint8)
-        for query, rows in zip(self.queries, self._rows, strict=True):
+        for query, rows in self._asked:
             if self.session.state_of(query) == "answered":
                 found[rows] = self.session.labels_of(query)
         return found
@@ -187,26 +218,9 @@ class Picture:
     def _clear(self) -> None:
         self.xyz, self.centres = np.empty((0, 3), np.float32), np.empty((0, 3))
         self._intensity = np.empty(0, np.float32)
-        self.queries, self._rows, self._own = [], [], 0
+        self.queries, self._own = [], 0
+        self._asked: list[tuple[int, NDArray[np.int64]]] = []  # queries of all scans, their rows
         self._prediction = self._confusion = self._base = None
-
-
-def rows_of_cells(
-    xyz: NDArray[np.float32], cells: Sequence[Cell], voxel_size: float
-) -> list[NDArray[np.int64]]:
-    """`data.scan.rows_of_cell` of many cells in one pass over the points [N, 3]."""
-    if not cells:
-        return []
-    wanted = np.array(cells, np.int64)
-    low, size = wanted.min(0), np.ptp(wanted, axis=0) + 1
-    places = np.floor(xyz / np.float32(voxel_size)) - low
-    near = np.flatnonzero(((places >= 0) & (places < size)).all(1))
-    keys = np.ravel_multi_index(places[near].astype(np.int64).T, size)
-    order = np.argsort(keys, kind="stable")
-    keys, rows = keys[order], near[order]
-    asked = np.ravel_multi_index((wanted - low).T, size)
-    starts, stops = np.searchsorted(keys, asked), np.searchsorted(keys, asked, side="right")
-    return [rows[start:stop] for start, stop in zip(starts, stops, strict=True)]
 
 
 def swatch(colour: NDArray, size: int = 18) -> NDArray[np.uint8]:

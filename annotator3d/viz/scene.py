@@ -11,16 +11,13 @@ import open3d as o3d
 from numpy.typing import NDArray
 from open3d.visualization import rendering
 
+from annotator3d.viz.boxes import box_edges
+from annotator3d.viz.colours import BOX, CURRENT_BOX
 from annotator3d.viz.views import PIN
 
 ENLARGED = 4096  # most points of the current voxel that are drawn larger
+NEAR = 8192  # most points of answers nearby
 _AWAY = np.float32([0, 0, -1e6])  # beyond the far plane: not drawn
-_BOX = np.float32([[0.75, 0.75, 0.2]])
-_CURRENT_BOX = (1.0, 0.25, 0.1, 1.0)
-
-# Corners of a unit cube around 0, and its edges.
-_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)])
-_EDGES = np.array([[a, a | bit] for bit in (1, 2, 4) for a in range(8) if not a & bit])
 
 
 class ScanScene:
@@ -40,11 +37,12 @@ class ScanScene:
         self._clouds: dict[str, o3d.t.geometry.PointCloud] = {}
         self._all_shown = True
         # Added at 0 and moved away after: the planes of the camera follow what was added.
-        self._add("current", np.zeros((ENLARGED, 3), np.float32))
-        self._update("current", np.tile(_AWAY, (ENLARGED, 1)))
-        scene.scene.set_geometry_culling("current", False)  # its bounds stay those of 0
-        box = _lines(_CORNERS * 1.06, _EDGES)
-        scene.add_geometry("box", box, _line_material(_CURRENT_BOX, 4))
+        for name, count in (("current", ENLARGED), ("near", NEAR)):
+            self._add(name, np.zeros((count, 3), np.float32))
+            self._update(name, np.tile(_AWAY, (count, 1)))
+            scene.scene.set_geometry_culling(name, False)  # its bounds stay those of 0
+        box = _lines(box_edges([0, 0, 0], 1.06))
+        scene.add_geometry("box", box, _line_material((*CURRENT_BOX.tolist(), 1.0), 4))
         scene.show_geometry("box", False)
 
     def show(
@@ -58,14 +56,10 @@ class ScanScene:
         if len(xyz):
             self._add("cloud", self._xyz, colours)
         if len(centres):
-            corners = (_CORNERS[None] * self._size + centres[:, None]).reshape(-1, 3)
-            edges = (_EDGES[None] + 8 * np.arange(len(centres))[:, None, None]).reshape(-1, 2)
-            tops, stems = self.pins(centres), np.arange(len(centres))[:, None] * 2 + [0, 1]
-            pins = np.stack([centres, tops], 1).reshape(-1, 3)
-            lines = _lines(
-                np.concatenate([corners, pins]), np.concatenate([edges, stems + len(corners)])
-            )
-            lines.paint_uniform_color(_BOX[0])
+            tops = self.pins(centres)
+            stems = np.stack([centres, tops], 1)
+            lines = _lines(np.concatenate([box_edges(centres, self._size), stems]))
+            lines.paint_uniform_color(BOX)
             self._scene.add_geometry("boxes", lines, _line_material((1, 1, 1, 1), 2))
             self._add("pins", tops.astype(np.float32))
 
@@ -92,14 +86,16 @@ class ScanScene:
         if len(points) > ENLARGED:  # the others are drawn at the common size
             chosen = np.linspace(0, len(points) - 1, ENLARGED).astype(int)
             points, colours = points[chosen], colours[chosen]
-        shown, painted = np.tile(_AWAY, (ENLARGED, 1)), np.zeros((ENLARGED, 3), np.float32)
-        shown[: len(points)], painted[: len(points)] = points, colours
-        self._update("current", shown, painted)
+        self._fill("current", points, colours, ENLARGED)
         self._scene.show_geometry("box", centre is not None)
         if centre is not None:
             transform = np.diag([self._size, self._size, self._size, 1.0])
             transform[:3, 3] = centre
             self._scene.set_geometry_transform("box", transform)
+
+    def show_near(self, points: NDArray[np.float32], colours: NDArray[np.float32]) -> None:
+        """Draw the points [M, 3] of answers nearby, the first `NEAR` of them, a little larger."""
+        self._fill("near", points[:NEAR], colours[:NEAR], NEAR)
 
     def pins(self, centres: NDArray[np.float64]) -> NDArray[np.float64]:
         """Where the heads of the pins are, [Q, 3]."""
@@ -108,7 +104,7 @@ class ScanScene:
     def set_point_size(self, size: int) -> None:
         """Pixels of a point; those of the current voxel stay larger."""
         self.point_size = size
-        for name in self._clouds.keys() & {"cloud", "current", "pins"}:
+        for name in self._clouds.keys() & {"cloud", "near", "current", "pins"}:
             if self._scene.has_geometry(name):
                 self._scene.modify_geometry_material(name, self._point_material(name))
 
@@ -124,6 +120,14 @@ class ScanScene:
         cloud.point.colors = o3d.core.Tensor(np.ascontiguousarray(colours, np.float32))
         self._clouds[name] = cloud
         self._scene.add_geometry(name, cloud, self._point_material(name))
+
+    def _fill(
+        self, name: str, points: NDArray[np.float32], colours: NDArray[np.float32], count: int
+    ) -> None:
+        """Place up to `count` points of a cloud that has so many; the others are not drawn."""
+        shown, painted = np.tile(_AWAY, (count, 1)), np.zeros((count, 3), np.float32)
+        shown[: len(points)], painted[: len(points)] = points, colours
+        self._update(name, shown, painted)
 
     def _update(
         self,
@@ -148,14 +152,16 @@ class ScanScene:
     def _point_material(self, name: str) -> rendering.MaterialRecord:
         material = rendering.MaterialRecord()
         material.shader = "defaultUnlit"
-        material.point_size = self.point_size + {"cloud": 0, "current": 5, "pins": 7}[name]
+        larger = {"cloud": 0, "near": 2, "current": 5, "pins": 7}[name]
+        material.point_size = self.point_size + larger
         return material
 
 
-def _lines(points: NDArray, edges: NDArray) -> o3d.geometry.LineSet:
+def _lines(segments: NDArray[np.float64]) -> o3d.geometry.LineSet:
+    """Line segments [S, 2, 3]."""
     return o3d.geometry.LineSet(
-        o3d.utility.Vector3dVector(np.asarray(points, np.float64)),
-        o3d.utility.Vector2iVector(np.asarray(edges, np.int32)),
+        o3d.utility.Vector3dVector(segments.reshape(-1, 3)),
+        o3d.utility.Vector2iVector(np.arange(2 * len(segments), dtype=np.int32).reshape(-1, 2)),
     )
 
 

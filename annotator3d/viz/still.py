@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.active.ledger import Ledger
-from annotator3d.active.proposals import StoredPredictions
 from annotator3d.active.records import UNASSIGNED
 from annotator3d.active.scans import ScanSource
+from annotator3d.active.views import Predictions
 from annotator3d.data.scan import Scan, rows_of_cell
 from annotator3d.viz.colours import BACKGROUNDS, OPEN_PIN, PART, Colours, PointValues, colours
 from annotator3d.viz.views import View, view_of
@@ -79,7 +79,7 @@ def still_of_scan(scan: Scan, mode: str, view: str, background: str) -> Still:
 def still_of_query(
     ledger: Ledger,
     source: ScanSource,
-    rounds: Path,
+    predictions: Predictions,
     number: int | None,
     palette: Colours,
     mode: str | None,
@@ -89,7 +89,7 @@ def still_of_query(
     """The scan of a query of a ledger; nothing is written to it.
 
     Args:
-        rounds: what the rounds have stored.
+        predictions: what the rounds have stored.
         number: of the query; None: the first of the last round.
         mode: of `colours.MODES`; None: the confusion where it was stored, else the height.
 
@@ -102,7 +102,7 @@ def still_of_query(
         number = max(asked, key=lambda q: (q.round, -q.rank, -q.id)).id
     query, size = ledger.query(number), ledger.voxel_size
     scan = source.scan(query.scan)
-    stored = StoredPredictions(rounds, ledger.to_today)(query.round, scan)
+    stored = predictions(query.round, scan)
     labels = np.full(len(scan), UNASSIGNED, np.uint8)
     for cell, given, _ in ledger.labels_for_scan(query.scan):
         labels[rows_of_cell(scan.xyz, cell, size)] = given

@@ -68,7 +68,7 @@ class LabelWindow:
 
     def _build(self, session: LabelSession, keys: KeyTable, picture: Picture) -> None:
         self._error: Exception | None = None
-        self._closing = self._control = self._shift = False
+        self._closing = self._control = self._shift = self._is_set_up = False
         self._frames_due = 0
         self._stroke: list[tuple[float, float]] = []
         self._state = StateFile(os.environ.get("ANNOTATOR3D_VIEWER_STATE"))
@@ -79,6 +79,7 @@ class LabelWindow:
         self._widget.scene = rendering.Open3DScene(self._window.renderer)
         self._scene = ScanScene(self._widget.scene, session.ledger.voxel_size)
         self._labels: list[gui.Label3D] = []
+        self._tops, self._seen_from = np.empty((0, 3)), np.zeros((4, 4))
         blank = np.zeros((CROP, CROP, 3), np.uint8)
         self._photo = gui.ImageWidget(o3d.geometry.Image(blank))
         self._photo.visible = False
@@ -115,18 +116,19 @@ class LabelWindow:
     # --- the skin -----------------------------------------------------------------------------
 
     def load(self) -> None:
-        picture = self._picture
+        picture, before = self._picture, self._view(1.0)
         self._scene.show(picture.xyz, picture.colours(), picture.centres)
         if len(picture.xyz):
-            bounds = self._widget.scene.bounding_box
+            bounds = self._widget.scene.bounding_box  # its size decides how far the camera sees
             self._widget.setup_camera(FIELD_OF_VIEW, bounds, bounds.get_center())
+            if self._is_set_up:  # it stays, and flies from there to another voxel
+                self._widget.look_at(before.target, before.eye, before.up)
+            self._is_set_up = True
         for label in self._labels:
             self._widget.remove_3d_label(label)
-        tops = self._scene.pins(picture.centres) + [0, 0, 0.2]
-        self._labels = [
-            self._widget.add_3d_label(top, str(query))
-            for top, query in zip(tops, picture.queries, strict=True)
-        ]
+        self._tops = self._scene.pins(picture.centres) + [0, 0, 0.2]
+        self._labels = [self._widget.add_3d_label(top, "") for top in self._tops]
+        self._seen_from = np.zeros((4, 4))
 
     def repaint(self) -> None:
         picture, look = self._picture, self._picture.look
@@ -141,21 +143,34 @@ class LabelWindow:
         current = self._controller.session.current
         centre = None if current is None else picture.centres[picture.queries.index(current.id)]
         self._scene.focus(picture.current(), picture.current_colours(), centre)
+        self._scene.show_near(*picture.nearby())
         self._panel.repaint()
         self._frames_due = 2  # Open3D may show what was there before a key with the first
         self._widget.force_redraw()
         self._window.set_needs_layout()
         self._note_state()
 
+    def _show_numbers(self) -> None:
+        """Open3D mirrors the labels of what lies behind the camera into the picture."""
+        matrix = np.asarray(self._widget.scene.camera.get_view_matrix())
+        if np.array_equal(matrix, self._seen_from):
+            return
+        self._seen_from = matrix
+        ahead = self._tops @ matrix[2, :3] + matrix[2, 3] < 0
+        for label, query, shown in zip(self._labels, self._picture.queries, ahead, strict=True):
+            label.text = str(query) if shown else ""
+
     def look_at_voxel(self) -> None:
         session = self._controller.session
         if session.view is None:
             return
         stop = view_of(self._picture.look.view, (session.view.low + session.view.high) / 2)
-        matrix = self._widget.scene.camera.get_view_matrix()
-        start = view_of_matrix(matrix, float(np.linalg.norm(stop.eye - stop.target)))
+        start = self._view(float(np.linalg.norm(stop.eye - stop.target)))
         self._pilot.go(start, stop, time.monotonic())
         self._show_photo(self._controller.photo())
+
+    def _view(self, distance: float) -> View:
+        return view_of_matrix(self._widget.scene.camera.get_view_matrix(), distance)
 
     def _place(self, view: View) -> None:
         self._widget.look_at(view.target, view.eye, view.up)
@@ -234,6 +249,7 @@ class LabelWindow:
     def _tick(self) -> bool:
         changed = []
         self._controller.guard(lambda: changed.append(self._controller.tick()))
+        self._controller.guard(self._show_numbers)
         if self._pilot.is_flying:
             self._controller.guard(lambda: self._pilot.step(time.monotonic()))
             self._frames_due = 2

@@ -56,7 +56,7 @@ A3D_HD F smaller(F a, F b) {
 }
 
 // exp(x) for kLowestGap <= x <= 0: relative error below 9e-8, exactly 1 at 0. x = n ln 2 + r, and a
-// polynomial (minimax, of degree 6) on |r| <= ln(2) / 2.
+// polynomial (minimax, of degree 6) on |r| <= ln(2) / 2, in short chains that can run side by side.
 template <class F>
 A3D_HD F exp_poly(F x) {
   using Bits = typename Lanes<F>::Bits;
@@ -64,33 +64,28 @@ A3D_HD F exp_poly(F x) {
   const F shifted = x * 1.44269504f + kRound;
   const F n = shifted - kRound;
   const F r = (x - n * 0.693359375f) - n * -2.12194440e-4f;  // n * 0.693359375 is exact
-  F q = 0.0013814560f * r + 0.0083687352f;
-  q = q * r + 0.041668389f;
-  q = q * r + 0.16666521f;
-  q = q * r + 0.49999994f;
-  const F p = (q * r) * r + r + 1.0f;
-  const Bits exponent = same_bits<Bits>(shifted) - same_bits<uint32_t>(kRound) + 127u;
-  return p * same_bits<F>(exponent << 23);
+  const F r2 = r * r;
+  const F low = 0.16666521f * r + 0.49999994f;
+  const F high = (0.0083687352f * r + 0.041668389f) + 0.0013814560f * r2;
+  const F p = (high * r2 + low) * r2 + r + 1.0f;
+  return same_bits<F>(same_bits<Bits>(p) + (same_bits<Bits>(shifted) << 23));  // p * 2^n
 }
 
-// log2(x) for finite x >= 1: error below 7e-8; the whole part and the fraction are added in float64.
-// x = 2^n m with sqrt(1/2) <= m < sqrt(2), and a minimax polynomial in m - 1.
+// log2(x) for finite x >= 1 is `whole` + `fraction`, to be added in float64: error below 7e-8.
+// x = 2^n m with sqrt(1/2) <= m < sqrt(2), and a minimax polynomial in m - 1, in short chains.
 template <class F>
-A3D_HD typename Lanes<F>::Wide log2_poly(F x) {
+A3D_HD void log2_poly(F x, typename Lanes<F>::Int& whole, F& fraction) {
   using Bits = typename Lanes<F>::Bits;
   using Int = typename Lanes<F>::Int;
-  using Wide = typename Lanes<F>::Wide;
   const Bits n = (same_bits<Bits>(x) - 0x3F3504F3u) >> 23;
   const F f = same_bits<F>(same_bits<Bits>(x) - (n << 23)) - 1.0f;
-  F q = 0.12539509f * f - 0.21031465f;
-  q = q * f + 0.21739091f;
-  q = q * f - 0.23851831f;
-  q = q * f + 0.28765529f;
-  q = q * f - 0.36072123f;
-  q = q * f + 0.48092258f;
-  q = q * f - 0.72134715f;
-  q = q * f + 1.4426949f;
-  return converted<Wide>(same_bits<Int>(n)) + converted<Wide>(q * f);
+  const F f2 = f * f;
+  const F a = -0.72134715f * f + 1.4426949f;
+  const F b = -0.36072123f * f + 0.48092258f;
+  const F c = -0.23851831f * f + 0.28765529f;
+  const F d = (-0.21031465f * f + 0.21739091f) + 0.12539509f * f2;
+  whole = same_bits<Int>(n);
+  fraction = ((d * f2 + c) * (f2 * f2) + (b * f2 + a)) * f;
 }
 
 // x (double, or its vector) in multiples of 1 / kScoreOne, |x| < 2^18; the nearest, halves to even.
@@ -134,7 +129,11 @@ A3D_HD void point_scores(Load row, int classes,
     s += converted<Wide>(part_s);
   }
   const F e = exp_poly(larger(second - first, lowest));
-  entropy = to_fixed<Long>(log2_poly(converted<F>(z)) - s / z * 1.4426950408889634);
+  typename Lanes<F>::Int whole;
+  F fraction;
+  log2_poly(converted<F>(z), whole, fraction);
+  const Wide bits = converted<Wide>(whole) + converted<Wide>(fraction);
+  entropy = to_fixed<Long>(bits - s / z * 1.4426950408889634);
   margin = to_fixed<Long>(converted<Wide>(1.0f - e) / z);
 }
 

@@ -14,27 +14,31 @@
 #include <immintrin.h>
 #endif
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
+
 #if defined(__GNUC__)
 #define A3D_RESTRICT __restrict__
 #define A3D_UNLIKELY(x) __builtin_expect(!!(x), 0)
 #define A3D_NOINLINE __attribute__((noinline))
+#define A3D_INLINE inline __attribute__((always_inline))
 #define A3D_PREFETCH(address) __builtin_prefetch(address, 1)
-#define A3D_PREFETCH_FAR(address) __builtin_prefetch(address, 0, 2)
 // The compiler cannot look through it: what is computed without a branch stays so.
 #define A3D_OPAQUE(x) asm("" : "+r"(x))
 #else
 #define A3D_RESTRICT __restrict
 #define A3D_UNLIKELY(x) (x)
 #define A3D_NOINLINE
+#define A3D_INLINE inline
 #define A3D_PREFETCH(address) (void)(address)
-#define A3D_PREFETCH_FAR(address) (void)(address)
 #define A3D_OPAQUE(x) (void)(x)
 #endif
 
 namespace a3d {
 namespace {
 
-constexpr int64_t kIgnore = 255;  // the label of a point that counts nowhere
+constexpr int kIgnore = 255;      // the label of a point that counts nowhere
 constexpr int kBlock = 512;       // points that are worked on at once: their arrays stay in the cache
 constexpr int kAhead = 12;        // runs between loading what a look-up needs and the look-up
 
@@ -69,7 +73,8 @@ inline int count_bits(uint64_t v) {
 #endif
 }
 
-// Cuts memory into arrays, each at the beginning of a cache line. Without memory it only counts.
+// Cuts memory into arrays, each at the beginning of a cache line. Without memory it only counts. The
+// address sanitizer learns where each ends.
 class Cutter {
  public:
   explicit Cutter(void* memory) : at_(static_cast<char*>(memory)) {}
@@ -77,13 +82,22 @@ class Cutter {
   template <class T>
   T* take(int64_t length) {
     T* array = at_ ? reinterpret_cast<T*>(at_ + used_) : nullptr;
-    used_ += (size_t(length) * sizeof(T) + 63) & ~size_t(63);
+    const size_t end = used_ + size_t(length) * sizeof(T);
+    used_ = (end + kGap + 63) & ~size_t(63);
+#if defined(__SANITIZE_ADDRESS__)
+    if (at_) ASAN_POISON_MEMORY_REGION(at_ + end, used_ - end);
+#endif
     return array;
   }
 
   size_t used() const { return used_; }
 
  private:
+#if defined(__SANITIZE_ADDRESS__)
+  static constexpr size_t kGap = 64;
+#else
+  static constexpr size_t kGap = 0;
+#endif
   char* at_;
   size_t used_ = 0;
 };

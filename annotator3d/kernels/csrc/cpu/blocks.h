@@ -10,9 +10,7 @@ struct Block {
   alignas(64) float axis[3][kBlock];  // x / size, and so on
   alignas(64) int32_t x[kBlock], y[kBlock], z[kBlock];
   alignas(64) uint32_t hash[kBlock + 16];  // of the cells; and what a look ahead may read
-  alignas(64) int32_t label[kBlock];
-  alignas(64) int64_t value[kBlock];
-  alignas(64) uint32_t change[kBlock];  // not 0 where a run begins
+  alignas(64) int8_t keep[kBlock];         // 0 where a run begins, elsewhere -1
   alignas(64) int32_t begin[kBlock + 64];  // rows where the runs begin, the number of rows, zeros
 };
 
@@ -34,16 +32,20 @@ class PointRows {
 
   // False: a coordinate that fits no cell.
   A3D_NOINLINE bool load(int64_t first, int rows, Block& block) const {
-    split(points_ + first * stride_, rows, block);
+    const float* const p = points_ + first * stride_;
     int32_t* const out[3] = {block.x, block.y, block.z};
-    int bad = 0;
+    int done = 0, bad = 0;
+#if defined(__AVX2__)
+    bad = multiply_ ? eights<true>(p, rows, block, out, done)
+                    : eights<false>(p, rows, block, out, done);
+#endif
+    split(p, done, rows, block);
     for (int axis = 0; axis < 3; ++axis)
-      bad |= multiply_ ? floors<true>(block.axis[axis], inverse_, rows, out[axis])
-                       : floors<false>(block.axis[axis], size_, rows, out[axis]);
+      bad |= multiply_
+                 ? floors<true>(block.axis[axis] + done, inverse_, rows - done, out[axis] + done)
+                 : floors<false>(block.axis[axis] + done, size_, rows - done, out[axis] + done);
     return !bad;
   }
-
-  const void* address(int64_t row) const { return points_ + row * stride_; }
 
  private:
   static bool is_power_of_two(float x) {  // a normal one
@@ -52,9 +54,44 @@ class PointRows {
     return (bits & 0x7FFFFF) == 0 && bits >= 0x800000 && bits < 0x7F800000;
   }
 
-  void split(const float* p, int rows, Block& block) const {
+#if defined(__AVX2__)
+  // What split() and floors() do, for eight rows at a time; leaves some at the end.
+  template <bool kMultiply>
+  int eights(const float* p, int rows, Block& block, int32_t* const (&out)[3], int& done) const {
+    const __m256 by = _mm256_set1_ps(kMultiply ? inverse_ : size_);
+    const __m256i beyond = _mm256_set1_epi32(INT32_MIN);  // what a conversion gives that fails
+    const __m256 least_one = _mm256_set1_ps(-2147483648.0f);
+    __m256i bad = _mm256_setzero_si256();
+    const auto two = [=](const float* row) {  // a row, and the fourth after it
+      return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(row)),
+                                  _mm_loadu_ps(row + 4 * stride_), 1);
+    };
+    for (; done + 8 < rows; done += 8) {  // as in split()
+      const float* const q = p + done * stride_;
+      const __m256 a = two(q), b = two(q + stride_), c = two(q + 2 * stride_),
+                   d = two(q + 3 * stride_);
+      const __m256 ab = _mm256_unpacklo_ps(a, b), cd = _mm256_unpacklo_ps(c, d);
+      const __m256 turned[3] = {
+          _mm256_shuffle_ps(ab, cd, 0x44), _mm256_shuffle_ps(ab, cd, 0xEE),
+          _mm256_shuffle_ps(_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d), 0x44)};
+      for (int axis = 0; axis < 3; ++axis) {
+        const __m256 x =
+            kMultiply ? _mm256_mul_ps(turned[axis], by) : _mm256_div_ps(turned[axis], by);
+        const __m256i cell = _mm256_cvttps_epi32(_mm256_floor_ps(x));
+        const __m256i least_cell = _mm256_castps_si256(_mm256_cmp_ps(x, least_one, _CMP_EQ_OQ));
+        bad = _mm256_or_si256(
+            bad, _mm256_andnot_si256(least_cell, _mm256_cmpeq_epi32(cell, beyond)));
+        _mm256_store_ps(block.axis[axis] + done, x);
+        _mm256_store_si256(reinterpret_cast<__m256i*>(out[axis] + done), cell);
+      }
+    }
+    return _mm256_movemask_epi8(bad);
+  }
+#endif
+
+  void split(const float* p, int first, int rows, Block& block) const {
     float *x = block.axis[0], *y = block.axis[1], *z = block.axis[2];
-    int i = 0;
+    int i = first;
 #if defined(A3D_SSE2)
     for (; i + 4 < rows; i += 4) {  // leaves a row: where there are 3 columns, the last has no 4
       const float* q = p + i * stride_;
@@ -111,8 +148,6 @@ class CellRows {
     return true;
   }
 
-  const void* address(int64_t row) const { return cells_ + row * 3; }
-
  private:
   const int32_t* cells_;
 };
@@ -129,39 +164,40 @@ struct Places {  // of the bits of a byte, lowest first
 constexpr Places kPlaces;
 #endif
 
-// Rows where `change` is not 0, in order; may write 8 beyond.
-inline int places_of_changes(const uint32_t* change, int rows, int32_t* out) {
+// Rows where `keep` is 0, in order; may write 8 beyond.
+inline int places_of_starts(const int8_t* keep, int rows, int32_t* out) {
   int count = 0, i = 0;
 #if defined(__AVX2__)
-  for (; i + 8 <= rows; i += 8) {
-    const __m256i c = _mm256_load_si256(reinterpret_cast<const __m256i*>(change + i));
-    const __m256i same = _mm256_cmpeq_epi32(c, _mm256_setzero_si256());
-    const int bits = ~_mm256_movemask_ps(_mm256_castsi256_ps(same)) & 255;
-    const __m128i places = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kPlaces.of[bits]));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + count),
-                        _mm256_add_epi32(_mm256_cvtepu8_epi32(places), _mm256_set1_epi32(i)));
-    count += count_bits(uint32_t(bits));
+  for (; i + 32 <= rows; i += 32) {
+    const __m256i c = _mm256_load_si256(reinterpret_cast<const __m256i*>(keep + i));
+    uint32_t starts = ~uint32_t(_mm256_movemask_epi8(c));
+    for (int byte = 0; byte < 4; ++byte, starts >>= 8) {
+      const uint32_t bits = starts & 255;
+      const __m128i places = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kPlaces.of[bits]));
+      _mm256_storeu_si256(
+          reinterpret_cast<__m256i*>(out + count),
+          _mm256_add_epi32(_mm256_cvtepu8_epi32(places), _mm256_set1_epi32(i + 8 * byte)));
+      count += count_bits(bits);
+    }
   }
 #endif
   for (; i < rows; ++i) {  // without a branch: nobody can guess it
     out[count] = i;
-    count += change[i] != 0;
+    count += keep[i] == 0;
   }
   return count;
 }
 
-// Hashes, and the runs of rows with the same cell (and label): their number.
-template <bool kLabels>
+// Hashes, and the runs of rows with the same cell: their number.
 A3D_NOINLINE int find_runs(Block& block, int rows) {
   for (int i = 0; i < rows; ++i) block.hash[i] = hash_of(block.x[i], block.y[i], block.z[i]);
-  block.change[0] = 1;
+  block.keep[0] = 0;
   for (int i = 1; i < rows; ++i) {
-    uint32_t change = uint32_t((block.x[i] ^ block.x[i - 1]) | (block.y[i] ^ block.y[i - 1]) |
-                               (block.z[i] ^ block.z[i - 1]));
-    if (kLabels) change |= uint32_t(block.label[i] ^ block.label[i - 1]);
-    block.change[i] = change;
+    const int32_t change = (block.x[i] ^ block.x[i - 1]) | (block.y[i] ^ block.y[i - 1]) |
+                           (block.z[i] ^ block.z[i - 1]);
+    block.keep[i] = int8_t(-int(change == 0));
   }
-  const int runs = places_of_changes(block.change, rows, block.begin);
+  const int runs = places_of_starts(block.keep, rows, block.begin);
   block.begin[runs] = rows;
   for (int i = 1; i <= kAhead; ++i) block.begin[runs + i] = 0;  // for what looks ahead
   return runs;

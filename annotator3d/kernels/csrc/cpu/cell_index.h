@@ -11,10 +11,6 @@ struct alignas(16) Key {
   uint32_t hash;
 };
 
-inline bool same_cell(const Key& a, const Key& b) {
-  return a.x == b.x && a.y == b.y && a.z == b.z;
-}
-
 // A run of a block that meets a record.
 struct Met {
   int run, row;     // the run and its first row
@@ -22,12 +18,32 @@ struct Met {
   uint32_t fresh;   // not 0 if the record is new
 };
 
-inline Key key_of(const Block& block, int row) {
-  return {block.x[row], block.y[row], block.z[row], block.hash[row]};
+// A key on its way: in one register, because parts in memory cannot be loaded as a whole soon after.
+#if defined(A3D_SSE2)
+typedef __m128i Packed;
+
+A3D_INLINE Packed packed(int32_t x, int32_t y, int32_t z, uint32_t hash) {
+  return _mm_set_epi32(int32_t(hash), z, y, x);
 }
 
-// Record begins with its Key `key`. Open addressing; a slot holds the number of a record in its low
-// bits and the high bits of the hash above, and 0 is free.
+A3D_INLINE void put(Key& out, Packed key) {
+  _mm_store_si128(reinterpret_cast<__m128i*>(&out), key);
+}
+
+A3D_INLINE bool same(const Key& a, Packed b) {
+  const __m128i key = _mm_load_si128(reinterpret_cast<const __m128i*>(&a));
+  return _mm_movemask_epi8(_mm_cmpeq_epi32(key, b)) == 0xFFFF;
+}
+#else
+typedef Key Packed;
+
+A3D_INLINE Packed packed(int32_t x, int32_t y, int32_t z, uint32_t hash) { return {x, y, z, hash}; }
+A3D_INLINE void put(Key& out, Packed key) { out = key; }
+A3D_INLINE bool same(const Key& a, Packed b) { return a.x == b.x && a.y == b.y && a.z == b.z; }
+#endif
+
+// Record begins with its Key `key`. Open addressing; a slot holds the number of a record, and 0 is
+// free.
 template <class Record>
 class CellIndex {
  public:
@@ -35,8 +51,8 @@ class CellIndex {
 
   // For at most `rows` (< 2^31) records.
   CellIndex(int64_t rows, Cutter& cutter) {
-    for (number_bits_ = 1; (int64_t(1) << number_bits_) <= rows;) ++number_bits_;
-    most_bits_ = least(number_bits_ + 2, kMostBits);
+    for (most_bits_ = 3; (int64_t(1) << most_bits_) <= 4 * rows;) ++most_bits_;
+    most_bits_ = least(most_bits_, kMostBits);
     slots_ = cutter.take<uint32_t>(int64_t(1) << most_bits_);
   }
 
@@ -55,8 +71,8 @@ class CellIndex {
 
   // Number of the record of a cell, or 0.
   uint32_t find(int32_t x, int32_t y, int32_t z) const {
-    const Key key{x, y, z, hash_of(x, y, z)};
-    return slots_[locate(key)] & numbers();
+    const uint32_t hash = hash_of(x, y, z);
+    return slots_[locate(packed(x, y, z, hash), hash)];
   }
 
   // visit(met, record) for each run of the block; a new record is zero but for its key.
@@ -65,64 +81,36 @@ class CellIndex {
     reserve(runs);
     uint32_t* const slots = slots_;
     Record* const records = records_;
-    const uint32_t numbers = this->numbers(), places = places_;
+    const uint32_t places = places_;
     uint32_t count = uint32_t(count_);
     for (int run = 0; run < runs; ++run) {
       A3D_PREFETCH(slots + (block.hash[block.begin[run + kAhead]] & places));
       const int row = block.begin[run];
-      const uint32_t hash = block.hash[row], tag = hash & ~numbers;
-      uint32_t place = hash & places, slot = slots[place];
+      const uint32_t hash = block.hash[row];
+      const Packed key = packed(block.x[row], block.y[row], block.z[row], hash);
+      put(records[count + 1].key, key);  // to stay there if the cell is new
+      uint32_t place = hash & places, number = slots[place];
       // Whether a cell is new cannot be guessed: no branch depends on it alone.
-      uint32_t fresh = 0u - uint32_t(slot < 1);
+      uint32_t fresh = 0u - uint32_t(number < 1);
       A3D_OPAQUE(fresh);
-      uint32_t number = (slot ^ tag) & ~fresh;  // too large where the tags differ
-      A3D_OPAQUE(number);
-      bool found = number <= numbers;
-      if (!A3D_UNLIKELY(!found)) {
-        number |= (count + 1) & fresh;
-        uint32_t same = equal(block, row, records[number].key) | (fresh & kEqual);
-        A3D_OPAQUE(same);
-        found = same == kEqual;
-      }
-      if (A3D_UNLIKELY(!found)) {
-        place = locate(key_of(block, row));
+      number |= (count + 1) & fresh;
+      if (A3D_UNLIKELY(!same(records[number].key, key))) {
+        place = locate(key, hash);
         fresh = 0u - uint32_t(slots[place] < 1);
-        number = fresh ? count + 1 : slots[place] & numbers;
+        number = fresh ? count + 1 : slots[place];
       }
-      Record& record = records[number];
-      record.key = key_of(block, row);
-      slots[place] = tag | number;
+      slots[place] = number;
       count -= fresh;
-      visit(Met{run, row, number, fresh}, record);
+      visit(Met{run, row, number, fresh}, records[number]);
     }
     count_ = count;
   }
 
  private:
-  uint32_t numbers() const { return (uint32_t(1) << number_bits_) - 1; }
-
-#if defined(A3D_SSE2)
-  static constexpr uint32_t kEqual = 0xFFFF;
-  static uint32_t equal(const Block& block, int row, const Key& key) {
-    const __m128i a = _mm_set_epi32(int32_t(block.hash[row]), block.z[row], block.y[row], block.x[row]);
-    const __m128i b = _mm_load_si128(reinterpret_cast<const __m128i*>(&key));
-    return uint32_t(_mm_movemask_epi8(_mm_cmpeq_epi32(a, b)));
-  }
-#else
-  static constexpr uint32_t kEqual = 1;
-  static uint32_t equal(const Block& block, int row, const Key& key) {
-    return uint32_t(((block.x[row] ^ key.x) | (block.y[row] ^ key.y) | (block.z[row] ^ key.z)) == 0);
-  }
-#endif
-
   // Place of the cell, or the free one where it goes.
-  A3D_NOINLINE uint32_t locate(const Key& key) const {
-    const uint32_t tag = key.hash & ~numbers();
-    for (uint32_t place = key.hash & places_;; place = (place + 1) & places_) {
-      const uint32_t slot = slots_[place];
-      if (slot == 0) return place;
-      if ((slot & ~numbers()) == tag && same_cell(records_[slot & numbers()].key, key)) return place;
-    }
+  A3D_NOINLINE uint32_t locate(Packed key, uint32_t hash) const {
+    for (uint32_t place = hash & places_;; place = (place + 1) & places_)
+      if (slots_[place] == 0 || same(records_[slots_[place]].key, key)) return place;
   }
 
   // Room for some more records: cleared, and enough slots.
@@ -138,7 +126,7 @@ class CellIndex {
         const uint32_t hash = records_[i].key.hash;
         uint32_t place = hash & places_;
         while (slots_[place]) place = (place + 1) & places_;
-        slots_[place] = (hash & ~numbers()) | uint32_t(i);
+        slots_[place] = uint32_t(i);
       }
     }
   }
@@ -152,7 +140,7 @@ class CellIndex {
   uint32_t* slots_;
   Record* records_ = nullptr;
   uint32_t places_ = 0;
-  int bits_ = 0, most_bits_, number_bits_;
+  int bits_ = 0, most_bits_;
   int64_t count_ = 0, cleared_ = 1;
 };
 

@@ -9,7 +9,7 @@ namespace {
 
 // Any number of classes. False: a logit that is not finite (0 * x is then NaN, and so is any sum).
 template <class T>
-bool argmax_any(const T* in, int64_t rows, int classes, int32_t* out) {
+bool argmax_any(const T* in, int64_t rows, int classes, uint8_t* out) {
   T poison = 0;
   for (int64_t r = 0; r < rows; ++r, in += classes) {
     T best = in[0];
@@ -19,7 +19,7 @@ bool argmax_any(const T* in, int64_t rows, int classes, int32_t* out) {
       arg = in[c] > best ? c : arg;
       best = in[c] > best ? in[c] : best;
     }
-    out[r] = arg;
+    out[r] = uint8_t(arg);
   }
   return poison == 0;
 }
@@ -84,7 +84,7 @@ struct Row {
 };
 
 template <int kFours, bool kRest>
-A3D_NOINLINE bool argmax_rows(const float* in, int64_t rows, int classes, int32_t* out) {
+A3D_NOINLINE bool argmax_rows(const float* in, int64_t rows, int classes, uint8_t* out) {
   __m128 poison[4] = {_mm_setzero_ps(), _mm_setzero_ps(), _mm_setzero_ps(), _mm_setzero_ps()};
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4, in += 4 * classes) {
@@ -95,10 +95,10 @@ A3D_NOINLINE bool argmax_rows(const float* in, int64_t rows, int classes, int32_
     const __m128 ab = _mm_max_ps(_mm_unpacklo_ps(va, vb), _mm_unpackhi_ps(va, vb));
     const __m128 cd = _mm_max_ps(_mm_unpacklo_ps(vc, vd), _mm_unpackhi_ps(vc, vd));
     const __m128 best = _mm_max_ps(_mm_movelh_ps(ab, cd), _mm_movehl_ps(cd, ab));
-    out[r] = a.first_of(_mm_shuffle_ps(best, best, 0x00));
-    out[r + 1] = b.first_of(_mm_shuffle_ps(best, best, 0x55));
-    out[r + 2] = c.first_of(_mm_shuffle_ps(best, best, 0xAA));
-    out[r + 3] = d.first_of(_mm_shuffle_ps(best, best, 0xFF));
+    out[r] = uint8_t(a.first_of(_mm_shuffle_ps(best, best, 0x00)));
+    out[r + 1] = uint8_t(b.first_of(_mm_shuffle_ps(best, best, 0x55)));
+    out[r + 2] = uint8_t(c.first_of(_mm_shuffle_ps(best, best, 0xAA)));
+    out[r + 3] = uint8_t(d.first_of(_mm_shuffle_ps(best, best, 0xFF)));
   }
   const __m128 all = _mm_add_ps(_mm_add_ps(poison[0], poison[1]), _mm_add_ps(poison[2], poison[3]));
   const bool finite = _mm_movemask_ps(_mm_cmpeq_ps(all, _mm_setzero_ps())) == 15;
@@ -106,7 +106,7 @@ A3D_NOINLINE bool argmax_rows(const float* in, int64_t rows, int classes, int32_
 }
 
 // Many classes.
-A3D_NOINLINE bool argmax_long(const float* in, int64_t rows, int classes, int32_t* out) {
+A3D_NOINLINE bool argmax_long(const float* in, int64_t rows, int classes, uint8_t* out) {
   __m128 poison = _mm_setzero_ps();
   for (int64_t r = 0; r < rows; ++r, in += classes) {
     const int last = classes - 4;
@@ -124,13 +124,13 @@ A3D_NOINLINE bool argmax_long(const float* in, int64_t rows, int classes, int32_
     for (; c < last && !bits; c += 4) bits = _mm_movemask_ps(_mm_cmpeq_ps(_mm_loadu_ps(in + c), best));
     if (bits) c -= 4;
     else bits = _mm_movemask_ps(_mm_cmpeq_ps(_mm_loadu_ps(in + (c = last)), best));
-    out[r] = c + lowest_bit(unsigned(bits) | 8u);
+    out[r] = uint8_t(c + lowest_bit(unsigned(bits) | 8u));
   }
   return _mm_movemask_ps(_mm_cmpeq_ps(poison, _mm_setzero_ps())) == 15;
 }
 
 // The usual numbers of classes, each with its loops unrolled: twice as fast.
-inline bool argmax(const float* in, int64_t rows, int classes, int32_t* out) {
+inline bool argmax(const float* in, int64_t rows, int classes, uint8_t* out) {
   const bool rest = classes % 4 != 0;
   switch (classes / 4) {
 #define A3D_FOURS(n)                                                        \
@@ -153,54 +153,43 @@ inline bool argmax(const float* in, int64_t rows, int classes, int32_t* out) {
 }
 
 #else
-inline bool argmax(const float* in, int64_t rows, int classes, int32_t* out) {
+inline bool argmax(const float* in, int64_t rows, int classes, uint8_t* out) {
   return argmax_any(in, rows, classes, out);
 }
 #endif
 
-inline bool argmax(const double* in, int64_t rows, int classes, int32_t* out) {
+inline bool argmax(const double* in, int64_t rows, int classes, uint8_t* out) {
   return argmax_any(in, rows, classes, out);
 }
 
-// False: a label that is neither a class nor kIgnore.
-template <class T>
-bool copy_labels(const T* in, int64_t rows, int classes, int32_t* out) {
-  bool ok = true;
+// False: a label that is neither a class nor kIgnore. Bits is T without a sign.
+template <class Bits, class T>
+bool copy_labels(const T* in, int64_t rows, int classes, uint8_t* out) {
+  const Bits highest = Bits(classes - 1);
+  Bits bad = 0;
   for (int64_t i = 0; i < rows; ++i) {
-    const auto label = int64_t(in[i]);
-    ok = ok & ((label >= 0 && label < classes) || label == kIgnore);
-    out[i] = label;
+    const Bits label = Bits(in[i]);
+    bad |= Bits(Bits(label > highest) & Bits(label != kIgnore));
+    out[i] = uint8_t(label);
   }
-  return ok;
+  return bad == 0;
 }
 
 // Labels of some rows of a prediction of an A3dKind, from row `first` on. False: a bad value.
 A3D_NOINLINE bool labels_of(const void* prediction, int64_t kind, int64_t first, int64_t rows,
-                      int classes, int32_t* out) {
+                            int classes, uint8_t* out) {
   switch (kind) {
     case kA3dLogitsF32:
       return argmax(static_cast<const float*>(prediction) + first * classes, rows, classes, out);
     case kA3dLogitsF64:
       return argmax(static_cast<const double*>(prediction) + first * classes, rows, classes, out);
     case kA3dLabelsU8:
-      return copy_labels(static_cast<const uint8_t*>(prediction) + first, rows, classes, out);
+      return copy_labels<uint8_t>(static_cast<const uint8_t*>(prediction) + first, rows, classes, out);
     case kA3dLabelsI32:
-      return copy_labels(static_cast<const int32_t*>(prediction) + first, rows, classes, out);
+      return copy_labels<uint32_t>(static_cast<const int32_t*>(prediction) + first, rows, classes, out);
     default:
-      return copy_labels(static_cast<const int64_t*>(prediction) + first, rows, classes, out);
+      return copy_labels<uint64_t>(static_cast<const int64_t*>(prediction) + first, rows, classes, out);
   }
-}
-
-// The same for many rows, as bytes.
-inline bool narrow_labels_of(const void* prediction, int64_t kind, int64_t first, int64_t rows,
-                             int classes, uint8_t* out) {
-  int32_t labels[kBlock];
-  for (int64_t done = 0; done < rows; done += kBlock) {
-    const int64_t count = least<int64_t>(kBlock, rows - done);
-    if (!labels_of(prediction, kind, first + done, count, classes, labels)) return false;
-    for (int64_t i = 0; i < count; ++i) out[done + i] = uint8_t(labels[i]);
-  }
-  return true;
 }
 
 }  // namespace

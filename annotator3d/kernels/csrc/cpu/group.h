@@ -21,10 +21,8 @@ inline int bits_for(int64_t rows) {
 // Of one scan, in the memory of a group. Numbers of voxels count from 1.
 struct ScanGroup {
   Grouped* voxels;    // [voxels + 1]
-  uint32_t* begin;    // [runs + 1], first row of each run
-  uint32_t* voxel;    // [runs]
+  uint32_t* voxel;    // [rows]
   uint32_t* members;  // [voxels + 1]
-  int64_t runs;
 };
 
 // The arrays of the scans; `voxels` and others need a place more for each scan.
@@ -33,46 +31,41 @@ class GroupMemory {
   GroupMemory(const A3dGroup& group, Cutter& cutter)
       : group_(group),
         voxels_(cutter.take<Grouped>(rows() + group.scans)),
-        begin_(cutter.take<uint32_t>(rows() + group.scans)),
         voxel_(cutter.take<uint32_t>(rows())),
-        members_(cutter.take<uint32_t>(rows() + group.scans)),
-        runs_(cutter.take<int64_t>(group.scans)) {}
+        members_(cutter.take<uint32_t>(rows() + group.scans)) {}
 
   ScanGroup operator[](int64_t scan) const {
     const int64_t start = group_.splits[scan];
-    return {voxels_ + start + scan, begin_ + start + scan, voxel_ + start, members_ + start + scan,
-            runs_[scan]};
+    return {voxels_ + start + scan, voxel_ + start, members_ + start + scan};
   }
-
-  void set_runs(int64_t scan, int64_t runs) const { runs_[scan] = runs; }
 
  private:
   int64_t rows() const { return group_.splits[group_.scans]; }
 
   const A3dGroup& group_;
   Grouped* voxels_;
-  uint32_t *begin_, *voxel_, *members_;
-  int64_t* runs_;
+  uint32_t *voxel_, *members_;
 };
 
 // Returns the number of voxels, or a code. `source` gives the cells of rows.
 template <class Source>
 int64_t group_scan(const Source& source, int64_t start, int64_t rows, const ScanGroup& out,
-                   CellIndex<Grouped>& index, int64_t& run_count) {
+                   CellIndex<Grouped>& index) {
   Block block;
+  uint32_t numbers[kBlock];  // of the voxels of the runs
   index.start(out.voxels, bits_for(rows) + 2);
-  run_count = 0;
   for (int64_t first = 0; first < rows; first += kBlock) {
     const int count = int(least<int64_t>(kBlock, rows - first));
     if (!source.load(start + first, count, block)) return kBadValue;
-    const int runs = find_runs<false>(block, count);
-    uint32_t* const begin = out.begin + run_count;
-    uint32_t* const voxel = out.voxel + run_count;
-    for (int run = 0; run < runs; ++run) begin[run] = uint32_t(first + block.begin[run]);
-    index.visit(block, runs, [=](const Met& met, Grouped&) { voxel[met.run] = met.number; });
-    run_count += runs;
+    const int runs = find_runs(block, count);
+    index.visit(block, runs, [&](const Met& met, Grouped&) { numbers[met.run] = met.number; });
+    uint32_t* const voxel = out.voxel + first;
+    int run = -1;
+    for (int i = 0; i < count; ++i) {  // without a branch: nobody can guess where a run ends
+      run += 1 + block.keep[i];
+      voxel[i] = numbers[run];
+    }
   }
-  out.begin[run_count] = uint32_t(rows);
   return index.count();
 }
 
@@ -91,7 +84,8 @@ inline void write_scan(const A3dGroup& group, const GroupMemory& memory, const A
   }
   uint32_t* const next = in.members;  // number of members first, then where the next one goes
   memset(next, 0, size_t(voxels + 1) * sizeof(uint32_t));
-  for (int64_t run = 0; run < in.runs; ++run) next[in.voxel[run]] += in.begin[run + 1] - in.begin[run];
+  const int64_t rows = group.splits[scan + 1] - start;
+  for (int64_t row = 0; row < rows; ++row) ++next[in.voxel[row]];
   int64_t total = 0;
   for (int64_t v = 0; v < voxels; ++v) {
     const uint32_t members = next[v + 1];
@@ -101,14 +95,10 @@ inline void write_scan(const A3dGroup& group, const GroupMemory& memory, const A
   }
   int64_t* const point_to_voxel = out.point_to_voxel + start;
   int64_t* const members = out.members + start;
-  for (int64_t run = 0; run < in.runs; ++run) {
-    const uint32_t voxel = in.voxel[run];
-    uint32_t place = next[voxel];
-    for (uint32_t row = in.begin[run]; row < in.begin[run + 1]; ++row) {
-      point_to_voxel[row] = first + voxel - 1;
-      members[place++] = start + row;
-    }
-    next[voxel] = place;
+  for (int64_t row = 0; row < rows; ++row) {
+    const uint32_t voxel = in.voxel[row];
+    point_to_voxel[row] = first + voxel - 1;
+    members[next[voxel]++] = start + row;
   }
 }
 

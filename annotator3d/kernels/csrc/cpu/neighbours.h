@@ -13,7 +13,7 @@ inline bool all_different(const CellRows& cells, int64_t start, int64_t rows,
   for (int64_t first = 0; first < rows; first += kBlock) {
     const int count = int(least<int64_t>(kBlock, rows - first));
     cells.load(start + first, count, block);
-    index.visit(block, find_runs<false>(block, count), [](const Met&, Grouped&) {});
+    index.visit(block, find_runs(block, count), [](const Met&, Grouped&) {});
   }
   return index.count() == rows;
 }
@@ -63,7 +63,7 @@ template <class T>
 int64_t devoxelize(const T* features, int64_t voxels, int64_t channels, const int64_t* index,
                    const T* weight, int64_t points, int64_t neighbours, T* out) {
   for (int64_t n = 0; n < points; ++n, index += neighbours, weight += neighbours, out += channels) {
-    memset(out, 0, size_t(channels) * sizeof(T));
+    if (channels) memset(out, 0, size_t(channels) * sizeof(T));  // out may be null without any
     for (int64_t k = 0; k < neighbours; ++k) {
       if (index[k] == -1) continue;
       if (index[k] < 0 || index[k] >= voxels) return kBadValue;

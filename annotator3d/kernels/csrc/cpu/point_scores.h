@@ -7,7 +7,6 @@
 namespace a3d {
 namespace {
 
-constexpr int kTile = 64;
 constexpr int kMostClasses = 255;
 
 #if defined(A3D_SSE2) && defined(__GNUC__)
@@ -20,12 +19,10 @@ constexpr int kLanes = 8;
 constexpr int kLanes = 4;
 #endif
 #define A3D_VECTOR(type, bytes) type __attribute__((vector_size(bytes)))
-typedef A3D_VECTOR(float, 4 * kLanes) Floats;
+typedef A3D_VECTOR(float, 4 * kLanes) Floats;  // a row a lane
 typedef A3D_VECTOR(uint32_t, 4 * kLanes) Words;
-typedef A3D_VECTOR(float, 2 * kLanes) Half;  // as many as Doubles
-typedef A3D_VECTOR(uint32_t, 2 * kLanes) HalfWords;
-typedef A3D_VECTOR(int32_t, 2 * kLanes) HalfInts;
-typedef A3D_VECTOR(double, 4 * kLanes) Doubles;
+typedef A3D_VECTOR(int32_t, 4 * kLanes) Ints;
+typedef A3D_VECTOR(double, 4 * kLanes) Doubles;  // of half as many rows
 typedef A3D_VECTOR(int64_t, 4 * kLanes) Longs;
 #endif
 
@@ -35,13 +32,7 @@ typedef A3D_VECTOR(int64_t, 4 * kLanes) Longs;
 template <>
 struct Lanes<Floats> {
   using Bits = Words;
-};
-template <>
-struct Lanes<Half> {
-  using Bits = HalfWords;
-  using Int = HalfInts;
-  using Wide = Doubles;
-  using Long = Longs;
+  using Int = Ints;
 };
 #endif
 
@@ -49,173 +40,191 @@ namespace {
 
 #if defined(A3D_TILES)
 
-template <class Vector, class T>
-inline Vector load(const T* p) {
-  return *reinterpret_cast<const Vector*>(p);
-}
+struct Wide {  // of all rows
+  Doubles half[2];
+};
 
-template <class Vector, class T>
-inline void store(T* p, Vector v) {
-  *reinterpret_cast<Vector*>(p) = v;
-}
-
-// The two halves of a vector as doubles, added to sums in memory.
-inline void add_to(double* sums, Floats x) {
+A3D_INLINE Wide widened(Floats x) {
 #if defined(__AVX512F__)
-  const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256((__m512)x));
-  const __m512d high = _mm512_cvtps_pd(
-      _mm256_castpd_ps(_mm512_extractf64x4_pd(_mm512_castps_pd((__m512)x), 1)));
+  const __m512d high = _mm512_castps_pd((__m512)x);
+  return {{(Doubles)_mm512_cvtps_pd(_mm512_castps512_ps256((__m512)x)),
+           (Doubles)_mm512_cvtps_pd(_mm256_castpd_ps(_mm512_extractf64x4_pd(high, 1)))}};
 #elif defined(__AVX__)
-  const __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x));
-  const __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1));
+  return {{(Doubles)_mm256_cvtps_pd(_mm256_castps256_ps128((__m256)x)),
+           (Doubles)_mm256_cvtps_pd(_mm256_extractf128_ps((__m256)x, 1))}};
 #else
-  const __m128d low = _mm_cvtps_pd((__m128)x);
-  const __m128d high = _mm_cvtps_pd(_mm_movehl_ps((__m128)x, (__m128)x));
-#endif
-  store(sums, load<Doubles>(sums) + (Doubles)low);
-  store(sums + kLanes / 2, load<Doubles>(sums + kLanes / 2) + (Doubles)high);
-}
-
-inline Half narrowed(Doubles x) {
-#if defined(__AVX512F__)
-  return (Half)_mm512_cvtpd_ps((__m512d)x);
-#elif defined(__AVX__)
-  return (Half)_mm256_cvtpd_ps((__m256d)x);
-#else
-  return Half{float(x[0]), float(x[1])};
+  return {{(Doubles)_mm_cvtps_pd((__m128)x),
+           (Doubles)_mm_cvtps_pd(_mm_movehl_ps((__m128)x, (__m128)x))}};
 #endif
 }
 
-// tile[c][r] = in[r][c]
-inline void transpose(const float* in, int classes, float* tile) {
-  int c = 0;
-  for (; c + 4 <= classes; c += 4)
-    for (int r = 0; r < kTile; r += kLanes) {
-      const float* p = in + int64_t(r) * classes + c;
-      Floats turned[4];
+A3D_INLINE Floats narrowed(const Wide& x) {
 #if defined(__AVX512F__)
-#define A3D_ROWS(i)                                                                             \
-  _mm512_insertf32x4(                                                                           \
-      _mm512_insertf32x4(                                                                       \
-          _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(p + (i) * classes)),           \
-                             _mm_loadu_ps(p + ((i) + 4) * classes), 1),                         \
-          _mm_loadu_ps(p + ((i) + 8) * classes), 2),                                            \
-      _mm_loadu_ps(p + ((i) + 12) * classes), 3)
-      const __m512 a = A3D_ROWS(0), b = A3D_ROWS(1), d = A3D_ROWS(2), e = A3D_ROWS(3);
-      const __m512 ab = _mm512_unpacklo_ps(a, b), AB = _mm512_unpackhi_ps(a, b);
-      const __m512 de = _mm512_unpacklo_ps(d, e), DE = _mm512_unpackhi_ps(d, e);
-      turned[0] = (Floats)_mm512_shuffle_ps(ab, de, 0x44);
-      turned[1] = (Floats)_mm512_shuffle_ps(ab, de, 0xEE);
-      turned[2] = (Floats)_mm512_shuffle_ps(AB, DE, 0x44);
-      turned[3] = (Floats)_mm512_shuffle_ps(AB, DE, 0xEE);
+  const __m512d low = _mm512_castps_pd(_mm512_castps256_ps512(_mm512_cvtpd_ps((__m512d)x.half[0])));
+  const __m256d high = _mm256_castps_pd(_mm512_cvtpd_ps((__m512d)x.half[1]));
+  return (Floats)_mm512_castpd_ps(_mm512_insertf64x4(low, high, 1));
 #elif defined(__AVX__)
-#define A3D_ROWS(i)                                                                    \
-  _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(p + (i) * classes)),        \
-                       _mm_loadu_ps(p + ((i) + 4) * classes), 1)
-      const __m256 a = A3D_ROWS(0), b = A3D_ROWS(1), d = A3D_ROWS(2), e = A3D_ROWS(3);
-      const __m256 ab = _mm256_unpacklo_ps(a, b), AB = _mm256_unpackhi_ps(a, b);
-      const __m256 de = _mm256_unpacklo_ps(d, e), DE = _mm256_unpackhi_ps(d, e);
-      turned[0] = (Floats)_mm256_shuffle_ps(ab, de, 0x44);
-      turned[1] = (Floats)_mm256_shuffle_ps(ab, de, 0xEE);
-      turned[2] = (Floats)_mm256_shuffle_ps(AB, DE, 0x44);
-      turned[3] = (Floats)_mm256_shuffle_ps(AB, DE, 0xEE);
+  return (Floats)_mm256_set_m128(_mm256_cvtpd_ps((__m256d)x.half[1]),
+                                 _mm256_cvtpd_ps((__m256d)x.half[0]));
 #else
-#define A3D_ROWS(i) _mm_loadu_ps(p + (i) * classes)
-      __m128 a = A3D_ROWS(0), b = A3D_ROWS(1), d = A3D_ROWS(2), e = A3D_ROWS(3);
-      _MM_TRANSPOSE4_PS(a, b, d, e);
-      turned[0] = (Floats)a;
-      turned[1] = (Floats)b;
-      turned[2] = (Floats)d;
-      turned[3] = (Floats)e;
+  return (Floats)_mm_movelh_ps(_mm_cvtpd_ps((__m128d)x.half[0]), _mm_cvtpd_ps((__m128d)x.half[1]));
 #endif
+}
+
+#if defined(__AVX512F__)
+A3D_INLINE Floats highest(Floats a, Floats b) { return (Floats)_mm512_max_ps((__m512)a, (__m512)b); }
+A3D_INLINE Floats lowest(Floats a, Floats b) { return (Floats)_mm512_min_ps((__m512)a, (__m512)b); }
+#elif defined(__AVX__)
+A3D_INLINE Floats highest(Floats a, Floats b) { return (Floats)_mm256_max_ps((__m256)a, (__m256)b); }
+A3D_INLINE Floats lowest(Floats a, Floats b) { return (Floats)_mm256_min_ps((__m256)a, (__m256)b); }
+#else
+A3D_INLINE Floats highest(Floats a, Floats b) { return (Floats)_mm_max_ps((__m128)a, (__m128)b); }
+A3D_INLINE Floats lowest(Floats a, Floats b) { return (Floats)_mm_min_ps((__m128)a, (__m128)b); }
+#endif
+
+// a * b + c, rounded once where that is quick: for what need not be the same bits everywhere.
+A3D_INLINE Floats times_plus(Floats a, Floats b, Floats c) {
+#if defined(__AVX512F__)
+  return (Floats)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+#elif defined(__FMA__)
+  return (Floats)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
+  return a * b + c;
+#endif
+}
+
+// Four columns of kLanes rows, of which `in` is the first number.
+A3D_INLINE void turn(const float* in, int classes, Floats (&columns)[4]) {
+#if defined(__AVX512F__)
+#define A3D_ROWS(i)                                                                      \
+  _mm512_insertf32x4(                                                                    \
+      _mm512_insertf32x4(                                                                \
+          _mm512_insertf32x4(_mm512_castps128_ps512(_mm_loadu_ps(in + (i) * classes)),   \
+                             _mm_loadu_ps(in + ((i) + 4) * classes), 1),                 \
+          _mm_loadu_ps(in + ((i) + 8) * classes), 2),                                    \
+      _mm_loadu_ps(in + ((i) + 12) * classes), 3)
+#define A3D_DO(name, ...) _mm512_##name(__VA_ARGS__)
+  typedef __m512 Row;
+#elif defined(__AVX__)
+#define A3D_ROWS(i)                                                                \
+  _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(in + (i) * classes)),   \
+                       _mm_loadu_ps(in + ((i) + 4) * classes), 1)
+#define A3D_DO(name, ...) _mm256_##name(__VA_ARGS__)
+  typedef __m256 Row;
+#else
+#define A3D_ROWS(i) _mm_loadu_ps(in + (i) * classes)
+#define A3D_DO(name, ...) _mm_##name(__VA_ARGS__)
+  typedef __m128 Row;
+#endif
+  const Row a = A3D_ROWS(0), b = A3D_ROWS(1), c = A3D_ROWS(2), d = A3D_ROWS(3);
+  const Row ab = A3D_DO(unpacklo_ps, a, b), AB = A3D_DO(unpackhi_ps, a, b);
+  const Row cd = A3D_DO(unpacklo_ps, c, d), CD = A3D_DO(unpackhi_ps, c, d);
+  columns[0] = (Floats)A3D_DO(shuffle_ps, ab, cd, 0x44);
+  columns[1] = (Floats)A3D_DO(shuffle_ps, ab, cd, 0xEE);
+  columns[2] = (Floats)A3D_DO(shuffle_ps, AB, CD, 0x44);
+  columns[3] = (Floats)A3D_DO(shuffle_ps, AB, CD, 0xEE);
+#undef A3D_DO
 #undef A3D_ROWS
-      for (int i = 0; i < 4; ++i) store(tile + (c + i) * kTile + r, turned[i]);
-    }
-  for (; c < classes; ++c)
-    for (int r = 0; r < kTile; ++r) tile[c * kTile + r] = in[int64_t(r) * classes + c];
 }
 
-// The two largest logits of each row. False: one that is not finite.
-inline bool two_largest(const float* tile, int classes, float* first, float* second) {
-  Floats poison{};
-  for (int r = 0; r < kTile; r += kLanes) {
-    Floats top = load<Floats>(tile + r), next = Floats{} - INFINITY;
-    poison += top * 0.0f;
-    for (int c = 1; c < classes; ++c) {
-      const Floats logit = load<Floats>(tile + c * kTile + r);
-      poison += logit * 0.0f;
-      const Floats lower = logit < top ? logit : top;
-      next = lower > next ? lower : next;
-      top = logit > top ? logit : top;
+// kLanes rows of logits: a column a class, and the two largest of each row.
+struct Tile {
+  Floats column[kMostClasses];
+  Floats first, second, poison;
+
+  A3D_INLINE void take(const float* in, int classes) {
+    first = second = Floats{} - INFINITY;
+    poison = Floats{};
+    Floats four[4];
+    int c = 0;
+    for (; c + 4 <= classes; c += 4) {
+      turn(in + c, classes, four);
+      for (int i = 0; i < 4; ++i) add(c + i, four[i]);
     }
-    store(first + r, top);
-    store(second + r, next);
+    if (c == classes) return;
+    if (classes >= 4) turn(in + classes - 4, classes, four);  // and of these the last ones
+    for (; c < classes; ++c) {
+      Floats x;
+      if (classes >= 4) x = four[c - classes + 4];
+      else
+        for (int row = 0; row < kLanes; ++row) x[row] = in[row * classes + c];
+      add(c, x);
+    }
   }
-  bool finite = true;
-  for (int i = 0; i < kLanes; ++i) finite = finite & (poison[i] == 0);
-  return finite;
-}
 
-// Z and S of point_scores(): sums over the classes of e and e * d.
-template <bool kEntropy>
-inline void sum_up(const float* tile, int classes, const float* first, double* z, double* s) {
-  const Floats lowest = Floats{} + kLowestGap;
-  for (int begin = 0; begin < classes; begin += kFold) {
-    const int fold = least(classes - begin, kFold);
-    for (int r = 0; r < kTile; r += kLanes) {
-      const float* p = tile + begin * kTile + r;
-      const Floats top = load<Floats>(first + r);
-      Floats d[kFold], e[kFold], part_z{}, part_s{};
-      for (int c = 0; c < kFold; ++c) {  // of classes beyond, the last one again: not added
-        const Floats gap = load<Floats>(p + least(c, fold - 1) * kTile) - top;
-        d[c] = gap > lowest ? gap : lowest;
-      }
-      for (int c = 0; c < kFold; ++c) e[c] = exp_poly(d[c]);
-      if (fold == kFold) {
-        for (int c = 0; c < kFold; ++c) {
-          part_z += e[c];
-          if (kEntropy) part_s += e[c] * d[c];
-        }
-      } else {
-        for (int c = 0; c < fold; ++c) {
-          part_z += e[c];
-          if (kEntropy) part_s += e[c] * d[c];
-        }
-      }
-      add_to(z + r, part_z);
-      if (kEntropy) add_to(s + r, part_s);
-    }
+ private:
+  A3D_INLINE void add(int c, Floats x) {
+    column[c] = x;
+    poison = times_plus(x, Floats{}, poison);  // 0 * x is NaN if x is not finite
+    second = highest(second, lowest(first, x));
+    first = highest(first, x);
+  }
+};
+
+// The next kClasses classes of the sums Z and S of point_scores(): of e, and of e * d.
+template <int kClasses, bool kEntropy>
+A3D_INLINE void add_classes(const Floats* column, Floats first, Wide& z, Wide& s) {
+  Floats d[kClasses], e[kClasses];
+  for (int c = 0; c < kClasses; ++c) d[c] = highest(column[c] - first, Floats{} + kLowestGap);
+  for (int c = 0; c < kClasses; ++c) e[c] = exp_poly(d[c]);
+  Floats part_z = e[0], part_s = e[0] * d[0];
+  for (int c = 1; c < kClasses; ++c) {
+    part_z += e[c];
+    part_s += e[c] * d[c];
+  }
+  const Wide wide_z = widened(part_z), wide_s = widened(part_s);
+  for (int i = 0; i < 2; ++i) {
+    z.half[i] += wide_z.half[i];
+    if (kEntropy) s.half[i] += wide_s.half[i];
   }
 }
 
-// The operations of point_scores() for each row of a tile, in the same order, so with the same
-// bits; a score whose pointer is null is not computed. False: a logit that is not finite.
+// The operations of point_scores() for kLanes rows, in the same order, so with the same bits; a
+// score whose pointer is null is not computed.
 template <bool kEntropy, bool kMargin>
-A3D_NOINLINE bool score_tile(const float* logits, int classes, int64_t* entropy, int64_t* margin) {
-  alignas(64) float tile[kMostClasses * kTile], first[kTile], second[kTile];
-  alignas(64) double z[kTile], s[kTile];
-  transpose(logits, classes, tile);
-  if (!two_largest(tile, classes, first, second)) return false;
-  memset(z, 0, sizeof z);
-  memset(s, 0, sizeof s);
-  sum_up<kEntropy>(tile, classes, first, z, s);
-  const Half lowest = Half{} + kLowestGap;
-  for (int r = 0; r < kTile; r += kLanes / 2) {
-    const Doubles sum = load<Doubles>(z + r);
-    if (kEntropy) {
-      const Doubles bits =
-          log2_poly(narrowed(sum)) - load<Doubles>(s + r) / sum * 1.4426950408889634;
+A3D_INLINE void score_tile(const Tile& tile, int classes, int64_t* entropy, int64_t* margin) {
+  const Floats first = tile.first;
+  const Floats* column = tile.column;
+  Wide z{}, s{};
+  const Floats* const last = column + classes / kFold * kFold;
+  for (; column != last; column += kFold) add_classes<kFold, kEntropy>(column, first, z, s);
+  static_assert(kFold == 4, "what may be left");
+  if (classes % kFold == 3) add_classes<3, kEntropy>(column, first, z, s);
+  if (classes % kFold == 2) add_classes<2, kEntropy>(column, first, z, s);
+  if (classes % kFold == 1) add_classes<1, kEntropy>(column, first, z, s);
+  if (kEntropy) {
+    Ints whole;
+    Floats fraction;
+    log2_poly(narrowed(z), whole, fraction);
+    const Wide a = widened(__builtin_convertvector(whole, Floats)), b = widened(fraction);
+    for (int i = 0; i < 2; ++i) {
+      const Doubles bits = (a.half[i] + b.half[i]) - s.half[i] / z.half[i] * 1.4426950408889634;
       const Longs fixed = to_fixed<Longs>(bits);
-      memcpy(entropy + r, &fixed, sizeof fixed);
-    }
-    if (kMargin) {
-      const Half gap = load<Half>(second + r) - load<Half>(first + r);
-      const Half e = exp_poly(gap > lowest ? gap : lowest);
-      const Longs fixed = to_fixed<Longs>(__builtin_convertvector(1.0f - e, Doubles) / sum);
-      memcpy(margin + r, &fixed, sizeof fixed);
+      memcpy(entropy + i * (kLanes / 2), &fixed, sizeof fixed);
     }
   }
-  return true;
+  if (kMargin) {
+    const Floats gap = highest(tile.second - first, Floats{} + kLowestGap);
+    const Wide rest = widened(1.0f - exp_poly(gap));
+    for (int i = 0; i < 2; ++i) {
+      const Longs fixed = to_fixed<Longs>(rest.half[i] / z.half[i]);
+      memcpy(margin + i * (kLanes / 2), &fixed, sizeof fixed);
+    }
+  }
+}
+
+// kLanes rows from where `rows` are left: the last one again in place of those beyond.
+inline const float* whole_tile(const float* logits, int64_t rows, int classes, float* copy) {
+  if (rows >= kLanes) return logits;
+  for (int64_t i = 0; i < kLanes; ++i)
+    memcpy(copy + i * classes, logits + least(i, rows - 1) * classes, size_t(classes) * sizeof(float));
+  return copy;
+}
+
+inline bool all_zero(Floats x) {
+  bool zero = true;
+  for (int i = 0; i < kLanes; ++i) zero = zero & (x[i] == 0);
+  return zero;
 }
 
 #endif
@@ -225,20 +234,25 @@ template <bool kEntropy, bool kMargin>
 A3D_NOINLINE bool score_rows(const float* logits, int64_t rows, int classes, int64_t* entropy,
                              int64_t* margin) {
 #if defined(A3D_TILES)
+  Tile tile;
+  Floats poison{};
   int64_t r = 0;
-  for (; r + kTile <= rows; r += kTile)
-    if (!score_tile<kEntropy, kMargin>(logits + r * classes, classes, entropy + (kEntropy ? r : 0), margin + (kMargin ? r : 0)))
-      return false;
-  if (r == rows) return true;
-  float tile[kMostClasses * kTile];  // the rows that are left, and copies of the last one
-  int64_t scores[2][kTile];
-  for (int64_t i = 0; i < kTile; ++i)
-    memcpy(tile + i * classes, logits + least(r + i, rows - 1) * classes,
-           size_t(classes) * sizeof(float));
-  if (!score_tile<kEntropy, kMargin>(tile, classes, scores[0], scores[1])) return false;
-  const size_t bytes = size_t(rows - r) * sizeof(int64_t);
-  if (kEntropy) memcpy(entropy + r, scores[0], bytes);
-  if (kMargin) memcpy(margin + r, scores[1], bytes);
+  for (; r + kLanes <= rows; r += kLanes) {
+    tile.take(logits + r * classes, classes);
+    poison += tile.poison;
+    score_tile<kEntropy, kMargin>(tile, classes, entropy + r, margin + r);
+  }
+  if (r < rows) {
+    float left[kMostClasses * kLanes];
+    int64_t scores[2][kLanes];
+    tile.take(whole_tile(logits + r * classes, rows - r, classes, left), classes);
+    poison += tile.poison;
+    score_tile<kEntropy, kMargin>(tile, classes, scores[0], scores[1]);
+    const size_t bytes = size_t(rows - r) * sizeof(int64_t);
+    if (kEntropy) memcpy(entropy + r, scores[0], bytes);
+    if (kMargin) memcpy(margin + r, scores[1], bytes);
+  }
+  return all_zero(poison);
 #else
   for (int64_t r = 0; r < rows; ++r) {
     const float* row = logits + r * classes;
@@ -250,8 +264,8 @@ A3D_NOINLINE bool score_rows(const float* logits, int64_t rows, int classes, int
     if (kEntropy) entropy[r] = scores[0];
     if (kMargin) margin[r] = scores[1];
   }
-#endif
   return true;
+#endif
 }
 
 }  // namespace

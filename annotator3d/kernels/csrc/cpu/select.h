@@ -8,7 +8,7 @@
 #include "best.h"
 #include "cell_index.h"
 #include "classes.h"
-#include "point_scores.h"
+#include "point_bounds.h"
 #include "variant.h"
 
 namespace a3d {
@@ -20,15 +20,16 @@ struct alignas(32) Voxel {
   uint32_t points;
   union {
     uint64_t classes;  // bit c % 64 for each class c that occurs
-    int64_t value;     // maximum or sum of the score of its points
+    int64_t value;     // maximum of the scores of its points and kAbove, or their sum; kBounds:
+                       // the interval of the point that may have the largest
   };
 };
+constexpr int64_t kAbove = int64_t(1) << 40;  // a score and this is above 0
 constexpr uint32_t kAsked = 0x80000000u;
 
 struct Runs {  // of a scan, as they come
   uint32_t* begin;  // row of the scan; behind the last: the number of rows
   uint32_t* previous;  // run of the same voxel, number + 1
-  uint8_t* label;
 };
 
 // What the points of a prediction say, if they are given by row: computed once for each row.
@@ -37,7 +38,7 @@ struct Rows {
   const int64_t* values;
 };
 
-enum class How { kNone, kVcd, kMax, kMean };
+enum class How { kNone, kVcd, kMax, kMean, kBounds };  // kBounds: kMax for the best k only
 
 template <How kHow>
 class Scan {
@@ -46,9 +47,13 @@ class Scan {
       : q_(q),
         voxels_(longest, cutter),
         records_(cutter.take<Voxel>(longest + 1)),
-        runs_{cutter.take<uint32_t>(longest + 1), cutter.take<uint32_t>(longest),
-              cutter.take<uint8_t>(kHow == How::kVcd ? longest : 0)},
-        best_(q.k, cutter) {}
+        runs_{cutter.take<uint32_t>(longest + 1), cutter.take<uint32_t>(longest)},
+        labels_(cutter.take<uint8_t>(kHow == How::kVcd ? longest : 0)),
+        highest_(cutter.take<uint32_t>(kHow == How::kBounds ? longest : 0)),
+        likely_(cutter.take<uint32_t>(kHow == How::kBounds ? longest : 0)),
+        best_(q.k, cutter) {
+    for (int label = 0; label < kIgnore; ++label) bit_[label] = uint64_t(1) << (label & 63);
+  }
 
   // False: a bad value.
   bool run(int64_t scan, const Rows& given) {
@@ -57,7 +62,7 @@ class Scan {
     rows_ = q_.splits[scan + 1] - start_;
     if (!group(given)) return false;
     mark_asked();
-    if (!score()) return false;
+    if (!(kHow == How::kBounds ? score_by_bounds() : score())) return false;
     write();
     return true;
   }
@@ -73,64 +78,82 @@ class Scan {
     for (int64_t first = 0; first < rows_; first += kBlock) {
       const int rows = int(least<int64_t>(kBlock, rows_ - first));
       if (!points.load(start_ + first, rows, block)) return false;
-      if (!predictions(given, start_ + first, rows, block)) return false;
-      const int runs = find_runs<kHow == How::kVcd>(block, rows);
-      add(block, runs, uint32_t(first));
+      if (!predictions(given, first, rows)) return false;
+      add(block, rows, uint32_t(first));
     }
     runs_.begin[run_count_] = uint32_t(rows_);
     return true;
   }
 
   // Labels or values of the rows of a block.
-  bool predictions(const Rows& given, int64_t first, int rows, Block& block) const {
+  bool predictions(const Rows& given, int64_t first, int rows) {
     if (kHow == How::kNone) return true;
     const int classes = int(q_.classes);
     if (q_.rows) {
       bool ok = true;
       for (int i = 0; i < rows; ++i) {
-        int64_t row = q_.rows[first + i];
+        int64_t row = q_.rows[start_ + first + i];
         const bool fits = row >= 0 && row < q_.prediction_rows;
         ok = ok & fits;
-        row = fits ? row : 0;
         if (!fits) continue;
-        if (kHow == How::kVcd) block.label[i] = given.classes[row];
-        else block.value[i] = given.values[row];
+        if (kHow == How::kVcd) labels_[first + i] = given.classes[row];
+        else values_[i] = given.values[row];
       }
       return ok;
     }
     if (kHow == How::kVcd)
-      return labels_of(q_.prediction, q_.kind, first, rows, classes, block.label);
-    const float* logits = static_cast<const float*>(q_.prediction) + first * classes;
+      return labels_of(q_.prediction, q_.kind, start_ + first, rows, classes, labels_ + first);
+    const float* logits = static_cast<const float*>(q_.prediction) + (start_ + first) * classes;
+    if (kHow == How::kBounds) return bounds(logits, rows, uint32_t(first));
     return q_.score == kA3dEntropy
-               ? score_rows<true, false>(logits, rows, classes, block.value, block.value)
-               : score_rows<false, true>(logits, rows, classes, block.value, block.value);
+               ? score_rows<true, false>(logits, rows, classes, values_, values_)
+               : score_rows<false, true>(logits, rows, classes, values_, values_);
   }
 
-  void add(const Block& block, int runs, uint32_t first) {
+  bool bounds(const float* logits, int rows, uint32_t first) {
+#if defined(A3D_TILES)
+    const bool ok = q_.score == kA3dEntropy
+                        ? bound_rows<true>(logits, rows, int(q_.classes), values_)
+                        : bound_rows<false>(logits, rows, int(q_.classes), values_);
+    for (int i = 0; i < rows; ++i) highest_[first + uint32_t(i)] = uint32_t(high_end(values_[i]));
+    return ok;
+#else
+    return false;
+#endif
+  }
+
+  // What the points of each run say together. Branches on where a run ends could not be guessed.
+  void join(const Block& block, int rows, uint32_t first) {
+    if (kHow == How::kNone) return;
+    int64_t joined = 0;
+    int run = -1;
+    for (int i = 0; i < rows; ++i) {
+      const int64_t keep = block.keep[i];
+      joined &= keep;
+      if (kHow == How::kVcd) joined |= int64_t(bit_[labels_[first + uint32_t(i)]]);
+      if (kHow == How::kMax) joined = most(joined, values_[i] + kAbove);
+      if (kHow == How::kMean) joined += values_[i];
+      if (kHow == How::kBounds) joined = most(joined, values_[i]);
+      run += 1 + int(keep);
+      joined_[run] = joined;
+    }
+  }
+
+  void add(Block& block, int rows, uint32_t first) {
+    const int runs = find_runs(block, rows);
+    join(block, rows, first);
     uint32_t* const begin = runs_.begin + run_count_;
     for (int run = 0; run < runs; ++run) begin[run] = first + uint32_t(block.begin[run]);
-    if (kHow == How::kVcd)
-      for (int run = 0; run < runs; ++run)
-        runs_.label[run_count_ + run] = uint8_t(block.label[block.begin[run]]);
     uint32_t* const previous = runs_.previous + run_count_;
     const uint32_t number = uint32_t(run_count_) + 1;
+    const int64_t* const joined = joined_;
     voxels_.visit(block, runs, [=, &block](const Met& met, Voxel& voxel) {
-      const int row = met.row, end = block.begin[met.run + 1];
       previous[met.run] = voxel.last_run;
       voxel.last_run = number + uint32_t(met.run);
-      voxel.points += uint32_t(end - row);
-      if (kHow == How::kVcd) {
-        const int label = block.label[row];
-        voxel.classes |= uint64_t(label != kIgnore) << (label & 63);
-      } else if (kHow == How::kMax) {
-        int64_t value = met.fresh ? block.value[row] : most(voxel.value, block.value[row]);
-        for (int i = row + 1; i < end; ++i) value = most(value, block.value[i]);
-        voxel.value = value;
-      } else if (kHow == How::kMean) {
-        int64_t value = block.value[row];
-        for (int i = row + 1; i < end; ++i) value += block.value[i];
-        voxel.value += value;
-      }
+      voxel.points += uint32_t(block.begin[met.run + 1] - met.row);
+      if (kHow == How::kVcd) voxel.classes |= uint64_t(joined[met.run]);
+      if (kHow == How::kMax || kHow == How::kBounds) voxel.value = most(voxel.value, joined[met.run]);
+      if (kHow == How::kMean) voxel.value += joined[met.run];
     });
     run_count_ += runs;
   }
@@ -168,11 +191,103 @@ class Scan {
         each_run(voxel, [&](uint32_t, uint32_t begin, uint32_t end) {
           for (uint32_t i = begin; i < end; ++i) q_.point_scores[start_ + i] = score;
         });
-      if (score >= best_.threshold() && allowed(voxel))
-        best_.offer({score, tie_hash(q_.seeds[scan_], {voxel.key.x, voxel.key.y, voxel.key.z}),
-                     number});
+      if (score >= best_.threshold() && allowed(voxel)) offer(score, number);
     }
     return ok;
+  }
+
+  // The largest scores of points, computed for those only that may decide: a voxel whose interval
+  // ends before the best k begin is not among them, nor does a point count that ends before the
+  // interval of its voxel.
+  bool score_by_bounds() {
+#if defined(A3D_TILES)
+    const bool is_entropy = q_.score == kA3dEntropy;
+    everywhere_ = !(q_.max_range < INFINITY);
+    best_.start();
+    for (int64_t number = 1; number <= voxels_.count(); ++number) {
+      const Voxel& voxel = voxels_[number];
+      const int64_t worst = is_entropy ? low_end(voxel.value) : -high_end(voxel.value);
+      if (worst >= best_.threshold() && allowed(voxel)) best_.offer({worst, 0, number});
+    }
+    const int64_t needed = best_.threshold();
+    int64_t likely = 0;
+    Exact exact(*this);
+    for (int64_t number = 1; number <= voxels_.count(); ++number) {
+      Voxel& voxel = voxels_[number];
+      const int64_t low = low_end(voxel.value);
+      if ((is_entropy ? high_end(voxel.value) : -low) < needed || !allowed(voxel)) continue;
+      likely_[likely++] = uint32_t(number);
+      voxel.value = INT64_MIN;
+      const int64_t from = is_entropy ? most(low, needed) : low;
+      each_run(voxel, [&](uint32_t, uint32_t begin, uint32_t end) {
+        for (uint32_t i = begin; i < end; ++i)
+          if (highest_[i] >= from) exact.add(i, uint32_t(number));
+      });
+    }
+    exact.finish();
+    best_.start();
+    for (int64_t i = 0; i < likely; ++i) {
+      const Voxel& voxel = voxels_[likely_[i]];
+      const int64_t score = is_entropy ? voxel.value : -voxel.value;
+      if (score >= best_.threshold()) offer(score, likely_[i]);
+    }
+#endif
+    return true;
+  }
+
+#if defined(A3D_TILES)
+  // Scores of single points, many at a time, for the maximum of their voxels: their logits come from
+  // memory meanwhile.
+  class Exact {
+   public:
+    explicit Exact(Scan& scan) : scan_(scan), classes_(int(scan.q_.classes)) {}
+
+    void add(uint32_t row, uint32_t voxel) {
+      row_[count_] = row;
+      voxel_[count_] = voxel;
+      const float* logits = logits_of(row);
+      for (int c = 0; c < classes_; c += 16) A3D_PREFETCH(logits + c);
+      A3D_PREFETCH(logits + classes_ - 1);
+      if (++count_ == kMany) finish();
+    }
+
+    void finish() {
+      for (int begin = 0; begin < count_; begin += kLanes) score(begin, least(count_ - begin, kLanes));
+      count_ = 0;
+    }
+
+   private:
+    static constexpr int kMany = 128;
+
+    const float* logits_of(uint32_t row) const {
+      const float* logits = static_cast<const float*>(scan_.q_.prediction);
+      return logits + (scan_.start_ + row) * classes_;
+    }
+
+    void score(int begin, int count) {
+      for (int i = 0; i < count; ++i)
+        memcpy(tile_ + i * classes_, logits_of(row_[begin + i]), size_t(classes_) * sizeof(float));
+      int64_t scores[kLanes];
+      if (scan_.q_.score == kA3dEntropy)
+        score_rows<true, false>(tile_, count, classes_, scores, scores);
+      else
+        score_rows<false, true>(tile_, count, classes_, scores, scores);
+      for (int i = 0; i < count; ++i) {
+        int64_t& value = scan_.voxels_[voxel_[begin + i]].value;
+        value = most(value, scores[i]);
+      }
+    }
+
+    Scan& scan_;
+    int classes_, count_ = 0;
+    uint32_t row_[kMany], voxel_[kMany];
+    float tile_[kMostClasses * kLanes];
+  };
+#endif
+
+  void offer(int64_t score, int64_t number) {
+    const Key& key = voxels_[number].key;
+    best_.offer({score, tie_hash(q_.seeds[scan_], {key.x, key.y, key.z}), number});
   }
 
   template <class Visit>
@@ -185,14 +300,13 @@ class Scan {
   // point; the table is off by half a unit an entry, hence fewer than 2 units in a score.
   void prepare_bounds() {
     const int64_t most_classes = least(q_.classes, q_.table_length - 1);
-    for (int64_t d = 1; d <= most_classes; ++d) bounds_[d] = q_.table[d] / d + 3;
+    for (int64_t d = 2; d <= most_classes; ++d) bounds_[d] = q_.table[d] / d + 3;
     classes_per_bit_ = int((q_.classes + 63) / 64);
     most_classes_ = int(most_classes);
   }
 
   int64_t bound(const Voxel& voxel) const {
     const int64_t classes = count_bits(voxel.classes) * classes_per_bit_;
-    if (classes <= 1) return 0;
     return bounds_[least(least<int64_t>(classes, voxel.points), int64_t(most_classes_))];
   }
 
@@ -204,7 +318,7 @@ class Scan {
       case How::kNone:
         return 0;
       default: {
-        int64_t value = voxel.value;
+        int64_t value = kHow == How::kMax ? voxel.value - kAbove : voxel.value;
         if (kHow == How::kMean) {  // rounds down
           const int64_t n = voxel.points, quotient = value / n;
           value = quotient - (value % n < 0 ? 1 : 0);
@@ -215,22 +329,24 @@ class Scan {
   }
 
   int64_t confusion(const Voxel& voxel) {
-    int64_t n = 0, parts = 0;
-    each_run(voxel, [&](uint32_t run, uint32_t begin, uint32_t end) {
-      histogram_[runs_.label[run]] += end - begin;
+    each_run(voxel, [&](uint32_t, uint32_t begin, uint32_t end) {
+      for (uint32_t i = begin; i < end; ++i) ++histogram_[labels_[i]];
     });
-    n = int64_t(voxel.points) - histogram_[kIgnore];
+    const int64_t n = int64_t(voxel.points) - histogram_[kIgnore];
+    int64_t parts = 0;
     histogram_[kIgnore] = 0;
-    each_run(voxel, [&](uint32_t run, uint32_t, uint32_t) {  // a class that comes again: T[0] = 0
-      parts += q_.table[histogram_[runs_.label[run]]];
-      histogram_[runs_.label[run]] = 0;
+    each_run(voxel, [&](uint32_t, uint32_t begin, uint32_t end) {
+      for (uint32_t i = begin; i < end; ++i) {  // a class that comes again: T[0] = 0
+        parts += q_.table[histogram_[labels_[i]]];
+        histogram_[labels_[i]] = 0;
+      }
     });
     return entropy(q_.table[n], parts, n);
   }
 
   void write() {
     int32_t* const pick_of_point = q_.pick_of_point + start_;
-    memset(pick_of_point, 0xFF, size_t(rows_) * sizeof(int32_t));
+    if (rows_) memset(pick_of_point, 0xFF, size_t(rows_) * sizeof(int32_t));  // else maybe null
     const int64_t found = best_.sort();
     for (int64_t i = 0; i < q_.k; ++i) {
       const int64_t at = scan_ * q_.k + i;
@@ -256,12 +372,17 @@ class Scan {
   CellIndex<Voxel> voxels_;
   Voxel* records_;
   Runs runs_;
+  uint8_t* labels_;     // of the points
+  uint32_t* highest_;   // of the points, the upper end of the interval of its score
+  uint32_t* likely_;    // voxels that may be among the best
   Best best_;
   int64_t scan_ = 0, start_ = 0, rows_ = 0, run_count_ = 0;
   bool everywhere_ = true;
   int classes_per_bit_ = 1, most_classes_ = 1;
   int64_t bounds_[256] = {};
   uint32_t histogram_[256] = {};
+  uint64_t bit_[256] = {};  // of each label in Voxel::classes
+  int64_t values_[kBlock], joined_[kBlock];  // of the points and of the runs of a block
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Memory and threads of all variants.
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <new>
 #include <thread>
 #include <vector>
@@ -17,6 +18,11 @@ constexpr size_t kHead = 64;                // before what is handed out: its si
 constexpr size_t kPage = size_t(2) << 20;   // a huge one
 constexpr size_t kMostKept = 64 << 20;      // larger pieces are not kept
 constexpr int kKept = 16;
+#if defined(__SANITIZE_ADDRESS__)
+constexpr bool kKeep = false;  // every piece is fresh, filled with what nobody expects, and exact
+#else
+constexpr bool kKeep = true;
+#endif
 
 // No lock: a process may fork while another thread works.
 std::atomic<void*> kept[kKept];
@@ -50,7 +56,7 @@ void* payload(void* piece) { return static_cast<char*>(piece) + kHead; }
 }  // namespace
 
 void* a3d_take_memory(size_t bytes) {
-  const size_t needed = (bytes + kHead + kPage - 1) / kPage * kPage;
+  const size_t needed = kKeep ? (bytes + kHead + kPage - 1) / kPage * kPage : bytes + kHead;
   for (auto& place : kept) {
     void* piece = place.exchange(nullptr);
     if (!piece) continue;
@@ -60,6 +66,7 @@ void* a3d_take_memory(size_t bytes) {
   }
   void* piece = fresh(needed);
   if (!piece) return nullptr;
+  if (!kKeep) memset(piece, 0xA5, needed);
   size_of(piece) = needed;
   return payload(piece);
 }
@@ -67,7 +74,7 @@ void* a3d_take_memory(size_t bytes) {
 void a3d_give_memory(void* memory) {
   if (!memory) return;
   void* piece = static_cast<char*>(memory) - kHead;
-  if (size_of(piece) <= kMostKept)
+  if (kKeep && size_of(piece) <= kMostKept)
     for (auto& place : kept) {
       void* empty = nullptr;
       if (place.compare_exchange_strong(empty, piece)) return;

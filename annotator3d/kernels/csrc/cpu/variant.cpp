@@ -54,13 +54,11 @@ int64_t group_points(A3dGroup* group, int64_t threads) {
     Cutter cut(slots.get());
     CellIndex<Grouped> index(longest, cut);
     const int64_t start = group->splits[scan], rows = group->splits[scan + 1] - start;
-    int64_t runs = 0;
     const int64_t voxels =
         group->points ? group_scan(PointRows(group->points, group->stride, group->size), start, rows,
-                                   memory[scan], index, runs)
-                      : group_scan(CellRows(group->cells), start, rows, memory[scan], index, runs);
+                                   memory[scan], index)
+                      : group_scan(CellRows(group->cells), start, rows, memory[scan], index);
     if (voxels < 0) return voxels;
-    memory.set_runs(scan, runs);
     group->voxels[scan + 1] = voxels;
     return 0;
   });
@@ -83,7 +81,7 @@ void write_group(const A3dGroup* group, const A3dGroupOut* out, int64_t threads)
 
 int64_t classes_of(const void* prediction, int64_t kind, int64_t rows, int64_t classes,
                    uint8_t* out) {
-  const bool ok = narrow_labels_of(prediction, kind, 0, rows, int(classes), out);
+  const bool ok = labels_of(prediction, kind, 0, rows, int(classes), out);
   return ok ? 0 : kBadValue;
 }
 
@@ -101,7 +99,7 @@ int64_t rows_of(const A3dSelect& q, uint8_t* classes, int64_t* values) {
     const int64_t first = chunk * kChunk, rows = least(kChunk, q.prediction_rows - first);
     const int c = int(q.classes);
     if (q.score == kA3dVcd) {
-      const bool ok = narrow_labels_of(q.prediction, q.kind, first, rows, c, classes + first);
+      const bool ok = labels_of(q.prediction, q.kind, first, rows, c, classes + first);
       return ok ? 0 : kBadValue;
     }
     const float* logits = static_cast<const float*>(q.prediction) + first * c;
@@ -136,11 +134,21 @@ int64_t select_by(const A3dSelect& q) {
   });
 }
 
+// Whether few of the points can decide: none but the best are asked for, and those are few.
+bool bounds_do(const A3dSelect& q) {
+#if defined(A3D_TILES)
+  constexpr int64_t kPointsForOne = 64;
+  return !q.rows && !q.point_scores && q.k * kPointsForOne * q.scans <= q.splits[q.scans];
+#else
+  return false;
+#endif
+}
+
 int64_t select(const A3dSelect* q) {
   if (q->score == kA3dNone) return select_by<How::kNone>(*q);
   if (q->score == kA3dVcd) return select_by<How::kVcd>(*q);
-  if (q->reduce == kA3dMax) return select_by<How::kMax>(*q);
-  return select_by<How::kMean>(*q);
+  if (q->reduce == kA3dMean) return select_by<How::kMean>(*q);
+  return bounds_do(*q) ? select_by<How::kBounds>(*q) : select_by<How::kMax>(*q);
 }
 
 int64_t mean_of(const void* features, int64_t element, const int64_t* members,

@@ -1,5 +1,6 @@
-// A program that runs test cases from files through the CUDA library's code on 1, 2 and 4 threads,
-// and compares with the answers in the files. To be built with sanitizers: tools/check_kernels.sh.
+// A program that runs test cases from files through the CUDA library's code on 1, 2 and 4 host
+// threads, and compares with the answers in the files. To be built with sanitizers:
+// tools/check_kernels.sh.
 #include "../cuda/abi.h"
 #include "case_file.h"
 
@@ -204,6 +205,6 @@ void run(const CaseFile& f, int64_t threads) {
 int main(int count, char** paths) {
   for (int i = 1; i < count; ++i)
     for (const int64_t threads : {1, 2, 4}) run(CaseFile(paths[i]), threads);
-  printf("%d cases agree with the reference on 1, 2 and 4 threads\n", count - 1);
+  printf("%d cases agree with the reference: CUDA code on 1, 2 and 4 threads\n", count - 1);
   return count > 1 ? 0 : 1;
 }

@@ -1,0 +1,148 @@
+"""Bringing the answers of work packages home.
+
+Events are told apart by their uid, so that a package may come twice, in any order with others, or
+again after more was answered in it. What stands for a query does not depend on the order
+(`resolution`): two people who answered the same one are compared, not ranked.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from annotator3d.active.ledger import Ledger
+from annotator3d.active.packages import Manifest, damaged_contents, read_manifest
+from annotator3d.active.schema import RESPONSES
+from annotator3d.active.verifying import verify
+
+_EVENT = (
+    "query, kind, labels, taxonomy, annotator, seconds, clicks, proposal_accepted, note,"
+    " created_at, ask, uid"
+)
+_LINKS = ("supersedes", "action")
+
+
+@dataclass
+class Merged:
+    """What came home with a package."""
+
+    manifest: Manifest
+    responses: Counter[str] = field(default_factory=Counter)  # by person
+    others: Counter[str] = field(default_factory=Counter)  # drafts, notes, undos, ... by kind
+    known: int = 0  # events that were at home already
+    released: list[int] = field(default_factory=list)  # queries given back meanwhile: left out
+    disputed: list[int] = field(default_factory=list)  # queries that it touched, and which differ
+
+    @property
+    def came(self) -> int:
+        """New events."""
+        return self.responses.total() + self.others.total()
+
+
+def merge(ledger: Ledger, package: Path) -> Merged:
+    """Add to a ledger what happened in a package and is not there yet, all or nothing.
+
+    The package is only read. Answers to a query that was released at home meanwhile stay in it, and
+    are named.
+
+    Raises:
+        FileNotFoundError: there is no such package.
+        ValueError: it is none, is damaged, breaks a rule of ledgers or belongs to another one;
+            nothing is written then.
+    """
+    result = Merged(read_manifest(package))
+    _require_sound(package)
+    with Ledger.read(package) as away, away._transaction("DEFERRED") as there:
+        _require_ours(ledger, away, there, result.manifest)
+        rows = there.execute(
+            f"SELECT id, supersedes, action, {_EVENT} FROM events WHERE kind != 'lease' ORDER BY id"
+        ).fetchall()
+    touched = set()
+    with ledger._transaction() as db:
+        home = dict(db.execute("SELECT uid, id FROM events"))
+        released = {q for (q,) in db.execute("SELECT query FROM events WHERE kind = 'release'")}
+        undone = dict(db.execute("SELECT supersedes, id FROM events WHERE kind = 'undo'"))
+        ids: dict[int, int] = {}  # of the package -> at home
+        for there_id, supersedes, action, *values in rows:
+            query, kind, annotator, uid = values[0], values[1], values[4], values[-1]
+            links = [ids.get(supersedes), ids.get(action)]
+            if uid in home:
+                ids[there_id] = home[uid]
+                result.known += 1
+            elif query in released:
+                if kind in RESPONSES and query not in result.released:
+                    result.released.append(query)
+            elif kind == "undo" and links[0] in undone:  # on both sides: it is undone once
+                ids[there_id] = undone[links[0]]
+                result.known += 1
+            else:
+                new = _insert(db, package, there_id, [*links, *values])
+                ids[there_id] = home[uid] = new
+                undone |= {links[0]: new} if kind == "undo" else {}
+                (result.responses if kind in RESPONSES else result.others)[
+                    annotator if kind in RESPONSES else kind
+                ] += 1
+                touched.add(query)
+    result.disputed = sorted(q for q in touched if ledger.outcome(q).disputed)
+    return result
+
+
+def _insert(db: sqlite3.Connection, package: Path, number: int, values: list) -> int:
+    try:
+        cursor = db.execute(
+            f"INSERT INTO events ({', '.join(_LINKS)}, {_EVENT})"
+            f" VALUES ({', '.join('?' * len(values))})",
+            values,
+        )
+    except sqlite3.IntegrityError as error:
+        raise ValueError(
+            f"{package}: event {number} is refused: {error}; nothing was merged"
+        ) from error
+    return int(cursor.lastrowid or 0)
+
+
+def _require_sound(package: Path) -> None:
+    problems = verify(package).problems
+    if not problems:
+        try:
+            problems = list(damaged_contents(package))
+        except sqlite3.Error as error:
+            problems = [str(error)]
+    if problems:
+        more = f" and {len(problems) - 1} more problems" if len(problems) > 1 else ""
+        raise ValueError(
+            f"{package} is damaged: {problems[0]}{more}; nothing was merged: send it again"
+        )
+
+
+def _require_ours(
+    ledger: Ledger, away: Ledger, there: sqlite3.Connection, manifest: Manifest
+) -> None:
+    """Refuse a package of another ledger, or whose queries are not those at home."""
+    home = ledger._db
+    (ours,) = home.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()
+    if manifest.ledger_id != ours:
+        raise ValueError(
+            f"{away.path} was packed from another ledger ({manifest.ledger_id}) than {ledger.path} "
+            f"({ours}); merge it there"
+        )
+    sql = "SELECT version, digest, classes, mapping FROM taxonomies ORDER BY version"
+    theirs, known = there.execute(sql).fetchall(), home.execute(sql).fetchall()
+    if known[: len(theirs)] != theirs or away.voxel_size != ledger.voxel_size:
+        raise ValueError(
+            f"{away.path} has class lists or voxels that {ledger.path} never had; it may have been "
+            "packed from a copy of it, after that went its own way"
+        )
+    for table, columns in (
+        ("queries", "id, round, position, scan, x, y, z, rank, score, num_points"),
+        ("scans", "id, fingerprint, num_points"),
+    ):
+        for row in there.execute(f"SELECT {columns} FROM {table}"):
+            sql = f"SELECT {columns} FROM {table} WHERE id = ?"
+            if home.execute(sql, (row[0],)).fetchone() != row:
+                raise ValueError(
+                    f"{away.path}: {table} {row[0]} is not what {ledger.path} has under that name; "
+                    "it was packed from a copy that went its own way"
+                )

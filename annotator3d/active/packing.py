@@ -1,0 +1,293 @@
+"""Making a work package: which queries go into it, what comes along, and what is held at home."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import os
+import sqlite3
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import numpy as np
+
+from annotator3d.active import schema
+from annotator3d.active.ledger import Ledger, Query
+from annotator3d.active.packages import (
+    TABLES,
+    TAXONOMY_FILE,
+    Manifest,
+    digest_of,
+    pack,
+)
+from annotator3d.active.resolution import INDEPENDENT
+from annotator3d.active.scans import ScanSource
+from annotator3d.active.views import Predictions
+from annotator3d.data.files import fsync_folder
+from annotator3d.data.scan import Scan
+from annotator3d.errors import ConfigError
+
+_DAY = 86400.0
+# All columns but `action`: a bulk action may be about queries that stay at home.
+_EVENT = (
+    "id, query, kind, labels, taxonomy, annotator, seconds, clicks, proposal_accepted, note,"
+    " supersedes, created_at, ask, uid"
+)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which queries go into a package."""
+
+    which: str = "open"  # open, disputed, all, or numbers such as "3,17-20"
+    rounds: tuple[int, ...] = ()  # () = of any round
+    scans: tuple[str, ...] = ()  # () = of any scan
+    share: tuple[int, int] | None = None  # (1, 3): the first of three equal shares
+    limit: int | None = None  # most queries
+
+
+@dataclass(frozen=True)
+class Packed:
+    """What a package holds."""
+
+    manifest: Manifest
+    queries: int
+    scans: int
+    left_out: int  # chosen queries that somebody else holds
+    bytes: int
+
+
+def choose(ledger: Ledger, choice: Choice, to: str) -> list[Query]:
+    """The queries of a choice, by round, scan and rank.
+
+    "open" is what `to` may answer; shares part the queries by a hash of scan and voxel, so that
+    whoever takes the shares of three people gets no query twice, whatever was answered meanwhile.
+
+    Raises ConfigError for a choice that makes no sense, ValueError for a query that there is not.
+    """
+    where = {query: outcome for query, outcome in ledger._outcomes()}
+    if choice.which == "disputed":
+        found = [query for query, outcome in where.items() if outcome.disputed]
+    elif choice.which == "open":
+        found = [query for query, outcome in where.items() if outcome.is_open_for(to)]
+    elif choice.which == "all":
+        found = list(where)
+    else:
+        spent = {query.id: query for query in where}
+        found = [_known(spent, number, ledger) for number in _numbers(choice.which)]
+    if choice.rounds:
+        found = [query for query in found if query.round in choice.rounds]
+    if choice.scans:
+        found = [query for query in found if query.scan in choice.scans]
+    if choice.share is not None:
+        part, of = choice.share
+        found = [query for query in found if _hash(query) % of == part - 1]
+    return found[: choice.limit]
+
+
+def export(
+    ledger: Ledger,
+    out: Path,
+    source: ScanSource,
+    taxonomy: bytes,
+    *,
+    to: str,
+    choice: Choice | None = None,
+    days: float = 14.0,
+    crop: float | None = None,
+    predictions: Predictions | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Packed:
+    """Write a package and hold its open queries at home for `to`.
+
+    The file gets its name when it is whole. Killed on the way, the queries are held already: the
+    same call for the same person goes on.
+
+    Args:
+        out: a file that there is not yet.
+        taxonomy: the class list as YAML.
+        crop: keep the points within so many metres of a query, and whole voxels; None: all.
+        predictions: what rounds have stored.
+
+    Raises:
+        ConfigError: a choice or number that makes no sense.
+        ValueError: `out` exists, nothing is left to pack, or a scan is not the one asked about.
+        FileNotFoundError: the folder of `out` does not exist.
+    """
+    _check(out, days, crop, to)
+    chosen = choose(ledger, choice or Choice(), to)
+    is_open = {query.id for query in ledger.open_queries()}
+    wanted = [query.id for query in chosen if query.id in is_open]
+    held = ledger.lease(wanted, annotator=to, seconds=days * _DAY)
+    taken = [query for query in chosen if query.id in held or query.id not in is_open]
+    if not taken:
+        raise ValueError(f"{ledger.path}: no query of this choice is free; see `round status`")
+    manifest = Manifest(
+        id=uuid.uuid4().hex,
+        ledger_id=_ledger_id(ledger),
+        to=to,
+        made_by=getpass.getuser(),
+        made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        days=days,
+        crop=crop,
+    )
+    part = out.with_name(f".{out.name}.{os.getpid()}.part")
+    part.unlink(missing_ok=True)
+    try:
+        with closing(sqlite3.connect(part, isolation_level=None)) as db:
+            db.execute("PRAGMA foreign_keys = ON")
+            db.execute("BEGIN")
+            for statement in (*schema.statements(), *TABLES):
+                db.execute(statement)
+            db.executemany("INSERT INTO package VALUES (?, ?)", manifest.rows())
+            db.execute(
+                "INSERT INTO package_files VALUES (?, ?, ?)",
+                (TAXONOMY_FILE, taxonomy, digest_of(taxonomy)),
+            )
+            _copy_rows(ledger, db, taken, to)
+            scans = _put_scans(ledger, db, taken, source, crop, predictions, progress)
+            db.execute("COMMIT")
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, out)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        ledger.lease(sorted(held), annotator=to, seconds=0)
+        raise
+    fsync_folder(out.parent)
+    left_out = len(chosen) - len(taken)
+    return Packed(manifest, len(taken), scans, left_out, out.stat().st_size)
+
+
+def _check(out: Path, days: float, crop: float | None, to: str) -> None:
+    if out.exists():
+        raise ValueError(f"{out} exists; name another file")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {out.parent}; create it first")
+    if not days > 0 or (crop is not None and not crop > 0):
+        raise ConfigError(f"days and crop must be positive, got {days} and {crop}")
+    if not to.strip():
+        raise ConfigError("--to: a package needs the name of the person who will label")
+
+
+def _copy_rows(ledger: Ledger, db: sqlite3.Connection, queries: Sequence[Query], to: str) -> None:
+    """The rows of the ledger that speak of the queries, as they are."""
+    ids = {query.id for query in queries}
+    scans = {query.scan for query in queries}
+    with ledger._transaction("DEFERRED") as home:
+        for table in ("meta", "taxonomies", "scans", "rounds", "queries"):
+            for row in home.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall():
+                if table == "meta" and row[0].startswith("round_"):
+                    continue  # what was closed, at home
+                if (table == "scans" and row[0] not in scans) or (
+                    table == "queries" and row[0] not in ids
+                ):
+                    continue
+                _put(db, table, row)
+        for query in queries:
+            blind = _is_blind(ledger, query, to)
+            for values in home.execute(
+                f"SELECT {_EVENT} FROM events WHERE query = ? AND kind != 'lease' ORDER BY id",
+                (query.id,),
+            ).fetchall():
+                if not blind or values[2] == "request":
+                    _put(db, f"events ({_EVENT})", values)
+
+
+def _put(db: sqlite3.Connection, table: str, row: Sequence) -> None:
+    db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+
+def _is_blind(ledger: Ledger, query: Query, to: str) -> bool:
+    """Whether the person is asked for an opinion of their own: what others said stays at home."""
+    asked = ledger.outcome(query.id).asks(to)
+    return asked is not None and asked.ask in INDEPENDENT
+
+
+def _put_scans(
+    ledger: Ledger,
+    db: sqlite3.Connection,
+    queries: Sequence[Query],
+    source: ScanSource,
+    crop: float | None,
+    predictions: Predictions | None,
+    progress: Callable[[int, int], None],
+) -> int:
+    by_scan: dict[str, list[Query]] = {}
+    for query in queries:
+        by_scan.setdefault(query.scan, []).append(query)
+    for done, (scan_id, members) in enumerate(by_scan.items(), 1):
+        scan, record = source.scan(scan_id), ledger.scan(scan_id)
+        if source.fingerprint(scan_id) != record.fingerprint or scan.num_raw != record.num_points:
+            raise ValueError(f"scan {scan_id} has changed since it was asked about; restore it")
+        keep = _kept(scan, members, ledger.voxel_size, crop)
+        rows = scan.rows[keep]
+        arrays = {
+            "xyz": scan.xyz[keep],
+            "intensity": scan.intensity[keep],
+            "steps": np.diff(rows, prepend=0).astype(np.int32),
+            "num_raw": np.array(scan.num_raw),
+        }
+        content, pose, place = pack(arrays), source.pose(scan_id), (None, None)
+        if pose is not None:  # the world's name may be a path of home
+            world = hashlib.sha256(pose.world.encode()).hexdigest()[:16]
+            place = (np.ascontiguousarray(pose.matrix, np.float64).tobytes(), world)
+        db.execute(
+            "INSERT INTO package_scans VALUES (?, ?, ?, ?, ?)",
+            (scan_id, content, digest_of(content), *place),
+        )
+        for number in sorted({query.round for query in members}):
+            stored = None if predictions is None else predictions(number, scan)
+            if stored is not None:
+                more = {} if stored.classes is None else {"classes": stored.classes[keep]}
+                content = pack({"score": stored.score[keep], **more})
+                row = (scan_id, number, content, digest_of(content))
+                db.execute("INSERT INTO package_predictions VALUES (?, ?, ?, ?)", row)
+        progress(done, len(by_scan))
+    return len(by_scan)
+
+
+def _kept(scan: Scan, queries: Sequence[Query], size: float, crop: float | None) -> np.ndarray:
+    """[N] which points of a scan come along: the voxels of the queries always do."""
+    if crop is None:
+        return np.ones(len(scan), bool)
+    keep = np.zeros(len(scan), bool)
+    cells = np.floor(scan.xyz / np.float32(size))
+    for query in queries:
+        cell = np.array(query.cell, np.float32)
+        centre = (np.array(query.cell) + 0.5) * size
+        near = np.linalg.norm(scan.xyz - centre, axis=1) <= crop
+        keep |= near | (cells == cell).all(1)
+    return keep
+
+
+def _numbers(text: str) -> list[int]:
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not first.isdigit() or (last and not last.isdigit()):
+            raise ConfigError(
+                f"--queries {text}: expected open, disputed, all, or numbers such as 3,17-20"
+            )
+        numbers += range(int(first), int(last or first) + 1)
+    return numbers
+
+
+def _known(spent: dict[int, Query], number: int, ledger: Ledger) -> Query:
+    if number not in spent:
+        raise ValueError(f"{ledger.path} has no query {number}, or it was released")
+    return spent[number]
+
+
+def _hash(query: Query) -> int:
+    text = f"{query.scan}\0{query.cell}\0{query.round}"
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+def _ledger_id(ledger: Ledger) -> str:
+    ((value,),) = ledger._rows("SELECT value FROM meta WHERE key = 'ledger_id'")
+    return value

@@ -1,0 +1,148 @@
+"""The command for people on other machines: ``package``, with its options."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from annotator3d.errors import ConfigError
+
+AddCommand = Callable[[str, str], argparse.ArgumentParser]
+
+
+def add_parsers(command: AddCommand) -> None:
+    """Add the options of each command; `command` makes its parser."""
+    sub = command("package", "queries for somebody on another machine, in one file")
+    actions = sub.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    def action(name: str, text: str) -> argparse.ArgumentParser:
+        found = actions.add_parser(name, help=text, description=text)
+        found.add_argument("--debug", action="store_true", help="show tracebacks")
+        return found
+
+    one = action("export", "pack queries with their scans, predictions and classes")
+    one.add_argument("work_dir", metavar="WORK_DIR")
+    one.add_argument("out", metavar="FILE.a3dpack")
+    one.add_argument("--to", required=True, metavar="NAME", help="who will label; the queries are"
+                     " held for them")  # fmt: skip
+    one.add_argument("--queries", default="open", metavar="open|disputed|all|3,17-20")
+    one.add_argument("--round", type=int, action="append", metavar="N", help="of these rounds only")
+    one.add_argument("--scan", action="append", metavar="ID", help="of these scans only")
+    one.add_argument("--share", metavar="I/N", help="the I-th of N equal shares")
+    one.add_argument("--limit", type=int, metavar="N", help="at most so many")
+    one.add_argument("--days", type=float, default=14.0, help="for which they are held at home")
+    one.add_argument("--crop", type=float, metavar="METRES",
+                     help="only points so near to a query; default: whole scans")  # fmt: skip
+    one.add_argument("--config", metavar="CONFIG", help="where the work directory holds none")
+    one.add_argument("--data-root", metavar="DIR", help="where the scans are now")
+
+    one = action("merge", "bring the answers of packages home; again is allowed")
+    one.add_argument("work_dir", metavar="WORK_DIR")
+    one.add_argument("packages", nargs="+", metavar="PACKAGE")
+
+    one = action("show", "what a package holds and how far it is answered")
+    one.add_argument("package", metavar="PACKAGE")
+
+
+def package(args: argparse.Namespace) -> int:
+    return {"export": _export, "merge": _merge, "show": _show}[args.action](args) or 0
+
+
+def _export(args: argparse.Namespace) -> None:
+    from annotator3d.active.packing import Choice
+    from annotator3d.labelling import export_package
+    from annotator3d.terminal import screen
+
+    if args.limit is not None and args.limit < 1:
+        raise ConfigError(f"--limit: expected 1 or more, got {args.limit}")
+    choice = Choice(
+        args.queries,
+        tuple(args.round or ()),
+        tuple(args.scan or ()),
+        None if args.share is None else _share(args.share),
+        args.limit,
+    )
+    with screen() as shown:
+        packed = export_package(
+            Path(args.work_dir),
+            Path(args.out),
+            to=args.to,
+            choice=choice,
+            days=args.days,
+            crop=args.crop,
+            config=args.config,
+            data_root=args.data_root,
+            screen=shown,
+        )
+    print(
+        f"{args.out}: {packed.queries} queries in {packed.scans} scans for {args.to}, "
+        f"{packed.bytes / 1e6:.1f} MB; held here for {args.days:g} days"
+    )
+    if packed.left_out:
+        print(f"{packed.left_out} more are held by somebody else and were left out")
+    print(f"There: annotator3d label {Path(args.out).name}")
+    print(f"Back here: annotator3d package merge {args.work_dir} {Path(args.out).name}")
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from annotator3d.active.ledger import Ledger
+    from annotator3d.active.merging import merge
+
+    path, failed = Path(args.work_dir) / "ledger.sqlite", 0
+    with Ledger.read(path) as ledger:
+        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
+    with Ledger.open(path, names, digest, size) as ledger:
+        for name in args.packages:
+            merged = merge(ledger, Path(name))
+            people = ", ".join(f"{n} of {who}" for who, n in sorted(merged.responses.items()))
+            others = ", ".join(f"{n} {kind}" for kind, n in sorted(merged.others.items()))
+            print(f"{name}: {merged.responses.total()} new answers ({people or 'nobody'})")
+            if others:
+                print(f"  also new: {others}")
+            if merged.known:
+                print(f"  {merged.known} events were here already")
+            if merged.disputed:
+                print(
+                    f"  {len(merged.disputed)} queries are answered differently and wait for a "
+                    f"decision: annotator3d label {args.work_dir} --review --disputed"
+                )
+            if merged.released:
+                failed = 1
+                print(
+                    f"  {len(merged.released)} answered queries were released here meanwhile; "
+                    f"their answers stay in the package: {_listed(merged.released)}"
+                )
+        waiting = len(ledger.open_queries())
+    print(f"{args.work_dir}: {waiting} queries wait for an answer")
+    return failed
+
+
+def _show(args: argparse.Namespace) -> None:
+    from annotator3d.active.ledger import Ledger
+    from annotator3d.active.packages import read_manifest
+
+    path = Path(args.package)
+    manifest = read_manifest(path)
+    with Ledger.read(path) as ledger:
+        summary, scans = ledger.summary(), len(ledger.scans())
+        classes = ", ".join(ledger.taxonomy_names)
+    points = "whole scans" if manifest.crop is None else f"points within {manifest.crop:g} m"
+    print(f"for {manifest.to}, made by {manifest.made_by} at {manifest.made_at}")
+    print(f"{summary.voxels} queries in {scans} scans ({points}); {summary.open} are open")
+    print(f"classes: {classes}")
+
+
+def _share(text: str) -> tuple[int, int]:
+    part, _, of = text.partition("/")
+    if not (part.isdigit() and of.isdigit() and 1 <= int(part) <= int(of)):
+        raise ConfigError(f"--share {text}: expected I/N, such as 1/3")
+    return int(part), int(of)
+
+
+def _listed(numbers: list[int]) -> str:
+    more = f" and {len(numbers) - 5} more" if len(numbers) > 5 else ""
+    return ", ".join(map(str, numbers[:5])) + more
+
+
+COMMANDS = {"package": package}

@@ -1,0 +1,6 @@
+# AL, simulated streets -> SemanticKITTI, SPVCNN.
+_base_ = [
+    "../_base_/settings/al.py",
+    "../_base_/data/streets_to_semantickitti.py",
+    "../_base_/models/spvcnn.py",
+]

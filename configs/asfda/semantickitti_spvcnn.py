@@ -1,0 +1,6 @@
+# ASFDA, simulated streets -> SemanticKITTI, SPVCNN.
+_base_ = [
+    "../_base_/settings/asfda.py",
+    "../_base_/data/streets_to_semantickitti.py",
+    "../_base_/models/spvcnn.py",
+]

@@ -1,0 +1,446 @@
+"""Work for people without a shared disk: out in one file, labelled anywhere, and home again."""
+
+import itertools
+import os
+import shutil
+import signal
+import sqlite3
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import make_kitti_in
+from engine_case import tiny_config
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from annotator3d.active import packing
+from annotator3d.active.ledger import Ledger
+from annotator3d.active.merging import merge
+from annotator3d.active.packages import PackageSource, read_manifest
+from annotator3d.active.packing import Choice, choose
+from annotator3d.active.records import Answer
+from annotator3d.cli import main
+from annotator3d.data.scan import rows_of_cell
+from annotator3d.engine.config import dump_config
+from annotator3d.engine.select import select_only
+from annotator3d.labelling import export_package, open_labelling, still_of
+from annotator3d.terminal import screen
+
+SIZE = 4.0
+
+
+@pytest.fixture(scope="module")
+def asked(tmp_path_factory):
+    """A work directory with 20 open queries in 4 scans, a prediction of each, and the dataset."""
+    folder = tmp_path_factory.mktemp("asked")
+    root = make_kitti_in(folder)(sequences=("00", "01"), scans=2, points=400)
+    poses = (f"1 0 0 {i} 0 1 0 0 0 0 1 0\n" for i in range(2))
+    (root / "sequences/00/poses.txt").write_text("".join(poses))
+    (root / "sequences/00/calib.txt").write_text("Tr: 1 0 0 0 0 1 0 0 0 0 1 0\n")
+    for drive in ("00", "01"):
+        predicted = folder / "predictions/sequences" / drive / "predictions"
+        predicted.mkdir(parents=True)
+        for frame in range(2):
+            ids = np.random.default_rng(frame).choice([10, 40, 50, 70], 400)
+            ids.astype("<u4").tofile(predicted / f"{frame:06d}.label")
+    config = tiny_config(root, active={"budget": 5})
+    select_only(config, folder / "run", predictions=str(folder / "predictions"))
+    (folder / "run/config.yaml").write_text(dump_config(config))
+    return folder
+
+
+@pytest.fixture
+def home(asked, tmp_path):
+    return shutil.copytree(asked / "run", tmp_path / "run")
+
+
+def pack(home, name="one", to="ann", *options):
+    out = home.parent / f"{name}.a3dpack"
+    assert main(["package", "export", str(home), str(out), "--to", to, *options]) == 0
+    return out
+
+
+def opened(path):
+    with Ledger.read(path) as ledger:
+        settings_ = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
+    return Ledger.open(path, *settings_)
+
+
+def ledger_of(home):
+    return opened(home / "ledger.sqlite")
+
+
+def answer(package, label, who="ann", queries=None):
+    with opened(package) as ledger:
+        for query in ledger.open_queries():
+            if queries is None or query.id in queries:
+                ledger.answer(query.id, [label] * query.num_points, annotator=who, seconds=1.5)
+
+
+def state(home):
+    with Ledger.read(home / "ledger.sqlite") as ledger:
+        return ledger.export_canonical(), len(ledger.events())
+
+
+def test_a_person_elsewhere_labels_and_the_answers_come_home(home, asked, tmp_path, capsys):
+    package = pack(home, "one", "ann", "--limit", "7")
+    assert "7 queries" in capsys.readouterr().out
+    far = tmp_path / "far"
+    far.mkdir()
+    shutil.move(package, far)
+    package = far / package.name
+    with Ledger.read(home / "ledger.sqlite") as ledger:
+        asked_there = {q.id for q in ledger.queries() if ledger.holder(q.id) == "ann"}
+    session = open_labelling(package).session
+    assert session.annotator == "ann" and session.progress.open == 7
+    while session.current is not None:
+        assert session.current.id in asked_there
+        session.note("far away")
+        session.assign(3)
+    session.undo()
+    session.close()
+    assert [p.name for p in far.iterdir()] == [package.name]  # one file, to be mailed
+    assert main(["package", "show", str(package)]) == 0
+    assert "1 are open" in capsys.readouterr().out
+    before = state(home)
+    assert main(["package", "merge", str(home), str(package)]) == 0
+    printed = capsys.readouterr().out
+    assert "7 new answers (7 of ann)" in printed and "14 queries wait" in printed
+    with Ledger.read(home / "ledger.sqlite") as ledger, Ledger.read(package) as away:
+        for query in asked_there:
+            mine, theirs = ledger.events(query), away.events(query)
+            shown = [e for e in theirs if e.answer.kind != "lease"]
+            here = [e for e in mine if e.answer.kind != "lease"]
+            assert [(e.uid, e.created_at, e.answer) for e in here] == [
+                (e.uid, e.created_at, e.answer) for e in shown
+            ]
+    after = state(home)
+    assert after[0] != before[0]
+    assert main(["package", "merge", str(home), str(package)]) == 0
+    assert state(home) == after and "0 new answers" in capsys.readouterr().out
+
+
+def test_the_package_shows_what_home_shows(home, asked):
+    package = pack(home)
+    there, here = open_labelling(package).session, open_labelling(home, annotator="ann").session
+    try:
+        assert there.matching() == here.matching()
+        for _ in range(5):
+            a, b = there.view, here.view
+            assert a.query == b.query and np.array_equal(a.xyz, b.xyz)
+            assert np.array_equal(a.scan.rows, b.scan.rows) and a.scan.num_raw == b.scan.num_raw
+            assert np.array_equal(a.predicted, b.predicted)
+            assert np.array_equal(a.prediction.score, b.prediction.score, equal_nan=True)
+            assert (a.pose is None) == (b.pose is None)
+            if a.pose is not None:
+                assert np.array_equal(a.pose.matrix, b.pose.matrix)
+                assert [n.scan.id for n in there.neighbours(1, 1)] == [
+                    n.scan.id for n in here.neighbours(1, 1)
+                ]
+            there.next(), here.next()
+    finally:
+        there.close(), here.close()
+    assert len(still_of(package, None).xyz) == len(still_of(home, None).xyz)
+
+
+def test_a_crop_keeps_whole_voxels_and_what_is_near(home, asked):
+    package = pack(home, "crop", "ann", "--crop", "3")
+    source = PackageSource(package)
+    with Ledger.read(package) as ledger:
+        for query in ledger.queries():
+            scan = source.scan(query.scan)
+            assert len(rows_of_cell(scan.xyz, query.cell, SIZE)) == query.num_points
+            assert len(scan) < 400
+            centres = (np.array([q.cell for q in ledger.queries(scan=query.scan)]) + 0.5) * SIZE
+            whole = np.fromfile(
+                asked / f"kitti/sequences/{query.scan.replace('/', '/velodyne/')}.bin", "<f4"
+            ).reshape(-1, 4)[:, :3]
+            near = np.linalg.norm(whole[:, None] - centres, axis=2).min(1) <= 3
+            assert set(np.flatnonzero(near)) <= set(scan.rows)
+            assert np.array_equal(whole[scan.rows], scan.xyz)
+
+
+def test_what_is_out_is_asked_of_nobody_at_home(home, capsys):
+    pack(home, "one", "ann", "--limit", "15")
+    session = open_labelling(home, annotator="bob").session
+    seen = 0
+    while session.current is not None:
+        seen += 1
+        session.skip()
+    session.close()
+    assert seen == 5
+    assert main(["round", "close", str(home), "--release"]) == 0
+    assert "15 are held by somebody" in capsys.readouterr().out
+    with Ledger.read(home / "ledger.sqlite") as ledger:
+        assert len(ledger.open_queries()) == 15
+    out = str(home.parent / "two.a3dpack")
+    assert main(["package", "export", str(home), out, "--to", "cid"]) == 1
+    assert "no query of this choice is free" in capsys.readouterr().err
+    assert main(["package", "export", str(home), out, "--to", "ann"]) == 0  # theirs, once more
+
+
+def test_shares_part_the_queries(home):
+    with ledger_of(home) as ledger:
+        parts = [{q.id for q in choose(ledger, Choice(share=(i, 3)), "ann")} for i in (1, 2, 3)]
+        everything = {q.id for q in ledger.queries()}
+        assert set().union(*parts) == everything and sum(map(len, parts)) == len(everything)
+        assert all(parts)
+        numbers = choose(ledger, Choice("2,5-7"), "ann")
+        assert sorted(q.id for q in numbers) == [2, 5, 6, 7]
+        scan = numbers[0].scan
+        assert {q.scan for q in choose(ledger, Choice(scans=(scan,)), "ann")} == {scan}
+        assert choose(ledger, Choice(rounds=(9,)), "ann") == []
+
+
+def test_an_opinion_of_ones_own_is_blind_by_file(home):
+    with ledger_of(home) as ledger:
+        query = ledger.queries()[0]
+        ledger.answer(query.id, [1] * query.num_points, annotator="ann")
+        ledger.note(query.id, "looks like a fence", annotator="ann")
+        ledger.request(query.id, "overlap", annotator="lead")
+    for who, kinds in (("bob", ["request"]), ("ann", ["answer", "note", "request"])):
+        package = pack(home, who, who, "--queries", str(query.id))
+        with Ledger.read(package) as ledger:
+            assert [event.answer.kind for event in ledger.events()] == kinds
+        with ledger_of(home) as ledger:
+            ledger.lease([query.id], annotator=who, seconds=0)
+    package = home.parent / "bob.a3dpack"
+    with opened(package) as ledger:
+        request = ledger.events()[-1].id
+        with ledger._transaction():  # as the session does it
+            labels = np.full(query.num_points, 2, np.uint8)
+            ledger._append(query.id, Answer("answer", labels, "bob"), request)
+    with ledger_of(home) as ledger:
+        result = merge(ledger, package)
+        assert result.disputed == [query.id] and ledger.current(query.id) is None
+
+
+def test_two_who_answered_the_same_are_compared(home):
+    one = pack(home, "one", "ann", "--queries", "1-4")
+    with ledger_of(home) as ledger:
+        ledger.lease([1, 2, 3, 4], annotator="ann", seconds=0)
+    two = pack(home, "two", "bob", "--queries", "1-4")
+    answer(one, 0, "ann"), answer(two, 0, "bob", {1, 2}), answer(two, 1, "bob", {3})
+    with ledger_of(home) as ledger:
+        assert merge(ledger, one).disputed == []
+        assert merge(ledger, two).disputed == [3]
+        assert len(ledger.labels_by_scan()) and len(list(ledger.labels())) == 3
+        assert [q.id for q in ledger.disputed_queries()] == [3]
+
+
+def test_answers_in_the_old_classes_come_home_after_a_migration(home):
+    package = pack(home, "one", "ann", "--limit", "2")
+    answer(package, 2)
+    with ledger_of(home) as ledger:
+        table = bytearray(range(256))
+        table[2] = 0
+        ledger._connection.execute(
+            "INSERT INTO taxonomies (version, digest, classes, mapping) VALUES (2, 'x', ?, ?)",
+            ('["a", "b"]', bytes(table)),
+        )
+    with ledger_of(home) as ledger:
+        assert merge(ledger, package).responses == {"ann": 2}
+        assert {tuple(set(entry.labels.tolist())) for _, entry in ledger.labels()} == {(0,)}
+
+
+def test_what_was_released_meanwhile_stays_in_the_package_and_is_named(home, capsys):
+    package = pack(home, "one", "ann", "--queries", "1-3")
+    answer(package, 0)
+    with ledger_of(home) as ledger:
+        ledger.lease([1, 2, 3], annotator="ann", seconds=0)
+        ledger.release(2, annotator="lead")
+    assert main(["package", "merge", str(home), str(package)]) == 1
+    printed = capsys.readouterr().out
+    assert "2 new answers" in printed and "stay in the package: 2" in printed
+    with Ledger.read(package) as ledger:
+        assert ledger.current(2) is not None
+
+
+def test_an_undo_on_both_sides_happens_once(home):
+    with ledger_of(home) as ledger:
+        query = ledger.queries()[0]
+        ledger.answer(query.id, [1] * query.num_points, annotator="ann")
+    package = pack(home, "one", "ann", "--queries", str(query.id))
+    with ledger_of(home) as ledger, opened(package) as away:
+        ledger.undo(query.id, annotator="ann")
+        away.undo(query.id, annotator="ann")
+        away.answer(query.id, [0] * query.num_points, annotator="ann")
+        result = merge(ledger, package)
+        assert result.responses == {"ann": 1} and result.known == 2
+        assert ledger.current(query.id).labels.tolist() == [0] * query.num_points
+        assert merge(ledger, package).came == 0
+
+
+def spoiled(package, *statements):
+    """Change a package as only a broken program or a bad disk could."""
+    db = sqlite3.connect(package)
+    for statement in statements:
+        db.execute(statement)
+    db.commit()
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (lambda p: p.write_bytes(p.read_bytes()[:9000]), "is damaged|not a work package"),
+        (lambda p: p.write_bytes(b"not a package"), "not a work package"),
+        (lambda p: spoiled(p, "DROP TRIGGER events_undo"), "damaged: trigger events_undo is miss"),
+        (
+            lambda p: spoiled(
+                p, "DROP TRIGGER events_no_update", "UPDATE events SET labels = zeroblob(1)"
+            ),
+            "is damaged",
+        ),
+        (lambda p: spoiled(p, "UPDATE package SET value = '9' WHERE key = 'format'"), "format 9"),
+        (lambda p: spoiled(p, "DELETE FROM package WHERE key = 'format'"), "format None"),
+        (
+            lambda p: spoiled(p, "UPDATE package_scans SET content = x'00'"),
+            "package_scans is not as it was written",
+        ),
+        (
+            lambda p: spoiled(p, "UPDATE package SET value = '\"f00\"' WHERE key = 'ledger_id'"),
+            "from another ledger",
+        ),
+    ],
+)
+def test_damaged_packages_are_refused_and_change_nothing(home, tmp_path, spoil, words):
+    package = pack(home)
+    answer(package, 1)
+    before = state(home)
+    spoil(package)
+    with ledger_of(home) as ledger, pytest.raises(ValueError, match=words):
+        merge(ledger, package)
+    assert state(home) == before
+
+
+def test_a_package_of_a_copy_that_went_its_own_way_is_refused(home, tmp_path):
+    other = shutil.copytree(home, tmp_path / "other")
+    for place, cell in ((home, (50, 0, 0)), (other, (51, 0, 0))):
+        with ledger_of(place) as ledger:
+            asked = SimpleNamespace(cell=cell, num_points=1, score=0.0)
+            ledger.add_round(2, "vcd", 0, 1, {ledger.scans()[0].id: [asked]})
+    package = pack(other, "own", "ann", "--round", "2")
+    before = state(home)
+    with ledger_of(home) as ledger, pytest.raises(ValueError, match="went its own way"):
+        merge(ledger, package)
+    assert state(home) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--queries", "opne"], 2, "expected open, disputed, all"),
+        (["--queries", "99"], 1, "has no query 99"),
+        (["--share", "4/3"], 2, "expected I/N"),
+        (["--days", "0"], 2, "must be positive"),
+        (["--crop", "-1"], 2, "must be positive"),
+        (["--limit", "0"], 2, "expected 1 or more"),
+        (["--to", " "], 2, "name of the person"),
+        (["--queries", "disputed"], 1, "no query of this choice"),
+    ],
+)
+def test_exports_that_make_no_sense_are_refused(home, capsys, options, code, words):
+    out = home.parent / "one.a3dpack"
+    before = state(home)
+    assert main(["package", "export", str(home), str(out), "--to", "ann", *options]) == code
+    assert words in capsys.readouterr().err
+    assert not out.exists() and state(home) == before
+
+
+def test_killed_while_packing_there_is_no_half_package(home):
+    out = home.parent / "one.a3dpack"
+    for name in ("fsync", "replace"):
+        child = os.fork()
+        if child == 0:
+            packing.os.__dict__[name] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+            with screen() as shown:
+                export_package(
+                    home, out, to="ann", choice=Choice(), days=1, crop=None, screen=shown
+                )
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status) and not out.exists()
+    pack(home)
+    assert read_manifest(out).to == "ann"
+
+
+def test_killed_while_merging_all_or_nothing_is_there(home):
+    package = pack(home)
+    answer(package, 1)
+    before, seen = state(home), set()
+    for step in itertools.count():
+        copy = shutil.copytree(home, home.parent / f"copy-{step}")
+        child = os.fork()
+        if child == 0:
+            left = [10 * step]
+
+            def tick(*_, left=left):
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            with ledger_of(copy) as ledger:
+                ledger._connection.set_trace_callback(tick)
+                merge(ledger, package)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        after = state(copy)
+        seen.add(after)
+        with ledger_of(copy) as ledger:
+            merge(ledger, package)
+        whole = state(copy)
+        shutil.rmtree(copy)
+        if not os.WIFSIGNALED(status):
+            break
+        assert after in (before, whole)
+    assert seen == {before, whole} and step > 2
+
+
+acts = st.lists(
+    st.tuples(
+        st.integers(0, 2),  # which package
+        st.integers(1, 4),  # query
+        st.sampled_from(["answer", "answer", "skip", "undo", "ignore"]),
+        st.integers(0, 1),
+    ),
+    max_size=14,
+)
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(acts, st.permutations(range(3)), st.lists(st.integers(0, 2), max_size=3))
+def test_any_order_and_any_repetition_of_merges_give_the_same(
+    asked, tmp_path_factory, acts, order, again
+):
+    folder = tmp_path_factory.mktemp("orders")
+    home = shutil.copytree(asked / "run", folder / "run")
+    packages = []
+    for number, who in enumerate("abc"):
+        packages.append(pack(home, f"{number}", who, "--queries", "1-4"))
+        with ledger_of(home) as ledger:
+            ledger.lease([1, 2, 3, 4], annotator=who, seconds=0)
+    for number, query, kind, label in acts:
+        with opened(packages[number]) as ledger:
+            count, who = ledger.query(query).num_points, "abc"[number]
+            if kind == "answer":
+                ledger.answer(query, [label] * count, annotator=who)
+            elif kind == "undo":
+                if ledger.current(query) is not None:
+                    ledger.undo(query, annotator=who)
+            else:
+                getattr(ledger, kind)(query, annotator=who)
+    found = []
+    for sequence in (range(3), [*order, *again], [*again, *order]):
+        copy = shutil.copytree(home, folder / f"home-{len(found)}")
+        with ledger_of(copy) as ledger:
+            for number in sequence:
+                merge(ledger, packages[number])
+            where = [ledger.outcome(query) for query in range(1, 5)]
+            summary = [
+                ([e.uid for e in w.current], w.disputed, w.in_force and w.in_force.uid)
+                for w in where
+            ]
+            found.append((ledger.export_canonical(), summary, len(ledger.events())))
+    assert found[0] == found[1] == found[2]

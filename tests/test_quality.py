@@ -1,0 +1,408 @@
+"""The quality of a run's answers, by the command line: two people, disputes, review, training."""
+
+import json
+import os
+import signal
+import subprocess
+
+import numpy as np
+import pytest
+import torch
+from engine_case import tiny_config
+
+from annotator3d.active import suspicion
+from annotator3d.active.ledger import Ledger
+from annotator3d.active.reviewing import Criteria
+from annotator3d.active.suspicion import worst
+from annotator3d.cli import main
+from annotator3d.cli_parser import make_parser
+from annotator3d.cli_review import criteria_of, label_shares
+from annotator3d.data.datasets import SemanticKITTI
+from annotator3d.data.scan import rows_of_cell
+from annotator3d.engine.judging import judge_answers
+from annotator3d.engine.rounds import WaitingForOracle
+from annotator3d.engine.run import train
+from annotator3d.engine.screen import Screen
+from annotator3d.errors import ConfigError
+from annotator3d.labelling import open_labelling
+
+CONFUSION = {"ann": 0.0, "bob": 0.5}  # how often somebody takes a class for the next one
+
+
+def opened(path):
+    with Ledger.read(path / "ledger.sqlite") as ledger:
+        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
+    return Ledger.open(path / "ledger.sqlite", names, digest, size)
+
+
+def label_all(work_dir, person, truth, seed=0):
+    """Answer what waits for a person, each voxel by its truth, or wrongly by a seeded confusion."""
+    session = open_labelling(work_dir, annotator=person).session
+    while session.current is not None:
+        query, view = session.current, session.view
+        labels = truth.read(truth.index(query.scan)).labels[view.rows]
+        random = np.random.default_rng([seed, query.id])
+        if random.random() < CONFUSION[person]:
+            labels = np.where(labels == 255, 255, (labels + 1) % 19)
+        for label in np.unique(labels)[:-1]:
+            session.paint(labels == label)
+            session.assign(int(label))
+        if session.current is query:
+            session.assign(int(labels.max()))
+    session.close()
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A run that was asked, answered by two people and trained; half of it was asked twice."""
+    folder = tmp_path_factory.mktemp("quality")
+    random = np.random.default_rng(3)
+    root = folder / "kitti"
+    for sequence in ("00", "01", "02", "03"):
+        for part in ("velodyne", "labels"):
+            (root / "sequences" / sequence / part).mkdir(parents=True)
+        for frame in range(2):
+            xyz = random.uniform([-20, -20, -2], [20, 20, 3], (300, 3))
+            data = np.column_stack([xyz, random.random(300)]).astype("<f4")
+            data.tofile(root / "sequences" / sequence / "velodyne" / f"{frame:06d}.bin")
+            raw = random.choice([10, 40, 50, 70], 300).astype("<u4")
+            raw.tofile(root / "sequences" / sequence / "labels" / f"{frame:06d}.label")
+    config = tiny_config(root, active={"oracle": "person", "rounds_at": [0], "budget": 8})
+    work_dir = folder / "run"
+    with pytest.raises(WaitingForOracle):
+        train(config, work_dir)
+    assert main(["quality", "request", str(work_dir), "--overlap", "60%"]) == 0
+    truth = SemanticKITTI(root, ["00", "01"])
+    for person in CONFUSION:
+        label_all(work_dir, person, truth)
+    train(config, work_dir, resume=True)
+    return work_dir, truth, config
+
+
+@pytest.fixture
+def run(base, tmp_path):
+    """A copy of it that a test may write to."""
+    work_dir, truth, config = base
+    copy = tmp_path / "run"
+    subprocess.run(["cp", "-r", work_dir, copy], check=True)
+    return copy, truth, config
+
+
+def report(work_dir, capsys):
+    capsys.readouterr()
+    assert main(["quality", "report", str(work_dir), "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_disputes_appear_are_not_trained_on_and_are_decided(run, capsys):
+    work_dir, truth, config = run
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        disputed = {query.id for query in ledger.disputed_queries()}
+        trained = {(scan, entry.cell) for scan, entry in ledger.labels()}
+        queries = {query.id: query for query in ledger.queries()}
+        assert not ledger.open_queries() and ledger.summary().disputed == len(disputed)
+    assert disputed and not trained & {(queries[q].scan, queries[q].cell) for q in disputed}
+    found = report(work_dir, capsys)
+    assert {entry["query"] for entry in found["disputed"]} == disputed
+    session = open_labelling(work_dir, annotator="lead", review=Criteria(disputed=True)).session
+    while session.current is not None:  # the one who is right, by the truth
+        labels = truth.read(truth.index(session.current.scan)).labels[session.view.rows]
+        while session.labels.tolist() != labels.tolist():
+            session.step_opinion()
+        session.approve()
+    session.close()
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        assert not ledger.disputed_queries()
+        now = {(scan, entry.cell): entry.labels for scan, entry in ledger.labels()}
+    for query_id in disputed:
+        query = queries[query_id]
+        scan = truth.read(truth.index(query.scan))
+        rows = rows_of_cell(scan.xyz, query.cell, config.active.voxel_size)
+        assert now[query.scan, query.cell].tolist() == scan.labels[rows].tolist()
+    found = report(work_dir, capsys)
+    assert found["disputed"] == []
+    bob = next(person for person in found["people"] if person["person"] == "bob")
+    assert sum(bob[how]["by"].get("lead", 0) for how in ("accepted", "typed over", "typed")) == len(
+        disputed
+    )
+
+
+def test_the_report_says_what_the_two_have_said(run, capsys):
+    work_dir, truth, _ = run
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        said = {}
+        for event in ledger.events():
+            if event.answer.kind in ("answer", "ignore"):
+                labels = event.answer.labels
+                said.setdefault(event.query, {})[event.answer.annotator] = labels
+        points = {query.id: query.num_points for query in ledger.queries()}
+    both = {query: by for query, by in said.items() if len(by) == 2}
+    full = {
+        query: [
+            np.full(points[query], 255) if by[who] is None else by[who] for who in ("ann", "bob")
+        ]
+        for query, by in both.items()
+    }
+    same = sum(int((a == b).sum()) for a, b in full.values())
+    found = report(work_dir, capsys)
+    (pair,) = found["pairs"]
+    assert pair["people"] == ["ann", "bob"] and pair["voxels"] == len(both)
+    total = sum(points[query] for query in both)
+    assert pair["agreement_points"] == pytest.approx(same / total)
+    assert np.sum(pair["confusion_points"]) == total and pair["kappa_points"] < 1
+    assert found["requests"]["overlap"] == {"asked": len(both), "waiting": 0}
+    assert found["rounds"][0]["voxels"] == len(both)
+
+
+def test_the_tables_are_printed_and_stand_in_the_page_of_the_run(run, capsys):
+    work_dir, _, _ = run
+    assert main(["quality", "report", str(work_dir)]) == 0
+    text = capsys.readouterr().out
+    for words in ("Two people on the same voxels", "ann and bob", "By class", "Disputed", "kappa"):
+        assert words in text
+    assert main(["report", str(work_dir)]) == 0
+    page = (work_dir / "report.html").read_text()
+    assert "Quality of the answers" in page and "ann and bob" in page
+
+
+def test_before_anybody_was_asked_twice_the_report_says_how(make_kitti, tmp_path, capsys):
+    config = tiny_config(make_kitti(("00", "01", "02", "03")), active={"oracle": "person"})
+    with pytest.raises(WaitingForOracle):
+        train(config, tmp_path / "run")
+    assert main(["quality", "report", str(tmp_path / "run")]) == 0
+    assert "annotator3d quality request asks" in capsys.readouterr().out
+    found = report(tmp_path / "run", capsys)
+    assert found["pairs"] == [] and found["together"]["kappa_points"] is None
+
+
+# --- answers that the network contradicts --------------------------------------------------------
+
+
+def contradictions(work_dir, truth, config):
+    """By hand: query -> mean probability of what is in force, from the last checkpoint."""
+    from annotator3d.engine.build import input_rule, load_model, read_weights
+    from annotator3d.engine.scoring import point_scores
+
+    path = work_dir / "checkpoints" / "epoch_4.pth"
+    model, rule = load_model(config, 19, read_weights(path), path), input_rule(config, 19)
+    found = {}
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        for query, answer in ledger.responses():
+            if answer is None or answer.labels is None or (answer.labels == 255).all():
+                continue
+            scan = truth.read(truth.index(query.scan))
+            logits = point_scores(model, scan, rule)
+            rows = rows_of_cell(scan.xyz, query.cell, config.active.voxel_size)
+            chances = [
+                float(torch.softmax(logits[row].double(), 0)[label])
+                for row, label in zip(rows, answer.labels, strict=True)
+                if label != 255
+            ]
+            found[query.id] = sum(chances) / len(chances)
+    return found
+
+
+def again(work_dir):
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        return {e.query: e for e in ledger.events() if e.ask == "again"}
+
+
+def test_the_answers_that_the_network_gives_least_are_listed_and_asked_again_once(run, capsys):
+    work_dir, truth, config = run
+    chances = contradictions(work_dir, truth, config)
+    expected = sorted((q for q in chances if chances[q] < 0.5), key=chances.get)[:3]
+    command = ["ledger", "suspicious", str(work_dir), "--worst", "3"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    assert "epoch_4.pth: 3 of" in text and again(work_dir) == {}
+    for query in expected:
+        assert f"{100 * chances[query]:.1f} %" in text
+    assert main([*command, "--queue", "--annotator", "lead"]) == 0
+    assert "3 are asked again; 0 had been before" in capsys.readouterr().out
+    asked = again(work_dir)
+    assert sorted(asked) == sorted(expected)
+    note = asked[expected[0]].answer.note
+    assert note.startswith("epoch_4.pth gives ") and "and predicts" in note
+    assert asked[expected[0]].answer.annotator == "lead"
+    assert main([*command, "--queue"]) == 0
+    assert "0 are asked again; 3 had been before" in capsys.readouterr().out
+    assert again(work_dir) == asked
+
+
+def test_what_was_confirmed_is_not_asked_again_and_what_was_changed_may_be(run, capsys):
+    work_dir, _, _ = run
+    command = ["ledger", "suspicious", str(work_dir), "--worst", "2", "--queue", "--below", "1.0"]
+    assert main(command) == 0
+    first, second = sorted(again(work_dir))
+    with opened(work_dir) as ledger:
+        ledger.answer(first, ledger.current(first).labels, annotator="ann")
+        count = ledger.query(second).num_points
+        ledger.answer(second, np.full(count, 18), annotator="ann")
+    capsys.readouterr()
+    assert main(["ledger", "suspicious", str(work_dir), "--worst", "99", "--queue"]) == 0
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        asked = [e.query for e in ledger.events() if e.ask == "again"]
+    assert asked.count(first) == 1 and asked.count(second) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words", "code"),
+    [
+        (["--worst", "0"], "--worst: expected at least 1", 2),
+        (["--annotator", "x"], "--annotator belongs to --queue", 2),
+        (["--below", "5"], "expected a share", 2),
+        (["--checkpoint", "absent.pth"], "absent.pth", 1),
+        (["--data-root", "absent"], "absent", 1),
+    ],
+)
+def test_a_wrong_order_is_said_and_nothing_is_written(run, capsys, arguments, words, code):
+    work_dir, _, _ = run
+    before = (work_dir / "ledger.sqlite").read_bytes()
+    assert main(["ledger", "suspicious", str(work_dir), *arguments]) == code
+    assert words in capsys.readouterr().err
+    assert (work_dir / "ledger.sqlite").read_bytes() == before
+
+
+def test_without_a_checkpoint_it_says_what_to_do(run, capsys):
+    work_dir, _, _ = run
+    for path in (work_dir / "checkpoints").iterdir():
+        path.unlink()
+    assert main(["ledger", "suspicious", str(work_dir)]) == 1
+    assert "holds no whole checkpoint; train first" in capsys.readouterr().err
+
+
+def test_a_scan_that_changed_is_refused(run, capsys, tmp_path):
+    work_dir, truth, _ = run
+    root = tmp_path / "kitti"
+    subprocess.run(["cp", "-r", truth.root, root], check=True)
+    for path in root.glob("sequences/0[01]/velodyne/*.bin"):
+        path.write_bytes(path.read_bytes()[16:])
+    for path in root.glob("sequences/0[01]/labels/*.label"):
+        path.write_bytes(path.read_bytes()[4:])
+    assert main(["ledger", "suspicious", str(work_dir), "--data-root", str(root)]) == 1
+    assert "has changed since it was asked about" in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_killed_while_it_queues_it_asks_for_all_or_none(run):
+    work_dir, _, config = run
+    found, source = judge_answers(config, work_dir, Screen())
+    found, left = worst(found, 3, 0.5), [1]
+
+    def words(*arguments):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "doubt"
+
+    child = os.fork()
+    if child == 0:
+        try:
+            suspicion.words = words
+            with opened(work_dir) as ledger:
+                suspicion.queue_again(ledger, found, annotator="lead", source=source)
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    assert os.WTERMSIG(status) == signal.SIGKILL and again(work_dir) == {}
+    assert main(["ledger", "suspicious", str(work_dir), "--worst", "3", "--queue"]) == 0
+    assert len(again(work_dir)) == 3
+
+
+# --- what `label --review` goes through ----------------------------------------------------------
+
+
+def criteria(work_dir, *options):
+    args = make_parser().parse_args(["label", str(work_dir), *options])
+    return criteria_of(args, work_dir)
+
+
+def test_the_options_say_what_is_reviewed(run):
+    work_dir, _, _ = run
+    assert criteria(work_dir) is None
+    found = criteria(
+        work_dir, "--review", "--class", "road", "--person", "bob", "--round", "1",
+        "--since", "2026-05-01", "--until", "2026-05-02", "--disputed",
+    )  # fmt: skip
+    assert found == Criteria(
+        classes=(8,),
+        people=("bob",),
+        rounds=(1,),
+        since="2026-05-01T00:00:00.000Z",
+        until="2026-05-03T00:00:00.000Z",
+        disputed=True,
+    )
+    moment = criteria(work_dir, "--review", "--until", "2026-05-02T10:30+02:00")
+    assert moment.until == "2026-05-02T08:30:00.001Z"
+
+
+def test_low_agreement_is_that_with_the_network_as_trained(run, capsys):
+    work_dir, truth, config = run
+    from annotator3d.engine.build import input_rule, load_model, read_weights
+    from annotator3d.engine.scoring import predict_raw
+
+    path = work_dir / "checkpoints" / "epoch_4.pth"
+    model, rule = load_model(config, 19, read_weights(path), path), input_rule(config, 19)
+    expected = set()
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        for query in ledger.queries():
+            scan = truth.read(truth.index(query.scan))
+            rows = rows_of_cell(scan.xyz, query.cell, config.active.voxel_size)
+            predicted = predict_raw(model, scan, rule)[scan.rows[rows]]
+            for response in ledger.outcome(query.id).current:
+                said = np.frombuffer(response.said or b"", np.uint8)
+                if len(said) and (said != 255).any():
+                    share = (predicted[said != 255] == said[said != 255]).mean()
+                    expected |= {query.id} if share < 0.5 else set()
+    found = criteria(work_dir, "--review", "--low-agreement", "50%")
+    assert set(found.queries) == expected and expected
+    assert "epoch_4.pth" in capsys.readouterr().out
+    session = open_labelling(work_dir, annotator="lead", review=found).session
+    assert set(session.matching()) == expected
+    session.close()
+
+
+def test_without_a_checkpoint_low_agreement_takes_what_the_rounds_stored(run, capsys):
+    work_dir, truth, _ = run
+    for path in (work_dir / "checkpoints").iterdir():
+        path.unlink()
+    scan = truth.read(0)
+    (work_dir / "rounds" / "1").mkdir(parents=True, exist_ok=True)
+    np.savez(
+        work_dir / "rounds" / "1" / f"{scan.id.replace('/', '_')}.npz",
+        rows=scan.rows,
+        score=np.zeros(len(scan), np.float32),
+        prediction=np.full(len(scan), 18, np.uint8),  # which nobody has answered
+    )
+    found = criteria(work_dir, "--review", "--low-agreement", "1%")
+    assert "compared with the predictions that the rounds have stored" in capsys.readouterr().out
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        answered = {q.id for q in ledger.queries(scan=scan.id) if ledger.outcome(q.id).current}
+    assert set(found.queries) == answered
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--disputed"], "--disputed belongs to --review"),
+        (["--class", "road"], "--class belongs to --review"),
+        (["--review", "--class", "rod"], "unknown class 'rod': did you mean 'road'"),
+        (["--review", "--person", "bbo"], "'bbo' has answered nothing: did you mean 'bob'"),
+        (["--review", "--round", "9"], "has no round 9"),
+        (["--review", "--since", "May"], "--since: expected a date such as 2026-05-01"),
+        (["--review", "--low-agreement", "5"], "expected a share"),
+    ],
+)
+def test_options_that_cannot_be_meant_are_refused(run, options, words):
+    with pytest.raises(ConfigError, match=words):
+        criteria(run[0], *options)
+
+
+def test_asking_twice_is_for_labelling():
+    def shares(*options):
+        return label_shares(make_parser().parse_args(["label", "run", *options]))
+
+    assert shares("--overlap", "5%", "--repeat", "0.01") == {"overlap": 0.05, "repeat": 0.01}
+    assert shares() == {"overlap": 0.0, "repeat": 0.0}
+    with pytest.raises(ConfigError, match="leave them out with --review"):
+        shares("--review", "--overlap", "5%")
