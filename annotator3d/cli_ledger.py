@@ -151,6 +151,7 @@ def ledger(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from annotator3d.active.proposals import StoredPredictions
     from annotator3d.active.verifying import verify
     from annotator3d.labelling import scan_source
     from annotator3d.terminal import screen
@@ -164,7 +165,8 @@ def _verify(args: argparse.Namespace) -> int:
                 raise
             except (OSError, ValueError) as error:  # the ledger itself can be checked all the same
                 trouble = [f"the scans cannot be checked (--no-scans leaves them out): {error}"]
-        found = verify(path, scans, lambda n, of: shown.progress("reading scans", n, of))
+        stored = StoredPredictions(path.parent / "rounds")
+        found = verify(path, scans, stored, lambda n, of: shown.progress("reading scans", n, of))
         found.problems += trouble
     if args.json:
         values = {"ledger": str(path), "problems": found.problems, "checked": found.counts}
