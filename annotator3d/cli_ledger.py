@@ -151,15 +151,23 @@ def ledger(args: argparse.Namespace) -> int:
 
 
 def _verify(args: argparse.Namespace) -> int:
+    from annotator3d.active.proposals import StoredPredictions
     from annotator3d.active.verifying import verify
     from annotator3d.labelling import scan_source
     from annotator3d.terminal import screen
 
-    path, scans = _path(args.work_dir), None
+    path, scans, trouble = _path(args.work_dir), None, []
     with screen() as shown:
         if not args.no_scans:
-            scans = scan_source(path.parent, args.config, args.data_root, shown)
-        found = verify(path, scans, lambda n, of: shown.progress("reading scans", n, of))
+            try:
+                scans = scan_source(path.parent, args.config, args.data_root, shown)
+            except ConfigError:
+                raise
+            except (OSError, ValueError) as error:  # the ledger itself can be checked all the same
+                trouble = [f"the scans cannot be checked (--no-scans leaves them out): {error}"]
+        stored = StoredPredictions(path.parent / "rounds")
+        found = verify(path, scans, stored, lambda n, of: shown.progress("reading scans", n, of))
+        found.problems += trouble
     if args.json:
         values = {"ledger": str(path), "problems": found.problems, "checked": found.counts}
         print(json.dumps(values))

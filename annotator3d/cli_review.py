@@ -57,9 +57,13 @@ def criteria_of(args: argparse.Namespace, work_dir: Path) -> Criteria | None:
             raise ConfigError(f"--{option} belongs to --review")
         return None
     from annotator3d.active.ledger import Ledger
+    from annotator3d.active.packages import is_package
     from annotator3d.active.reviewing import Criteria
 
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+    in_package = is_package(work_dir)
+    if in_package and args.low_agreement:
+        raise ConfigError("--low-agreement needs the network of a work directory, not a package")
+    with Ledger.read(work_dir if in_package else work_dir / "ledger.sqlite") as ledger:
         criteria = Criteria(
             classes=_class(args.class_name, ledger),
             people=_person(args.person, ledger),

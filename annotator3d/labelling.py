@@ -75,8 +75,7 @@ def open_labelling(
     ledger = _ledger(work_dir)
     source = scan_source(work_dir, config, data_root, screen or Screen())
     taxonomy = source.dataset.taxonomy
-    mode = "label" if review is None else "review"
-    table = make_keys(taxonomy.names, taxonomy.guidance, keys, mode)
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
     with Ledger.read(ledger) as read:
         predictions = StoredPredictions(work_dir / "rounds", read.to_today)
     session = open_session(
@@ -101,8 +100,7 @@ def _open_package(
 ) -> Opened:
     source = PackageSource(path)
     taxonomy = taxonomy_of(source)
-    mode = "label" if review is None else "review"
-    table = make_keys(taxonomy.names, taxonomy.guidance, keys, mode)
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
     session = open_session(
         path,
         source,
@@ -114,6 +112,10 @@ def _open_package(
         review,
     )
     return Opened(session, table, _palette(taxonomy), [])
+
+
+def _mode(review: Criteria | None) -> str:
+    return "label" if review is None else "review"
 
 
 def taxonomy_of(package: PackageSource) -> Taxonomy:

@@ -89,14 +89,16 @@ def test_a_request_that_was_taken_back_is_not_made_again(ledger):
     assert request_overlap(ledger, 1.0, annotator="lead") == []
 
 
-def test_two_ledgers_of_the_same_queries_ask_the_same(tmp_path):
+def test_two_ledgers_of_the_same_queries_make_the_same_requests(tmp_path):
     found = []
     for order in (1, -1):
         path = tmp_path / f"{order}.sqlite"
         make_world(path, scans=("00/0", "00/1")[::order], cells=[(i, 0, 0) for i in range(50)])
         with Ledger.open(path, NAMES, DIGEST, SIZE) as ledger:
             voxels = {q.id: (q.scan, q.cell) for q in ledger.queries()}
-            found.append({voxels[q] for q in request_overlap(ledger, 0.3, annotator="x")})
+            asked = request_overlap(ledger, 0.3, annotator=f"machine {order}")
+            uids = {event.query: event.uid for event in ledger.events()}
+            found.append({(voxels[query], uids[query]) for query in asked})
     assert found[0] == found[1]
 
 

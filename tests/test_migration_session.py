@@ -5,6 +5,7 @@ import pytest
 from session_case import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.active.connection import ClassListChanged
+from annotator3d.active.history import history
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.meters import meter_round
 from annotator3d.active.migration import migrate, plan
@@ -84,3 +85,14 @@ def test_undo_and_redo_of_a_session_go_across(path):
     now.assign(0)
     assert labels(path)[1] == [0, 0, 2, 2]
     now.close()
+
+
+def test_the_history_names_classes_as_of_then_and_now(path):
+    make_world(path)
+    with Ledger.open(path, NAMES, DIGEST, SIZE) as ledger:
+        ledger.answer(1, [0, 0, 0, 1], annotator="ann")
+        ledger.answer(2, [2, 2, 2, 2], annotator="ann")
+    split_road(path)
+    with Ledger.read(path) as ledger:
+        said = [row[4] for row in history(ledger)[1]]
+    assert said == ["to be labelled 3, car 1 (then: road 3, car 1)", "tree 4"]

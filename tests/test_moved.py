@@ -129,3 +129,13 @@ def test_nothing_is_read_while_every_file_is_where_it_was(run, monkeypatch):
     dataset = SemanticKITTI(root, ["00", "01"])
     assert find_moved(dataset, scans_of(work_dir)) == {}
     assert find_moved(dataset, [ScanRecord("09/000000", "f", 7)]) == {}  # no file has this size
+
+
+def test_a_stored_prediction_that_is_not_of_its_scan_is_named(made, tmp_path, capsys):
+    config = tiny_config(made / "kitti", schedule={"epochs": 2}, active={"rounds_at": [0, 1]})
+    train(config, tmp_path / "two")
+    stored = sorted((tmp_path / "two/rounds/2").glob("*.npz"))
+    shutil.copy(stored[0], stored[1])
+    assert main(["ledger", "verify", str(tmp_path / "two")]) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and f"round 2, scan {stored[1].stem.replace('_', '/')}: " in said[0]

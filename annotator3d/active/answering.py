@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from annotator3d.active.reading import LedgerReader
 from annotator3d.active.records import IGNORE, Answer, Query
-from annotator3d.active.schema import ASKS, RESPONSES
+from annotator3d.active.schema import ASKS, NEW_UID, RESPONSES
 
 
 class AnswerBook(LedgerReader):
@@ -142,12 +142,13 @@ class AnswerBook(LedgerReader):
         supersedes: int | None,
         action: int | None = None,
         ask: str | None = None,
+        uid: str | None = None,
     ) -> int:
         labels = None if answer.labels is None else answer.labels.tobytes()
         cursor = self._db.execute(
             "INSERT INTO events (query, kind, labels, taxonomy, annotator, seconds, clicks,"
-            " proposal_accepted, note, supersedes, action, ask)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " proposal_accepted, note, supersedes, action, ask, uid)"
+            f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, COALESCE(?, {NEW_UID}))",
             (
                 int(query_id),
                 answer.kind,
@@ -161,6 +162,7 @@ class AnswerBook(LedgerReader):
                 supersedes,
                 action,
                 ask,
+                uid,
             ),
         )
         return int(cursor.lastrowid or 0)

@@ -58,13 +58,13 @@ def request_overlap(ledger: Ledger, share: float, *, annotator: str) -> list[int
         seeds = {entry.number: entry.seed for entry in ledger.rounds()}
         asked = {query for query, _ in _requests(ledger, "overlap")}
         wanted = [
-            query.id
-            for query in ledger.queries()
+            query
+            for query in sorted(ledger.queries(), key=lambda query: query.id)
             if query.id not in asked and is_chosen(query, seeds[query.round], share, "overlap")
         ]
-        for query in sorted(wanted):
-            ledger._append(query, Answer("request", None, annotator), None, ask="overlap")
-    return sorted(wanted)
+        for query in wanted:
+            _ask(ledger, query, "overlap", annotator)
+    return [query.id for query in wanted]
 
 
 def request_repeats(ledger: Ledger, share: float) -> dict[str, list[int]]:
@@ -128,8 +128,7 @@ class Repeats:
             asked = {q for q, who in _requests(self._ledger, "repeat") if who == self.annotator}
             wanted = [q for q in due if q not in asked and self._has_opinion(q)]
             for query in wanted:
-                request = Answer("request", None, self.annotator)
-                self._ledger._append(query, request, None, ask="repeat")
+                _ask(self._ledger, self._queries[query], "repeat", self.annotator)
         for query in due:  # those without an opinion come back with their next answer
             del self._pending[query]
         return wanted
@@ -147,6 +146,15 @@ class Repeats:
         if query.round not in self._seeds:
             self._seeds = {entry.number: entry.seed for entry in self._ledger.rounds()}
         return is_chosen(query, self._seeds[query.round], self.share, f"repeat {self.annotator}")
+
+
+def _ask(ledger: Ledger, query: Query, ask: str, annotator: str) -> None:
+    """Write a request; two machines that make the same one give it the same uid: it is one."""
+    who = annotator if ask == "repeat" else ""
+    text = f"{ask}\0{who}\0{query.round}\0{query.scan}\0{query.cell}"
+    uid = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    request = Answer("request", None, annotator)
+    ledger._append(query.id, request, None, ask=ask, uid=uid)
 
 
 def _requests(ledger: Ledger, ask: str) -> list[tuple[int, str]]:

@@ -24,7 +24,8 @@ def history(
     """(title, rows) of everything that happened to a query, or of the last events.
 
     A row has the event, its query, time (UTC), person, what it says, the event that it is about,
-    and what it took. Classes are named as they are called today.
+    and what it took. Classes are named as they are called today, and where the class list has
+    changed since as they were called then.
 
     Raises ValueError if there is no such query, ConfigError for less than 1 event.
     """
@@ -42,7 +43,22 @@ def history(
     else:
         title = _title(ledger, query)
     gone = {e.supersedes for e in events if e.answer.kind in ("undo", "reject")}
-    return title, [_row(event, ledger.taxonomy_names, event.id in gone) for event in found]
+    then = _then(ledger)
+    names = ledger.taxonomy_names
+    return title, [_row(event, names, event.id in gone, then.get(event.id)) for event in found]
+
+
+def _then(ledger: LedgerReader) -> dict[int, str]:
+    """What answers in earlier class lists said, in the words of then: event -> classes."""
+    rows = ledger._rows(
+        "SELECT id, labels, taxonomy FROM events WHERE labels IS NOT NULL AND taxonomy < ?",
+        ledger.taxonomy_version,
+    )
+    names = {version: ledger.class_names_of(version) for version in {row[2] for row in rows}}
+    return {
+        id_: _classes(np.frombuffer(labels, np.uint8), names[version])
+        for id_, labels, version in rows
+    }
 
 
 def _title(ledger: LedgerReader, number: int) -> str:
@@ -56,13 +72,13 @@ def _title(ledger: LedgerReader, number: int) -> str:
     )
 
 
-def _row(event: Event, names: Sequence[str], gone: bool) -> Row:
+def _row(event: Event, names: Sequence[str], gone: bool, then: str | None) -> Row:
     answer = event.answer
     took = "" if answer.seconds is None else f"{answer.seconds:.1f} s"
     if answer.clicks:
         took = f"{took}, {answer.clicks} clicks".lstrip(", ")
     about = "" if event.supersedes is None else str(event.supersedes)
-    what = _what(event, names) + (" (taken back)" if gone else "")
+    what = _what(event, names, then) + (" (taken back)" if gone else "")
     return (
         str(event.id),
         str(event.query),
@@ -74,10 +90,12 @@ def _row(event: Event, names: Sequence[str], gone: bool) -> Row:
     )
 
 
-def _what(event: Event, names: Sequence[str]) -> str:
+def _what(event: Event, names: Sequence[str], then: str | None) -> str:
     answer = event.answer
     if answer.labels is not None:
         words = _classes(answer.labels, names)
+        if then not in (None, words):
+            words += f" (then: {then})"
         words = f"draft: {words}" if answer.kind == "draft" else words
         if answer.proposal_accepted:
             words += ", as proposed"

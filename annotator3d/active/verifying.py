@@ -10,6 +10,7 @@ from pathlib import Path
 
 from annotator3d.active import schema
 from annotator3d.active.scans import ScanSource
+from annotator3d.active.views import Predictions
 from annotator3d.data.scan import rows_of_cell
 
 _MOST = 20  # problems of one kind that are named
@@ -82,13 +83,15 @@ class Verified:
 def verify(
     path: Path,
     scans: ScanSource | None = None,
+    predictions: Predictions | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Verified:
     """Check a ledger; a damaged one is read as far as that goes, and nothing is written.
 
     Checked are the file (SQLite's own checks), the tables and triggers, every rule that the
     triggers hold, that labels are of the class list that they were written in, and with `scans`
-    that each scan is the one that was asked about and each voxel has its points.
+    that each scan is the one that was asked about, each voxel has its points and what rounds have
+    stored (`predictions`) is of the scan.
 
     Raises FileNotFoundError if there is no such file.
     """
@@ -107,7 +110,7 @@ def verify(
                 (found.counts[table],) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
             if scans is not None:
                 found.counts["scan files"] = found.counts["scans"]
-                found.problems += _some(_scan_problems(db, scans, progress))
+                found.problems += _some(_scan_problems(db, scans, predictions, progress))
     except sqlite3.Error as error:
         found.problems.append(f"the file cannot be read to its end: {error}")
     finally:
@@ -164,7 +167,10 @@ def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _scan_problems(
-    db: sqlite3.Connection, scans: ScanSource, progress: Callable[[int, int], None]
+    db: sqlite3.Connection,
+    scans: ScanSource,
+    predictions: Predictions | None,
+    progress: Callable[[int, int], None],
 ) -> Iterator[str]:
     (size,) = db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
     rows = db.execute("SELECT id, fingerprint, num_points FROM scans ORDER BY id").fetchall()
@@ -189,6 +195,12 @@ def _scan_problems(
             there = len(rows_of_cell(scan.xyz, tuple(cell), float(size)))
             if there != points:
                 yield f"query {query}: its voxel has {there} points, asked were {points}"
+        rounds = db.execute("SELECT DISTINCT round FROM queries WHERE scan = ?", (scan_id,))
+        for (number,) in rounds.fetchall() if predictions is not None else ():
+            try:
+                predictions(number, scan)
+            except ValueError as error:
+                yield f"round {number}, scan {scan_id}: {error}"
 
 
 def _some(problems: Iterator[str]) -> list[str]:

@@ -75,8 +75,8 @@ def judge_by_stored(
 
     There are no probabilities then; a scan without a prediction is left out.
     """
-    stored = StoredPredictions(work_dir / "rounds")
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        stored = StoredPredictions(work_dir / "rounds", ledger.to_today)
         rounds = [entry.number for entry in reversed(ledger.rounds())]
 
     def prepare(scan: Scan) -> Says | None:
