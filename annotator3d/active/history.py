@@ -74,7 +74,8 @@ def _title(ledger: LedgerReader, number: int) -> str:
 
 def _row(event: Event, names: Sequence[str], gone: bool, then: str | None) -> Row:
     answer = event.answer
-    took = "" if answer.seconds is None else f"{answer.seconds:.1f} s"
+    timed = answer.seconds is not None and answer.kind != "lease"
+    took = f"{answer.seconds:.1f} s" if timed else ""
     if answer.clicks:
         took = f"{took}, {answer.clicks} clicks".lstrip(", ")
     about = "" if event.supersedes is None else str(event.supersedes)
