@@ -65,7 +65,7 @@ def _export(args: argparse.Namespace) -> None:
     )
     with screen() as shown:
         packed = export_package(
-            Path(args.work_dir),
+            _work_dir(args.work_dir),
             Path(args.out),
             to=args.to,
             choice=choice,
@@ -89,7 +89,7 @@ def _merge(args: argparse.Namespace) -> int:
     from annotator3d.active.ledger import Ledger
     from annotator3d.active.merging import merge
 
-    path, failed = Path(args.work_dir) / "ledger.sqlite", 0
+    path, failed = _work_dir(args.work_dir) / "ledger.sqlite", 0
     with Ledger.read(path) as ledger:
         names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
     with Ledger.open(path, names, digest, size) as ledger:
@@ -131,6 +131,14 @@ def _show(args: argparse.Namespace) -> None:
     print(f"for {manifest.to}, made by {manifest.made_by} at {manifest.made_at}")
     print(f"{summary.voxels} queries in {scans} scans ({points}); {summary.open} are open")
     print(f"classes: {classes}")
+
+
+def _work_dir(text: str) -> Path:
+    from annotator3d.active.packages import is_package
+
+    if is_package(Path(text)):
+        raise ConfigError(f"{text} is a work package: a work directory belongs here")
+    return Path(text)
 
 
 def _share(text: str) -> tuple[int, int]:

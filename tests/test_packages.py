@@ -444,3 +444,78 @@ def test_any_order_and_any_repetition_of_merges_give_the_same(
             ]
             found.append((ledger.export_canonical(), summary, len(ledger.events())))
     assert found[0] == found[1] == found[2]
+
+
+def killed_while_writing(package):
+    """A process dies after part of what it writes has reached the file, before it is whole."""
+    child = os.fork()
+    if child == 0:
+        db = sqlite3.connect(package, isolation_level=None)
+        db.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the commit
+        db.execute("BEGIN IMMEDIATE")
+        for _ in range(100):
+            db.execute(
+                "INSERT INTO events (query, kind, annotator, note) VALUES (1, 'note', 'ann', ?)",
+                ("x" * 3000,),
+            )
+        os.kill(os.getpid(), signal.SIGKILL)
+    os.waitpid(child, 0)
+    assert package.with_name(f"{package.name}-journal").stat().st_size
+
+
+@pytest.mark.parametrize("next_use", ["label", "show", "merge"])
+def test_killed_while_answering_a_package_opens_again_with_what_was_answered(home, next_use):
+    package = pack(home, "one", "ann", "--queries", "1-4")
+    answer(package, 0, queries={1, 2})
+    killed_while_writing(package)
+    if next_use == "label":
+        session = open_labelling(package).session
+        assert session.progress.open == 2
+        session.close()
+    elif next_use == "show":
+        assert main(["package", "show", str(package)]) == 0
+    with ledger_of(home) as ledger:
+        merged = merge(ledger, package)
+        assert merged.responses == {"ann": 2} and not merged.others
+    assert not package.with_name(f"{package.name}-journal").exists()
+
+
+def held_by(home, who):
+    with Ledger.read(home / "ledger.sqlite") as ledger:
+        return {query.id for query in ledger.queries() if ledger.holder(query.id) == who}
+
+
+def test_an_export_that_fails_leaves_an_earlier_package_its_queries(home, monkeypatch):
+    pack(home, "one", "ann", "--queries", "1-4")
+    monkeypatch.setattr(packing, "pack", lambda arrays: 1 / 0)
+    with screen() as shown, pytest.raises(ZeroDivisionError):
+        export_package(
+            home,
+            home.parent / "two.a3dpack",
+            to="ann",
+            choice=Choice("1-8"),
+            days=1,
+            crop=None,
+            screen=shown,
+        )
+    assert held_by(home, "ann") == {1, 2, 3, 4}
+
+
+def test_who_labels_at_home_too_keeps_the_queries_of_their_package(home):
+    pack(home, "one", "ann", "--queries", "1-4")
+    session = open_labelling(home, annotator="ann").session
+    for _ in range(20):
+        session.next()
+    session.close()
+    assert held_by(home, "ann") == {1, 2, 3, 4}
+
+
+def test_a_package_in_the_place_of_something_else_is_named(home, capsys):
+    package = str(pack(home))
+    for command in (
+        ["train", package],
+        ["package", "merge", package, package],
+        ["package", "export", package, str(home.parent / "two.a3dpack"), "--to", "bob"],
+    ):
+        assert main(command) == 2
+        assert "is a work package" in capsys.readouterr().err

@@ -212,7 +212,9 @@ class Browser(Overview):
     def _give_back(self, query_ids: set[int]) -> None:
         given = [query for query in query_ids if query in self._standing.queries]
         self._held -= set(query_ids)
-        still_held = [query for query in given if self._left(query) > 0]
+        # A longer hold is not of a session: the query is out in a package of the same person.
+        ours = self.options.lease_seconds
+        still_held = [query for query in given if 0 < self._left(query) <= ours]
         if still_held:
             self.ledger.lease(still_held, annotator=self.annotator, seconds=0)
             self.sync()

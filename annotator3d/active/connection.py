@@ -216,7 +216,7 @@ def _created_by() -> str:
 
 
 def _connect(path: Path, read_only: bool, network: bool) -> sqlite3.Connection:
-    db = _open_reader(path, network) if read_only else _open(path, "rwc")
+    db = open_reader(path, network) if read_only else _open(path, "rwc")
     try:
         if read_only:
             if network and db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
@@ -244,10 +244,10 @@ def _open(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None)
 
 
-def _open_reader(path: Path, network: bool) -> sqlite3.Connection:
+def open_reader(path: Path, network: bool) -> sqlite3.Connection:
     """For reading; what a process had half written when it was killed is undone first.
 
-    That happens with a rollback journal: while the file is made, and on network disks.
+    That happens with a rollback journal: while the file is made, on network disks, in packages.
     """
     db = _open(path, "ro")
     try:

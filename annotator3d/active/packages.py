@@ -20,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.active import storage
+from annotator3d.active.connection import open_reader
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.proposals import Prediction
 from annotator3d.active.scans import Pose
@@ -178,7 +180,7 @@ class PackageSource:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    return open_reader(path, storage.on_network(path.parent))
 
 
 def damaged_contents(path: Path) -> Iterable[str]:

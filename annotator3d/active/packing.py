@@ -122,6 +122,7 @@ def export(
     chosen = choose(ledger, choice or Choice(), to)
     is_open = {query.id for query in ledger.open_queries()}
     wanted = [query.id for query in chosen if query.id in is_open]
+    before = {number for number in wanted if ledger.holder(number) == to}
     held = ledger.lease(wanted, annotator=to, seconds=days * _DAY)
     taken = [query for query in chosen if query.id in held or query.id not in is_open]
     if not taken:
@@ -156,7 +157,8 @@ def export(
         os.replace(part, out)
     except BaseException:
         part.unlink(missing_ok=True)
-        ledger.lease(sorted(held), annotator=to, seconds=0)
+        # What they held before may be out in another package.
+        ledger.lease(sorted(held - before), annotator=to, seconds=0)
         raise
     fsync_folder(out.parent)
     left_out = len(chosen) - len(taken)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import yaml
 
+from annotator3d.active.packages import is_package
 from annotator3d.engine.checks import SETTINGS, check_values, from_values
 from annotator3d.engine.custom import CustomImports, import_custom, resolve_folder
 from annotator3d.engine.overrides import overlay, override, with_exponents
@@ -210,6 +211,11 @@ def _read(path: str | Path) -> dict:
     """
     from annotator3d.mm import Config
 
+    if is_package(Path(path)):
+        raise ConfigError(
+            f"{path} is a work package, not a config: `annotator3d label` opens it, and "
+            "`annotator3d package merge WORK_DIR` brings its answers to where it is trained"
+        )
     try:
         values = Config.fromfile(str(path), import_custom_modules=False).to_dict()
     except Exception as error:  # a config in Python is a program: it can fail in any way
