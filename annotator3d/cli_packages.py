@@ -50,7 +50,7 @@ def package(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from annotator3d.active.packing import Choice
+    from annotator3d.active.choosing import Choice
     from annotator3d.labelling import export_package
     from annotator3d.terminal import screen
 

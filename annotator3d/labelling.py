@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from annotator3d.active.choosing import Choice
 from annotator3d.active.keys import KeyTable, make_keys
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.opening import open_session
 from annotator3d.active.packages import TAXONOMY_FILE, PackageSource, is_package
-from annotator3d.active.packing import Choice, Packed, export
+from annotator3d.active.packing import Packed, export
 from annotator3d.active.proposals import StoredPredictions
 from annotator3d.active.reviewing import Criteria
 from annotator3d.active.session import LabelSession, Options

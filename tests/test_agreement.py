@@ -17,9 +17,9 @@ from annotator3d.active.agreement import (
     percentage,
 )
 from annotator3d.active.corrections import changed_by
+from annotator3d.active.lineage import Happened
 from annotator3d.active.opinions import opinions, pairs
 from annotator3d.active.records import Query
-from annotator3d.active.resolution import Happened
 
 
 class Story:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from annotator3d.active import connection, storage
+from annotator3d.active import database, storage
 from annotator3d.active.ledger import Ledger
 
 NAMES = ["x", "y", "z"]
@@ -64,7 +64,7 @@ def killed_at(path, step, opcodes):
                 db.set_trace_callback(tick)
             return db
 
-        connection.sqlite3.connect = connect
+        database.sqlite3.connect = connect
         try:
             work(path, lambda: os.write(writing, b"."))
         finally:
@@ -188,7 +188,7 @@ def test_a_forked_process_must_open_the_ledger_again(tmp_path):
 def test_a_writer_that_never_ends_is_reported(tmp_path, monkeypatch):
     path = tmp_path / "ledger.sqlite"
     with Ledger.open(path, NAMES, "digest") as holder:
-        monkeypatch.setattr(connection, "_WAIT", 0.0)
+        monkeypatch.setattr(database, "WAIT", 0.0)
         with holder._transaction(), pytest.raises(TimeoutError, match="another process"):
             Ledger.open(path, NAMES, "digest")
 

@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotator3d.active import packing
+from annotator3d.active.choosing import Choice, choose
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.merging import merge
 from annotator3d.active.packages import PackageSource, read_manifest
-from annotator3d.active.packing import Choice, choose
 from annotator3d.active.records import Answer
 from annotator3d.cli import main
 from annotator3d.data.scan import rows_of_cell

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from annotator3d.active.ledger import Answer, Ledger, ScanRecord
-from annotator3d.active.resolution import Happened, base, outcome
+from annotator3d.active.lineage import Happened
+from annotator3d.active.resolution import base, outcome
 from annotator3d.active.schema import NEW_UID
 from annotator3d.active.standing import Standing
 

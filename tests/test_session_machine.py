@@ -18,7 +18,7 @@ SCANS, CELLS, POINTS = ("00/0", "00/1", "00/2"), [(4, 0, 0), (5, 0, 0), (-8, 3, 
 @pytest.fixture(autouse=True, scope="module")
 def no_fsync():
     """The disk is not what this is about, and a killed process needs none."""
-    plain = connection._connect
+    plain = connection.connect
 
     def connect(*arguments):
         db = plain(*arguments)
@@ -26,7 +26,7 @@ def no_fsync():
         return db
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "_connect", connect)
+        patch.setattr(connection, "connect", connect)
         yield
 
 

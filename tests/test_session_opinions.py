@@ -36,7 +36,7 @@ QUERIES = range(1, len(SCANS) * len(CELLS) + 1)
 @pytest.fixture(autouse=True, scope="module")
 def no_fsync():
     """The disk is not what this is about."""
-    plain = connection._connect
+    plain = connection.connect
 
     def connect(*arguments):
         db = plain(*arguments)
@@ -44,7 +44,7 @@ def no_fsync():
         return db
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "_connect", connect)
+        patch.setattr(connection, "connect", connect)
         yield
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from annotator3d.active.lineage import Happened
 from annotator3d.active.records import Query
-from annotator3d.active.resolution import Happened
 from annotator3d.active.suspicion import judge, words, worst
 
 RESPONSE = Happened(5, "answer", "ann", None, b"", None, "1", "u")

@@ -19,9 +19,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.active.lineage import Happened
 from annotator3d.active.opinions import pairs
 from annotator3d.active.records import IGNORE, UNASSIGNED, Query
-from annotator3d.active.resolution import Happened
 
 Matrix = NDArray[np.int64]  # [K, K] items by what the first and the second said
 

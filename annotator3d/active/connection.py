@@ -1,4 +1,4 @@
-"""Opening the ledger file: journal, durability, identity, and one transaction at a time."""
+"""The open ledger file: what it is, and one transaction at a time."""
 
 from __future__ import annotations
 
@@ -7,19 +7,17 @@ import os
 import sqlite3
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
-from time import monotonic, sleep
 from types import TracebackType
 from typing import TypeVar
 
 from annotator3d.active import schema, storage
+from annotator3d.active.database import WAIT, connect, require_ledger
 from annotator3d.active.functions import register
 
-_IS_PACKAGE = "SELECT 1 FROM sqlite_master WHERE name = 'package'"
-_WAIT = 60.0  # seconds to wait for another writer
 _Self = TypeVar("_Self", bound="LedgerFile")
 
 
@@ -44,7 +42,7 @@ class LedgerFile:
             self._lock = storage.HostLock(path)
         try:
             with self._words():
-                self._connection = _connect(path, read_only, network)
+                self._connection = connect(path, read_only, network)
         except BaseException:
             self._unlock()
             raise
@@ -68,7 +66,7 @@ class LedgerFile:
         except sqlite3.OperationalError as error:
             if "locked" in str(error) or "busy" in str(error):
                 raise TimeoutError(
-                    f"{self.path}: another process has been writing for over {_WAIT:.0f} s; "
+                    f"{self.path}: another process has been writing for over {WAIT:.0f} s; "
                     "end it, then run this again"
                 ) from error
             raise OSError(f"{self.path}: {error}") from error
@@ -141,7 +139,7 @@ class LedgerFile:
     def _identify(self) -> None:
         """Read what the file says of itself; ValueError if it is not a ledger of this version."""
         with self._words():
-            _require_ledger(self._db, self.path)
+            require_ledger(self._db, self.path)
             found = self._db.execute("PRAGMA user_version").fetchone()[0]
             if found == 1 and self.read_only:  # seen as if it had been upgraded
                 self._db.execute(
@@ -213,82 +211,3 @@ def _created_by() -> str:
         return f"annotator3d {version('annotator3d')}"
     except PackageNotFoundError:  # run from a checkout
         return "annotator3d"
-
-
-def _connect(path: Path, read_only: bool, network: bool) -> sqlite3.Connection:
-    db = open_reader(path, network) if read_only else _open(path, "rwc")
-    try:
-        if read_only:
-            if network and db.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
-                raise ValueError(
-                    f"{path} lies on a network file system and still has a WAL journal; open it "
-                    "once for writing on this host (annotator3d does it) before reading it"
-                )
-            return db
-        if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-            _require_ledger(db, path)  # before anything is changed in somebody else's file
-        # A package is mailed: nothing may lie beside it.
-        alone = network or db.execute(_IS_PACKAGE).fetchone() is not None
-        _set_journal(db, "DELETE" if alone else "WAL")
-        for pragma in ("synchronous = FULL", "foreign_keys = ON", "recursive_triggers = ON"):
-            db.execute(f"PRAGMA {pragma}")
-        return db
-    except BaseException:
-        db.close()
-        raise
-
-
-def _open(path: Path, mode: str) -> sqlite3.Connection:
-    # isolation_level=None: transactions are ours to begin, not the module's.
-    uri = f"{path.resolve().as_uri()}?mode={mode}"
-    return sqlite3.connect(uri, uri=True, timeout=_WAIT, isolation_level=None)
-
-
-def open_reader(path: Path, network: bool) -> sqlite3.Connection:
-    """For reading; what a process had half written when it was killed is undone first.
-
-    That happens with a rollback journal: while the file is made, on network disks, in packages.
-    """
-    db = _open(path, "ro")
-    try:
-        db.execute("SELECT COUNT(*) FROM sqlite_master")
-        return db
-    except sqlite3.OperationalError as error:
-        db.close()
-        if "readonly" not in str(error):
-            raise
-    lock = storage.HostLock(path) if network else None
-    try:
-        with closing(_open(path, "rw")) as writer:
-            writer.execute("SELECT COUNT(*) FROM sqlite_master")
-    except sqlite3.OperationalError as error:
-        raise OSError(
-            f"{path}: a process was killed while it wrote, and what it had half written cannot be "
-            f"undone from here ({error}); open it once where its folder may be written to"
-        ) from error
-    finally:
-        if lock is not None:
-            lock.release()
-    return _open(path, "ro")
-
-
-def _set_journal(db: sqlite3.Connection, mode: str) -> None:
-    # SQLite does not wait here by itself when another process makes the same change.
-    deadline = monotonic() + _WAIT
-    while True:
-        try:
-            db.execute(f"PRAGMA journal_mode = {mode}")
-            return
-        except sqlite3.OperationalError:
-            if monotonic() >= deadline:
-                raise
-            sleep(0.01)
-
-
-def _require_ledger(db: sqlite3.Connection, path: Path) -> None:
-    application = db.execute("PRAGMA application_id").fetchone()[0]
-    if application != schema.APPLICATION_ID:
-        raise ValueError(
-            f"{path} is not a ledger of annotator3d (application id {application:#x}); give the "
-            "ledger.sqlite of a work directory"
-        )

@@ -6,8 +6,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from annotator3d.active.lineage import Happened, judged_by, plain, undone_of
 from annotator3d.active.reading import LedgerReader
-from annotator3d.active.resolution import Happened, judged_by, outcome, plain, undone_of
+from annotator3d.active.resolution import outcome
 
 HOW = ("accepted", "typed over", "typed")
 """A proposal was accepted; there was one, and something was typed; there was none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from annotator3d.active.resolution import VOID
+from annotator3d.active.lineage import VOID
 
 
 def register(db: sqlite3.Connection, mappings: Sequence[bytes | None]) -> dict[int, bytes]:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from annotator3d.active.resolution import Happened, start_of, undone_of
+from annotator3d.active.lineage import Happened, start_of, undone_of
 from annotator3d.active.schema import RESPONSES
 
 

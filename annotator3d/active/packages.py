@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.active import storage
-from annotator3d.active.connection import open_reader
+from annotator3d.active.database import open_reader
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.proposals import Prediction
 from annotator3d.active.scans import Pose

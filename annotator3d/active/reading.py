@@ -10,6 +10,7 @@ import numpy as np
 
 from annotator3d.active import export
 from annotator3d.active.connection import LedgerFile
+from annotator3d.active.lineage import Happened
 from annotator3d.active.records import (
     IGNORE,
     UNASSIGNED,
@@ -21,7 +22,7 @@ from annotator3d.active.records import (
     ScanRecord,
     Summary,
 )
-from annotator3d.active.resolution import Happened, Outcome, outcome
+from annotator3d.active.resolution import Outcome, outcome
 from annotator3d.active.schema import RELEASED, RESPONSE_KINDS, TOLD_KINDS
 
 _ROUND = "round, strategy, seed, budget, max_queries, num_queries, epoch, source, created_at"

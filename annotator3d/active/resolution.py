@@ -20,51 +20,25 @@ same rows say the same.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from annotator3d.active.records import IGNORE, UNASSIGNED, Event
-from annotator3d.active.schema import RESPONSES, REVIEWS, UNDOABLE
+from annotator3d.active.lineage import (
+    INDEPENDENT,
+    Happened,
+    before_of,
+    first_done,
+    judged_by,
+    plain,
+    replaced_of,
+    revoked_of,
+    start_of,
+    undone_of,
+)
+from annotator3d.active.records import UNASSIGNED
+from annotator3d.active.schema import RESPONSES, UNDOABLE
 
-INDEPENDENT = ("overlap", "repeat")
-"""Requests for an opinion that does not know the others."""
-VOID = b""
-"""What "ignore" says: that no point has a class."""
-_NO_CLASS = bytes([IGNORE])
 _TO_LABEL = bytes([UNASSIGNED])
-
-
-class Happened(NamedTuple):
-    """An event as far as it matters here."""
-
-    id: int
-    kind: str
-    annotator: str
-    supersedes: int | None
-    said: bytes | None  # labels in today's classes, `VOID` for "ignore"; None for other kinds
-    ask: str | None  # of a request
-    created_at: str
-    uid: str
-
-
-def happened(event: Event) -> Happened:
-    """What matters of an event of the ledger."""
-    answer, said = event.answer, None
-    if answer.kind == "answer":
-        said = answer.labels.tobytes()
-    elif answer.kind == "ignore":
-        said = VOID
-    return Happened(
-        event.id,
-        answer.kind,
-        answer.annotator,
-        event.supersedes,
-        said,
-        event.ask,
-        event.created_at,
-        event.uid,
-    )
 
 
 @dataclass(frozen=True)
@@ -121,13 +95,13 @@ class Outcome:
 def outcome(events: Iterable[Happened]) -> Outcome:
     """Where a query stands after these events, in any order."""
     events = sorted(events, key=lambda e: (e.created_at, e.uid))
-    revoked = _revoked(events)
+    revoked = revoked_of(events)
     standing = [e for e in events if e.kind in RESPONSES and e.id not in revoked]
     requests = [e for e in events if e.kind == "request" and e.id not in revoked]
     reviewed = any(e.kind == "approve" for e in events)
     if len(standing) == 1 and not requests and not reviewed:  # nearly always
         return Outcome((standing[0],), standing[0], authors=frozenset((standing[0].annotator,)))
-    first, replaced = _first_done(events), _replaced(events, standing)
+    first, replaced = first_done(events), replaced_of(events, standing)
     current = tuple(e for e in standing if first(e.id) not in replaced)
     judged = judged_by(events)
     kept = {first(judged(e)) for e in events if e.kind == "approve" and e.id not in revoked}
@@ -157,7 +131,7 @@ def base(
     asked = where.asks(annotator)
     newest = max(_known(events, where, asked, annotator), key=lambda e: e.id, default=None)
     seen = None if newest is None else newest.id
-    if asked is None or (newest is not None and asked.id in _before(events)(newest)):
+    if asked is None or (newest is not None and asked.id in before_of(events)(newest)):
         return seen, seen
     return seen, asked.id
 
@@ -165,12 +139,12 @@ def base(
 def _known(
     events: Sequence[Happened], where: Outcome, asked: Happened | None, annotator: str
 ) -> list[Happened]:
-    revoked = _revoked(events)
+    revoked = revoked_of(events)
     known = [e for e in events if e.kind in UNDOABLE and e.id not in revoked]
     requests = {e.id for e in events if e.kind == "request" and e.ask in INDEPENDENT}
     if not requests and len(where.current) <= 1:  # nearly always
         return known
-    before, first, by_id = _before(events), _first_done(events), {e.id: e for e in events}
+    before, first, by_id = before_of(events), first_done(events), {e.id: e for e in events}
     mine = [e for e in known if e.annotator == annotator]
     if asked is not None and asked.ask == "repeat":
         return [e for e in mine if asked.id in before(e)]
@@ -179,42 +153,6 @@ def _known(
         return [e for e in mine if start_of(e, by_id)[0]]  # such drafts are for nobody else
     act = first(corrected.id)
     return [e for e in known if act in {first(at) for at in before(e) | {e.id}}]
-
-
-def _replaced(events: Iterable[Happened], standing: Iterable[Happened]) -> set[int]:
-    """Ids (`_first_done`) of what responses that stand go back to, but for the same act."""
-    link, first = {e.id: e.supersedes for e in events}, _first_done(events)
-    replaced: set[int] = set()
-    known: set[int] = set()  # all that is above them is in `replaced` already
-    for event in standing:
-        at = event.supersedes
-        while at is not None and at not in known:
-            if first(at) != first(event.id):
-                replaced.add(first(at))
-                known.add(at)
-            at = link.get(at)
-    return replaced
-
-
-def _first_done(events: Iterable[Happened]) -> Callable[[int], int]:
-    """A function from the id of what was done again, after an undo, to that of the first time.
-
-    Both are the same act: what went back to the one goes back to the other.
-    """
-    undone = {e.id: e.supersedes for e in events if e.kind == "undo"}
-    again = {e.id: undone[e.supersedes] for e in events if e.supersedes in undone}
-
-    def first(id_: int) -> int:
-        while id_ in again:
-            id_ = again[id_]
-        return id_
-
-    return first
-
-
-def plain(said: bytes | None) -> bytes | None:
-    """What is said, in one way: that no point has a class can be said in two."""
-    return VOID if said is not None and not said.strip(_NO_CLASS) else said
 
 
 def _may_meet(request: Happened, annotator: str, authors: frozenset[str]) -> bool:
@@ -240,63 +178,3 @@ def _waiting(
         for r in requests
         if (r in wanted if r.ask == "overlap" else r.id not in replaced and r.id not in met)
     )
-
-
-def start_of(event: Happened, by_id: Mapping[int, Happened]) -> tuple[bool, int | None]:
-    """(whether it knew of nobody else's, the request for an opinion that it meets, if any).
-
-    It did not if it goes back, through responses and drafts of the same person only, to nothing or
-    to such a request.
-    """
-    at = by_id.get(event.supersedes)
-    while at is not None:
-        if at.kind == "request":
-            return at.ask in INDEPENDENT, at.id
-        if at.kind in UNDOABLE and at.annotator != event.annotator:
-            return False, None
-        at = by_id.get(at.supersedes)
-    return True, None
-
-
-def undone_of(events: Iterable[Happened]) -> set[int | None]:
-    """Ids of what was taken back."""
-    return {e.supersedes for e in events if e.kind == "undo"}
-
-
-def _revoked(events: Sequence[Happened]) -> set[int | None]:
-    undone, judged = undone_of(events), judged_by(events)
-    return undone | {judged(e) for e in events if e.kind == "reject" and e.id not in undone}
-
-
-def judged_by(events: Iterable[Happened]) -> Callable[[Happened], int]:
-    """A function from a review to the id of the response that it judges.
-
-    A review that was done again, after an undo, goes back to the undo.
-    """
-    by_id = {e.id: e for e in events}
-
-    def judged(review: Happened) -> int:
-        at = by_id.get(review.supersedes)
-        while at is not None and at.kind == "undo" and at.supersedes in by_id:
-            undone = by_id[at.supersedes]
-            if undone.kind not in REVIEWS:
-                break
-            review, at = undone, by_id.get(undone.supersedes)
-        return review.supersedes
-
-    return judged
-
-
-def _before(events: Iterable[Happened]) -> Callable[[Happened], set[int]]:
-    """A function from an event to the ids of all that it goes back to."""
-    link = {e.id: e.supersedes for e in events}
-
-    def before(event: Happened) -> set[int]:
-        found: set[int] = set()
-        at = event.supersedes
-        while at is not None and at not in found:
-            found.add(at)
-            at = link.get(at)
-        return found
-
-    return before

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from annotator3d.active.actions import BEFORE, Entry
 from annotator3d.active.ledger import Event, Query
+from annotator3d.active.lineage import Happened
 from annotator3d.active.parts import Parts
 from annotator3d.active.queue import Filter
 from annotator3d.active.records import IGNORE, UNASSIGNED, Answer
-from annotator3d.active.resolution import Happened, Outcome
+from annotator3d.active.resolution import Outcome
 from annotator3d.active.session import LabelSession
 
 REVIEWED = ("answered", "disputed")

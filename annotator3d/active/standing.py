@@ -15,16 +15,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.active.lineage import INDEPENDENT, Happened, happened, undone_of
 from annotator3d.active.records import IGNORE, UNASSIGNED, Event, Query
-from annotator3d.active.resolution import (
-    INDEPENDENT,
-    Happened,
-    Outcome,
-    base,
-    happened,
-    outcome,
-    undone_of,
-)
+from annotator3d.active.resolution import Outcome, base, outcome
 from annotator3d.active.schema import ENDING, RESPONSES, TOLD
 
 STATES = ("open", "answered", "skipped", "unsure", "disputed")

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.lineage import Happened, plain
 from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Query
-from annotator3d.active.resolution import Happened, plain
 
 
 @dataclass(frozen=True, eq=False)
