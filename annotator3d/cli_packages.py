@@ -34,6 +34,7 @@ def add_parsers(command: AddCommand) -> None:
     one.add_argument("--days", type=float, default=14.0, help="for which they are held at home")
     one.add_argument("--crop", type=float, metavar="METRES",
                      help="only points so near to a query; default: whole scans")  # fmt: skip
+    one.add_argument("--images", action="store_true", help="camera images around the queries, too")
     one.add_argument("--config", metavar="CONFIG", help="where the work directory holds none")
     one.add_argument("--data-root", metavar="DIR", help="where the scans are now")
 
@@ -71,6 +72,7 @@ def _export(args: argparse.Namespace) -> None:
             choice=choice,
             days=args.days,
             crop=args.crop,
+            images=args.images,
             config=args.config,
             data_root=args.data_root,
             screen=shown,
@@ -79,6 +81,8 @@ def _export(args: argparse.Namespace) -> None:
         f"{args.out}: {packed.queries} queries in {packed.scans} scans for {args.to}, "
         f"{packed.bytes / 1e6:.1f} MB; held here for {args.days:g} days"
     )
+    if args.images:
+        print(f"camera images of {packed.images} queries")
     if packed.left_out:
         print(f"{packed.left_out} more are held by somebody else and were left out")
     print(f"There: annotator3d label {Path(args.out).name}")

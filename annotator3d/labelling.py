@@ -220,6 +220,7 @@ def export_package(
     choice: Choice,
     days: float,
     crop: float | None,
+    images: bool = False,
     config: str | None = None,
     data_root: str | None = None,
     screen: Screen,
@@ -240,6 +241,7 @@ def export_package(
             choice=choice,
             days=days,
             crop=crop,
+            images=images,
             predictions=StoredPredictions(work_dir / "rounds", ledger.to_today),
             progress=lambda done, total: screen.progress("packing scans", done, total),
         )

@@ -13,8 +13,9 @@ from conftest import make_kitti_in
 from engine_case import tiny_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from annotator3d.active import packing
+from annotator3d.active import carrying, packing
 from annotator3d.active.choosing import Choice, choose
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.merging import merge
@@ -142,6 +143,61 @@ def test_the_package_shows_what_home_shows(home, asked):
     finally:
         there.close(), here.close()
     assert len(still_of(package, None).xyz) == len(still_of(home, None).xyz)
+
+
+@pytest.fixture
+def photographed(asked, tmp_path):
+    """The dataset with photos of one drive, by a camera that looks along the scanner's x."""
+    root = shutil.copytree(asked / "kitti", tmp_path / "kitti")
+    folder = root / "sequences/00"
+    (folder / "calib.txt").write_text(
+        "P2: 100 0 150 0 0 100 50 0 0 0 1 0\nTr: 0 -1 0 0 0 0 -1 0 1 0 0 0\n"
+    )
+    (folder / "image_2").mkdir()
+    across, down = np.meshgrid(np.linspace(0, 255, 300), np.linspace(0, 255, 100))
+    photo = np.stack([across, down, 0 * across], axis=2).astype(np.uint8)
+    for frame in range(2):
+        Image.fromarray(photo).save(folder / f"image_2/{frame:06d}.png")
+    return root
+
+
+def test_camera_images_come_along_on_request(home, photographed, capsys):
+    options = "--data-root", str(photographed)
+    package = pack(home, "one", "ann", "--images", *options)
+    there = open_labelling(package).session
+    here = open_labelling(home, annotator="ann", data_root=str(photographed)).session
+    seen = 0
+    try:
+        for _ in range(20):
+            assert there.view.query == here.view.query
+            ours, theirs = there.image(), here.image()
+            assert (ours is None) == (theirs is None)
+            if ours is not None:
+                seen += 1
+                assert ours.shape == theirs.shape
+                assert np.abs(ours.astype(int) - theirs).mean() < 8  # JPEG blurs the photo's edge
+            there.next(), here.next()
+    finally:
+        there.close(), here.close()
+    assert 0 < seen < 20
+    assert f"camera images of {seen} queries" in capsys.readouterr().out
+
+
+def test_without_being_asked_for_no_image_leaves(home, photographed):
+    package = pack(home, "one", "ann", "--data-root", str(photographed))
+    session = open_labelling(package).session
+    try:
+        for _ in range(20):
+            assert session.image() is None
+            session.next()
+    finally:
+        session.close()
+
+
+def test_a_damaged_image_is_noticed(home, photographed):
+    package = pack(home, "one", "ann", "--images", "--data-root", str(photographed))
+    spoiled(package, "UPDATE package_images SET content = x'00'")
+    assert main(["package", "merge", str(home), str(package)]) == 1
 
 
 def test_a_crop_keeps_whole_voxels_and_what_is_near(home, asked):
@@ -487,7 +543,7 @@ def held_by(home, who):
 
 def test_an_export_that_fails_leaves_an_earlier_package_its_queries(home, monkeypatch):
     pack(home, "one", "ann", "--queries", "1-4")
-    monkeypatch.setattr(packing, "pack", lambda arrays: 1 / 0)
+    monkeypatch.setattr(carrying, "pack", lambda arrays: 1 / 0)
     with screen() as shown, pytest.raises(ZeroDivisionError):
         export_package(
             home,

@@ -1,9 +1,10 @@
 """Work packages: queries for somebody on another machine, in one file with all that they need.
 
 A package is a ledger: same tables, same rules, same `ledger_id` and query ids as the one at home,
-but with some of its queries only. Four more tables hold the points of their scans, stored
-predictions, the class list and what the package is. Answers are written straight into it. It has a
-rollback journal instead of a WAL, so that the one file is whole whenever nobody has it open.
+but with some of its queries only. More tables hold the points of their scans, stored predictions,
+the class list, what the package is, and camera images if they were asked for. Answers are written
+straight into it. It has a rollback journal instead of a WAL, so that the one file is whole whenever
+nobody has it open.
 """
 
 from __future__ import annotations
@@ -38,7 +39,13 @@ TABLES = (
     "CREATE TABLE package_files (name TEXT PRIMARY KEY NOT NULL, content BLOB NOT NULL,"
     " digest TEXT NOT NULL)",
 )
+IMAGES = (
+    "CREATE TABLE package_images (scan TEXT NOT NULL, x INTEGER NOT NULL, y INTEGER NOT NULL,"
+    " z INTEGER NOT NULL, content BLOB NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (scan, x, y, z))"
+)
+"""One more table, of packages with camera images only."""
 TAXONOMY_FILE = "taxonomy.yaml"
+_HAS_IMAGES = "SELECT 1 FROM sqlite_master WHERE name = 'package_images'"
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,15 @@ def pack(arrays: dict[str, NDArray]) -> bytes:
     return stream.getvalue()
 
 
+def pack_image(image: NDArray[np.uint8]) -> bytes:
+    """An image [H, W, 3] RGB as the bytes of a JPEG file."""
+    from PIL import Image  # comes with matplotlib
+
+    stream = io.BytesIO()
+    Image.fromarray(image).save(stream, "JPEG", quality=90)
+    return stream.getvalue()
+
+
 def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -108,17 +124,19 @@ def digest_of(content: bytes) -> str:
 class PackageSource:
     """The scans and predictions in a package: `active.scans.ScanSource` and `views.Predictions`.
 
-    Points keep the order and the row numbers that they have in the file at home. There are no
-    camera images in a package.
+    Points keep the order and the row numbers that they have in the file at home. Camera images are
+    those of the queries, where the package was made with them.
     """
 
     def __init__(self, path: Path) -> None:
         self.path, self.manifest = path, read_manifest(path)
         self.troubles: set[str] = set()
         with Ledger.read(path) as ledger:
+            self._voxel_size = ledger.voxel_size
             self._prints = {scan.id: scan.fingerprint for scan in ledger.scans()}
         with closing(_connect(path)) as db:
             rows = db.execute("SELECT scan, pose, world FROM package_scans").fetchall()
+            self._has_images = db.execute(_HAS_IMAGES).fetchone() is not None
         self._poses = {
             scan_id: Pose(world, np.frombuffer(matrix, np.float64).reshape(4, 4))
             for scan_id, matrix, world in rows
@@ -145,8 +163,18 @@ class PackageSource:
         near = ids[max(at - back, 0) : at] + ids[at + 1 : at + forth + 1]
         return [other for other in near if other.rsplit("/", 1)[0] == drive]
 
-    def image(self, scan_id: str, centre: NDArray[np.float64]) -> None:
-        return None
+    def image(self, scan_id: str, centre: NDArray[np.float64]) -> NDArray[np.uint8] | None:
+        if not self._has_images:
+            return None
+        cell = np.floor(np.asarray(centre) / self._voxel_size).astype(int).tolist()
+        content = self._content(
+            "package_images", "scan = ? AND x = ? AND y = ? AND z = ?", scan_id, *cell
+        )
+        if content is None:
+            return None
+        from PIL import Image
+
+        return np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
 
     def __call__(self, round: int, scan: Scan) -> Prediction | None:
         """The prediction that a round stored of a scan."""
@@ -186,7 +214,8 @@ def _connect(path: Path) -> sqlite3.Connection:
 def damaged_contents(path: Path) -> Iterable[str]:
     """What a package carries and what is not as it was written, in words."""
     with closing(_connect(path)) as db:
-        for table in ("package_scans", "package_predictions", "package_files"):
+        images = ("package_images",) if db.execute(_HAS_IMAGES).fetchone() else ()
+        for table in ("package_scans", "package_predictions", "package_files", *images):
             rows = db.execute(f"SELECT rowid, content, digest FROM {table}")
             for row, content, digest in rows:
                 if digest_of(content) != digest:

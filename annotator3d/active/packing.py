@@ -1,9 +1,8 @@
-"""Making a work package: what comes along with its queries, and what is held at home."""
+"""Making a work package: its rows, and what is held at home."""
 
 from __future__ import annotations
 
 import getpass
-import hashlib
 import os
 import sqlite3
 import uuid
@@ -13,9 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
-
 from annotator3d.active import schema
+from annotator3d.active.carrying import put_images, put_scans
 from annotator3d.active.choosing import Choice, choose
 from annotator3d.active.ledger import Ledger, Query
 from annotator3d.active.lineage import INDEPENDENT
@@ -24,12 +22,10 @@ from annotator3d.active.packages import (
     TAXONOMY_FILE,
     Manifest,
     digest_of,
-    pack,
 )
 from annotator3d.active.scans import ScanSource
 from annotator3d.active.views import Predictions
 from annotator3d.data.files import fsync_folder
-from annotator3d.data.scan import Scan
 from annotator3d.errors import ConfigError
 
 _DAY = 86400.0
@@ -47,6 +43,7 @@ class Packed:
     manifest: Manifest
     queries: int
     scans: int
+    images: int
     left_out: int  # chosen queries that somebody else holds
     bytes: int
 
@@ -61,6 +58,7 @@ def export(
     choice: Choice | None = None,
     days: float = 14.0,
     crop: float | None = None,
+    images: bool = False,
     predictions: Predictions | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Packed:
@@ -73,6 +71,7 @@ def export(
         out: a file that there is not yet.
         taxonomy: the class list as YAML.
         crop: keep the points within so many metres of a query, and whole voxels; None: all.
+        images: take along what the camera saw around each query, where there is an image.
         predictions: what rounds have stored.
 
     Raises:
@@ -112,7 +111,8 @@ def export(
                 (TAXONOMY_FILE, taxonomy, digest_of(taxonomy)),
             )
             _copy_rows(ledger, db, taken, to)
-            scans = _put_scans(ledger, db, taken, source, crop, predictions, progress)
+            scans = put_scans(ledger, db, taken, source, crop, predictions, progress)
+            pictures = put_images(ledger, db, taken, source) if images else 0
             db.execute("COMMIT")
         with open(part, "rb") as file:
             os.fsync(file.fileno())
@@ -124,7 +124,7 @@ def export(
         raise
     fsync_folder(out.parent)
     left_out = len(chosen) - len(taken)
-    return Packed(manifest, len(taken), scans, left_out, out.stat().st_size)
+    return Packed(manifest, len(taken), scans, pictures, left_out, out.stat().st_size)
 
 
 def _check(out: Path, days: float, crop: float | None, to: str) -> None:
@@ -170,63 +170,6 @@ def _is_blind(ledger: Ledger, query: Query, to: str) -> bool:
     """Whether the person is asked for an opinion of their own: what others said stays at home."""
     asked = ledger.outcome(query.id).asks(to)
     return asked is not None and asked.ask in INDEPENDENT
-
-
-def _put_scans(
-    ledger: Ledger,
-    db: sqlite3.Connection,
-    queries: Sequence[Query],
-    source: ScanSource,
-    crop: float | None,
-    predictions: Predictions | None,
-    progress: Callable[[int, int], None],
-) -> int:
-    by_scan: dict[str, list[Query]] = {}
-    for query in queries:
-        by_scan.setdefault(query.scan, []).append(query)
-    for done, (scan_id, members) in enumerate(by_scan.items(), 1):
-        scan, record = source.scan(scan_id), ledger.scan(scan_id)
-        if source.fingerprint(scan_id) != record.fingerprint or scan.num_raw != record.num_points:
-            raise ValueError(f"scan {scan_id} has changed since it was asked about; restore it")
-        keep = _kept(scan, members, ledger.voxel_size, crop)
-        rows = scan.rows[keep]
-        arrays = {
-            "xyz": scan.xyz[keep],
-            "intensity": scan.intensity[keep],
-            "steps": np.diff(rows, prepend=0).astype(np.int32),
-            "num_raw": np.array(scan.num_raw),
-        }
-        content, pose, place = pack(arrays), source.pose(scan_id), (None, None)
-        if pose is not None:  # the world's name may be a path of home
-            world = hashlib.sha256(pose.world.encode()).hexdigest()[:16]
-            place = (np.ascontiguousarray(pose.matrix, np.float64).tobytes(), world)
-        db.execute(
-            "INSERT INTO package_scans VALUES (?, ?, ?, ?, ?)",
-            (scan_id, content, digest_of(content), *place),
-        )
-        for number in sorted({query.round for query in members}):
-            stored = None if predictions is None else predictions(number, scan)
-            if stored is not None:
-                more = {} if stored.classes is None else {"classes": stored.classes[keep]}
-                content = pack({"score": stored.score[keep], **more})
-                row = (scan_id, number, content, digest_of(content))
-                db.execute("INSERT INTO package_predictions VALUES (?, ?, ?, ?)", row)
-        progress(done, len(by_scan))
-    return len(by_scan)
-
-
-def _kept(scan: Scan, queries: Sequence[Query], size: float, crop: float | None) -> np.ndarray:
-    """[N] which points of a scan come along: the voxels of the queries always do."""
-    if crop is None:
-        return np.ones(len(scan), bool)
-    keep = np.zeros(len(scan), bool)
-    cells = np.floor(scan.xyz / np.float32(size))
-    for query in queries:
-        cell = np.array(query.cell, np.float32)
-        centre = (np.array(query.cell) + 0.5) * size
-        near = np.linalg.norm(scan.xyz - centre, axis=1) <= crop
-        keep |= near | (cells == cell).all(1)
-    return keep
 
 
 def _ledger_id(ledger: Ledger) -> str:
