@@ -59,7 +59,7 @@ def _meter(
 ) -> RoundMeter:
     given = [_labels(query, answer) for query, answer in part]
     answers = [labels[labels != IGNORE] for labels in given if labels is not None]
-    distinct = [len(np.unique(labels)) for labels in answers if len(labels)]
+    distinct = [len(set(labels.tobytes())) for labels in answers if len(labels)]
     return RoundMeter(
         round=round,
         voxels=len(part),

@@ -16,6 +16,7 @@ from annotator3d.active.records import Query
 from annotator3d.active.work import Work
 
 Floats = NDArray[np.float64]
+People = Sequence[str] | NDArray[np.str_]
 
 MIN_ANSWERS = 30  # timed answers below which nothing is predicted
 FOLDS = 5
@@ -42,11 +43,11 @@ class TimeModel:
         seconds: [n] what each answer took.
     """
 
-    def __init__(self, features: Floats, people: Sequence[str] | None, seconds: Floats) -> None:
+    def __init__(self, features: Floats, people: People | None, seconds: Floats) -> None:
         self._centre = features.mean(0)
         spread = features.std(0)
         self._spread = np.where(spread > 1e-12, spread, 1.0)
-        self.names = sorted(set(people or ()))
+        self.names = [] if people is None else np.unique(np.asarray(people, str)).tolist()
         columns, one_hot = self._scaled(features), self._one_hot(people, len(features))
         self._share = one_hot.mean(0)
         design = np.hstack([columns, one_hot - self._share])
@@ -56,11 +57,11 @@ class TimeModel:
         normal = design.T @ design + np.diag(ridge)
         weights = np.linalg.solve(normal, design.T @ (logs - self._level))
         self._slopes, self._effects = np.split(weights, [columns.shape[1]])
-        total = (1 + seconds).sum()
-        self._smear = total / np.exp(self._logs(features, people)).sum()
-        self._smear_anyone = total / np.exp(self._logs(features, None)).sum()
+        total, fitted = (1 + seconds).sum(), np.exp(self._level + design @ weights)
+        self._smear = total / fitted.sum()
+        self._smear_anyone = total / np.exp(self._level + columns @ self._slopes).sum()
 
-    def predict(self, features: Floats, people: Sequence[str] | None = None) -> Floats:
+    def predict(self, features: Floats, people: People | None = None) -> Floats:
         """[m] seconds; without `people`, or for one that is not known, of the mean person."""
         smear = self._smear_anyone if people is None else self._smear
         return np.maximum(smear * np.exp(self._logs(features, people)) - 1, 0.0)
@@ -76,7 +77,7 @@ class TimeModel:
         effects = self._effects - self._effects @ self._share
         return dict(zip(self.names, np.exp(effects).tolist(), strict=True))
 
-    def _logs(self, features: Floats, people: Sequence[str] | None) -> Floats:
+    def _logs(self, features: Floats, people: People | None) -> Floats:
         logs = self._level + self._scaled(features) @ self._slopes
         if people is not None and self.names:
             one_hot = self._one_hot(people, len(features))
@@ -87,10 +88,10 @@ class TimeModel:
     def _scaled(self, features: Floats) -> Floats:
         return (features - self._centre) / self._spread
 
-    def _one_hot(self, people: Sequence[str] | None, count: int) -> Floats:
-        if people is None:
+    def _one_hot(self, people: People | None, count: int) -> Floats:
+        if people is None or not self.names:
             return np.zeros((count, len(self.names)))
-        return np.array([[name == other for other in self.names] for name in people], float)
+        return (np.asarray(people)[:, None] == np.array(self.names, str)).astype(float)
 
 
 def timed(work: Iterable[Work]) -> list[Work]:
@@ -144,17 +145,17 @@ def seconds_of(work: Sequence[Work]) -> Floats:
     return np.array([each.seconds for each in work], float)
 
 
-def held_out(features: Floats, people: Sequence[str], seconds: Floats) -> HeldOut:
+def held_out(features: Floats, people: People, seconds: Floats) -> HeldOut:
     """Errors over `FOLDS` stretches of answers, each predicted from the others.
 
     A stretch is answers given one after the other. Its people are taken as unknown, as are those
     who will answer what is open.
     """
-    names, order = np.array(people, object), np.arange(len(seconds))
+    names, order = np.array(people, str), np.arange(len(seconds))
     each, each_mean, total, total_mean = [], [], [], []
     for fold in np.array_split(order, FOLDS):
         rest = np.setdiff1d(order, fold)
-        model = TimeModel(features[rest], names[rest].tolist(), seconds[rest])
+        model = TimeModel(features[rest], names[rest], seconds[rest])
         guess, mean, actual = model.predict(features[fold]), seconds[rest].mean(), seconds[fold]
         each.append(np.abs(guess - actual))
         each_mean.append(np.abs(mean - actual))
@@ -167,7 +168,7 @@ def held_out(features: Floats, people: Sequence[str], seconds: Floats) -> HeldOu
 
 def total_interval(
     features: Floats,
-    people: Sequence[str],
+    people: People,
     seconds: Floats,
     ahead: Floats,
     times: NDArray[np.int64],
@@ -181,7 +182,7 @@ def total_interval(
         ahead: [m, K] features of the voxels to come.
         times: [m] how many answers each of them needs.
     """
-    random, names, count = np.random.default_rng(0), np.array(people, object), len(seconds)
+    random, names, count = np.random.default_rng(0), np.array(people, str), len(seconds)
     block = int(np.ceil(np.sqrt(count)))
     off = seconds - TimeModel(features, people, seconds).predict(features)
     sums = np.convolve(off, np.ones(block), "valid")  # of every stretch
@@ -190,7 +191,7 @@ def total_interval(
     for _ in range(_RESAMPLES):
         starts = random.integers(0, count - block + 1, draws)
         rows = (starts[:, None] + np.arange(block)).ravel()[:count]
-        model = TimeModel(features[rows], names[rows].tolist(), seconds[rows])
+        model = TimeModel(features[rows], names[rows], seconds[rows])
         total = model.predict(ahead) @ times
         whole, part = divmod(left, block)
         noise = random.choice(sums, whole).sum() + random.choice(off, part).sum()

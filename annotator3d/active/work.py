@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from annotator3d.active.reading import LedgerReader
 from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Query
 from annotator3d.active.schema import RESPONSES, REVIEWS
@@ -61,4 +59,4 @@ def work_of(ledger: LedgerReader) -> list[Work]:
 def _classes(answer: Answer) -> int:
     if answer.labels is None:
         return 1
-    return max(1, len(np.setdiff1d(answer.labels, (IGNORE, UNASSIGNED))))
+    return max(1, len(set(answer.labels.tobytes()) - {IGNORE, UNASSIGNED}))
