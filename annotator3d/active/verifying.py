@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotator3d.active import schema
+from annotator3d.active import schema, storage
+from annotator3d.active.connection import open_reader
 from annotator3d.active.scans import ScanSource
 from annotator3d.active.views import Predictions
 from annotator3d.data.scan import rows_of_cell
@@ -98,7 +99,10 @@ def verify(
     if not path.is_file():
         raise FileNotFoundError(f"there is no ledger {path}")
     found = Verified()
-    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        db = open_reader(path, storage.on_network(path.parent))
+    except (sqlite3.Error, OSError) as error:
+        return Verified([f"the file cannot be read: {error}"])
     try:
         found.problems += _file_problems(db)
         if not found.problems:
