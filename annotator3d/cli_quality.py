@@ -93,7 +93,7 @@ def _report(work_dir: Path, as_json: bool) -> None:
     from annotator3d.active.ledger import Ledger
     from annotator3d.analysis.quality import quality_of, quality_tables
 
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger, ledger.snapshot():
         report = quality_of(ledger)
     if as_json:
         print(json.dumps(report))

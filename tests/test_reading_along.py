@@ -6,7 +6,9 @@ import os
 import shutil
 import sqlite3
 from contextlib import closing, redirect_stderr, redirect_stdout
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import yaml
 from conftest import make_kitti_in
@@ -109,6 +111,18 @@ def contents(place):
     return found
 
 
+def not_asked(root, ledger):
+    """Voxels of the first scan that nobody was asked about."""
+    xyz = np.fromfile(root / "sequences/00/velodyne/000000.bin", "<f4").reshape(-1, 4)[:, :3]
+    cells, sizes = np.unique(np.floor(xyz / np.float32(4)), axis=0, return_counts=True)
+    asked = {query.cell for query in ledger.queries(scan="00/000000")}
+    return [
+        SimpleNamespace(cell=cell, num_points=int(size), score=0.0)
+        for cell, size in zip(map(tuple, cells.astype(int).tolist()), sizes, strict=True)
+        if cell not in asked
+    ]
+
+
 @each
 @pytest.mark.parametrize("journal", ["wal", "delete"])
 def test_what_a_killed_process_had_half_written_is_not_told(place, name, journal):
@@ -131,6 +145,34 @@ def test_what_somebody_is_writing_is_not_waited_for(place, name):
         assert said(place, name) == expected
         db.execute("ROLLBACK")
     assert contents(place) == before
+
+
+@each
+def test_rounds_and_answers_may_come_at_each_moment_of_it(made, place, name, monkeypatch):
+    plain, came = sqlite3.connect, []
+    with opened(ledger_file(place, name)) as ledger:
+        ledger._connection.execute("PRAGMA busy_timeout = 0")
+        scan, voxels = "00/000000", not_asked(made / "kitti", ledger)
+
+        def interfere(_):
+            number = 2 + len(came)
+            try:
+                picks = {scan: [voxels[len(came)]]}
+                (query,) = ledger.add_round(number, "vcd", 0, 1, picks, epoch=1)
+                came.append(number)
+                labels = [number % 19] * query.num_points
+                ledger.answer(query.id, labels, annotator="ann", seconds=2.0)
+            except TimeoutError:
+                assert "PACKAGE" in COMMANDS[name]  # one writes when nobody reads
+
+        def connect(*arguments, **options):
+            db = plain(*arguments, **options)
+            db.set_trace_callback(interfere)
+            return db
+
+        monkeypatch.setattr(sqlite3, "connect", connect)
+        assert said(place, name)
+    assert came
 
 
 def test_killed_while_the_report_is_written_the_one_before_stands(place):
