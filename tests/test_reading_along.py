@@ -175,6 +175,31 @@ def test_rounds_and_answers_may_come_at_each_moment_of_it(made, place, name, mon
     assert came
 
 
+def test_the_class_list_may_change_at_each_moment_of_a_check(place, monkeypatch):
+    """An answer in the new list beside the rows of the old one is no problem."""
+    plain, path = sqlite3.connect, place / "run/ledger.sqlite"
+    with closing(plain(path, isolation_level=None)) as other:
+
+        def migrate(_):
+            other.execute(
+                "INSERT INTO taxonomies (version, digest, classes, mapping) SELECT MAX(version)"
+                " + 1, 'd', classes, ? FROM taxonomies", (bytes(range(256)),)
+            )  # fmt: skip
+            other.execute(
+                "INSERT INTO events (query, kind, labels, taxonomy, annotator, uid) SELECT query,"
+                " kind, labels, (SELECT MAX(version) FROM taxonomies), 'ann', hex(randomblob(8))"
+                " FROM events WHERE kind = 'answer' LIMIT 1"
+            )
+
+        def connect(*arguments, **options):
+            db = plain(*arguments, **options)
+            db.set_trace_callback(migrate)
+            return db
+
+        monkeypatch.setattr(sqlite3, "connect", connect)
+        assert main(["ledger", "verify", str(path), "--no-scans"]) == 0
+
+
 def test_killed_while_the_report_is_written_the_one_before_stands(place):
     page = place / "run/report.html"
     before = page.read_bytes()

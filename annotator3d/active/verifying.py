@@ -104,6 +104,7 @@ def verify(
     except (sqlite3.Error, OSError) as error:
         return Verified([f"the file cannot be read: {error}"])
     try:
+        db.execute("BEGIN")  # of one moment, while people write
         found.problems += _file_problems(db)
         if not found.problems:
             found.problems += _schema_problems(db)
@@ -112,6 +113,7 @@ def verify(
             found.problems += _some(_orphans(db)) + _some(_label_problems(db))
             for table in ("rounds", "queries", "events", "scans"):
                 (found.counts[table],) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
+            db.execute("COMMIT")  # scans take long; on a network disk writers would wait
             if scans is not None:
                 found.counts["scan files"] = found.counts["scans"]
                 found.problems += _some(_scan_problems(db, scans, predictions, progress))
