@@ -159,7 +159,7 @@ def test_a_voxel_that_is_asked_about_twice_needs_two_answers(ledger):
     assert after["answers"] == 40 + 2 * 4  # a second opinion on what is answered, two on the rest
 
 
-def test_predicted_classes_count_where_they_were_stored(ledger, tmp_path):
+def test_predicted_classes_count_where_they_were_stored(ledger, tmp_path, capsys):
     random = np.random.default_rng(4)
     answer_many(ledger, 200, random, who=("anna",))
     few, many = ask(ledger, 2, [20, 20])
@@ -180,8 +180,8 @@ def test_predicted_classes_count_where_they_were_stored(ledger, tmp_path):
     np.savez(folder / "2" / "00_000000.npz", cells=[[0, 2, 0], [1, 2, 0]], cell_classes=[3, 3])
     assert cost_of(ledger, folder)["remaining"]["seconds"] > 1.1 * lower
     (folder / "2" / "00_000000.npz").write_bytes(b"no zip")
-    with pytest.raises(ValueError, match="00_000000.npz is not a stored prediction"):
-        cost_of(ledger, folder)
+    assert cli.main(["cost", str(tmp_path)]) == 1
+    assert "00_000000.npz is not a stored prediction" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_ledger_is_said(tmp_path, capsys):
