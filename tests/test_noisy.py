@@ -29,6 +29,7 @@ from annotator3d.engine.config import (
 )
 from annotator3d.engine.run import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["car", "road", "tree", "pole", "person"]
 RATES = ("border", "range", "dominant")
 
