@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +17,9 @@ def die(*_: object) -> None:
 
 def killed(work: Callable[[], object]) -> bool:
     """Run `work` in a fork of this process; whether SIGKILL ended it. Fails if `work` does."""
-    child = os.fork()
+    with warnings.catch_warnings():  # from 3.12 on, that this process has threads
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
     if child == 0:
         code = 1
         try:

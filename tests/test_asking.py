@@ -208,7 +208,6 @@ def answered(tmp_path, monkeypatch):
     return tmp_path / "before.sqlite", source
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killed_at_any_statement_all_requests_of_the_command_are_there_or_none(answered):
     options = ["--overlap", "50%", "--repeat", "100%", "--annotator", "lead"]
     seen, going = set(), True
@@ -228,7 +227,6 @@ def test_killed_at_any_statement_all_requests_of_the_command_are_there_or_none(a
     assert seen == {(), tuple(whole)}
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killed_at_any_statement_a_session_asks_for_the_rest_when_it_is_opened_again(answered):
     """What `label --overlap --repeat` does: second opinions first, then one's own."""
     before, source = answered

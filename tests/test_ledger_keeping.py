@@ -233,7 +233,6 @@ MAKING = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("name", MAKING)
 def test_killed_on_the_way_nothing_half_written_has_the_name(path, tmp_path, name):
     text, out, before = tmp_path / "text.jsonl", tmp_path / "out", rows_of(path)
@@ -251,7 +250,6 @@ def test_killed_on_the_way_nothing_half_written_has_the_name(path, tmp_path, nam
     assert main(command) == 0 and out.exists() and rows_of(path) == before
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killed_while_old_backups_go_the_newest_are_there(path, tmp_path):
     folder = tmp_path / "backups"
     folder.mkdir()

@@ -271,7 +271,6 @@ def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
     assert "nothing to migrate" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_migration_that_was_killed_is_ended_by_the_same_call(run, trained, capsys):
     work_dir, new = run
     command = ["taxonomy", "migrate", "RUN", str(new), "--apply"]

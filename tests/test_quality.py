@@ -286,7 +286,6 @@ def test_a_scan_that_changed_is_refused(run, capsys, tmp_path):
     assert "has changed since it was asked about" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_killed_at_any_statement_it_asks_for_all_or_none(run, monkeypatch):
     work_dir, _, config = run
     judged = judge_answers(config, work_dir, Screen())

@@ -231,7 +231,6 @@ DECISIONS = {  # where another one was approved before, and the rows that each w
 }
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("name", DECISIONS)
 def test_killed_within_a_decision_all_of_it_or_nothing_is_there(path, source, name):
     decide, rows = DECISIONS[name]
