@@ -72,28 +72,27 @@ def quality(args: argparse.Namespace) -> None:
 
 
 def _request(work_dir: Path, overlap: str, repeat: str, annotator: str) -> None:
-    from annotator3d.active.asking import request_overlap, request_repeats, share_of
+    from annotator3d.active.asking import Shares, request_all, share_of
 
-    shares = share_of(overlap), share_of(repeat)
-    if not any(shares):
+    shares = Shares(share_of(overlap), share_of(repeat))
+    if not (shares.overlap or shares.repeat):
         raise ConfigError("quality request needs --overlap SHARE or --repeat SHARE")
     with _open(work_dir) as ledger:
-        if shares[0]:
-            asked = request_overlap(ledger, shares[0], annotator=annotator)
-            print(f"{len(asked)} voxels more wait for a second person's opinion")
-        if shares[1]:
-            found = request_repeats(ledger, shares[1])
-            for person, queries in found.items():
-                print(f"{person} is asked again about {len(queries)} voxels")
-            if not found:
-                print("nothing is due to be asked of the same person again")
+        overlaps, repeats = request_all(ledger, shares, annotator=annotator)
+    if shares.overlap:
+        print(f"{len(overlaps)} voxels more wait for a second person's opinion")
+    if shares.repeat:
+        for person, queries in repeats.items():
+            print(f"{person} is asked again about {len(queries)} voxels")
+        if not repeats:
+            print("nothing is due to be asked of the same person again")
 
 
 def _report(work_dir: Path, as_json: bool) -> None:
     from annotator3d.active.ledger import Ledger
     from annotator3d.analysis.quality import quality_of, quality_tables
 
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger, ledger.snapshot():
         report = quality_of(ledger)
     if as_json:
         print(json.dumps(report))

@@ -92,7 +92,7 @@ def cost(args: argparse.Namespace) -> None:
     from annotator3d.analysis.costs import cost_of, cost_tables, cost_words
 
     work_dir = Path(args.work_dir)
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger, ledger.snapshot():
         found = cost_of(ledger, work_dir / "rounds")
     if args.json:
         print(json.dumps(found))

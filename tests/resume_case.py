@@ -10,6 +10,7 @@ import sys
 import torch
 
 from annotator3d import cli
+from annotator3d.active.ledger import Ledger
 from annotator3d.engine import selection
 from annotator3d.engine.runner import TrainLoop
 
@@ -60,6 +61,20 @@ def fail_at_step(config: str, work_dir: str, step: int) -> None:
 
     TrainLoop.run_iter = failing
     sys.exit(train(config, work_dir))
+
+
+def die_at_answer(config: str, work_dir: str, count: int) -> int:
+    """SIGKILL comes when `count` answers are written."""
+    record, left = Ledger.record, [count]
+
+    def dying(self, query, answer):
+        left[0] -= 1
+        if left[0] < 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return record(self, query, answer)
+
+    Ledger.record = dying
+    return train(config, work_dir)
 
 
 def stop_while_selecting(config: str, work_dir: str, round: int) -> int:

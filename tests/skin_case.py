@@ -59,6 +59,12 @@ def open_review(path, source, annotator="lead", **criteria):
     return _shown(path, session, "review")
 
 
+def label_by(monkeypatch, work):
+    """``annotator3d label --web`` calls `work(session)` in the place of a browser and a person."""
+    monkeypatch.setattr("annotator3d.viz.system.check_browser", lambda: None)
+    monkeypatch.setattr("annotator3d.viz.web.serve", lambda session, *_, **__: work(session))
+
+
 def _shown(path, session, mode):
     errors, skin, keys = [], FakeSkin(path), make_keys(NAMES, mode=mode)
     controller = Controller(session, keys, Picture(session, PALETTE), skin, errors.append)

@@ -1,14 +1,19 @@
 """Asking twice: which queries, once only, the same on every machine; by the command line too."""
 
-import os
 import random
-import signal
+import shutil
+import sqlite3
+from contextlib import closing
+from functools import partial
+from itertools import count
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from session_case import DIGEST, NAMES, SIZE, make_world
+from killing import killed_at
+from session_case import DIGEST, NAMES, SIZE, make_world, start
 
+from annotator3d.active import asking
 from annotator3d.active.asking import (
     DISTANCE,
     Shares,
@@ -184,25 +189,62 @@ def test_a_work_directory_without_a_ledger_is_said(tmp_path, capsys):
         assert "there is no ledger" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-@pytest.mark.parametrize("statement", [6, 20, 60])
-def test_killed_while_asking_all_or_none_is_on_record(path, statement):
-    child = os.fork()
-    if child == 0:
-        left = [statement]
+def requests(path):
+    """What is asked of whom, from the file alone."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(
+            "SELECT query, ask, annotator FROM events WHERE ask IS NOT NULL ORDER BY 1, 2, 3"
+        ).fetchall()
 
-        def tick(_):
-            left[0] -= 1
-            if left[0] < 0:
-                os.kill(os.getpid(), signal.SIGKILL)
 
-        try:
-            with Ledger.open(path, NAMES, DIGEST, SIZE) as ledger:
-                ledger._connection.set_trace_callback(tick)
-                request_overlap(ledger, 0.5, annotator="lead")
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
-    assert asked(path) == []  # killed before the end, by the number of statements
-    assert main(["quality", "request", str(path.parent), "--overlap", "50%"]) == 0
-    assert len(asked(path)) == len(set(asked(path))) > 60
+@pytest.fixture
+def answered(tmp_path, monkeypatch):
+    """A ledger in which everybody's answers but the last are due, and its scans."""
+    monkeypatch.setattr(asking, "DISTANCE", 1)
+    source = make_world(tmp_path / "before.sqlite")
+    with Ledger.open(tmp_path / "before.sqlite", NAMES, DIGEST, SIZE) as ledger:
+        for number, person in enumerate(("ann", "ann", "ann", "bob", "bob"), start=1):
+            ledger.answer(number, [1] * 4, annotator=person)
+    return tmp_path / "before.sqlite", source
+
+
+def test_killed_at_any_statement_all_requests_of_the_command_are_there_or_none(answered):
+    options = ["--overlap", "50%", "--repeat", "100%", "--annotator", "lead"]
+    seen, going = set(), True
+    for statement in count(step=3):
+        path = answered[0].parent / str(statement) / "ledger.sqlite"
+        path.parent.mkdir()
+        shutil.copy(answered[0], path)
+        command = ["quality", "request", str(path.parent), *options]
+        going = killed_at(statement, partial(main, command))
+        seen.add(tuple(requests(path)))
+        assert main(command) == 0
+        whole = requests(path)
+        if not going:
+            break
+    people = {("overlap", "lead"), ("repeat", "ann"), ("repeat", "bob")}
+    assert {(ask, who) for _, ask, who in whole} == people
+    assert seen == {(), tuple(whole)}
+
+
+def test_killed_at_any_statement_a_session_asks_for_the_rest_when_it_is_opened_again(answered):
+    """What `label --overlap --repeat` does: second opinions first, then one's own."""
+    before, source = answered
+
+    def label(path):
+        start(path, source, "ann", overlap=0.5, repeat=1.0).close()
+
+    seen, going = [], True
+    for statement in count(step=3):
+        path = before.with_name(f"{statement}.sqlite")
+        shutil.copy(before, path)
+        going = killed_at(statement, partial(label, path))
+        if requests(path) not in seen:
+            seen.append(requests(path))
+        label(path)
+        whole = requests(path)
+        if not going:
+            break
+    overlaps = [request for request in whole if request[1] == "overlap"]
+    assert whole == sorted([*overlaps, (1, "repeat", "ann"), (2, "repeat", "ann")])
+    assert overlaps and seen == [[], overlaps, whole]

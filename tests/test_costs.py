@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 
 import numpy as np
 import pytest
+import resume_case
 from engine_case import tiny_config
+from processes import ended, start
 
 from annotator3d import cli
 from annotator3d.active.ledger import Answer, Ledger
@@ -15,8 +18,10 @@ from annotator3d.active.meters import meter_round
 from annotator3d.active.selector import Pick
 from annotator3d.active.work import work_of
 from annotator3d.analysis.costs import cost_of
+from annotator3d.engine.config import dump_config
 from annotator3d.engine.run import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["car", "road", "tree"]
 
 
@@ -155,7 +160,7 @@ def test_a_voxel_that_is_asked_about_twice_needs_two_answers(ledger):
     assert after["answers"] == 40 + 2 * 4  # a second opinion on what is answered, two on the rest
 
 
-def test_predicted_classes_count_where_they_were_stored(ledger, tmp_path):
+def test_predicted_classes_count_where_they_were_stored(ledger, tmp_path, capsys):
     random = np.random.default_rng(4)
     answer_many(ledger, 200, random, who=("anna",))
     few, many = ask(ledger, 2, [20, 20])
@@ -176,8 +181,8 @@ def test_predicted_classes_count_where_they_were_stored(ledger, tmp_path):
     np.savez(folder / "2" / "00_000000.npz", cells=[[0, 2, 0], [1, 2, 0]], cell_classes=[3, 3])
     assert cost_of(ledger, folder)["remaining"]["seconds"] > 1.1 * lower
     (folder / "2" / "00_000000.npz").write_bytes(b"no zip")
-    with pytest.raises(ValueError, match="00_000000.npz is not a stored prediction"):
-        cost_of(ledger, folder)
+    assert cli.main(["cost", str(tmp_path)]) == 1
+    assert "00_000000.npz is not a stored prediction" in capsys.readouterr().err
 
 
 def test_a_folder_without_a_ledger_is_said(tmp_path, capsys):
@@ -237,35 +242,28 @@ def _report(work_dir):
     return re.sub(r"<img[^>]*>", "", text)
 
 
-def test_a_resumed_run_keeps_the_size_of_its_rounds(root, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_keeps_the_size_of_its_rounds(root, tmp_path):
     """With the answers that came since, the first round would be larger."""
-    config = hours_config(root, 700 / 3600)
-    record, left = Ledger.record, [33]
-
-    def dying(self, query, answer):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return record(self, query, answer)
-
-    monkeypatch.setattr(Ledger, "record", dying)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run")
-    monkeypatch.undo()
-    train(config, tmp_path / "run", resume=True)
-    train(config, tmp_path / "whole")
+    config, log = tmp_path / "c.yaml", tmp_path / "log"
+    config.write_text(dump_config(hours_config(root, 700 / 3600)))
+    killed = start(
+        resume_case.die_at_answer, str(config), str(tmp_path / "run"), 33, env={}, log=log
+    )
+    assert ended(killed) == -signal.SIGKILL, log.read_text()
+    with Ledger.read(tmp_path / "run" / "ledger.sqlite") as ledger:
+        assert ledger.rounds()[0].max_queries == 35 and len(ledger.events()) == 33
+    for name, more in (("run", ["--resume"]), ("whole", [])):
+        assert cli.main(["train", str(config), "--work-dir", str(tmp_path / name), *more]) == 0
     texts = []
     for name in ("run", "whole"):
         with Ledger.read(tmp_path / name / "ledger.sqlite") as ledger:
             texts.append((ledger.export_canonical(), ledger.round_decision(2)))
             assert ledger.rounds()[0].max_queries == 35 < ledger.rounds()[1].max_queries
-    assert texts[0] == texts[1]
+    assert texts[0] == texts[1] and "by the times of 35 answers" in texts[0][1]
 
 
 def test_hours_and_a_limit_of_voxels_go_together_and_too_few_hours_ask_nothing(root, tmp_path):
     path = tmp_path / "c.yaml"
-    from annotator3d.engine.config import dump_config
-
     path.write_text(dump_config(hours_config(root, 1.0, max_queries=7)))
     command = ["select", str(path), "--set", "active.strategy=random", "--work-dir"]
     assert cli.main([*command, str(tmp_path / "few")]) == 0
@@ -281,13 +279,15 @@ def test_hours_and_a_limit_of_voxels_go_together_and_too_few_hours_ask_nothing(r
     ("active", "words"),
     [
         ({"budget_hours": 0.0}, "active.budget_hours: expected hours above 0, got 0"),
-        ({"budget_hours": float("inf")}, "active.budget_hours: expected hours above 0"),
+        ({"budget_hours": ".inf"}, "active.budget_hours: expected hours above 0"),
         ({"budget_hours": 1.0, "seconds_per_voxel": -1.0}, "active.seconds_per_voxel: expected"),
         ({"budget_hours": 1.0, "when": "online"}, "active.budget_hours: online selection"),
     ],
 )
-def test_mistakes_in_a_budget_are_named(active, words):
-    from annotator3d.engine.config import ConfigError, make_config
-
-    with pytest.raises(ConfigError, match=words):
-        make_config({"active": active})
+def test_mistakes_in_a_budget_are_named(tmp_path, capsys, active, words):
+    command = ["train", "al/streets_demo", "--work-dir", str(tmp_path / "run")]
+    settings = [
+        part for key, value in active.items() for part in ("--set", f"active.{key}={value}")
+    ]
+    assert cli.main([*command, *settings]) == 2
+    assert words in capsys.readouterr().err and not (tmp_path / "run").exists()

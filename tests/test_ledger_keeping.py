@@ -4,8 +4,8 @@ import csv
 import json
 import multiprocessing
 import os
+import re
 import shutil
-import signal
 import sqlite3
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from engine_case import tiny_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from killing import die, killed
 
 from annotator3d.active import backup, dump, schema
 from annotator3d.active.ledger import Answer, Ledger, ScanRecord
@@ -224,26 +225,55 @@ def test_a_backup_while_people_work_is_of_one_moment(path, tmp_path):
     assert writer.exitcode == 0
 
 
-@pytest.mark.parametrize("work", ["backup", "export", "import"])
-def test_killed_on_the_way_nothing_half_written_has_the_name(path, tmp_path, work):
-    text, out = tmp_path / "text.jsonl", tmp_path / "out"
+MAKING = {
+    "backup": ["backup", "LEDGER", "OUT"],
+    "export": ["export", "LEDGER", "OUT"],
+    "export, a folder": ["export", "LEDGER", "OUT", "--format", "csv"],
+    "import": ["import", "TEXT", "OUT"],
+}
+
+
+@pytest.mark.parametrize("name", MAKING)
+def test_killed_on_the_way_nothing_half_written_has_the_name(path, tmp_path, name):
+    text, out, before = tmp_path / "text.jsonl", tmp_path / "out", rows_of(path)
     dump.export(path, text)
-    calls = {
-        "backup": lambda: backup.back_up(path, out),
-        "export": lambda: dump.export(path, out),
-        "import": lambda: dump.load(text, out),
-    }
-    for place in ("os.fsync", "os.replace"):
-        child = os.fork()
-        if child == 0:
-            module, name = place.split(".")
-            setattr(os, name, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-            calls[work]()
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        assert os.WIFSIGNALED(status) and not out.exists()
-    calls[work]()
-    assert out.exists()
+    words = {"LEDGER": str(path), "TEXT": str(text), "OUT": str(out)}
+    command = ["ledger", *(words.get(word, word) for word in MAKING[name])]
+    renaming = "rename" if "csv" in command else "replace"
+    for place in ("fsync", renaming):
+
+        def work(place=place):
+            setattr(os, place, die)
+            main(command)
+
+        assert killed(work) and not out.exists()
+    assert main(command) == 0 and out.exists() and rows_of(path) == before
+
+
+def test_killed_while_old_backups_go_the_newest_are_there(path, tmp_path):
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    for _ in range(3):
+        assert main(["ledger", "backup", str(path), str(folder)]) == 0
+    old, command = set(folder.iterdir()), ["ledger", "backup", str(path), str(folder)]
+
+    def work():
+        plain = os.unlink
+        os.unlink = lambda file: die() if Path(file) in old else plain(file)
+        main([*command, "--keep", "1"])
+
+    assert killed(work)
+    (new,) = set(folder.glob("ledger-*.sqlite")) - old
+    assert old < set(folder.iterdir()) and rows_of(new) == rows_of(path)
+    assert main([*command, "--keep", "1"]) == 0
+    assert len(list(folder.glob("ledger-*.sqlite"))) == 1
+
+
+@pytest.mark.parametrize("action", ["verify", "log", "backup", "export", "import"])
+def test_where_there_is_no_ledger_it_is_said_and_none_is_made(tmp_path, capsys, action):
+    out = [str(tmp_path / "out")] if action in ("backup", "export", "import") else []
+    assert main(["ledger", action, str(tmp_path / "run"), *out]) == 1
+    assert "there is no " in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
@@ -307,12 +337,12 @@ def test_any_history_survives_the_way_through_text(tmp_path_factory, acts, forma
         (lambda lines: [text.replace('"00ff"', '"0g"') for text in lines], "refused"),
     ],
 )
-def test_damaged_text_is_refused_with_its_line(path, tmp_path, damage, words):
+def test_damaged_text_is_refused_with_its_line(path, tmp_path, capsys, damage, words):
     text, back = tmp_path / "text.jsonl", tmp_path / "back.sqlite"
     dump.export(path, text)
     text.write_text("\n".join(damage(text.read_text().splitlines())) + "\n")
-    with pytest.raises(ValueError, match=words):
-        dump.load(text, back)
+    assert main(["ledger", "import", str(text), str(back)]) == 1
+    assert re.search(words, capsys.readouterr().err)
     assert not back.exists() and not list(tmp_path.glob(".*part"))
 
 

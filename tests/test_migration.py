@@ -3,7 +3,6 @@
 import json
 import os
 import shutil
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from conftest import make_kitti_in
 from engine_case import tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from killing import die, killed
 from own_case import CLASSES, points, write_ply, write_taxonomy
 
 from annotator3d.active.answering import Answer
@@ -271,43 +271,47 @@ def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
     assert "nothing to migrate" in capsys.readouterr().err
 
 
-def test_a_migration_that_was_killed_is_ended_by_the_same_call(run, capsys):
+def test_a_migration_that_was_killed_is_ended_by_the_same_call(run, trained, capsys):
     work_dir, new = run
     command = ["taxonomy", "migrate", "RUN", str(new), "--apply"]
-    for step in range(5):  # one copy, one commit, two renames; the last is not killed
+    steps = len(["class list", "ledger", "checkpoints", "metrics", "run card", "config"])
+    for step in range(steps + 1):
         command[2] = str(shutil.copytree(work_dir, work_dir.with_name(f"killed-{step}")))
-        child = os.fork()
-        if child == 0:
+
+        def work(step=step):
             _kill_at(step)
-            os._exit(main(command))
-        _, status = os.waitpid(child, 0)
-        assert os.WIFSIGNALED(status) == (step < 4)
+            assert main(command) == 0
+
+        assert killed(work) == (step < steps)
         with Ledger.read(f"{command[2]}/ledger.sqlite") as ledger:
             assert len(ledger.labels_by_scan()) == 4
-        assert main(command) == (0 if step < 4 else 1)  # there is nothing left to do
+        assert main(command) == (0 if step < steps else 1)  # there is nothing left to do
         with Ledger.read(f"{command[2]}/ledger.sqlite") as ledger:
             assert ledger.taxonomy_version == 2
         names = {path.name for path in Path(command[2]).iterdir()}
         assert {"checkpoints.classes-1", "metrics.jsonl.classes-1", "taxonomy-2.yaml"} <= names
+        card = json.loads(Path(command[2], "run.json").read_text())
+        assert card["classes"] == ["car", "person", "flat", "other"]
+        assert "taxonomy-2.yaml" in Path(command[2], "config.yaml").read_text()
 
 
 def _kill_at(step):
-    """Die before the step-th rename or commit of what follows."""
-    from annotator3d.engine import leftovers, migrating
+    """Die before the step-th file gets its name or the ledger its class list."""
+    from annotator3d.engine import migrating
 
     left = [step]
 
     def dying(work):
         def run(*arguments, **more):
             if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                die()
             left[0] -= 1
             return work(*arguments, **more)
 
         return run
 
-    migrating._copy, migrating.migrate = dying(migrating._copy), dying(migrating.migrate)
-    leftovers.os.rename = dying(os.rename)
+    migrating.migrate = dying(migrating.migrate)
+    os.rename, os.replace = dying(os.rename), dying(os.replace)
 
 
 def test_adaptation_needs_a_source_that_knows_the_new_classes(run, tmp_path, capsys):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import signal
 
 import numpy as np
 import pytest
+import resume_case
 from engine_case import tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from processes import ended, start
 
 from annotator3d import cli
 from annotator3d.active.ledger import Ledger, Query
@@ -26,6 +29,7 @@ from annotator3d.engine.config import (
 )
 from annotator3d.engine.run import train
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["car", "road", "tree", "pole", "person"]
 RATES = ("border", "range", "dominant")
 
@@ -258,27 +262,19 @@ NOISE = {
 }
 
 
-def test_a_run_that_crashed_while_it_was_answered_ends_as_the_unbroken_one(
-    root, tmp_path, monkeypatch
-):
+def test_a_run_that_was_killed_while_it_was_answered_ends_as_the_unbroken_one(root, tmp_path):
+    path, log = tmp_path / "c.yaml", tmp_path / "log"
     schedule = {"epochs": 1, "evaluate_at": []}
-    config = tiny_config(
-        root, schedule=schedule, active={"oracle": NOISE, "budget": 4, "rounds_at": [0]}
+    active = {"oracle": NOISE, "budget": 4, "rounds_at": [0]}
+    path.write_text(dump_config(tiny_config(root, schedule=schedule, active=active)))
+    killed = start(
+        resume_case.die_at_answer, str(path), str(tmp_path / "broken"), 7, env={}, log=log
     )
-    train(config, tmp_path / "whole")
-    record, left = Ledger.record, [7]
-
-    def dying(self, query, answer):
-        left[0] -= 1
-        if left[0] < 0:
-            raise KeyboardInterrupt
-        return record(self, query, answer)
-
-    monkeypatch.setattr(Ledger, "record", dying)
-    with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "broken")
-    monkeypatch.undo()
-    train(config, tmp_path / "broken", resume=True)
+    assert ended(killed) == -signal.SIGKILL, log.read_text()
+    with Ledger.read(tmp_path / "broken" / "ledger.sqlite") as ledger:
+        assert len(ledger.events()) == 7 and ledger.open_queries()
+    for name, more in (("broken", ["--resume"]), ("whole", [])):
+        assert cli.main(["train", str(path), "--work-dir", str(tmp_path / name), *more]) == 0
     with Ledger.read(tmp_path / "whole" / "ledger.sqlite") as ledger:
         whole, meters = ledger.export_canonical(), meter_rounds(ledger)
         effort = [(e.answer.seconds, e.answer.clicks) for e in ledger.events()]

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -13,7 +14,9 @@ from conftest import make_kitti_in
 from engine_case import tiny_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from killing import die, killed, killed_at, killed_while_writing
 from PIL import Image
+from skin_case import label_by
 
 from annotator3d.active import carrying, packing
 from annotator3d.active.choosing import Choice, choose
@@ -361,14 +364,66 @@ def spoiled(package, *statements):
         ),
     ],
 )
-def test_damaged_packages_are_refused_and_change_nothing(home, tmp_path, spoil, words):
+def test_damaged_packages_are_refused_and_change_nothing(home, capsys, spoil, words):
     package = pack(home)
     answer(package, 1)
     before = state(home)
     spoil(package)
-    with ledger_of(home) as ledger, pytest.raises(ValueError, match=words):
-        merge(ledger, package)
+    assert main(["package", "merge", str(home), str(package)]) == 1
+    assert re.search(words, capsys.readouterr().err)
     assert state(home) == before
+
+
+def test_a_refused_package_does_not_take_back_those_before_it(home, capsys):
+    first, second = pack(home, "one", "ann", "--limit", "5"), pack(home, "two", "bob")
+    answer(first, 1), answer(second, 2, "bob")
+    spoiled(second, "UPDATE package_scans SET content = x'00'")
+    assert main(["package", "merge", str(home), str(first), str(second)]) == 1
+    said = capsys.readouterr()
+    assert "5 new answers (5 of ann)" in said.out and "two.a3dpack is damaged" in said.err
+    with ledger_of(home) as ledger:
+        answers = [e.answer.annotator for e in ledger.events() if e.answer.kind == "answer"]
+    assert answers == ["ann"] * 5
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: None, "there is no|no work directory or work package"),
+        (lambda path: path.write_bytes(b"not a package"), "not a work package"),
+        (lambda path: path.write_bytes(b""), "not a work package|no work directory or work pack"),
+    ],
+)
+def test_what_is_no_package_is_neither_shown_nor_labelled(
+    tmp_path, monkeypatch, capsys, make, words
+):
+    label_by(monkeypatch, lambda session: pytest.fail("was opened"))
+    path = tmp_path / "one.a3dpack"
+    make(path)
+    before = path.is_file() and path.read_bytes()
+    for command in (["package", "show"], ["label", "--web"]):
+        assert main([*command, str(path)]) == 1
+        assert re.search(words, capsys.readouterr().err), command
+        assert (path.is_file() and path.read_bytes()) == before
+        assert len(list(tmp_path.iterdir())) == path.is_file()
+
+
+def test_a_package_is_labelled_by_the_command_line(home, monkeypatch, capsys):
+    package = pack(home, "one", "ann", "--queries", "1-4")
+
+    def work(session):
+        for label in (3, 4):
+            session.assign(label)
+
+    label_by(monkeypatch, work)
+    assert main(["label", str(package), "--web"]) == 0
+    said = capsys.readouterr().out
+    assert "4 of 4 voxels wait" in said and "2 of 4 voxels still wait" in said
+    with Ledger.read(package) as ledger:
+        given = [e.answer for e in ledger.events() if e.answer.kind == "answer"]
+    assert [(a.annotator, set(a.labels.tolist())) for a in given] == [("ann", {3}), ("ann", {4})]
+    low = ["label", str(package), "--web", "--review", "--low-agreement", "50%"]
+    assert main(low) == 2 and "needs the network of a work directory" in capsys.readouterr().err
 
 
 def test_a_package_of_a_copy_that_went_its_own_way_is_refused(home, tmp_path):
@@ -406,20 +461,22 @@ def test_exports_that_make_no_sense_are_refused(home, capsys, options, code, wor
 
 
 def test_killed_while_packing_there_is_no_half_package(home):
-    out = home.parent / "one.a3dpack"
+    out, before = home.parent / "one.a3dpack", state(home)[0]
+    command = ["package", "export", str(home), str(out), "--to", "ann"]
     for name in ("fsync", "replace"):
-        child = os.fork()
-        if child == 0:
-            packing.os.__dict__[name] = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-            with screen() as shown:
-                export_package(
-                    home, out, to="ann", choice=Choice(), days=1, crop=None, screen=shown
-                )
-            os._exit(0)
-        _, status = os.waitpid(child, 0)
-        assert os.WIFSIGNALED(status) and not out.exists()
-    pack(home)
-    assert read_manifest(out).to == "ann"
+
+        def work(name=name):
+            setattr(packing.os, name, die)
+            main(command)
+
+        assert killed(work) and not out.exists()
+    for statement in itertools.count(step=60):
+        if not killed_at(statement, lambda: main(command)):
+            break
+        assert not out.exists() and state(home)[0] == before
+    assert statement > 240 and read_manifest(out).to == "ann"
+    with Ledger.read(out) as ledger:
+        assert len(ledger.queries()) == 20
 
 
 def test_killed_while_merging_all_or_nothing_is_there(home):
@@ -502,32 +559,17 @@ def test_any_order_and_any_repetition_of_merges_give_the_same(
     assert found[0] == found[1] == found[2]
 
 
-def killed_while_writing(package):
-    """A process dies after part of what it writes has reached the file, before it is whole."""
-    child = os.fork()
-    if child == 0:
-        db = sqlite3.connect(package, isolation_level=None)
-        db.execute("PRAGMA cache_size = 1")  # so that pages reach the file before the commit
-        db.execute("BEGIN IMMEDIATE")
-        for _ in range(100):
-            db.execute(
-                "INSERT INTO events (query, kind, annotator, note) VALUES (1, 'note', 'ann', ?)",
-                ("x" * 3000,),
-            )
-        os.kill(os.getpid(), signal.SIGKILL)
-    os.waitpid(child, 0)
-    assert package.with_name(f"{package.name}-journal").stat().st_size
-
-
 @pytest.mark.parametrize("next_use", ["label", "show", "merge"])
-def test_killed_while_answering_a_package_opens_again_with_what_was_answered(home, next_use):
+def test_killed_while_answering_a_package_opens_again_with_what_was_answered(
+    home, next_use, monkeypatch, capsys
+):
     package = pack(home, "one", "ann", "--queries", "1-4")
     answer(package, 0, queries={1, 2})
     killed_while_writing(package)
     if next_use == "label":
-        session = open_labelling(package).session
-        assert session.progress.open == 2
-        session.close()
+        label_by(monkeypatch, lambda session: None)
+        assert main(["label", str(package), "--web"]) == 0
+        assert "2 of 4 voxels still wait" in capsys.readouterr().out
     elif next_use == "show":
         assert main(["package", "show", str(package)]) == 0
     with ledger_of(home) as ledger:

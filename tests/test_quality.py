@@ -1,31 +1,34 @@
 """The quality of a run's answers, by the command line: two people, disputes, review, training."""
 
 import json
-import os
-import signal
+import sqlite3
 import subprocess
+from contextlib import closing
+from functools import partial
+from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from engine_case import tiny_config
+from killing import killed_at
+from skin_case import label_by
 
-from annotator3d.active import suspicion
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.reviewing import Criteria
-from annotator3d.active.suspicion import worst
 from annotator3d.cli import main
 from annotator3d.cli_parser import make_parser
-from annotator3d.cli_review import criteria_of, label_shares
+from annotator3d.cli_review import criteria_of
 from annotator3d.data.datasets import SemanticKITTI
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.engine.judging import judge_answers
 from annotator3d.engine.rounds import WaitingForOracle
 from annotator3d.engine.run import train
 from annotator3d.engine.screen import Screen
-from annotator3d.errors import ConfigError
 from annotator3d.labelling import open_labelling
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 CONFUSION = {"ann": 0.0, "bob": 0.5}  # how often somebody takes a class for the next one
 
 
@@ -283,30 +286,25 @@ def test_a_scan_that_changed_is_refused(run, capsys, tmp_path):
     assert "has changed since it was asked about" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_killed_while_it_queues_it_asks_for_all_or_none(run):
+def test_killed_at_any_statement_it_asks_for_all_or_none(run, monkeypatch):
     work_dir, _, config = run
-    found, source = judge_answers(config, work_dir, Screen())
-    found, left = worst(found, 3, 0.5), [1]
-
-    def words(*arguments):
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return "doubt"
-
-    child = os.fork()
-    if child == 0:
-        try:
-            suspicion.words = words
-            with opened(work_dir) as ledger:
-                suspicion.queue_again(ledger, found, annotator="lead", source=source)
-        finally:
-            os._exit(0)
-    _, status = os.waitpid(child, 0)
-    assert os.WTERMSIG(status) == signal.SIGKILL and again(work_dir) == {}
-    assert main(["ledger", "suspicious", str(work_dir), "--worst", "3", "--queue"]) == 0
-    assert len(again(work_dir)) == 3
+    judged = judge_answers(config, work_dir, Screen())
+    # The network's threads do not live on in a fork: what it says is known before.
+    monkeypatch.setattr("annotator3d.engine.judging.judge_answers", lambda *a, **more: judged)
+    path, seen = work_dir / "ledger.sqlite", set()
+    before = path.read_bytes()
+    command = ["ledger", "suspicious", str(work_dir), "--worst", "3", "--queue"]
+    for statement in count(step=10):
+        for file in work_dir.glob("ledger.sqlite-*"):
+            file.unlink()
+        path.write_bytes(before)
+        going = killed_at(statement, partial(main, command))
+        asked = again(work_dir)
+        seen.add(len(asked))
+        assert main(command) == 0 and len(again(work_dir)) == 3
+        if not going:
+            break
+    assert seen == {0, 3}
 
 
 # --- what `label --review` goes through ----------------------------------------------------------
@@ -336,30 +334,34 @@ def test_the_options_say_what_is_reviewed(run):
     assert moment.until == "2026-05-02T08:30:00.001Z"
 
 
-def test_low_agreement_is_that_with_the_network_as_trained(run, capsys):
+def test_low_agreement_is_that_with_the_network_as_trained(run, monkeypatch, capsys):
     work_dir, truth, config = run
     from annotator3d.engine.build import input_rule, load_model, read_weights
     from annotator3d.engine.scoring import predict_raw
 
     path = work_dir / "checkpoints" / "epoch_4.pth"
     model, rule = load_model(config, 19, read_weights(path), path), input_rule(config, 19)
-    expected = set()
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+
+    def predicted(query):
+        scan = truth.read(truth.index(query.scan))
+        rows = rows_of_cell(scan.xyz, query.cell, config.active.voxel_size)
+        return predict_raw(model, scan, rule)[scan.rows[rows]]
+
+    expected, found = set(), []
+    with opened(work_dir) as ledger:
+        alike = next(q for q in ledger.queries() if len(ledger.outcome(q.id).current) == 1)
+        ledger.answer(alike.id, predicted(alike), annotator=ledger.current(alike.id).annotator)
         for query in ledger.queries():
-            scan = truth.read(truth.index(query.scan))
-            rows = rows_of_cell(scan.xyz, query.cell, config.active.voxel_size)
-            predicted = predict_raw(model, scan, rule)[scan.rows[rows]]
             for response in ledger.outcome(query.id).current:
                 said = np.frombuffer(response.said or b"", np.uint8)
                 if len(said) and (said != 255).any():
-                    share = (predicted[said != 255] == said[said != 255]).mean()
+                    share = (predicted(query)[said != 255] == said[said != 255]).mean()
                     expected |= {query.id} if share < 0.5 else set()
-    found = criteria(work_dir, "--review", "--low-agreement", "50%")
-    assert set(found.queries) == expected and expected
+    label_by(monkeypatch, lambda session: found.extend(session.matching()))
+    command = ["label", str(work_dir), "--web", "--review", "--annotator", "lead"]
+    assert main([*command, "--low-agreement", "50%"]) == 0
+    assert set(found) == expected and expected and alike.id not in expected
     assert "epoch_4.pth" in capsys.readouterr().out
-    session = open_labelling(work_dir, annotator="lead", review=found).session
-    assert set(session.matching()) == expected
-    session.close()
 
 
 def test_without_a_checkpoint_low_agreement_takes_what_the_rounds_stored(run, capsys):
@@ -381,6 +383,56 @@ def test_without_a_checkpoint_low_agreement_takes_what_the_rounds_stored(run, ca
     assert set(found.queries) == answered
 
 
+class Said(NamedTuple):
+    query: int
+    who: str
+    day: str
+    labels: bytes
+
+
+def answers_of(work_dir):
+    """By plain SQL: every answer."""
+    sql = "SELECT query, annotator, created_at, labels FROM events WHERE kind = 'answer'"
+    with closing(sqlite3.connect(work_dir / "ledger.sqlite")) as db:
+        return [Said(query, who, when[:10], said) for query, who, when, said in db.execute(sql)]
+
+
+ROAD = 8
+FILTERS = {
+    "": lambda a, others: True,
+    "--class road": lambda a, others: ROAD in a.labels,
+    "--person bob": lambda a, others: a.who == "bob",
+    "--class road --person bob": lambda a, others: a.who == "bob" and ROAD in a.labels,
+    "--disputed": lambda a, others: any(other.labels != a.labels for other in others),
+    "--disputed --class road": lambda a, others: (
+        ROAD in a.labels and any(other.labels != a.labels for other in others)
+    ),
+    "--round 1": lambda a, others: True,
+    "--since 2099-01-01": lambda a, others: False,
+    "--until 2001-01-01": lambda a, others: False,
+    "--since FIRST --until LAST": lambda a, others: True,
+}
+
+
+@pytest.mark.parametrize("options", FILTERS)
+def test_label_goes_through_the_answers_that_fit(run, monkeypatch, capsys, options):
+    work_dir, _, _ = run
+    answers, found = answers_of(work_dir), []
+    days = sorted(answer.day for answer in answers)
+    words = options.replace("FIRST", days[0]).replace("LAST", days[-1]).split()
+    label_by(monkeypatch, lambda session: found.extend(session.matching()))
+    command = ["label", str(work_dir), "--web", "--review", "--annotator", "lead", *words]
+    assert main(command) == 0
+    expected = {
+        answer.query
+        for answer in answers
+        if FILTERS[options](answer, [a for a in answers if a.query == answer.query])
+    }
+    assert set(found) == expected
+    said = f"{len(expected)} of {len({a.query for a in answers})} voxels are to be reviewed"
+    assert said in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -391,18 +443,34 @@ def test_without_a_checkpoint_low_agreement_takes_what_the_rounds_stored(run, ca
         (["--review", "--round", "9"], "has no round 9"),
         (["--review", "--since", "May"], "--since: expected a date such as 2026-05-01"),
         (["--review", "--low-agreement", "5"], "expected a share"),
+        (["--review", "--overlap", "5%"], "leave them out with --review"),
+        (["--overlap", "5"], "expected a share such as 5% or 0.05, got '5'"),
+        (["--repeat", "x"], "expected a share such as 5% or 0.05, got 'x'"),
     ],
 )
-def test_options_that_cannot_be_meant_are_refused(run, options, words):
-    with pytest.raises(ConfigError, match=words):
-        criteria(run[0], *options)
+def test_options_that_cannot_be_meant_are_refused(run, monkeypatch, capsys, options, words):
+    label_by(monkeypatch, lambda session: pytest.fail("was opened"))
+    before = (run[0] / "ledger.sqlite").read_bytes()
+    assert main(["label", str(run[0]), "--web", *options]) == 2
+    assert words in capsys.readouterr().err
+    assert (run[0] / "ledger.sqlite").read_bytes() == before
 
 
-def test_asking_twice_is_for_labelling():
-    def shares(*options):
-        return label_shares(make_parser().parse_args(["label", "run", *options]))
+def test_label_asks_for_second_opinions_and_repeats(run, monkeypatch, capsys):
+    work_dir, _, _ = run
 
-    assert shares("--overlap", "5%", "--repeat", "0.01") == {"overlap": 0.05, "repeat": 0.01}
-    assert shares() == {"overlap": 0.0, "repeat": 0.0}
-    with pytest.raises(ConfigError, match="leave them out with --review"):
-        shares("--review", "--overlap", "5%")
+    def requests(ask):
+        with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+            return {event.query for event in ledger.events() if event.ask == ask}
+
+    label_by(monkeypatch, lambda session: None)
+    command = ["label", str(work_dir), "--web", "--annotator", "ann"]
+    before = requests("overlap")
+    assert main([*command, "--overlap", "60%"]) == 0
+    assert requests("overlap") == before and not requests("repeat")  # that was asked already
+    assert main([*command, "--overlap", "100%", "--repeat", "100%"]) == 0
+    answers = answers_of(work_dir)
+    assert requests("overlap") == {answer.query for answer in answers} > before
+    mine = {answer.query for answer in answers if answer.who == "ann"}
+    assert requests("repeat") and requests("repeat") <= mine
+    assert "voxels still wait for an answer" in capsys.readouterr().out

@@ -1,6 +1,12 @@
 """Reviewing: what is gone through, what each decision does, and that it can be taken back."""
 
+import shutil
+import sqlite3
+from contextlib import closing
+from itertools import count
+
 import pytest
+from killing import die, killed
 from session_case import DIGEST, NAMES, SIZE, make_world, start
 from skin_case import open_review
 
@@ -206,6 +212,66 @@ def test_a_review_goes_on_after_a_restart_with_its_undo(path, source):
     assert session.matching() == [1, 2, 3] and not session.can_undo
     session.redo(), session.redo()
     assert session.matching() == [3] and trained(path)[2] == [1, 1, 1, 1]
+
+
+def decisions(path):
+    """What reviewers have written, but for what it took."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(
+            "SELECT query, kind, annotator, labels, supersedes FROM events"
+            " WHERE kind != 'lease' AND annotator = 'lead' AND kind != 'request' ORDER BY id"
+        ).fetchall()
+
+
+DECISIONS = {  # where another one was approved before, and the rows that each writes
+    "approve": (lambda session: session.approve(), ["approve", "reject"]),
+    "an answer of one's own": (lambda session: session.assign(2), ["answer", "approve"]),
+    "reject": (lambda session: session.reject(), ["reject"]),
+    "undo": (lambda session: session.undo(), ["undo"]),
+}
+
+
+@pytest.mark.parametrize("name", DECISIONS)
+def test_killed_within_a_decision_all_of_it_or_nothing_is_there(path, source, name):
+    decide, rows = DECISIONS[name]
+    session = review(path, source)
+    session.approve()  # of ann's
+    session.close()
+
+    def begin(copy):
+        session = review(copy, source)
+        session.go_to(1)
+        session.step_opinion()  # to bob's
+        return session
+
+    def work(copy, statement):
+        session, left = begin(copy), [statement]
+
+        def tick(_):
+            left[0] -= 1
+            if left[0] < 0:
+                die()
+
+        session.ledger._connection.set_trace_callback(tick)
+        decide(session)
+
+    before, seen = decisions(path), []
+    for statement in count(step=2):
+        copy = path.with_name(f"{statement}.sqlite")
+        shutil.copy(path, copy)
+        going = killed(lambda copy=copy, statement=statement: work(copy, statement))
+        after = decisions(copy)
+        if after not in seen:
+            seen.append(after)
+        if after == before:
+            session = begin(copy)
+            decide(session)
+            session.close()
+        whole = decisions(copy)
+        assert [kind for _, kind, *_ in whole[len(before) :]] == rows
+        if not going:
+            break
+    assert seen == [before, whole] and statement > 5
 
 
 def test_a_note_stands_beside_the_decision(path, source):

@@ -30,7 +30,7 @@ COMMANDS = (
     "ledger backup {run} {new}",
     "ledger export {run} {text}",
     "ledger import {text} {new}",
-    "ledger log {run} --query 812",
+    "ledger log {run} --query 1",
     "round status {run}",
     "quality request {run} --overlap 5%",
     "quality report {run}",
@@ -58,7 +58,8 @@ def fill(path: Path, scans: int, rounds: int) -> int:
             }
             ledger.add_round(round_, "vcd", 0, 1, asked, epoch=round_)
             for query in ledger.queries(round_):
-                labels = random.integers(0, 19, 2).repeat(query.num_points)[::2][: query.num_points]
+                half = query.num_points // 2
+                labels = random.integers(0, 19, 2).repeat([half, query.num_points - half])
                 answer = Answer(
                     labels=labels.astype(np.uint8),
                     annotator=PEOPLE[query.id % 3],
@@ -102,9 +103,8 @@ def main() -> None:
                 times.append(run(command.format(**places).split()))
             wall, processor = (statistics.median(each) for each in zip(*times, strict=True))
             shown = command.replace("{run}", "WORK_DIR").replace("{new}", "NEW")
-            print(
-                f"{shown.replace('{text}', 'FILE')}: {wall:.1f} s, {processor:.1f} s of processor"
-            )
+            shown = shown.replace("{text}", "FILE")
+            print(f"{shown}: {wall:.1f} s, {processor:.1f} s of processor")
 
 
 if __name__ == "__main__":

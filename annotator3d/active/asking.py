@@ -49,26 +49,43 @@ def is_chosen(query: Query, seed: int, share: float, why: str) -> bool:
     return int.from_bytes(digest, "little") < share * 2**64
 
 
+def request_all(
+    ledger: Ledger, shares: Shares, *, annotator: str
+) -> tuple[list[int], dict[str, list[int]]]:
+    """What `request_overlap` and then `request_repeats` ask and return, all of it or nothing."""
+    with ledger._transaction():
+        return _overlap(ledger, shares.overlap, annotator), _repeats(ledger, shares.repeat)
+
+
 def request_overlap(ledger: Ledger, share: float, *, annotator: str) -> list[int]:
     """Ask for a second person's opinion on a share of each round; returns the queries, by id.
 
     A query for which one was ever asked is left out, also if that request was undone.
     """
     with ledger._transaction():  # so that two processes ask once
-        seeds = {entry.number: entry.seed for entry in ledger.rounds()}
-        asked = {query for query, _ in _requests(ledger, "overlap")}
-        wanted = [
-            query
-            for query in sorted(ledger.queries(), key=lambda query: query.id)
-            if query.id not in asked and is_chosen(query, seeds[query.round], share, "overlap")
-        ]
-        for query in wanted:
-            _ask(ledger, query, "overlap", annotator)
-    return [query.id for query in wanted]
+        return _overlap(ledger, share, annotator)
 
 
 def request_repeats(ledger: Ledger, share: float) -> dict[str, list[int]]:
     """Ask everybody again what is due of theirs now; returns the queries by person."""
+    with ledger._transaction():
+        return _repeats(ledger, share)
+
+
+def _overlap(ledger: Ledger, share: float, annotator: str) -> list[int]:
+    seeds = {entry.number: entry.seed for entry in ledger.rounds()}
+    asked = {query for query, _ in _requests(ledger, "overlap")}
+    wanted = [
+        query
+        for query in sorted(ledger.queries(), key=lambda query: query.id)
+        if query.id not in asked and is_chosen(query, seeds[query.round], share, "overlap")
+    ]
+    for query in wanted:
+        _ask(ledger, query, "overlap", annotator)
+    return [query.id for query in wanted]
+
+
+def _repeats(ledger: Ledger, share: float) -> dict[str, list[int]]:
     events, found = ledger.events(), {}
     queries = {query.id: query for query in ledger.queries()}
     outcomes = [ledger.outcome(query) for query in queries]
@@ -76,7 +93,7 @@ def request_repeats(ledger: Ledger, share: float) -> dict[str, list[int]]:
         repeats = Repeats(ledger, queries, person, share)
         repeats.feed(events)
         at_end = not any(where.is_open_for(person) for where in outcomes)
-        if asked := repeats.request(at_end):
+        if asked := repeats.write(repeats.due(at_end)):
             found[person] = asked
     return found
 
@@ -117,20 +134,26 @@ class Repeats:
 
     def request(self, at_end: bool) -> list[int]:
         """Ask for what is due; `at_end`: nothing else waits for this person. Returns queries."""
-        due = [
-            query
-            for query, given in self._pending.items()
-            if self._given - given >= (1 if at_end else DISTANCE)
-        ]
+        due = self.due(at_end)
         if not due:
             return []
         with self._ledger._transaction():
-            asked = {q for q, who in _requests(self._ledger, "repeat") if who == self.annotator}
-            wanted = [q for q in due if q not in asked and self._has_opinion(q)]
-            for query in wanted:
-                _ask(self._ledger, self._queries[query], "repeat", self.annotator)
+            wanted = self.write(due)
         for query in due:  # those without an opinion come back with their next answer
             del self._pending[query]
+        return wanted
+
+    def due(self, at_end: bool) -> list[int]:
+        """The queries that `request` looks at."""
+        apart = 1 if at_end else DISTANCE
+        return [query for query, given in self._pending.items() if self._given - given >= apart]
+
+    def write(self, due: Iterable[int]) -> list[int]:
+        """Ask for those that were not asked for yet, in a transaction that is begun."""
+        asked = {q for q, who in _requests(self._ledger, "repeat") if who == self.annotator}
+        wanted = [q for q in due if q not in asked and self._has_opinion(q)]
+        for query in wanted:
+            _ask(self._ledger, self._queries[query], "repeat", self.annotator)
         return wanted
 
     def _has_opinion(self, query: int) -> bool:

@@ -45,7 +45,7 @@ def open_reader(path: Path, network: bool) -> sqlite3.Connection:
     try:
         db.execute("SELECT COUNT(*) FROM sqlite_master")
         return db
-    except sqlite3.OperationalError as error:
+    except sqlite3.DatabaseError as error:
         db.close()
         if "readonly" not in str(error):
             raise

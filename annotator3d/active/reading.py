@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 
 import numpy as np
 
@@ -168,6 +169,13 @@ class LedgerReader(LedgerFile):
     def digest(self, up_to_round: int | None = None) -> str:
         """Hex digest of the labels in force: equal exactly when training sees the same labels."""
         return export.labels_digest(self.labels(up_to_round))
+
+    def snapshot(self) -> AbstractContextManager[object]:
+        """What is read in the block is of one moment, whatever is written meanwhile.
+
+        Keep it short: on a network disk and in a package, who writes waits for its end.
+        """
+        return self._transaction("DEFERRED")
 
     def export_canonical(self) -> str:
         """The ledger as JSON lines without ids, times and origin of the weights.

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotator3d.active import schema
+from annotator3d.active import schema, storage
+from annotator3d.active.database import open_reader
 from annotator3d.active.scans import ScanSource
 from annotator3d.active.views import Predictions
 from annotator3d.data.scan import rows_of_cell
@@ -98,8 +99,12 @@ def verify(
     if not path.is_file():
         raise FileNotFoundError(f"there is no ledger {path}")
     found = Verified()
-    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
     try:
+        db = open_reader(path, storage.on_network(path.parent))
+    except (sqlite3.Error, OSError) as error:
+        return Verified([f"the file cannot be read: {error}"])
+    try:
+        db.execute("BEGIN")  # of one moment, while people write
         found.problems += _file_problems(db)
         if not found.problems:
             found.problems += _schema_problems(db)
@@ -108,6 +113,7 @@ def verify(
             found.problems += _some(_orphans(db)) + _some(_label_problems(db))
             for table in ("rounds", "queries", "events", "scans"):
                 (found.counts[table],) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
+            db.execute("COMMIT")  # scans take long; on a network disk writers would wait
             if scans is not None:
                 found.counts["scan files"] = found.counts["scans"]
                 found.problems += _some(_scan_problems(db, scans, predictions, progress))

@@ -48,7 +48,7 @@ def report_run(work_dir: Path, path: Path, screen: Screen) -> Path:
     steps = _steps(work_dir / FILE)
     parts = [_cards(run, steps), *_budget(run)]
     if (work_dir / "ledger.sqlite").exists():
-        with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        with Ledger.read(work_dir / "ledger.sqlite") as ledger, ledger.snapshot():
             rounds, picked = _rounds(ledger), picked_points(ledger, len(run.classes))
             quality = quality_section(ledger)
             cost = cost_section(ledger, work_dir / "rounds")
