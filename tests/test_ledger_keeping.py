@@ -110,6 +110,9 @@ def test_a_ledger_that_keeps_its_rules_has_no_problems(path, capsys):
         ("UPDATE events SET supersedes = 5 WHERE id = 3", "supersedes event 5, which is not"),
         ("UPDATE events SET kind = 'skip', query = 3 WHERE id = 8", "was released and has"),
         ("UPDATE taxonomies SET mapping = x'00' WHERE version = 2", "lacks its map"),
+        ("UPDATE events SET labels = x'01ff' WHERE id = 1", "event 1 of query 1 is not as it was"),
+        ("UPDATE events SET annotator = 'bnn' WHERE id = 1", "event 1 of query 1 is not as it was"),
+        ("UPDATE events SET seconds = 9 WHERE id = 1", "event 1 of query 1 is not as it was"),
         ("DROP TRIGGER IF EXISTS events_undo", None),
     ],
 )
@@ -335,6 +338,11 @@ def test_any_history_survives_the_way_through_text(tmp_path_factory, acts, forma
         (lambda lines: [*lines, lines[-1]], "refused: .*never changed or removed"),
         (lambda lines: [text.replace('"00ff"', '"00"') for text in lines], "one label per point"),
         (lambda lines: [text.replace('"00ff"', '"0g"') for text in lines], "refused"),
+        (
+            lambda lines: [text.replace('"00ff"', '"01ff"') for text in lines],
+            "not as it was written",
+        ),
+        (lambda lines: [text.replace('"ann"', '"eva"') for text in lines], "not as it was written"),
     ],
 )
 def test_damaged_text_is_refused_with_its_line(path, tmp_path, capsys, damage, words):

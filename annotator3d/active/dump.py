@@ -19,6 +19,7 @@ from typing import Any
 
 from annotator3d.active import schema
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.seals import COLUMNS, fits
 from annotator3d.data.files import atomic_write, fsync_folder
 
 TABLES = ("meta", "taxonomies", "scans", "rounds", "queries", "events")  # parents first
@@ -139,6 +140,9 @@ def _insert(db: sqlite3.Connection, where: str, row: dict, columns: dict) -> str
         values = [_from_text(table, name, value) for name, value in row.items()]
         marks = ", ".join("?" * len(values))
         db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", values)
+        told = dict(zip(row, values, strict=True))
+        if table == "events" and not fits(told["uid"], [told[name] for name in COLUMNS]):
+            raise ValueError("it is not as it was written: the check sum in its uid differs")
     except (ValueError, TypeError, sqlite3.Error) as error:
         raise ValueError(f"{where}: refused: {error}") from error
     return table

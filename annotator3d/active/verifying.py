@@ -11,6 +11,7 @@ from pathlib import Path
 from annotator3d.active import schema, storage
 from annotator3d.active.database import open_reader
 from annotator3d.active.scans import ScanSource
+from annotator3d.active.seals import COLUMNS, fits
 from annotator3d.active.views import Predictions
 from annotator3d.data.scan import rows_of_cell
 
@@ -111,6 +112,7 @@ def verify(
             for words, sql in _RULES.items():
                 found.problems += _some(words.format(*row) for row in db.execute(sql))
             found.problems += _some(_orphans(db)) + _some(_label_problems(db))
+            found.problems += _some(_seal_problems(db))
             for table in ("rounds", "queries", "events", "scans"):
                 (found.counts[table],) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
             db.execute("COMMIT")  # scans take long; on a network disk writers would wait
@@ -170,6 +172,13 @@ def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
         allowed = {*range(sizes.get(version, 0)), 255, *([254] if kind == "draft" else [])}
         if wrong := sorted(set(labels) - allowed):
             yield f"event {event} has label {wrong[0]}, which is no class of list {version}"
+
+
+def _seal_problems(db: sqlite3.Connection) -> Iterator[str]:
+    """Events that were changed after they were written."""
+    for event, uid, *values in db.execute(f"SELECT id, uid, {', '.join(COLUMNS)} FROM events"):
+        if not fits(uid, values):
+            yield f"event {event} of query {values[0]} is not as it was written"
 
 
 def _scan_problems(
