@@ -211,7 +211,8 @@ def _log(args: argparse.Namespace) -> None:
     with Ledger.read(_path(args.work_dir)) as found:
         title, rows = history(found, args.query, args.annotator, args.round, args.last)
     print(title)
-    print_table(("event", "query", "when", "who", "what", "about", "took"), rows)
+    head = ("event", "query", "when", "who", "what", "about", "took")
+    print_table(head, rows, whole=("event", "query", "when"))
 
 
 def _path(text: str) -> Path:

@@ -355,8 +355,7 @@ def test_a_table_that_is_missing_is_named(path, tmp_path):
         dump.load(tmp_path / "out", tmp_path / "back.sqlite")
 
 
-def test_the_history_of_a_query_can_be_read(path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_the_history_of_a_query_can_be_read(path, capsys):
     assert main(["ledger", "log", str(path), "--query", "1"]) == 0
     words = capsys.readouterr().out
     for expected in (
@@ -374,8 +373,38 @@ def test_the_history_of_a_query_can_be_read(path, capsys, monkeypatch):
     assert "tree 2 [class list 2]" in words and "lead" not in words
     assert main(["ledger", "log", str(path), "--query", "2"]) == 0
     assert "skipped (taken back)" in capsys.readouterr().out
-    assert main(["ledger", "log", str(path), "--query", "99"]) == 1
     assert main(["ledger", "log", str(path), "--last", "0"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--query", "99", r"has no query 99; its numbers go from 1 to 4"),
+        ("--round", "9", r"has no round 9; it has 1 to 2"),
+        ("--annotator", "nobody", r"'nobody' has done nothing in .*; these did: ann, bob, lead"),
+    ],
+)
+def test_who_or_what_there_is_not_in_a_history_is_named(path, capsys, option, value, words):
+    assert main(["ledger", "log", str(path), option, value]) == 2
+    assert re.search(f"{option}: .*{words}", capsys.readouterr().err)
+
+
+def test_a_history_is_cut_nowhere(path, capsys, monkeypatch):
+    note = "behind the hedge " * 9 + "to the left"
+    with Ledger.open(path, ["road", "car", "tree"], "d2") as ledger:
+        ledger.note(4, note, annotator="ann")
+        times = [event.created_at for event in ledger.events()]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["ledger", "log", str(path)]) == 0  # into a pipe: a row a line
+    words = capsys.readouterr().out
+    assert note in words and all(time in words for time in times)
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    assert main(["ledger", "log", str(path)]) == 0
+    lines = re.sub("\x1b[^m]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines[1:])) <= 80
+    assert all(any(time in line for line in lines) for time in times)
+    column = "".join(line.split("│")[5].strip() + " " for line in lines if "│" in line)
+    assert " ".join(note.split()) in " ".join(column.split())
 
 
 def test_every_kind_of_event_is_in_the_test(path):
