@@ -70,7 +70,8 @@ def _ledger_options(sub: argparse.ArgumentParser) -> None:
 
     one = action("import", "make a ledger of what export wrote, in either format")
     one.add_argument("source", metavar="EXPORT")
-    one.add_argument("out", metavar="WORK_DIR|LEDGER", help="must not hold a ledger")
+    one.add_argument("out", metavar="WORK_DIR|LEDGER", help="must not hold a ledger; what is"
+                     " not called *.sqlite is a work directory, made if need be")  # fmt: skip
 
     one = action("log", "what happened, readable: to one query, or last of all")
     one.add_argument("work_dir", metavar="WORK_DIR|LEDGER")
@@ -198,8 +199,9 @@ def _import(args: argparse.Namespace) -> None:
     from annotator3d.active.dump import load
 
     out = Path(args.out)
-    path = out / "ledger.sqlite" if out.is_dir() else out
-    counts = load(Path(args.source), path)
+    is_file = out.is_file() or (out.suffix == ".sqlite" and not out.is_dir())
+    path = out if is_file else out / "ledger.sqlite"
+    counts = load(Path(args.source), path, make_folder=not is_file)
     print(f"{path}: " + ", ".join(f"{count} {table}" for table, count in counts.items()))
 
 

@@ -235,7 +235,8 @@ MAKING = {
 
 @pytest.mark.parametrize("name", MAKING)
 def test_killed_on_the_way_nothing_half_written_has_the_name(path, tmp_path, name):
-    text, out, before = tmp_path / "text.jsonl", tmp_path / "out", rows_of(path)
+    text, before = tmp_path / "text.jsonl", rows_of(path)
+    out = tmp_path / ("out.sqlite" if name == "import" else "out")
     dump.export(path, text)
     words = {"LEDGER": str(path), "TEXT": str(text), "OUT": str(out)}
     command = ["ledger", *(words.get(word, word) for word in MAKING[name])]
@@ -286,6 +287,26 @@ def test_written_as_text_and_read_back_nothing_is_lost(path, tmp_path, format):
         assert then.export_canonical() == now.export_canonical()
     assert main(["ledger", "import", str(out), str(back)]) == 1  # there is one already
     assert main(["ledger", "export", str(path), str(out), "--format", format]) == 1
+
+
+def test_a_ledger_is_read_into_a_work_directory_that_is_not_there_yet(path, tmp_path, capsys):
+    text, copy = tmp_path / "text.jsonl", tmp_path / "copy"
+    dump.export(path, text)
+    damaged = tmp_path / "damaged.jsonl"
+    damaged.write_text("\n".join(text.read_text().splitlines()[:-1]) + "\n")
+    assert main(["ledger", "import", str(damaged), str(copy)]) == 1
+    assert not copy.exists()
+    assert main(["ledger", "import", str(text), str(tmp_path / "nowhere/copy")]) == 1
+    assert f"there is no folder {tmp_path / 'nowhere'};" in capsys.readouterr().err
+    assert main(["ledger", "import", str(text), str(copy)]) == 0
+    assert rows_of(copy / "ledger.sqlite") == rows_of(path)
+    assert main(["round", "status", str(copy)]) == 0
+    for there in (copy, path, text):
+        before = there.read_bytes() if there.is_file() else rows_of(copy / "ledger.sqlite")
+        assert main(["ledger", "import", str(text), str(there)]) == 1
+        assert "exists; an export is read into a new ledger only" in capsys.readouterr().err
+        after = there.read_bytes() if there.is_file() else rows_of(copy / "ledger.sqlite")
+        assert after == before
 
 
 notes = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)

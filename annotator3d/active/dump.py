@@ -14,6 +14,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -50,10 +51,13 @@ def export(path: Path, out: Path, format: str = "jsonl") -> dict[str, int]:
     return head["rows"]
 
 
-def load(source: Path, path: Path) -> dict[str, int]:
+def load(source: Path, path: Path, make_folder: bool = False) -> dict[str, int]:
     """Make a ledger of an export; gives the rows of each table.
 
     All rules of a ledger hold for what is read. Killed on the way, nothing is left of it.
+
+    Args:
+        make_folder: make the folder of `path` if it is not there; its own folder has to be.
 
     Raises:
         FileNotFoundError: there is no export, or no folder for the ledger.
@@ -62,10 +66,15 @@ def load(source: Path, path: Path) -> dict[str, int]:
     """
     if path.exists():
         raise ValueError(f"{path} exists; an export is read into a new ledger only")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}; create it first")
+    folder = path.parent
+    made = make_folder and not folder.exists()
+    needed = folder.parent if made else folder
+    if not needed.is_dir():
+        raise FileNotFoundError(f"there is no folder {needed}; create it first")
     if not source.exists():
         raise FileNotFoundError(f"there is no export {source}")
+    if made:
+        folder.mkdir()
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.unlink(missing_ok=True)
     try:
@@ -74,9 +83,13 @@ def load(source: Path, path: Path) -> dict[str, int]:
         with open(part, "rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
-    fsync_folder(path.parent)
+        if made:
+            with suppress(OSError):  # somebody put something there
+                folder.rmdir()
+        raise
+    fsync_folder(folder)
     return counts
 
 
