@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotator3d.cli_quality import add_suspicious, suspicious
+from annotator3d.cli_verify import add_verify, ledger_path, verify
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -51,12 +51,7 @@ def _ledger_options(sub: argparse.ArgumentParser) -> None:
         found.add_argument("--debug", action="store_true", help="show tracebacks")
         return found
 
-    one = action("verify", "check every rule that a ledger keeps, and the scans it speaks of")
-    one.add_argument("work_dir", metavar="WORK_DIR|LEDGER")
-    one.add_argument("--config", metavar="CONFIG", help="where the work directory holds none")
-    one.add_argument("--data-root", metavar="DIR", help="where the scans are now")
-    one.add_argument("--no-scans", action="store_true", help="do not read the scans")
-    one.add_argument("--json", action="store_true")
+    add_verify(action)
 
     one = action("backup", "copy the ledger, also while people work on it")
     one.add_argument("work_dir", metavar="WORK_DIR|LEDGER")
@@ -151,46 +146,17 @@ def ledger(args: argparse.Namespace) -> int:
     return ACTIONS[args.action](args) or 0
 
 
-def _verify(args: argparse.Namespace) -> int:
-    from annotator3d.active.proposals import StoredPredictions
-    from annotator3d.active.verifying import verify
-    from annotator3d.labelling import scan_source
-    from annotator3d.terminal import screen
-
-    path, scans, trouble = _path(args.work_dir), None, []
-    with screen() as shown:
-        if not args.no_scans:
-            try:
-                scans = scan_source(path.parent, args.config, args.data_root, shown)
-            except ConfigError:
-                raise
-            except (OSError, ValueError) as error:  # the ledger itself can be checked all the same
-                trouble = [f"the scans cannot be checked (--no-scans leaves them out): {error}"]
-        stored = StoredPredictions(path.parent / "rounds")
-        found = verify(path, scans, stored, lambda n, of: shown.progress("reading scans", n, of))
-        found.problems += trouble
-    if args.json:
-        values = {"ledger": str(path), "problems": found.problems, "checked": found.counts}
-        print(json.dumps(values))
-    else:
-        for problem in found.problems:
-            print(problem, file=sys.stderr)
-        checked = ", ".join(f"{count} {name}" for name, count in found.counts.items())
-        print(f"{path}: {checked}; {len(found.problems)} problems")
-    return 1 if found.problems else 0
-
-
 def _backup(args: argparse.Namespace) -> None:
     from annotator3d.active.backup import back_up
 
-    copy = back_up(_path(args.work_dir), Path(args.out), args.keep)
+    copy = back_up(ledger_path(args.work_dir), Path(args.out), args.keep)
     print(f"{copy}: whole, {copy.stat().st_size} bytes")
 
 
 def _export(args: argparse.Namespace) -> None:
     from annotator3d.active.dump import export
 
-    path = _path(args.work_dir)
+    path = ledger_path(args.work_dir)
     counts = export(path, Path(args.out), args.format)
     print(f"{args.out}: " + ", ".join(f"{count} {table}" for table, count in counts.items()))
 
@@ -210,23 +176,15 @@ def _log(args: argparse.Namespace) -> None:
     from annotator3d.active.ledger import Ledger
     from annotator3d.terminal import print_table
 
-    with Ledger.read(_path(args.work_dir)) as found:
+    with Ledger.read(ledger_path(args.work_dir)) as found:
         title, rows = history(found, args.query, args.annotator, args.round, args.last)
     print(title)
     head = ("event", "query", "when", "who", "what", "about", "took")
     print_table(head, rows, whole=("event", "query", "when"))
 
 
-def _path(text: str) -> Path:
-    path = Path(text)
-    path = path / "ledger.sqlite" if path.is_dir() else path
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no ledger {path}; name a work directory or a ledger")
-    return path
-
-
 ACTIONS = {
-    "verify": _verify,
+    "verify": verify,
     "backup": _backup,
     "export": _export,
     "import": _import,

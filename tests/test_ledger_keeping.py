@@ -160,6 +160,56 @@ def test_the_scans_are_compared_with_what_was_asked(asked, capsys):
     assert "scan 00/000001 is not the one that was asked about" in capsys.readouterr().err
 
 
+def test_a_scan_that_is_gone_is_not_counted_as_checked(asked, capsys):
+    work_dir, root = asked
+    (root / "sequences/00/velodyne/000001.bin").unlink()
+    assert main(["ledger", "verify", str(work_dir)]) == 1
+    said = capsys.readouterr()
+    assert "4 scans, 3 scan files; 1 problems" in said.out and "00/000001" in said.err
+
+
+def test_a_copy_without_a_config_is_checked_but_for_the_scans(asked, tmp_path, capsys):
+    work_dir, root = asked
+    copy, config = tmp_path / "copy.sqlite", str(work_dir / "config.yaml")
+    assert main(["ledger", "backup", str(work_dir), str(copy)]) == 0
+    capsys.readouterr()
+    assert main(["ledger", "verify", str(copy)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("the scans are not checked") == 1 and "--config" in said
+    assert "4 scans; 0 problems" in said
+    assert main(["ledger", "verify", str(copy), "--json"]) == 0
+    assert "scans are not checked" in json.loads(capsys.readouterr().out)["not_checked"][0]
+    assert main(["ledger", "verify", str(copy), "--config", config]) == 0
+    assert "4 scan files; 0 problems" in capsys.readouterr().out
+    corrupt(copy, "UPDATE rounds SET round = 3")
+    assert main(["ledger", "verify", str(copy)]) == 1
+    assert "round 3 is not the one after round 0" in capsys.readouterr().err
+    data = bytearray(copy.read_bytes())
+    data[2 * 4096 : 9 * 4096] = bytes(range(256)) * 16 * 7
+    copy.write_bytes(data)
+    assert main(["ledger", "verify", str(copy)]) == 1
+    assert "copy.sqlite: its rows cannot be read; " in capsys.readouterr().out
+
+
+def test_a_package_is_checked_with_the_scans_that_it_brings(asked, tmp_path, capsys):
+    work_dir, root = asked
+    pack = tmp_path / "ann.a3dpack"
+    assert main(["package", "export", str(work_dir), str(pack), "--to", "ann"]) == 0
+    shutil.rmtree(root)
+    shutil.rmtree(work_dir)
+    capsys.readouterr()
+    assert main(["ledger", "verify", str(pack)]) == 0
+    said = capsys.readouterr().out
+    assert "4 scan files; 0 problems" in said and "not checked" not in said
+    assert main(["ledger", "verify", str(pack), "--data-root", str(root)]) == 2
+    db = sqlite3.connect(pack)
+    db.execute("UPDATE package_scans SET content = zeroblob(9) WHERE rowid = 2")
+    db.commit()
+    db.close()
+    assert main(["ledger", "verify", str(pack)]) == 1
+    assert "row 2 of package_scans is not as it was written" in capsys.readouterr().err
+
+
 def test_scans_that_moved_are_found_by_what_is_in_them(asked, capsys):
     work_dir, root = asked
     moved = root.with_name("elsewhere")
