@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import socket
 import sqlite3
 from pathlib import Path
 
@@ -297,8 +298,12 @@ def test_killed_on_the_way_nothing_half_written_has_the_name(path, tmp_path, nam
             setattr(os, place, die)
             main(command)
 
-        assert killed(work) and not out.exists()
+        assert killed(work) and not out.exists() and list(tmp_path.glob(".*.part"))
+    others = [".out.elsewhere.1.0123abcd.part", f".out.{socket.gethostname()}.1.0123abcd.part"]
+    for other in others:  # of another host, and of a process that lives
+        (tmp_path / other).touch()
     assert main(command) == 0 and out.exists() and rows_of(path) == before
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name[0] == ".") == sorted(others)
 
 
 def test_killed_while_old_backups_go_the_newest_are_there(path, tmp_path):

@@ -20,7 +20,7 @@ from typing import Any
 
 from annotator3d.active import schema
 from annotator3d.active.ledger import Ledger
-from annotator3d.data.files import atomic_write, fsync_folder
+from annotator3d.data.files import atomic_write, clear_parts, fsync_folder, part_of
 
 TABLES = ("meta", "taxonomies", "scans", "rounds", "queries", "events")  # parents first
 FORMAT = 1
@@ -39,6 +39,7 @@ def export(path: Path, out: Path, format: str = "jsonl") -> dict[str, int]:
         raise ValueError(f"{out} exists; name another place")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {out.parent}; create it first")
+    clear_parts(out.parent)
     with Ledger.read(path) as ledger, ledger._transaction("DEFERRED") as db:
         tables = {table: _rows(db, table) for table in TABLES}
         head = {"annotator3d ledger": FORMAT, "schema": schema.SCHEMA_VERSION}
@@ -75,8 +76,8 @@ def load(source: Path, path: Path, make_folder: bool = False) -> dict[str, int]:
         raise FileNotFoundError(f"there is no export {source}")
     if made:
         folder.mkdir()
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
+    clear_parts(folder)
+    part = part_of(path)
     try:
         counts = _fill(part, source)
         Ledger.read(part).close()
@@ -172,8 +173,7 @@ def _write_lines(out: Path, head: dict, tables: dict) -> None:
 
 
 def _write_folder(out: Path, head: dict, tables: dict) -> None:
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part = part_of(out)
     part.mkdir()
     try:
         for table, (columns, rows) in tables.items():
