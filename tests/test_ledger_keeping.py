@@ -229,6 +229,28 @@ def test_scans_that_moved_are_found_by_what_is_in_them(asked, capsys):
     assert find_moved(dataset, [twin]) == {"09/000000": "00/000000"}
 
 
+@pytest.mark.parametrize("page", [1, 4, 8])
+def test_a_damaged_ledger_is_told_from_a_damaged_copy(path, tmp_path, capsys, monkeypatch, page):
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    command = ["ledger", "backup", str(path), str(folder), "--keep", "1"]
+    assert main(command) == 0
+    (older,) = folder.iterdir()
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "_damage", lambda file: "page 3" if file != path else None)
+        assert main(command) == 1
+    assert "the copy came out damaged (page 3); check the disk" in capsys.readouterr().err
+    data = bytearray(path.read_bytes())
+    data[page * 4096 : (page + 1) * 4096] = bytes(range(256)) * 16
+    path.write_bytes(data)
+    assert verify(path).problems
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert f"{path} is damaged itself" in said and f"ledger verify {path}" in said
+    assert "older backup" in said and list(folder.iterdir()) == [older]
+
+
 def test_a_backup_holds_all_and_nothing_lies_beside_it(path, tmp_path, capsys):
     folder = tmp_path / "backups"
     folder.mkdir()
