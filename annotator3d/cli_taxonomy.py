@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,10 +49,11 @@ def taxonomy(args: argparse.Namespace) -> None:
         print(f"made in the old classes and set aside: {', '.join(done.set_aside)}")
     if done.config is not None:
         network = "a new network" if done.set_aside else "the same network"
-        print(
-            f"The run goes on, with {network} and all answers, with\n"
-            f"  annotator3d train {done.config} --work-dir {work_dir} --resume"
-        )
+        command = ["annotator3d", "train", str(done.config), "--work-dir", str(work_dir)]
+        if done.data_root is not None:
+            command += ["--data-root", done.data_root]
+        print(f"The run goes on, with {network} and all answers, with")
+        print(f"  {shlex.join([*command, '--resume'])}")
     else:
         print("Name the new class list in the config from now on: data.train.taxonomy")
 

@@ -353,6 +353,26 @@ def _kill_at(step):
     os.rename, os.replace = dying(os.rename), dying(os.replace)
 
 
+def test_the_command_that_it_prints_goes_on_with_the_scans_of_the_run(trained, tmp_path, capsys):
+    """Whether the config names another folder than --data-root did, or none."""
+    config, root = yaml.safe_load((trained / "mine.yaml").read_text()), str(trained / "kitti")
+    config["schedule"]["epochs"], config["active"]["rounds_at"] = 1, [0]
+    new, path = tmp_path / "new.yaml", tmp_path / "mine.yaml"
+    new.write_text(yaml.safe_dump(NEW))
+    for name, configured in (("none", None), ("other", str(tmp_path / "gone"))):
+        work_dir = tmp_path / f"my run {name}"
+        for split in ("train", "val"):
+            config["data"][split].pop("root", None)
+            config["data"][split] |= {} if configured is None else {"root": configured}
+        path.write_text(yaml.safe_dump(config))
+        started = ["train", str(path), "--work-dir", str(work_dir)]
+        assert main([*started, "--data-root", root]) == 0
+        assert main(["taxonomy", "migrate", str(work_dir), str(new), "--apply"]) == 0
+        printed = capsys.readouterr().out.splitlines()[-1]
+        command = shlex.split(printed)
+        assert command[0] == "annotator3d" and main(command[1:]) == 0
+
+
 def test_adaptation_needs_a_source_that_knows_the_new_classes(run, tmp_path, capsys):
     work_dir, new = run
     path = work_dir / "config.yaml"

@@ -17,7 +17,7 @@ from annotator3d.engine.config import RunConfig, dump_config, make_config
 from annotator3d.engine.leftovers import take_over
 from annotator3d.engine.overrides import override
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.reopening import card_of, config_of, root_of
+from annotator3d.engine.reopening import card_of, config_of, moved_root, root_of
 from annotator3d.engine.unfinished import (
     forget_migration,
     is_unfinished,
@@ -48,6 +48,7 @@ class Migrated:
     version: int  # of the class list afterwards
     set_aside: tuple[str, ...]  # names in the work directory of what was made in the old classes
     config: Path | None  # the run's config with the new class list
+    data_root: str | None = None  # where the run reads its scans, if not where the config says
 
 
 def preview(work_dir: Path, wanted: Wanted) -> Migration:
@@ -95,7 +96,9 @@ def migrate_run(work_dir: Path, wanted: Wanted) -> Migrated:
             with atomic_write(kept) as file:
                 file.write(dump_config(config).encode())
         forget_migration(work_dir)
-    return Migrated(found, version, aside, kept if config is not None else None)
+    if config is None:
+        return Migrated(found, version, aside, None)
+    return Migrated(found, version, aside, kept, moved_root(config, card_of(work_dir)))
 
 
 def _is_ready(work_dir: Path, version: int) -> bool:

@@ -136,7 +136,11 @@ class RunRecord:
         """Write the effective config and the run card; `datasets` by name."""
         config, old = self.config, self._read_card()
         data = {
-            name: {"root": str(d.root), "scans": len(d), "fingerprint": d.fingerprint()}
+            name: {
+                "root": str(Path(d.root).absolute()),  # commands may come from other folders
+                "scans": len(d),
+                "fingerprint": d.fingerprint(),
+            }
             for name, d in datasets.items()
         }
         for name, dataset in datasets.items():
