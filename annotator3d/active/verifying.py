@@ -117,8 +117,9 @@ def verify(
                 (found.counts[table],) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
             db.execute("COMMIT")  # scans take long; on a network disk writers would wait
             if scans is not None:
-                found.counts["scan files"] = found.counts["scans"]
-                found.problems += _some(_scan_problems(db, scans, predictions, progress))
+                found.counts["scan files"] = 0
+                checked = _scan_problems(db, scans, predictions, progress, found.counts)
+                found.problems += _some(checked)
     except sqlite3.Error as error:
         found.problems.append(f"the file cannot be read to its end: {error}")
     finally:
@@ -186,7 +187,9 @@ def _scan_problems(
     scans: ScanSource,
     predictions: Predictions | None,
     progress: Callable[[int, int], None],
+    counts: dict[str, int],
 ) -> Iterator[str]:
+    """`counts` is told how many files could be read."""
     (size,) = db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
     rows = db.execute("SELECT id, fingerprint, num_points FROM scans ORDER BY id").fetchall()
     for done, (scan_id, fingerprint, count) in enumerate(rows, 1):
@@ -197,6 +200,7 @@ def _scan_problems(
         except (OSError, ValueError) as error:
             yield f"scan {scan_id}: {error}"
             continue
+        counts["scan files"] += 1
         if now != fingerprint or scan.num_raw != count:
             yield (
                 f"scan {scan_id} is not the one that was asked about: {count} points and "
