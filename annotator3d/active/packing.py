@@ -25,7 +25,7 @@ from annotator3d.active.packages import (
 )
 from annotator3d.active.scans import ScanSource
 from annotator3d.active.views import Predictions
-from annotator3d.data.files import fsync_folder
+from annotator3d.data.files import fsync_folder, part_file
 from annotator3d.errors import ConfigError
 
 _DAY = 86400.0
@@ -97,8 +97,7 @@ def export(
         days=days,
         crop=crop,
     )
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
+    part = part_file(out)
     try:
         with closing(sqlite3.connect(part, isolation_level=None)) as db:
             db.execute("PRAGMA foreign_keys = ON")

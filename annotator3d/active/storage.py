@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from annotator3d.data.files import fsync_folder
+from annotator3d.data.files import fsync_folder, is_alive
 
 _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "gluster")
 _NETWORK += ("virtiofs", "vboxsf", "ocfs2", "gfs2", "pvfs", "orangefs", "sshfs", "rclone", "s3fs")
@@ -88,7 +88,7 @@ class HostLock:
         for note in sorted(path.parent.glob(f"{path.name}.*.open")):
             host, pid, _ = note.name[len(path.name) + 1 :].removesuffix(".open").rsplit(".", 2)
             if host == self._host:
-                if not _alive(int(pid)):
+                if not is_alive(int(pid)):
                     note.unlink(missing_ok=True)
                 continue
             self.release()
@@ -99,13 +99,3 @@ class HostLock:
 
     def release(self) -> None:
         self._note.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +41,33 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     fsync_folder(target.parent)
+
+
+def part_file(path: Path) -> Path:
+    """The name beside `path` of what this process writes there, until it is whole.
+
+    What processes of this host that were killed have left under such names is removed.
+    """
+    start = f".{path.name}.{socket.gethostname()}."
+    left = re.compile(re.escape(start) + r"(\d+)\.part(-journal)?")
+    for other in path.parent.iterdir():
+        match = left.fullmatch(other.name)
+        if match and (int(match[1]) == os.getpid() or not is_alive(int(match[1]))):
+            other.unlink(missing_ok=True)
+    return path.with_name(f"{start}{os.getpid()}.part")
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this host is running, as far as can be told."""
+    if os.name == "nt":
+        return True  # signal 0 is Ctrl-C there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def fingerprint(path: str | os.PathLike[str]) -> str:
