@@ -142,6 +142,16 @@ def _merge(args: argparse.Namespace) -> int:
             print(f"{name}: {merged.responses.total()} new answers ({people or 'nobody'})")
             if others:
                 print(f"  also new: {others}")
+            if merged.replaced:
+                print(
+                    f"  {merged.replaced} of them were corrected or taken back; the others answer "
+                    f"{merged.answered} queries"
+                )
+            if merged.in_part:
+                print(
+                    f"  {len(merged.in_part)} queries wait again: they were answered with a class "
+                    "that was split here"
+                )
             if merged.known:
                 print(f"  {merged.known} events were here already")
             if merged.disputed:

@@ -21,7 +21,7 @@ from annotator3d.active.choosing import Choice, choose
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.merging import merge
 from annotator3d.active.packages import PackageSource, read_manifest
-from annotator3d.active.records import Answer
+from annotator3d.active.records import UNASSIGNED, Answer
 from annotator3d.cli import main
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.labelling import export_package, open_labelling, still_of
@@ -258,6 +258,56 @@ def test_answers_in_the_old_classes_come_home_after_a_migration(home):
     with ledger_of(home) as ledger:
         assert merge(ledger, package).responses == {"ann": 2}
         assert {tuple(set(entry.labels.tolist())) for _, entry in ledger.labels()} == {(0,)}
+
+
+def test_answers_of_a_class_that_was_split_meanwhile_are_said_to_wait_again(home, capsys):
+    package = pack(home, "one", "ann", "--queries", "1-5")
+    answer(package, 2, queries={1, 2, 3}), answer(package, 0, queries={4, 5})
+    split = bytearray(range(256))
+    split[2] = UNASSIGNED
+    with ledger_of(home) as ledger:
+        ledger._connection.execute(
+            "INSERT INTO taxonomies (version, digest, classes, mapping) VALUES (2, 'x', ?, ?)",
+            ('["a", "b", "c", "d"]', bytes(split)),
+        )
+    assert main(["package", "merge", str(home), str(package)]) == 0
+    printed = capsys.readouterr().out
+    assert "5 new answers (5 of ann)" in printed
+    assert "3 queries wait again: they were answered with a class that was split" in printed
+    assert "18 queries wait for an answer" in printed
+
+
+def test_what_was_taken_back_or_corrected_there_is_told_from_what_answers(home, capsys):
+    package = pack(home, "one", "ann", "--queries", "1-3")
+    answer(package, 0)
+    with opened(package) as away:
+        away.undo(1, annotator="ann")
+        away.skip(2, annotator="ann")
+    assert main(["package", "merge", str(home), str(package)]) == 0
+    printed = capsys.readouterr().out
+    assert "4 new answers (4 of ann)" in printed
+    assert "2 of them were corrected or taken back; the others answer 2 queries" in printed
+
+
+@pytest.mark.parametrize("what", ["query", "class list"])
+def test_a_package_that_is_younger_than_a_restored_backup_is_told_so(home, tmp_path, capsys, what):
+    backup = shutil.copytree(home, tmp_path / "backup")
+    with ledger_of(home) as ledger:
+        if what == "query":
+            asked = SimpleNamespace(cell=(50, 0, 0), num_points=1, score=0.0)
+            ledger.add_round(2, "vcd", 0, 1, {ledger.scans()[0].id: [asked]})
+    package = pack(home)
+    if what == "class list":
+        spoiled(
+            package,
+            "INSERT INTO taxonomies (version, digest, classes, mapping)"
+            " SELECT 2, 'x', classes, (SELECT zeroblob(256)) FROM taxonomies",
+        )
+    before = state(backup)
+    assert main(["package", "merge", str(backup), str(package)]) == 1
+    said = capsys.readouterr().err
+    assert f"{what}" in said and "does not know; an older backup may have been put back" in said
+    assert state(backup) == before
 
 
 def test_what_was_released_meanwhile_stays_in_the_package_and_is_named(home, capsys):
