@@ -424,6 +424,25 @@ def test_a_package_is_labelled_by_the_command_line(home, monkeypatch, capsys):
     assert main(low) == 2 and "needs the network of a work directory" in capsys.readouterr().err
 
 
+def test_a_package_takes_no_data_and_says_whom_it_was_for(home, monkeypatch, capsys):
+    label_by(monkeypatch, lambda session: session.skip())
+    package = pack(home, "one", "ann", "--queries", "1-4")
+    for option in ("--data-root", "--config"):
+        for command in (["label", "--web"], ["render", "--out", str(home / "x.png")]):
+            assert main([*command, str(package), option, "nowhere"]) == 2
+            said = capsys.readouterr().err
+            assert f"{option} nowhere: {package} is a work package" in said
+    assert main(["label", str(package), "--web", "--annotator", "bob"]) == 0
+    assert capsys.readouterr().out.count("was packed for ann; answers are written as bob's") == 1
+    assert main(["label", str(package), "--web"]) == 0
+    assert "was packed for" not in capsys.readouterr().out
+    with Ledger.read(package) as ledger:
+        assert [e.answer.annotator for e in ledger.events() if e.answer.kind == "skip"] == [
+            "bob",
+            "ann",
+        ]
+
+
 def test_a_package_of_a_copy_that_went_its_own_way_is_refused(home, tmp_path):
     other = shutil.copytree(home, tmp_path / "other")
     for place, cell in ((home, (50, 0, 0)), (other, (51, 0, 0))):
