@@ -125,7 +125,7 @@ def _require_there(choice: Choice, where: Collection[Query], ledger: Ledger) -> 
     for scan in choice.scans:
         if scan not in scans:
             raise ConfigError(
-                f"--scan {scan}: {ledger.path} has no query in a scan of that name: "
+                f"--scan {scan}: {ledger.path} has no query in a scan of that name; "
                 f"{nearest(scan, scans)}"
             )
 
