@@ -219,12 +219,18 @@ def scan_source(
     """
     run = with_todays_classes(config_of(work_dir, config), work_dir, data_root)
     values = run.data.train
-    if data_root is None and values and "root" not in values:
-        data_root = root_of(card_of(work_dir), "train")
+    if data_root is None and values and (config is None or "root" not in values):
+        data_root = _last_root(work_dir, values.get("root"))
     pool = None if values is None else {**values, "labels": "optional"}
     # Not `open_dataset`: a damaged scan is set aside, and the other queries can be answered.
     known = known_scans(work_dir)
     return DatasetSource(*open_with_moved(pool, "data.train", data_root, screen, known))
+
+
+def _last_root(work_dir: Path, configured: str | None) -> str | None:
+    """Where the run read its scans last, with ``--data-root``, unless they are gone from there."""
+    last = root_of(card_of(work_dir), "train")
+    return last if last and (configured is None or Path(last).is_dir()) else None
 
 
 def export_package(

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import sqlite3
 from types import SimpleNamespace
 
 import numpy as np
@@ -370,6 +371,29 @@ def test_damaged_packages_are_refused_and_change_nothing(home, capsys, spoil, wo
     assert main(["package", "merge", str(home), str(package)]) == 1
     assert re.search(words, capsys.readouterr().err)
     assert state(home) == before
+
+
+@pytest.mark.parametrize(
+    "change", ["labels = zeroblob(length(labels))", "annotator = 'bnn'", "seconds = 1.75"]
+)
+def test_a_changed_byte_of_an_answer_does_not_come_home(home, tmp_path, capsys, change):
+    package = pack(home)
+    answer(package, 1)
+    sound, before = shutil.copy(package, tmp_path / "sound.a3dpack"), state(home)
+    db = sqlite3.connect(package)
+    (rule,) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'events_no_update'").fetchone()
+    db.close()
+    spoiled(
+        package,
+        "DROP TRIGGER events_no_update",
+        f"UPDATE events SET {change} WHERE id = (SELECT MAX(id) FROM events)",
+        rule,  # a bad disk leaves it
+    )
+    assert main(["package", "merge", str(home), str(package)]) == 1
+    assert "is not as it was written" in capsys.readouterr().err
+    assert state(home) == before
+    assert main(["package", "merge", str(home), str(sound)]) == 0  # sent again
+    assert "20 new answers" in capsys.readouterr().out
 
 
 def test_a_refused_package_does_not_take_back_those_before_it(home, capsys):

@@ -27,7 +27,7 @@ from annotator3d.active.packages import (
 )
 from annotator3d.active.scans import ScanSource
 from annotator3d.active.views import Predictions
-from annotator3d.data.files import fsync_folder, part_file
+from annotator3d.data.files import clear_parts, fsync_folder, part_of
 from annotator3d.errors import ConfigError
 
 _DAY = 86400.0
@@ -106,7 +106,8 @@ def export(
         days=days,
         crop=crop,
     )
-    part = part_file(out)
+    clear_parts(out.parent)
+    part = part_of(out)
     try:
         with closing(sqlite3.connect(part, isolation_level=None)) as db:
             db.execute("PRAGMA foreign_keys = ON")
