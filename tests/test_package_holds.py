@@ -186,7 +186,7 @@ def test_what_a_killed_export_leaves_is_removed_by_the_next_one(home):
     assert killed(work)
     (left,) = [path for path in home.parent.iterdir() if path.name.startswith(".one.a3dpack.")]
     left.with_name(f"{left.name}-journal").touch()
-    living = left.with_name(f"{left.name.rsplit('.', 2)[0]}.1.part")
+    living = left.with_name(f"{left.name.rsplit('.', 3)[0]}.1.{left.name.split('.')[-2]}.part")
     living.touch()  # process 1 runs
     assert main(command) == 1  # held as out, in the moment before the file got its name
     assert main([*command, "--again"]) == 0

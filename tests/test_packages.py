@@ -488,7 +488,7 @@ def test_a_package_of_a_copy_that_went_its_own_way_is_refused(home, tmp_path):
         (["--share", "4/3"], 2, "expected I/N"),
         (["--queries", "20-3"], 2, "20 comes after 3; write 3-20"),
         (["--round", "7"], 2, "--round 7: "),
-        (["--scan", "00/00001"], 2, "did you mean '00/000001'?"),
+        (["--scan", "00/00001"], 2, "of that name; nearest: 00/000001, "),
         (["--days", "0"], 2, "more than 0 and at most 3650, got 0"),
         (["--days", "inf"], 2, "at most 3650, got inf"),
         (["--days", "nan"], 2, "at most 3650, got nan"),

@@ -159,7 +159,7 @@ def test_each_of_two_people_works_as_if_alone(tmp_path_factory, seed, turns):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session_model, "OPS", OPS.split())
         patch.setattr(Overview, "_holder", lambda self, query: None)  # both may have the same
-        patch.setattr(ActionBook, "_holder", lambda self, db, query: (None, 0.0))
+        patch.setattr(ActionBook, "_lease", lambda self, db, query: None)
         people = []
         for number, name in enumerate(("ann", "bob")):
             session = start(path, source, name, predict(stored), same_place=False)

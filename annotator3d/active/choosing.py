@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from annotator3d.active.ledger import Ledger, Query
 from annotator3d.active.resolution import Outcome
 from annotator3d.errors import ConfigError
-from annotator3d.registry import nearest
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ def _require_there(choice: Choice, where: Collection[Query], ledger: Ledger) -> 
     scans = {query.scan for query in where}
     for scan in choice.scans:
         if scan not in scans:
+            near = ", ".join(get_close_matches(scan, scans, n=3, cutoff=0)) or "none at all"
             raise ConfigError(
-                f"--scan {scan}: {ledger.path} has no query in a scan of that name: "
-                f"{nearest(scan, scans)}"
+                f"--scan {scan}: {ledger.path} has no query in a scan of that name; nearest: {near}"
             )
 
 
