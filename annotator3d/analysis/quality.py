@@ -19,9 +19,10 @@ from annotator3d.active.agreement import (
 )
 from annotator3d.active.corrections import HOW, Record, records
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.lineage import Happened
 from annotator3d.active.resolution import Outcome
 from annotator3d.active.schema import ASKS
-from annotator3d.active.suspicion import named
+from annotator3d.active.wording import said_in_words
 from annotator3d.analysis.page import section, table
 
 _SHOWN = 20  # confused classes and disputed queries that a table names
@@ -69,7 +70,7 @@ def quality_of(ledger: Ledger) -> dict[str, Any]:
                 "query": query.id,
                 "round": query.round,
                 "scan": query.scan,
-                "said": [[e.annotator, _said(e.said, names)] for e in where.current],
+                "said": [[e.annotator, _said(ledger, e)] for e in where.current],
             }
             for query, where in disputed
         ],
@@ -204,10 +205,10 @@ def _person_row(person: dict[str, Any]) -> list[str]:
     return cells
 
 
-def _said(said: bytes | None, names: Sequence[str]) -> str:
-    if said is None:
+def _said(ledger: Ledger, event: Happened) -> str:
+    if event.said is None:
         return "no labels"
-    return named(np.frombuffer(said, np.uint8), names[:-1]) or "no class"
+    return said_in_words(ledger, event.id, np.frombuffer(event.said, np.uint8)) or "no class"
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:
