@@ -44,6 +44,7 @@ def round_command(args: argparse.Namespace) -> None:
 def _status(work_dir: Path, number: int | None) -> None:
     from annotator3d.active.closing import is_closed
     from annotator3d.active.ledger import Ledger
+    from annotator3d.active.wording import disputed_in_words
 
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         rounds = [r for r in ledger.rounds() if number in (None, r.number)]
@@ -58,6 +59,8 @@ def _status(work_dir: Path, number: int | None) -> None:
             )
             if decision := ledger.round_decision(entry.number):
                 print(f"  {decision}")
+            if disputed := len(ledger.disputed_queries(entry.number)):
+                print(f"  {disputed_in_words(disputed, work_dir)}")
 
 
 def _close(work_dir: Path, number: int | None, release: bool, annotator: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,3 +37,25 @@ def said_in_words(ledger: LedgerReader, event: int, labels: NDArray[np.uint8]) -
     ((then, version),) = ledger._rows(sql, event)
     told = np.frombuffer(then, np.uint8)[labels == UNASSIGNED]
     return f"{words} (then: {classes_in_words(told, ledger.class_names_of(version))})"
+
+
+def disputed_in_words(count: int, where: Path) -> str:
+    """How many voxels wait for a decision, and the command; `where`: work directory or package."""
+    differ = (
+        "1 voxel is answered differently and waits"
+        if count == 1
+        else (f"{count} voxels are answered differently and wait")
+    )
+    return f"{differ} for a decision: annotator3d label {where} --review --disputed"
+
+
+def held_in_words(holders: Iterable[str]) -> str:
+    """Of voxels that wait but are held, by whom; empty where there are none.
+
+    Args:
+        holders: a name for each voxel.
+    """
+    count = Counter(holders)
+    people = ", ".join(f"{who} {number}" for who, number in sorted(count.items()))
+    verb = "is" if count.total() == 1 else "are"
+    return f"{count.total()} {verb} held by others: {people}" if count else ""

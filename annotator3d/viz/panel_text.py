@@ -8,7 +8,7 @@ from annotator3d.active.keys import KeyTable
 from annotator3d.active.records import UNASSIGNED
 from annotator3d.active.reviewing import ReviewSession
 from annotator3d.active.session import LabelSession
-from annotator3d.active.wording import TO_LABEL, classes_in_words, said_in_words
+from annotator3d.active.wording import TO_LABEL, classes_in_words, held_in_words, said_in_words
 
 _NEARBY = 3  # answers that are named
 
@@ -17,7 +17,9 @@ def heading(session: LabelSession) -> str:
     """Which voxel is on the screen."""
     query = session.current
     if query is None:
-        return "no voxel on the screen"
+        held = session.held_by_others
+        words = held_in_words(held[q] for q in session.matching() if q in held)
+        return "no voxel on the screen" + (f"; {words}" if words else "")
     place, count = session.position
     x, y, z = ((np.array(query.cell) + 0.5) * session.ledger.voxel_size).tolist()
     lines = [
