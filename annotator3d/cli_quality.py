@@ -102,7 +102,11 @@ def _report(work_dir: Path, as_json: bool) -> None:
     for each in quality_tables(report):
         print_table(each.head, each.rows, each.title)
     if not report["pairs"] and not report["repeats"]:
-        print("nobody has answered the same voxel twice yet: annotator3d quality request asks")
+        # Two answers that one person gave on two machines are disputed, but not independent.
+        none = "nobody has answered the same voxel twice yet"
+        if report["disputed"]:
+            none = "nobody has given a second opinion yet, so no agreement can be told"
+        print(f"{none}: annotator3d quality request asks")
 
 
 def suspicious(args: argparse.Namespace) -> None:

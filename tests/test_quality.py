@@ -15,7 +15,7 @@ from engine_case import tiny_config
 from killing import killed_at
 from skin_case import label_by
 
-from annotator3d.active.ledger import Ledger
+from annotator3d.active.ledger import Answer, Ledger
 from annotator3d.active.reviewing import Criteria
 from annotator3d.cli import main
 from annotator3d.cli_parser import make_parser
@@ -176,6 +176,14 @@ def test_before_anybody_was_asked_twice_the_report_says_how(make_kitti, tmp_path
     assert "annotator3d quality request asks" in capsys.readouterr().out
     found = report(tmp_path / "run", capsys)
     assert found["pairs"] == [] and found["together"]["kappa_points"] is None
+    with opened(tmp_path / "run") as ledger:  # as from two packages of one person
+        count = ledger.query(1).num_points
+        for label in (3, 4):
+            ledger._append(1, Answer("answer", np.full(count, label, np.uint8), "ann"), None)
+    assert main(["quality", "report", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "nobody has answered the same voxel twice" not in said
+    assert "nobody has given a second opinion yet" in said and "Disputed" in said
 
 
 # --- answers that the network contradicts --------------------------------------------------------
@@ -373,7 +381,9 @@ def test_low_agreement_is_that_with_the_network_as_trained(run, monkeypatch, cap
     command = ["label", str(work_dir), "--web", "--review", "--annotator", "lead"]
     assert main([*command, "--low-agreement", "50%"]) == 0
     assert set(found) == expected and expected and alike.id not in expected
-    assert "epoch_4.pth" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "epoch_4.pth" in said
+    assert f"points in {len(expected)} voxels that nobody has decided about" in said
 
 
 def test_without_a_checkpoint_low_agreement_takes_what_the_rounds_stored(run, capsys):
@@ -454,6 +464,10 @@ def test_label_goes_through_the_answers_that_fit(run, monkeypatch, capsys, optio
         (["--review", "--person", "bbo"], "'bbo' has answered nothing: did you mean 'bob'"),
         (["--review", "--round", "9"], "has no round 9"),
         (["--review", "--since", "May"], "--since: expected a date such as 2026-05-01"),
+        (
+            ["--review", "--since", "2026-05-03", "--until", "2026-05-02T10:00"],
+            "--since 2026-05-03 is later than --until 2026-05-02T10:00",
+        ),
         (["--review", "--low-agreement", "5"], "expected a share"),
         (["--review", "--overlap", "5%"], "leave them out with --review"),
         (["--overlap", "5"], "expected a share such as 5% or 0.05, got '5'"),
@@ -466,6 +480,15 @@ def test_options_that_cannot_be_meant_are_refused(run, monkeypatch, capsys, opti
     assert main(["label", str(run[0]), "--web", *options]) == 2
     assert words in capsys.readouterr().err
     assert (run[0] / "ledger.sqlite").read_bytes() == before
+
+
+def test_who_has_only_looked_or_asked_is_nobody_whose_answers_could_be_reviewed(run, capsys):
+    with opened(run[0]) as ledger:
+        ledger.lease([1], annotator="zoe", seconds=60)
+    for person in ("zoe", "xx"):
+        command = ["label", str(run[0]), "--web", "--review", "--person", person]
+        assert main(command) == 2
+        assert f"{person!r} has answered nothing: Known: ann, bob\n" in capsys.readouterr().err
 
 
 def test_label_asks_for_second_opinions_and_repeats(run, monkeypatch, capsys):
