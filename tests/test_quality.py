@@ -155,6 +155,9 @@ def test_the_report_says_what_the_two_have_said(run, capsys):
     assert np.sum(pair["confusion_points"]) == total and pair["kappa_points"] < 1
     assert found["requests"]["overlap"] == {"asked": len(both), "waiting": 0}
     assert found["rounds"][0]["voxels"] == len(both)
+    assert found["together"]["by_class"] == pair["by_class"]
+    for figure in ("kappa_points", "kappa_voxels", "identical"):
+        assert found["rounds"][0][figure] == found["together"][figure] == pair[figure]
 
 
 def test_the_tables_are_printed_and_stand_in_the_page_of_the_run(run, capsys):

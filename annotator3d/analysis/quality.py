@@ -83,8 +83,10 @@ def quality_tables(report: dict[str, Any]) -> list[Table]:
     """The report as tables; those that would be empty are left out."""
     head = ["voxels", "identical", "points agree", "kappa", "voxels agree", "kappa"]
     pairs = [[" and ".join(p["people"]), *_cells(p)] for p in report["pairs"]]
+    over = ""
     if len(pairs) > 1:
         pairs.append(["all pairs", *_cells(report["together"])])
+        over = ", all pairs"
     classes = [
         [c["class"], f"{c['points']:,}", *map(_percent_or_kappa, _CLASS, map(c.get, _CLASS))]
         for c in report["together"]["by_class"]
@@ -97,8 +99,8 @@ def quality_tables(report: dict[str, Any]) -> list[Table]:
         Table("Two people on the same voxels", ["people", *head], pairs),
         Table("The same person again", ["person", *head],
               [[r["person"], *_cells(r)] for r in report["repeats"]]),
-        Table("By class", ["class", "points named", *head[2:]], classes),
-        Table("By round", ["round", *head, "disputed"], rounds),
+        Table(f"By class{over}", ["class", "points named", *head[2:]], classes),
+        Table(f"By round{over}", ["round", *head, "disputed"], rounds),
         Table("Taken for each other", ["classes", "points", "voxels"],
               [[" / ".join(c["classes"]), f"{c['points']:,}", f"{c['voxels']:,}"]
                for c in report["confused"][:_SHOWN]]),
@@ -151,7 +153,7 @@ def _by_class(compared: Compared, names: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "class": name,
-            "points": int(points[c].sum() + points[:, c].sum() - points[c, c]),
+            "points": compared.named(c),
             "agreement_points": class_percentage(points, c),
             "kappa_points": class_kappa(points, c),
             "agreement_voxels": class_percentage(dominant, c),
