@@ -113,7 +113,7 @@ def changed_by(events: Iterable[Happened], differ: Differ = as_today) -> Mapping
     events = sorted(events, key=lambda e: (e.created_at, e.uid))
     undone, judged, found = undone_of(events), judged_by(events), {}
     by_id = {e.id: e for e in events}
-    overruled = _overruled(events, by_id, differ)
+    overruled = _overruled(events, differ)
     for event in events:
         if event.id in undone:
             continue
@@ -124,27 +124,27 @@ def changed_by(events: Iterable[Happened], differ: Differ = as_today) -> Mapping
         elif event.kind == "reject":
             found.setdefault(judged(event), event.annotator)
         elif event.kind == "approve":
-            for response in overruled(by_id.get(judged(event))):
+            for response in overruled(judged(event)):
                 found.setdefault(response.id, event.annotator)
     return found
 
 
-def _overruled(
-    events: list[Happened], by_id: Mapping[int, Happened], differ: Differ
-) -> Callable[[Happened | None], list[Happened]]:
-    """A function from an approved response to those beside it that say otherwise."""
+def _overruled(events: list[Happened], differ: Differ) -> Callable[[int], list[Happened]]:
+    """A function from the id of an approved response to those beside it that say otherwise."""
     where, revoked = outcome(events), revoked_of(events)
     before, first = before_of(events), first_done(events)
+    # An answer that was undone and done again is approved under the id of the first time.
+    standing = {first(e.id): e for e in events if e.said is not None and e.id not in revoked}
     beside = [e for e in where.current if e.said is not None and e not in where.approved]
 
-    def overruled(chosen: Happened | None) -> list[Happened]:
-        if chosen is None or chosen.said is None or chosen.id in revoked:
+    def overruled(approved: int) -> list[Happened]:
+        act = first(approved)
+        if act not in standing:
             return []
-        act = first(chosen.id)
         return [
             e
             for e in beside
-            if act not in {first(at) for at in before(e) | {e.id}} and differ(e, chosen)
+            if act not in {first(at) for at in before(e) | {e.id}} and differ(e, standing[act])
         ]
 
     return overruled
