@@ -74,6 +74,23 @@ def test_a_split_and_labelling_its_points_anew_correct_nobody(path, source, caps
     assert found.pop("zoe") == (5, 0, {}) and found == BEFORE
 
 
+def test_a_decision_holds_when_the_points_of_its_split_class_are_labelled(path, source):
+    carry_over(path, SPLIT, split={"road": ["lane", "kerb"]})
+    with Ledger.open(path, SPLIT, "new", SIZE) as ledger:
+        ledger.answer(3, [0, 0, 1, 1], annotator="zoe")
+        assert not ledger.disputed_queries() and ledger.outcome(3).approved
+        assert ledger.current(3).labels.tolist() == [0, 0, 1, 1]
+        ledger.answer(3, [0, 0, 1, 0], annotator="zoe")  # another one than was decided
+        assert [query.id for query in ledger.disputed_queries()] == [3]
+
+
+def test_who_skips_the_points_of_a_split_class_has_decided_nothing(path, source):
+    carry_over(path, SPLIT, split={"road": ["lane", "kerb"]})
+    with Ledger.open(path, SPLIT, "new", SIZE) as ledger:
+        ledger.skip(3, annotator="zoe")
+        assert not ledger.outcome(3).approved
+
+
 def test_another_class_for_a_point_beside_the_split_ones_is_a_correction(path, source, capsys):
     carry_over(path, SPLIT, split={"road": ["lane", "kerb"]})
     with Ledger.open(path, SPLIT, "new", SIZE) as ledger:
