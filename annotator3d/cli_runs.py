@@ -57,10 +57,10 @@ def _status(work_dir: Path, number: int | None) -> None:
                 f"round {entry.number} ({entry.strategy}): {asked - waiting} of {asked} voxels "
                 f"answered{f', {waiting} open, {state}' if waiting else ''}"
             )
-            if decision := ledger.round_decision(entry.number):
-                print(f"  {decision}")
             if disputed := len(ledger.disputed_queries(entry.number)):
                 print(f"  {disputed_in_words(disputed, work_dir)}")
+            if decision := ledger.round_decision(entry.number):
+                print(f"  {decision}")
 
 
 def _close(work_dir: Path, number: int | None, release: bool, annotator: str) -> None:

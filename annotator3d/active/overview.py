@@ -109,18 +109,18 @@ class Overview:
         return self._holder(self._shown().query.id)
 
     @property
-    def held_by_others(self) -> dict[int, str]:
-        """Query -> who else holds it now, on the screen or in a work package."""
-        leases = self._standing.leases(time.time()).items()
-        return {q: lease.annotator for q, lease in leases if lease.annotator != self.annotator}
-
-    @property
     def proposals(self) -> list[Proposal]:
         """What can be accepted for the query on the screen, the best first; none once begun."""
         if self.view is None or self._standing.top(self.view.query.id) is not None:
             return []
         found = [self._from_place(), from_prediction(self.view.predicted, self.options.offer)]
         return [proposal for proposal in found if proposal is not None]
+
+    @property
+    def held_by_others(self) -> dict[int, str]:
+        """Query -> who else holds it now, on the screen or in a work package."""
+        leases = self._standing.leases(time.time()).items()
+        return {q: lease.annotator for q, lease in leases if lease.annotator != self.annotator}
 
     @property
     def can_undo(self) -> bool:
