@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -76,8 +77,9 @@ def train(args: argparse.Namespace) -> None:
             )
     except WaitingForOracle as waiting:
         if _is_first():
-            print(f"{waiting}. To answer them: annotator3d label {work_dir}")
-            print(f"To train on what is answered: annotator3d round close {work_dir}")
+            there = shlex.quote(str(work_dir))
+            print(f"{waiting}. To answer them: annotator3d label {there}")
+            print(f"To train on what is answered: annotator3d round close {there}")
             print("Then run this command again with --resume.")
         return
     if not _is_first():

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from annotator3d.errors import ConfigError
+
+if TYPE_CHECKING:
+    from annotator3d.active.ledger import Ledger
 
 AddCommand = Callable[[str, str], argparse.ArgumentParser]
 
@@ -31,12 +35,22 @@ def add_parsers(command: AddCommand) -> None:
     one.add_argument("--scan", action="append", metavar="ID", help="of these scans only")
     one.add_argument("--share", metavar="I/N", help="the I-th of N equal shares")
     one.add_argument("--limit", type=int, metavar="N", help="at most so many")
+    one.add_argument(
+        "--again",
+        action="store_true",
+        help="what is out for this person already, as after a package was lost",
+    )
     one.add_argument("--days", type=float, default=14.0, help="for which they are held at home")
     one.add_argument("--crop", type=float, metavar="METRES",
                      help="only points so near to a query; default: whole scans")  # fmt: skip
     one.add_argument("--images", action="store_true", help="camera images around the queries, too")
     one.add_argument("--config", metavar="CONFIG", help="where the work directory holds none")
     one.add_argument("--data-root", metavar="DIR", help="where the scans are now")
+
+    one = action("recall", "end the holds of a person, so that others are asked")
+    one.add_argument("work_dir", metavar="WORK_DIR")
+    one.add_argument("--from", dest="who", required=True, metavar="NAME", help="who holds them")
+    one.add_argument("--queries", metavar="3,17-20", help="default: all that they hold")
 
     one = action("merge", "bring the answers of packages home; again is allowed")
     one.add_argument("work_dir", metavar="WORK_DIR")
@@ -47,7 +61,8 @@ def add_parsers(command: AddCommand) -> None:
 
 
 def package(args: argparse.Namespace) -> int:
-    return {"export": _export, "merge": _merge, "show": _show}[args.action](args) or 0
+    actions = {"export": _export, "recall": _recall, "merge": _merge, "show": _show}
+    return actions[args.action](args) or 0
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -63,6 +78,7 @@ def _export(args: argparse.Namespace) -> None:
         tuple(args.scan or ()),
         None if args.share is None else _share(args.share),
         args.limit,
+        args.again,
     )
     with screen() as shown:
         packed = export_package(
@@ -77,26 +93,48 @@ def _export(args: argparse.Namespace) -> None:
             data_root=args.data_root,
             screen=shown,
         )
+    name, held = Path(args.out).name, f"held here for {args.days:g} days"
+    if not packed.held:
+        held = f"none waits for an answer of {args.to}, so none is held here"
+    elif packed.held < packed.queries:
+        held = f"{packed.held} wait for an answer of {args.to} and are {held}"
     print(
         f"{args.out}: {packed.queries} queries in {packed.scans} scans for {args.to}, "
-        f"{packed.bytes / 1e6:.1f} MB; held here for {args.days:g} days"
+        f"{packed.bytes / 1e6:.1f} MB; {held}"
     )
     if args.images:
         print(f"camera images of {packed.images} queries")
-    if packed.left_out:
-        print(f"{packed.left_out} more are held by somebody else and were left out")
-    print(f"There: annotator3d label {Path(args.out).name}")
-    print(f"Back here: annotator3d package merge {args.work_dir} {Path(args.out).name}")
+    if packed.held_by_others:
+        print(f"{packed.held_by_others} more are held by somebody else and were left out")
+    if packed.out:
+        print(
+            f"{packed.out} more are out for {args.to} already and were left out; --again packs "
+            "those again"
+        )
+    if packed.held:
+        print(f"There: annotator3d label {name}")
+    if packed.disputed or not packed.held:
+        only = " --disputed" if packed.disputed else ""
+        print(f"There, to decide: annotator3d label {name} --review{only}")
+    print(f"Back here: annotator3d package merge {args.work_dir} {name}")
+
+
+def _recall(args: argparse.Namespace) -> None:
+    from annotator3d.active.packing import recall
+
+    with _open_to_write(args.work_dir) as ledger:
+        found = recall(ledger, args.who, args.queries)
+    print(
+        f"{args.work_dir}: {len(found)} queries are held for {args.who} no longer: others are "
+        "asked. Answers to them in a package still count: annotator3d package merge"
+    )
 
 
 def _merge(args: argparse.Namespace) -> int:
-    from annotator3d.active.ledger import Ledger
     from annotator3d.active.merging import merge
 
-    path, failed = _work_dir(args.work_dir) / "ledger.sqlite", 0
-    with Ledger.read(path) as ledger:
-        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
-    with Ledger.open(path, names, digest, size) as ledger:
+    failed = 0
+    with _open_to_write(args.work_dir) as ledger:
         for name in args.packages:
             merged = merge(ledger, Path(name))
             people = ", ".join(f"{n} of {who}" for who, n in sorted(merged.responses.items()))
@@ -104,6 +142,16 @@ def _merge(args: argparse.Namespace) -> int:
             print(f"{name}: {merged.responses.total()} new answers ({people or 'nobody'})")
             if others:
                 print(f"  also new: {others}")
+            if merged.replaced:
+                print(
+                    f"  {merged.replaced} of them were corrected or taken back; the others answer "
+                    f"{merged.answered} queries"
+                )
+            if merged.in_part:
+                print(
+                    f"  {len(merged.in_part)} queries wait again: they were answered with a class "
+                    "that was split here"
+                )
             if merged.known:
                 print(f"  {merged.known} events were here already")
             if merged.disputed:
@@ -135,6 +183,15 @@ def _show(args: argparse.Namespace) -> None:
     print(f"for {manifest.to}, made by {manifest.made_by} at {manifest.made_at}")
     print(f"{summary.voxels} queries in {scans} scans ({points}); {summary.open} are open")
     print(f"classes: {classes}")
+
+
+def _open_to_write(work_dir: str) -> Ledger:
+    from annotator3d.active.ledger import Ledger
+
+    path = _work_dir(work_dir) / "ledger.sqlite"
+    with Ledger.read(path) as ledger:
+        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
+    return Ledger.open(path, names, digest, size)
 
 
 def _work_dir(text: str) -> Path:

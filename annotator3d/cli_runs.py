@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from annotator3d.errors import ConfigError
+
+if TYPE_CHECKING:
+    from annotator3d.active.ledger import Ledger
 
 AddCommand = Callable[[str, str], argparse.ArgumentParser]
 
@@ -61,6 +66,22 @@ def _status(work_dir: Path, number: int | None) -> None:
                 print(f"  {disputed_in_words(disputed, work_dir)}")
             if decision := ledger.round_decision(entry.number):
                 print(f"  {decision}")
+            for line in _held(ledger, entry.number):
+                print(f"  {line}")
+
+
+def _held(ledger: Ledger, number: int) -> list[str]:
+    """Who holds open queries of a round, how many, and until when."""
+    leases, found = ledger.leases(), defaultdict(list)
+    for query in ledger.open_queries(number):
+        if query.id in leases:
+            lease = leases[query.id]
+            found[lease.annotator, lease.package or ""].append(lease)
+    lines = []
+    for (_, package), members in sorted(found.items()):
+        last = max(members, key=lambda lease: lease.until)
+        lines.append(f"{len(members)} {last.words}{f' ({package})' if package else ''}")
+    return lines
 
 
 def _close(work_dir: Path, number: int | None, release: bool, annotator: str) -> None:

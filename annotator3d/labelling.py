@@ -41,7 +41,7 @@ class Opened:
     session: LabelSession
     keys: KeyTable
     palette: Colours  # of the classes
-    troubles: list[str]  # what cannot be shown, and why
+    troubles: list[str]  # what cannot be shown, and why; what else a person should know
 
 
 def open_labelling(
@@ -67,9 +67,11 @@ def open_labelling(
 
     Raises:
         FileNotFoundError: no work directory, no ledger yet, or no scans.
+        ConfigError: `config` or `data_root` for a package.
         ClassListChanged, ConfigError: see `opening.open_session`.
     """
     if is_package(work_dir):
+        _refuse_options(work_dir, config, data_root)
         return _open_package(work_dir, annotator, keys, options, review)
     if not work_dir.is_dir():
         raise FileNotFoundError(f"no work directory or work package {work_dir}")
@@ -112,7 +114,19 @@ def _open_package(
         options,
         review,
     )
-    return Opened(session, table, _palette(taxonomy), [])
+    to, words = source.manifest.to, []
+    if session.annotator != to:
+        words = [f"{path} was packed for {to}; answers are written as {session.annotator}'s"]
+    return Opened(session, table, _palette(taxonomy), words)
+
+
+def _refuse_options(package: Path, config: str | None, data_root: str | None) -> None:
+    for option, value in (("--config", config), ("--data-root", data_root)):
+        if value is not None:
+            raise ConfigError(
+                f"{option} {value}: {package} is a work package, which carries its own scans and "
+                "class list; leave the option out"
+            )
 
 
 def _mode(review: Criteria | None) -> str:
@@ -172,6 +186,7 @@ def still_of(
         ConfigError: a query of a scan file, or a colour that a file cannot have.
     """
     if is_package(what):
+        _refuse_options(what, config, data_root)
         source = PackageSource(what)
         palette = _palette(taxonomy_of(source))
         with Ledger.read(what) as ledger:
@@ -204,12 +219,18 @@ def scan_source(
     """
     run = with_todays_classes(config_of(work_dir, config), work_dir, data_root)
     values = run.data.train
-    if data_root is None and values and "root" not in values:
-        data_root = root_of(card_of(work_dir), "train")
+    if data_root is None and values and (config is None or "root" not in values):
+        data_root = _last_root(work_dir, values.get("root"))
     pool = None if values is None else {**values, "labels": "optional"}
     # Not `open_dataset`: a damaged scan is set aside, and the other queries can be answered.
     known = known_scans(work_dir)
     return DatasetSource(*open_with_moved(pool, "data.train", data_root, screen, known))
+
+
+def _last_root(work_dir: Path, configured: str | None) -> str | None:
+    """Where the run read its scans last, with ``--data-root``, unless they are gone from there."""
+    last = root_of(card_of(work_dir), "train")
+    return last if last and (configured is None or Path(last).is_dir()) else None
 
 
 def export_package(

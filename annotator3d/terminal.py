@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -20,6 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from annotator3d.engine.screen import Screen
+
+_UNBOUNDED = 1 << 20  # columns
 
 
 class RichScreen(Screen):
@@ -97,13 +100,29 @@ def screen() -> Iterator[Screen]:
 
 
 def print_table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    title: str | None = None,
+    whole: Sequence[str] = (),
 ) -> None:
-    """A table of plain texts."""
-    table = Table(*columns, title=title)
+    """A table of plain texts; `whole` names columns that stay on one line on a narrow terminal.
+
+    What does not fit goes on in the next line. Into a file or a pipe, each row is one line.
+    """
+    table = Table(title=title)
+    for name in columns:
+        table.add_column(name, overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*map(Text, row))
-    Console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    console = Console()
+    if not console.is_terminal:
+        unbounded = console.options.update(max_width=_UNBOUNDED)
+        console.width = max(1, Measurement.get(console, unbounded, table).maximum)
+    console.print(table)
 
 
 def print_iou_table(result: dict) -> None:
@@ -112,4 +131,4 @@ def print_iou_table(result: dict) -> None:
     for name, iou in result["iou_per_class"].items():
         points = result["points_per_class"][name]
         table.add_row(name, "absent" if iou is None else f"{iou:.2f}", f"{points:,}")
-    Console().print(table)
+    _print(table)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import re
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
@@ -29,6 +32,20 @@ def test_defaults_are_the_published_schedule():
     assert config.active.rounds_at == [0, 3, 6, 9, 12]
     assert (config.active.budget, config.schedule.epochs, config.active.voxel_size) == (1, 50, 0.25)
     assert config.model.voxel_size == 0.05
+
+
+def test_the_documented_defaults_are_those_of_the_code():
+    text = (CONFIGS.parent / "docs/settings.md").read_text()
+    keys = text.partition("\n## Config keys")[2]
+    checked = []
+    for key, cell in re.findall(r"^\| `([a-z_.]+)` \| ([^|]+) \|", keys, re.MULTILINE):
+        value = dataclasses.asdict(RunConfig())
+        for part in key.split(".") if cell not in ("none", "empty") else ():
+            value = value[part]
+        if cell not in ("none", "empty"):
+            assert value == yaml.safe_load(cell.strip("`")), key
+            checked.append(key)
+    assert len(checked) > 30 and "active.seconds_per_voxel" in checked
 
 
 @pytest.mark.parametrize(

@@ -284,17 +284,28 @@ def test_a_run_that_was_killed_keeps_the_size_of_its_rounds(root, tmp_path):
     assert texts[0] == texts[1] and "by the times of 35 answers" in texts[0][1]
 
 
-def test_hours_and_a_limit_of_voxels_go_together_and_too_few_hours_ask_nothing(root, tmp_path):
+def test_hours_and_a_limit_of_voxels_go_together(root, tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(dump_config(hours_config(root, 1.0, max_queries=7)))
     command = ["select", str(path), "--set", "active.strategy=random", "--work-dir"]
     assert cli.main([*command, str(tmp_path / "few")]) == 0
     with Ledger.read(tmp_path / "few" / "ledger.sqlite") as ledger:
         assert ledger.rounds()[0].max_queries == ledger.spent() == 7
-    none = ["--set", "active.budget_hours=0.001"]
-    assert cli.main([*command, str(tmp_path / "none"), *none]) == 0
-    with Ledger.read(tmp_path / "none" / "ledger.sqlite") as ledger:
-        assert ledger.spent() == 0 and "0 of 48 voxels" in ledger.round_decision(1)
+
+
+def test_a_later_round_into_which_nothing_fits_says_what_one_voxel_takes(root, tmp_path, capsys):
+    path, work_dir = tmp_path / "c.yaml", tmp_path / "run"
+    path.write_text(dump_config(hours_config(root, 1.0, max_queries=30)))
+    command = ["select", str(path), "--set", "active.strategy=random", "--work-dir", str(work_dir)]
+    assert cli.main(command) == 0
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
+    with Ledger.open(work_dir / "ledger.sqlite", names, digest, size) as ledger:
+        for query in ledger.open_queries():
+            ledger.answer(query.id, [0] * query.num_points, annotator="anna", seconds=60.0)
+    capsys.readouterr()
+    assert cli.main([*command, "--set", "active.budget_hours=0.006"]) == 0  # 21.6 s
+    assert "0 of 48 voxels for 0.006 h (the first alone takes 60 s)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -303,6 +314,8 @@ def test_hours_and_a_limit_of_voxels_go_together_and_too_few_hours_ask_nothing(r
         ({"budget_hours": 0.0}, "active.budget_hours: expected hours above 0, got 0"),
         ({"budget_hours": ".inf"}, "active.budget_hours: expected hours above 0"),
         ({"budget_hours": 1.0, "seconds_per_voxel": -1.0}, "active.seconds_per_voxel: expected"),
+        ({"budget_hours": 0.000001}, "one voxel counts as active.seconds_per_voxel=20 s until"),
+        ({"budget_hours": 0.005}, "nothing fits into 0.005 h.*give at least 0.006"),
         ({"budget_hours": 1.0, "when": "online"}, "active.budget_hours: online selection"),
     ],
 )
@@ -312,4 +325,4 @@ def test_mistakes_in_a_budget_are_named(tmp_path, capsys, active, words):
         part for key, value in active.items() for part in ("--set", f"active.{key}={value}")
     ]
     assert cli.main([*command, *settings]) == 2
-    assert words in capsys.readouterr().err and not (tmp_path / "run").exists()
+    assert re.search(words, capsys.readouterr().err) and not (tmp_path / "run").exists()

@@ -126,7 +126,7 @@ def test_files_lie_where_the_tools_look_for_them(own, tmp_path):
         out = tmp_path / f"{what}-{format}"
         assert export(own, out, what, format) == 0
         assert all((out / file).is_file() for file in files)
-        assert not list(out.rglob("*.tmp"))
+        assert not list(out.rglob(".*.part"))
 
 
 def test_other_tools_read_the_points_with_their_class(own, tmp_path):

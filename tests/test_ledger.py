@@ -156,6 +156,13 @@ def test_numpy_numbers_are_numbers(ledger):
     assert ledger.asked_cells("00/0", np.int64(2)).dtype == np.int32
 
 
+def test_a_time_that_is_no_number_is_refused(ledger):
+    first, _ = ask(ledger)
+    with pytest.raises(ValueError, match="query 1: seconds must be 0 or more, got nan"):
+        ledger.answer(first.id, [0] * first.num_points, annotator="a", seconds=float("nan"))
+    assert ledger.events() == []
+
+
 def test_a_changed_scan_file_is_noticed(ledger):
     ledger.register_scan("00/0", "f0", 10)
     for fingerprint, points in (("other", 10), ("f0", 11)):

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import socket
 import sqlite3
 from pathlib import Path
 
@@ -110,6 +111,9 @@ def test_a_ledger_that_keeps_its_rules_has_no_problems(path, capsys):
         ("UPDATE events SET supersedes = 5 WHERE id = 3", "supersedes event 5, which is not"),
         ("UPDATE events SET kind = 'skip', query = 3 WHERE id = 8", "was released and has"),
         ("UPDATE taxonomies SET mapping = x'00' WHERE version = 2", "lacks its map"),
+        ("UPDATE events SET labels = x'01ff' WHERE id = 1", "event 1 of query 1 is not as it was"),
+        ("UPDATE events SET annotator = 'bnn' WHERE id = 1", "event 1 of query 1 is not as it was"),
+        ("UPDATE events SET seconds = 9 WHERE id = 1", "event 1 of query 1 is not as it was"),
         ("DROP TRIGGER IF EXISTS events_undo", None),
     ],
 )
@@ -160,6 +164,56 @@ def test_the_scans_are_compared_with_what_was_asked(asked, capsys):
     assert "scan 00/000001 is not the one that was asked about" in capsys.readouterr().err
 
 
+def test_a_scan_that_is_gone_is_not_counted_as_checked(asked, capsys):
+    work_dir, root = asked
+    (root / "sequences/00/velodyne/000001.bin").unlink()
+    assert main(["ledger", "verify", str(work_dir)]) == 1
+    said = capsys.readouterr()
+    assert "4 scans, 3 scan files; 1 problems" in said.out and "00/000001" in said.err
+
+
+def test_a_copy_without_a_config_is_checked_but_for_the_scans(asked, tmp_path, capsys):
+    work_dir, root = asked
+    copy, config = tmp_path / "copy.sqlite", str(work_dir / "config.yaml")
+    assert main(["ledger", "backup", str(work_dir), str(copy)]) == 0
+    capsys.readouterr()
+    assert main(["ledger", "verify", str(copy)]) == 0
+    said = capsys.readouterr().out
+    assert said.count("the scans are not checked") == 1 and "--config" in said
+    assert "4 scans; 0 problems" in said
+    assert main(["ledger", "verify", str(copy), "--json"]) == 0
+    assert "scans are not checked" in json.loads(capsys.readouterr().out)["not_checked"][0]
+    assert main(["ledger", "verify", str(copy), "--config", config]) == 0
+    assert "4 scan files; 0 problems" in capsys.readouterr().out
+    corrupt(copy, "UPDATE rounds SET round = 3")
+    assert main(["ledger", "verify", str(copy)]) == 1
+    assert "round 3 is not the one after round 0" in capsys.readouterr().err
+    data = bytearray(copy.read_bytes())
+    data[2 * 4096 : 9 * 4096] = bytes(range(256)) * 16 * 7
+    copy.write_bytes(data)
+    assert main(["ledger", "verify", str(copy)]) == 1
+    assert "copy.sqlite: its rows cannot be read; " in capsys.readouterr().out
+
+
+def test_a_package_is_checked_with_the_scans_that_it_brings(asked, tmp_path, capsys):
+    work_dir, root = asked
+    pack = tmp_path / "ann.a3dpack"
+    assert main(["package", "export", str(work_dir), str(pack), "--to", "ann"]) == 0
+    shutil.rmtree(root)
+    shutil.rmtree(work_dir)
+    capsys.readouterr()
+    assert main(["ledger", "verify", str(pack)]) == 0
+    said = capsys.readouterr().out
+    assert "4 scan files; 0 problems" in said and "not checked" not in said
+    assert main(["ledger", "verify", str(pack), "--data-root", str(root)]) == 2
+    db = sqlite3.connect(pack)
+    db.execute("UPDATE package_scans SET content = zeroblob(9) WHERE rowid = 2")
+    db.commit()
+    db.close()
+    assert main(["ledger", "verify", str(pack)]) == 1
+    assert "row 2 of package_scans is not as it was written" in capsys.readouterr().err
+
+
 def test_scans_that_moved_are_found_by_what_is_in_them(asked, capsys):
     work_dir, root = asked
     moved = root.with_name("elsewhere")
@@ -176,6 +230,28 @@ def test_scans_that_moved_are_found_by_what_is_in_them(asked, capsys):
     assert find_moved(dataset, [ScanRecord("00/000000", "f", 1)]) == {}
     twin = ScanRecord("09/000000", fingerprint(dataset.path(0)), 300)
     assert find_moved(dataset, [twin]) == {"09/000000": "00/000000"}
+
+
+@pytest.mark.parametrize("page", [1, 4, 8])
+def test_a_damaged_ledger_is_told_from_a_damaged_copy(path, tmp_path, capsys, monkeypatch, page):
+    folder = tmp_path / "backups"
+    folder.mkdir()
+    command = ["ledger", "backup", str(path), str(folder), "--keep", "1"]
+    assert main(command) == 0
+    (older,) = folder.iterdir()
+    capsys.readouterr()
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "_damage", lambda file: "page 3" if file != path else None)
+        assert main(command) == 1
+    assert "the copy came out damaged (page 3); check the disk" in capsys.readouterr().err
+    data = bytearray(path.read_bytes())
+    data[page * 4096 : (page + 1) * 4096] = bytes(range(256)) * 16
+    path.write_bytes(data)
+    assert verify(path).problems
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert f"{path} is damaged itself" in said and f"ledger verify {path}" in said
+    assert "older backup" in said and list(folder.iterdir()) == [older]
 
 
 def test_a_backup_holds_all_and_nothing_lies_beside_it(path, tmp_path, capsys):
@@ -235,7 +311,8 @@ MAKING = {
 
 @pytest.mark.parametrize("name", MAKING)
 def test_killed_on_the_way_nothing_half_written_has_the_name(path, tmp_path, name):
-    text, out, before = tmp_path / "text.jsonl", tmp_path / "out", rows_of(path)
+    text, before = tmp_path / "text.jsonl", rows_of(path)
+    out = tmp_path / ("out.sqlite" if name == "import" else "out")
     dump.export(path, text)
     words = {"LEDGER": str(path), "TEXT": str(text), "OUT": str(out)}
     command = ["ledger", *(words.get(word, word) for word in MAKING[name])]
@@ -246,8 +323,12 @@ def test_killed_on_the_way_nothing_half_written_has_the_name(path, tmp_path, nam
             setattr(os, place, die)
             main(command)
 
-        assert killed(work) and not out.exists()
+        assert killed(work) and not out.exists() and list(tmp_path.glob(".*.part"))
+    others = [".out.elsewhere.1.0123abcd.part", f".out.{socket.gethostname()}.1.0123abcd.part"]
+    for other in others:  # of another host, and of a process that lives
+        (tmp_path / other).touch()
     assert main(command) == 0 and out.exists() and rows_of(path) == before
+    assert sorted(p.name for p in tmp_path.iterdir() if p.name[0] == ".") == sorted(others)
 
 
 def test_killed_while_old_backups_go_the_newest_are_there(path, tmp_path):
@@ -286,6 +367,26 @@ def test_written_as_text_and_read_back_nothing_is_lost(path, tmp_path, format):
         assert then.export_canonical() == now.export_canonical()
     assert main(["ledger", "import", str(out), str(back)]) == 1  # there is one already
     assert main(["ledger", "export", str(path), str(out), "--format", format]) == 1
+
+
+def test_a_ledger_is_read_into_a_work_directory_that_is_not_there_yet(path, tmp_path, capsys):
+    text, copy = tmp_path / "text.jsonl", tmp_path / "copy"
+    dump.export(path, text)
+    damaged = tmp_path / "damaged.jsonl"
+    damaged.write_text("\n".join(text.read_text().splitlines()[:-1]) + "\n")
+    assert main(["ledger", "import", str(damaged), str(copy)]) == 1
+    assert not copy.exists()
+    assert main(["ledger", "import", str(text), str(tmp_path / "nowhere/copy")]) == 1
+    assert f"there is no folder {tmp_path / 'nowhere'};" in capsys.readouterr().err
+    assert main(["ledger", "import", str(text), str(copy)]) == 0
+    assert rows_of(copy / "ledger.sqlite") == rows_of(path)
+    assert main(["round", "status", str(copy)]) == 0
+    for there in (copy, path, text):
+        before = there.read_bytes() if there.is_file() else rows_of(copy / "ledger.sqlite")
+        assert main(["ledger", "import", str(text), str(there)]) == 1
+        assert "exists; an export is read into a new ledger only" in capsys.readouterr().err
+        after = there.read_bytes() if there.is_file() else rows_of(copy / "ledger.sqlite")
+        assert after == before
 
 
 notes = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
@@ -335,6 +436,11 @@ def test_any_history_survives_the_way_through_text(tmp_path_factory, acts, forma
         (lambda lines: [*lines, lines[-1]], "refused: .*never changed or removed"),
         (lambda lines: [text.replace('"00ff"', '"00"') for text in lines], "one label per point"),
         (lambda lines: [text.replace('"00ff"', '"0g"') for text in lines], "refused"),
+        (
+            lambda lines: [text.replace('"00ff"', '"01ff"') for text in lines],
+            "not as it was written",
+        ),
+        (lambda lines: [text.replace('"ann"', '"eva"') for text in lines], "not as it was written"),
     ],
 )
 def test_damaged_text_is_refused_with_its_line(path, tmp_path, capsys, damage, words):
@@ -355,8 +461,7 @@ def test_a_table_that_is_missing_is_named(path, tmp_path):
         dump.load(tmp_path / "out", tmp_path / "back.sqlite")
 
 
-def test_the_history_of_a_query_can_be_read(path, capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "200")
+def test_the_history_of_a_query_can_be_read(path, capsys):
     assert main(["ledger", "log", str(path), "--query", "1"]) == 0
     words = capsys.readouterr().out
     for expected in (
@@ -374,8 +479,38 @@ def test_the_history_of_a_query_can_be_read(path, capsys, monkeypatch):
     assert "tree 2 [class list 2]" in words and "lead" not in words
     assert main(["ledger", "log", str(path), "--query", "2"]) == 0
     assert "skipped (taken back)" in capsys.readouterr().out
-    assert main(["ledger", "log", str(path), "--query", "99"]) == 1
     assert main(["ledger", "log", str(path), "--last", "0"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--query", "99", r"has no query 99; its numbers go from 1 to 4"),
+        ("--round", "9", r"has no round 9; it has 1 to 2"),
+        ("--annotator", "nobody", r"'nobody' has done nothing in .*; these did: ann, bob, lead"),
+    ],
+)
+def test_who_or_what_there_is_not_in_a_history_is_named(path, capsys, option, value, words):
+    assert main(["ledger", "log", str(path), option, value]) == 2
+    assert re.search(f"{option}: .*{words}", capsys.readouterr().err)
+
+
+def test_a_history_is_cut_nowhere(path, capsys, monkeypatch):
+    note = "behind the hedge " * 9 + "to the left"
+    with Ledger.open(path, ["road", "car", "tree"], "d2") as ledger:
+        ledger.note(4, note, annotator="ann")
+        times = [event.created_at for event in ledger.events()]
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["ledger", "log", str(path)]) == 0  # into a pipe: a row a line
+    words = capsys.readouterr().out
+    assert note in words and all(time in words for time in times)
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    assert main(["ledger", "log", str(path)]) == 0
+    lines = re.sub("\x1b[^m]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines[1:])) <= 80
+    assert all(any(time in line for line in lines) for time in times)
+    column = "".join(line.split("│")[5].strip() + " " for line in lines if "│" in line)
+    assert " ".join(note.split()) in " ".join(column.split())
 
 
 def test_every_kind_of_event_is_in_the_test(path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
@@ -274,18 +275,21 @@ def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
 def test_a_migration_that_was_killed_is_ended_by_the_same_call(run, trained, capsys):
     work_dir, new = run
     command = ["taxonomy", "migrate", "RUN", str(new), "--apply"]
-    steps = len(["class list", "ledger", "checkpoints", "metrics", "run card", "config"])
-    for step in range(steps + 1):
+    steps = ["class list", "note", "ledger", "checkpoints", "metrics", "run card", "config", "end"]
+    half_way = range(steps.index("checkpoints"), len(steps))
+    for step in range(len(steps) + 1):
         command[2] = str(shutil.copytree(work_dir, work_dir.with_name(f"killed-{step}")))
 
         def work(step=step):
             _kill_at(step)
             assert main(command) == 0
 
-        assert killed(work) == (step < steps)
+        assert killed(work) == (step < len(steps))
+        if step in half_way:
+            _is_half_way(command[2], trained / "mine.yaml", capsys)
         with Ledger.read(f"{command[2]}/ledger.sqlite") as ledger:
             assert len(ledger.labels_by_scan()) == 4
-        assert main(command) == (0 if step < steps else 1)  # there is nothing left to do
+        assert main(command) == (0 if step < len(steps) else 1)  # there is nothing left to do
         with Ledger.read(f"{command[2]}/ledger.sqlite") as ledger:
             assert ledger.taxonomy_version == 2
         names = {path.name for path in Path(command[2]).iterdir()}
@@ -293,10 +297,44 @@ def test_a_migration_that_was_killed_is_ended_by_the_same_call(run, trained, cap
         card = json.loads(Path(command[2], "run.json").read_text())
         assert card["classes"] == ["car", "person", "flat", "other"]
         assert "taxonomy-2.yaml" in Path(command[2], "config.yaml").read_text()
+        assert not list(Path(command[2]).glob(".*.part")) and "migration.json" not in names
+        open_labelling(Path(command[2])).session.close()
+
+
+def _is_half_way(work_dir, config, capsys):
+    """Every command that would take it for something else names the one that ends it."""
+    capsys.readouterr()
+    pack = ["package", "export", work_dir, f"{work_dir}.a3dpack", "--to", "ann"]
+    train_on = ["train", str(config), "--work-dir", work_dir, "--resume"]
+    out = ["export", work_dir, f"{work_dir}-out", "--what", "answers", "--format", "ply"]
+    other = ["taxonomy", "migrate", work_dir, "semanticposs13", "--apply"]
+    for command in (pack, train_on, out, other):
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert "begun and did not come to its end" in said, said
+        assert f"migrate {work_dir} {work_dir}/taxonomy-2.yaml --apply" in said
+    with pytest.raises(ValueError, match="begun and did not come to its end"):
+        open_labelling(Path(work_dir))
+
+
+def test_the_command_that_it_names_ends_a_migration(run, capsys):
+    work_dir, new = run
+
+    def work():
+        _kill_at(3)
+        main(["taxonomy", "migrate", str(work_dir), str(new), "--apply", "--set", "device=cpu"])
+
+    assert killed(work)
+    new.unlink()
+    with pytest.raises(ValueError, match="begun") as refused:
+        open_labelling(work_dir)
+    command = shlex.split(str(refused.value).partition("or: annotator3d ")[2])
+    assert command[-2:] == ["--set", "device=cpu"] and main(command) == 0
+    open_labelling(work_dir).session.close()
 
 
 def _kill_at(step):
-    """Die before the step-th file gets its name or the ledger its class list."""
+    """Die before the step-th file gets its name, the ledger its class list or the note goes."""
     from annotator3d.engine import migrating
 
     left = [step]
@@ -311,7 +349,28 @@ def _kill_at(step):
         return run
 
     migrating.migrate = dying(migrating.migrate)
+    migrating.forget_migration = dying(migrating.forget_migration)
     os.rename, os.replace = dying(os.rename), dying(os.replace)
+
+
+def test_the_command_that_it_prints_goes_on_with_the_scans_of_the_run(trained, tmp_path, capsys):
+    """Whether the config names another folder than --data-root did, or none."""
+    config, root = yaml.safe_load((trained / "mine.yaml").read_text()), str(trained / "kitti")
+    config["schedule"]["epochs"], config["active"]["rounds_at"] = 1, [0]
+    new, path = tmp_path / "new.yaml", tmp_path / "mine.yaml"
+    new.write_text(yaml.safe_dump(NEW))
+    for name, configured in (("none", None), ("other", str(tmp_path / "gone"))):
+        work_dir = tmp_path / f"my run {name}"
+        for split in ("train", "val"):
+            config["data"][split].pop("root", None)
+            config["data"][split] |= {} if configured is None else {"root": configured}
+        path.write_text(yaml.safe_dump(config))
+        started = ["train", str(path), "--work-dir", str(work_dir)]
+        assert main([*started, "--data-root", root]) == 0
+        assert main(["taxonomy", "migrate", str(work_dir), str(new), "--apply"]) == 0
+        printed = capsys.readouterr().out.splitlines()[-1]
+        command = shlex.split(printed)
+        assert command[0] == "annotator3d" and main(command[1:]) == 0
 
 
 def test_adaptation_needs_a_source_that_knows_the_new_classes(run, tmp_path, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 
 import numpy as np
@@ -17,7 +18,8 @@ from annotator3d.data.files import fingerprint
 from annotator3d.data.moved import MovedScans, find_moved
 from annotator3d.engine.config import dump_config
 from annotator3d.engine.run import train
-from annotator3d.labelling import open_labelling
+from annotator3d.engine.screen import Screen
+from annotator3d.labelling import open_labelling, scan_source
 
 
 def cut(root, sequence, frame, points):
@@ -79,6 +81,39 @@ def test_a_folder_that_was_renamed_is_found_by_every_command(run, tmp_path, caps
     assert main([*export, "--format", "semantickitti", *where]) == 0
     written = sorted(p.relative_to(tmp_path / "out") for p in (tmp_path / "out").rglob("*.label"))
     assert {path.parts[1] for path in written} == {"20", "01"} and len(written) == 6
+
+
+@pytest.mark.parametrize("root", ["not-there", "empty"])
+def test_where_no_scan_is_left_the_option_for_another_folder_is_named(run, tmp_path, capsys, root):
+    work_dir, there = run
+    (tmp_path / "empty").mkdir()
+    for name in ("config.yaml", "run.json"):
+        text = (work_dir / name).read_text()
+        old = re.search(r"root\W+(\S*kitti)", text)[1]
+        (work_dir / name).write_text(text.replace(old, str(tmp_path / root)))
+    pack = ["package", "export", str(work_dir), str(tmp_path / "a.a3dpack"), "--to", "ann"]
+    draw = ["render", str(work_dir), "--query", "1", "--out", str(tmp_path / "a.png")]
+    train_on = ["train", str(work_dir / "config.yaml"), "--work-dir", str(work_dir), "--resume"]
+    for command in (pack, draw, train_on):
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert f"{tmp_path / root}" in said and "name their folder with --data-root DIR" in said
+    with pytest.raises(FileNotFoundError, match="--data-root DIR"):
+        open_labelling(work_dir)
+    assert main(["ledger", "verify", str(work_dir)]) == 1
+    assert "--data-root DIR" in capsys.readouterr().err
+    open_labelling(work_dir, data_root=str(there)).session.close()
+
+
+def test_labelling_finds_the_scans_where_the_run_read_them_last(run, made):
+    """Its command is printed without --data-root."""
+    work_dir, root = run
+    command = ["train", str(made / "mine.yaml"), "--work-dir", str(work_dir), "--resume"]
+    assert main([*command, "--data-root", str(root)]) == 0
+    source = scan_source(work_dir, None, None, Screen())
+    assert source.dataset.root == root
+    source = scan_source(work_dir, str(made / "mine.yaml"), None, Screen())
+    assert source.dataset.root == made / "kitti"  # asked for in so many words
 
 
 def test_training_goes_on_as_if_the_files_had_their_old_names(run, made, tmp_path, capsys):

@@ -10,11 +10,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import make_kitti_in
-from engine_case import tiny_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from killing import die, killed, killed_at, killed_while_writing
+from package_case import answer, held_by, ledger_of, make_asked, opened, pack, spoiled, state
 from PIL import Image
 from skin_case import label_by
 
@@ -23,11 +22,9 @@ from annotator3d.active.choosing import Choice, choose
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.merging import merge
 from annotator3d.active.packages import PackageSource, read_manifest
-from annotator3d.active.records import Answer
+from annotator3d.active.records import UNASSIGNED, Answer
 from annotator3d.cli import main
 from annotator3d.data.scan import rows_of_cell
-from annotator3d.engine.config import dump_config
-from annotator3d.engine.select import select_only
 from annotator3d.labelling import export_package, open_labelling, still_of
 from annotator3d.terminal import screen
 
@@ -36,55 +33,14 @@ SIZE = 4.0
 
 @pytest.fixture(scope="module")
 def asked(tmp_path_factory):
-    """A work directory with 20 open queries in 4 scans, a prediction of each, and the dataset."""
     folder = tmp_path_factory.mktemp("asked")
-    root = make_kitti_in(folder)(sequences=("00", "01"), scans=2, points=400)
-    poses = (f"1 0 0 {i} 0 1 0 0 0 0 1 0\n" for i in range(2))
-    (root / "sequences/00/poses.txt").write_text("".join(poses))
-    (root / "sequences/00/calib.txt").write_text("Tr: 1 0 0 0 0 1 0 0 0 0 1 0\n")
-    for drive in ("00", "01"):
-        predicted = folder / "predictions/sequences" / drive / "predictions"
-        predicted.mkdir(parents=True)
-        for frame in range(2):
-            ids = np.random.default_rng(frame).choice([10, 40, 50, 70], 400)
-            ids.astype("<u4").tofile(predicted / f"{frame:06d}.label")
-    config = tiny_config(root, active={"budget": 5})
-    select_only(config, folder / "run", predictions=str(folder / "predictions"))
-    (folder / "run/config.yaml").write_text(dump_config(config))
+    make_asked(folder)
     return folder
 
 
 @pytest.fixture
 def home(asked, tmp_path):
     return shutil.copytree(asked / "run", tmp_path / "run")
-
-
-def pack(home, name="one", to="ann", *options):
-    out = home.parent / f"{name}.a3dpack"
-    assert main(["package", "export", str(home), str(out), "--to", to, *options]) == 0
-    return out
-
-
-def opened(path):
-    with Ledger.read(path) as ledger:
-        settings_ = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
-    return Ledger.open(path, *settings_)
-
-
-def ledger_of(home):
-    return opened(home / "ledger.sqlite")
-
-
-def answer(package, label, who="ann", queries=None):
-    with opened(package) as ledger:
-        for query in ledger.open_queries():
-            if queries is None or query.id in queries:
-                ledger.answer(query.id, [label] * query.num_points, annotator=who, seconds=1.5)
-
-
-def state(home):
-    with Ledger.read(home / "ledger.sqlite") as ledger:
-        return ledger.export_canonical(), len(ledger.events())
 
 
 def test_a_person_elsewhere_labels_and_the_answers_come_home(home, asked, tmp_path, capsys):
@@ -236,20 +192,22 @@ def test_what_is_out_is_asked_of_nobody_at_home(home, capsys):
     out = str(home.parent / "two.a3dpack")
     assert main(["package", "export", str(home), out, "--to", "cid"]) == 1
     assert "no query of this choice is free" in capsys.readouterr().err
-    assert main(["package", "export", str(home), out, "--to", "ann"]) == 0  # theirs, once more
+
+
+def chosen(ledger, choice):
+    return {query.id for query in choose(ledger, choice, "ann").queries}
 
 
 def test_shares_part_the_queries(home):
     with ledger_of(home) as ledger:
-        parts = [{q.id for q in choose(ledger, Choice(share=(i, 3)), "ann")} for i in (1, 2, 3)]
+        parts = [chosen(ledger, Choice(share=(i, 3))) for i in (1, 2, 3)]
         everything = {q.id for q in ledger.queries()}
         assert set().union(*parts) == everything and sum(map(len, parts)) == len(everything)
         assert all(parts)
-        numbers = choose(ledger, Choice("2,5-7"), "ann")
-        assert sorted(q.id for q in numbers) == [2, 5, 6, 7]
-        scan = numbers[0].scan
-        assert {q.scan for q in choose(ledger, Choice(scans=(scan,)), "ann")} == {scan}
-        assert choose(ledger, Choice(rounds=(9,)), "ann") == []
+        assert chosen(ledger, Choice("2,5-7")) == {2, 5, 6, 7}
+        scan = ledger.query(2).scan
+        ours = {q.id for q in ledger.queries(scan=scan)}
+        assert chosen(ledger, Choice(scans=(scan,))) == ours
 
 
 def test_an_opinion_of_ones_own_is_blind_by_file(home):
@@ -303,6 +261,56 @@ def test_answers_in_the_old_classes_come_home_after_a_migration(home):
         assert {tuple(set(entry.labels.tolist())) for _, entry in ledger.labels()} == {(0,)}
 
 
+def test_answers_of_a_class_that_was_split_meanwhile_are_said_to_wait_again(home, capsys):
+    package = pack(home, "one", "ann", "--queries", "1-5")
+    answer(package, 2, queries={1, 2, 3}), answer(package, 0, queries={4, 5})
+    split = bytearray(range(256))
+    split[2] = UNASSIGNED
+    with ledger_of(home) as ledger:
+        ledger._connection.execute(
+            "INSERT INTO taxonomies (version, digest, classes, mapping) VALUES (2, 'x', ?, ?)",
+            ('["a", "b", "c", "d"]', bytes(split)),
+        )
+    assert main(["package", "merge", str(home), str(package)]) == 0
+    printed = capsys.readouterr().out
+    assert "5 new answers (5 of ann)" in printed
+    assert "3 queries wait again: they were answered with a class that was split" in printed
+    assert "18 queries wait for an answer" in printed
+
+
+def test_what_was_taken_back_or_corrected_there_is_told_from_what_answers(home, capsys):
+    package = pack(home, "one", "ann", "--queries", "1-3")
+    answer(package, 0)
+    with opened(package) as away:
+        away.undo(1, annotator="ann")
+        away.skip(2, annotator="ann")
+    assert main(["package", "merge", str(home), str(package)]) == 0
+    printed = capsys.readouterr().out
+    assert "4 new answers (4 of ann)" in printed
+    assert "2 of them were corrected or taken back; the others answer 2 queries" in printed
+
+
+@pytest.mark.parametrize("what", ["query", "class list"])
+def test_a_package_that_is_younger_than_a_restored_backup_is_told_so(home, tmp_path, capsys, what):
+    backup = shutil.copytree(home, tmp_path / "backup")
+    with ledger_of(home) as ledger:
+        if what == "query":
+            asked = SimpleNamespace(cell=(50, 0, 0), num_points=1, score=0.0)
+            ledger.add_round(2, "vcd", 0, 1, {ledger.scans()[0].id: [asked]})
+    package = pack(home)
+    if what == "class list":
+        spoiled(
+            package,
+            "INSERT INTO taxonomies (version, digest, classes, mapping)"
+            " SELECT 2, 'x', classes, (SELECT zeroblob(256)) FROM taxonomies",
+        )
+    before = state(backup)
+    assert main(["package", "merge", str(backup), str(package)]) == 1
+    said = capsys.readouterr().err
+    assert f"{what}" in said and "does not know; an older backup may have been put back" in said
+    assert state(backup) == before
+
+
 def test_what_was_released_meanwhile_stays_in_the_package_and_is_named(home, capsys):
     package = pack(home, "one", "ann", "--queries", "1-3")
     answer(package, 0)
@@ -329,15 +337,6 @@ def test_an_undo_on_both_sides_happens_once(home):
         assert result.responses == {"ann": 1} and result.known == 2
         assert ledger.current(query.id).labels.tolist() == [0] * query.num_points
         assert merge(ledger, package).came == 0
-
-
-def spoiled(package, *statements):
-    """Change a package as only a broken program or a bad disk could."""
-    db = sqlite3.connect(package)
-    for statement in statements:
-        db.execute(statement)
-    db.commit()
-    db.close()
 
 
 @pytest.mark.parametrize(
@@ -372,6 +371,29 @@ def test_damaged_packages_are_refused_and_change_nothing(home, capsys, spoil, wo
     assert main(["package", "merge", str(home), str(package)]) == 1
     assert re.search(words, capsys.readouterr().err)
     assert state(home) == before
+
+
+@pytest.mark.parametrize(
+    "change", ["labels = zeroblob(length(labels))", "annotator = 'bnn'", "seconds = 1.75"]
+)
+def test_a_changed_byte_of_an_answer_does_not_come_home(home, tmp_path, capsys, change):
+    package = pack(home)
+    answer(package, 1)
+    sound, before = shutil.copy(package, tmp_path / "sound.a3dpack"), state(home)
+    db = sqlite3.connect(package)
+    (rule,) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'events_no_update'").fetchone()
+    db.close()
+    spoiled(
+        package,
+        "DROP TRIGGER events_no_update",
+        f"UPDATE events SET {change} WHERE id = (SELECT MAX(id) FROM events)",
+        rule,  # a bad disk leaves it
+    )
+    assert main(["package", "merge", str(home), str(package)]) == 1
+    assert "is not as it was written" in capsys.readouterr().err
+    assert state(home) == before
+    assert main(["package", "merge", str(home), str(sound)]) == 0  # sent again
+    assert "20 new answers" in capsys.readouterr().out
 
 
 def test_a_refused_package_does_not_take_back_those_before_it(home, capsys):
@@ -426,6 +448,25 @@ def test_a_package_is_labelled_by_the_command_line(home, monkeypatch, capsys):
     assert main(low) == 2 and "needs the network of a work directory" in capsys.readouterr().err
 
 
+def test_a_package_takes_no_data_and_says_whom_it_was_for(home, monkeypatch, capsys):
+    label_by(monkeypatch, lambda session: session.skip())
+    package = pack(home, "one", "ann", "--queries", "1-4")
+    for option in ("--data-root", "--config"):
+        for command in (["label", "--web"], ["render", "--out", str(home / "x.png")]):
+            assert main([*command, str(package), option, "nowhere"]) == 2
+            said = capsys.readouterr().err
+            assert f"{option} nowhere: {package} is a work package" in said
+    assert main(["label", str(package), "--web", "--annotator", "bob"]) == 0
+    assert capsys.readouterr().out.count("was packed for ann; answers are written as bob's") == 1
+    assert main(["label", str(package), "--web"]) == 0
+    assert "was packed for" not in capsys.readouterr().out
+    with Ledger.read(package) as ledger:
+        assert [e.answer.annotator for e in ledger.events() if e.answer.kind == "skip"] == [
+            "bob",
+            "ann",
+        ]
+
+
 def test_a_package_of_a_copy_that_went_its_own_way_is_refused(home, tmp_path):
     other = shutil.copytree(home, tmp_path / "other")
     for place, cell in ((home, (50, 0, 0)), (other, (51, 0, 0))):
@@ -445,11 +486,18 @@ def test_a_package_of_a_copy_that_went_its_own_way_is_refused(home, tmp_path):
         (["--queries", "opne"], 2, "expected open, disputed, all"),
         (["--queries", "99"], 1, "has no query 99"),
         (["--share", "4/3"], 2, "expected I/N"),
-        (["--days", "0"], 2, "must be positive"),
-        (["--crop", "-1"], 2, "must be positive"),
+        (["--queries", "20-3"], 2, "20 comes after 3; write 3-20"),
+        (["--round", "7"], 2, "--round 7: "),
+        (["--scan", "00/00001"], 2, "did you mean '00/000001'?"),
+        (["--days", "0"], 2, "more than 0 and at most 3650, got 0"),
+        (["--days", "inf"], 2, "at most 3650, got inf"),
+        (["--days", "nan"], 2, "at most 3650, got nan"),
+        (["--crop", "-1"], 2, "expected metres, more than 0, got -1"),
+        (["--crop", "inf"], 2, "expected metres, more than 0, got inf"),
         (["--limit", "0"], 2, "expected 1 or more"),
         (["--to", " "], 2, "name of the person"),
-        (["--queries", "disputed"], 1, "no query of this choice"),
+        (["--queries", "disputed"], 1, "no query of this choice is disputed"),
+        (["--again"], 1, "no query of this choice is out in a work package for ann"),
     ],
 )
 def test_exports_that_make_no_sense_are_refused(home, capsys, options, code, words):
@@ -463,18 +511,18 @@ def test_exports_that_make_no_sense_are_refused(home, capsys, options, code, wor
 def test_killed_while_packing_there_is_no_half_package(home):
     out, before = home.parent / "one.a3dpack", state(home)[0]
     command = ["package", "export", str(home), str(out), "--to", "ann"]
-    for name in ("fsync", "replace"):
 
-        def work(name=name):
-            setattr(packing.os, name, die)
-            main(command)
+    def work():
+        packing.os.fsync = die
+        main(command)
 
-        assert killed(work) and not out.exists()
+    assert killed(work) and not out.exists()
     for statement in itertools.count(step=60):
         if not killed_at(statement, lambda: main(command)):
             break
         assert not out.exists() and state(home)[0] == before
     assert statement > 240 and read_manifest(out).to == "ann"
+    assert {path.name for path in home.parent.iterdir()} == {"run", "one.a3dpack"}
     with Ledger.read(out) as ledger:
         assert len(ledger.queries()) == 20
 
@@ -576,11 +624,6 @@ def test_killed_while_answering_a_package_opens_again_with_what_was_answered(
         merged = merge(ledger, package)
         assert merged.responses == {"ann": 2} and not merged.others
     assert not package.with_name(f"{package.name}-journal").exists()
-
-
-def held_by(home, who):
-    with Ledger.read(home / "ledger.sqlite") as ledger:
-        return {query.id for query in ledger.queries() if ledger.holder(query.id) == who}
 
 
 def test_an_export_that_fails_leaves_an_earlier_package_its_queries(home, monkeypatch):

@@ -102,6 +102,19 @@ def test_nobody_writes_over_an_answer_that_was_not_on_the_screen(two, path):
     assert bob.labels_of(1).tolist() == [2] * 4
 
 
+def test_a_key_does_not_take_in_what_was_not_on_the_screen(two):
+    ann, bob = two
+    bob.go_to(1)
+    ann.assign(0)
+    bob.touch()  # as every key does, before its action
+    with pytest.raises(Overtaken, match="query 1 was changed by ann since it was shown"):
+        bob.assign(2)
+    assert bob.labels.tolist() == [0] * 4  # now it is
+    bob.touch()
+    bob.assign(2)
+    assert bob.labels_of(1).tolist() == [2] * 4
+
+
 def test_a_sign_of_life_renews_the_lease_when_half_of_it_is_gone(two, path):
     ann, bob = two
 

@@ -233,6 +233,22 @@ def test_answers_of_other_people_come_in_by_themselves(path):
     assert controller.session.state_of(query) == "answered"
 
 
+def test_a_key_on_a_picture_that_somebody_has_overtaken_is_refused(path):
+    controller, skin, _ = open_viewer(path)
+    controller.start()
+    other = start(
+        path, Source({scan: make_scan(scan, CELLS) for scan in ("00/0", "00/1")}), annotator="eva"
+    )
+    query = other.current.id
+    controller.go_to(str(query))
+    other.assign(1)
+    other.close()
+    controller.guard(lambda: controller.press("1"))
+    words, wrong = skin.said[-1]
+    assert wrong and "was changed by eva since it was shown; nothing was written" in words
+    assert set(controller.session.labels_of(query).tolist()) == {1}
+
+
 def test_neighbours_need_poses_and_say_so(path):
     controller, _, _ = open_viewer(path)
     controller.start()

@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from annotator3d.active.answering import AnswerBook
 from annotator3d.active.reading import QUERY_ROWS, query_of
-from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Event, Query
+from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Event, Lease, Query
 from annotator3d.active.resolution import base, outcome
 from annotator3d.active.schema import ENDING_KINDS, LABELLED, RELEASED
 
+_EPOCH = 2440587.5  # 1970, as julianday() counts
 # The last lease counts, until it runs out or its holder has responded, or reviewed.
-_HOLDER = (
-    "SELECT l.annotator, (julianday(l.created_at) - julianday('now')) * 86400 + l.seconds AS left"
-    " FROM events l WHERE l.id = (SELECT MAX(id) FROM events WHERE query = ? AND kind = 'lease')"
-    " AND left > 0 AND NOT EXISTS (SELECT 1 FROM events r WHERE r.query = l.query AND r.id > l.id"
-    f" AND r.annotator = l.annotator AND r.kind IN {ENDING_KINDS})"
+# Its note is the file of the work package that the query is out in.
+_HELD = (
+    "SELECT l.query, l.annotator, (julianday(l.created_at) - {}) * 86400 + l.seconds AS until,"
+    " l.note FROM events l WHERE until > (julianday('now') - {}) * 86400"
+    " AND NOT EXISTS (SELECT 1 FROM events r WHERE r.query = l.query AND r.id > l.id"
+    f" AND r.annotator = l.annotator AND r.kind IN {ENDING_KINDS}) AND l.id"
+).format(_EPOCH, _EPOCH)
+_HOLDER = f"{_HELD} = (SELECT MAX(id) FROM events WHERE query = ? AND kind = 'lease')"
+_HOLDERS = (
+    f"{_HELD} IN (SELECT MAX(id) FROM events WHERE kind = 'lease' GROUP BY query)"
+    f" AND NOT {RELEASED.format('l.query')} ORDER BY l.query"
 )
 
 
@@ -69,22 +77,31 @@ class ActionBook(AnswerBook):
             queries = self._rows(f"{QUERY_ROWS} WHERE q.id > ? ORDER BY q.id", query_id)
             return [query_of(row) for row in queries], self._events("WHERE id > ?", event_id)
 
-    def lease(self, query_ids: Sequence[int], *, annotator: str, seconds: float) -> set[int]:
+    def lease(
+        self,
+        query_ids: Sequence[int],
+        *,
+        annotator: str,
+        seconds: float,
+        package: str | None = None,
+    ) -> set[int]:
         """Hold queries for some seconds; 0 gives back what is held. Returns the ids now held.
 
         Left out are queries that somebody else holds or that were released. A lease of one's own
-        with more than half of `seconds` to go is left as it is.
+        with more than half of `seconds` to go is left as it is, unless the queries go out in a
+        `package` (the name of its file): that says anew until when.
         """
         held = set()
         with self._transaction() as db:
             for query_id in map(int, query_ids):
-                holder, left = self._holder(db, query_id)
-                mine = holder == annotator
-                if (holder is not None and not mine) or self._is_released(db, query_id):
+                lease = self._lease(db, query_id)
+                mine = lease is not None and lease.annotator == annotator
+                if (lease is not None and not mine) or self._is_released(db, query_id):
                     continue
-                if left <= seconds / 2 if seconds else mine:
-                    lease = Answer("lease", None, annotator, float(seconds))
-                    self._append(query_id, lease, None)
+                left = 0.0 if lease is None else lease.until - time.time()
+                if package or (left <= seconds / 2 if seconds else mine):
+                    new = Answer("lease", None, annotator, float(seconds), note=package)
+                    self._append(query_id, new, None)
                 if seconds:
                     held.add(query_id)
         return held
@@ -92,7 +109,12 @@ class ActionBook(AnswerBook):
     def holder(self, query_id: int) -> str | None:
         """Who holds a query at this moment."""
         with self._words():
-            return self._holder(self._db, query_id)[0]
+            lease = self._lease(self._db, query_id)
+        return None if lease is None else lease.annotator
+
+    def leases(self) -> dict[int, Lease]:
+        """Every query that somebody holds at this moment, and who does."""
+        return {query: Lease(*values) for query, *values in self._rows(_HOLDERS)}
 
     def _fitting(self, entry: Entry, annotator: str) -> Answer:
         query, answer = self.query(entry.query), replace(entry.answer, annotator=annotator)
@@ -105,12 +127,12 @@ class ActionBook(AnswerBook):
         self, db: sqlite3.Connection, entries: Sequence[Entry], annotator: str
     ) -> None:
         for entry in entries:
-            holder, left = self._holder(db, entry.query)
+            lease = self._lease(db, entry.query)
             why = None
             if self._is_released(db, entry.query):
                 why = "was released and takes no answer"
-            elif holder not in (None, annotator):
-                why = f"is being answered by {holder} (held for {left:.0f} s more)"
+            elif lease is not None and lease.annotator != annotator:
+                why = f"is {lease.words}"
             elif self._seen(entry.query, annotator) != entry.seen:
                 (who,) = db.execute(
                     "SELECT annotator FROM events WHERE query = ? AND kind != 'lease'"
@@ -126,8 +148,9 @@ class ActionBook(AnswerBook):
         return base(told, outcome(told), annotator)[0]
 
     @staticmethod
-    def _holder(db: sqlite3.Connection, query_id: int) -> tuple[str | None, float]:
-        return db.execute(_HOLDER, (query_id,)).fetchone() or (None, 0.0)
+    def _lease(db: sqlite3.Connection, query_id: int) -> Lease | None:
+        row = db.execute(_HOLDER, (query_id,)).fetchone()
+        return None if row is None else Lease(*row[1:])
 
     @staticmethod
     def _is_released(db: sqlite3.Connection, query_id: int) -> bool:

@@ -9,7 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from annotator3d.active.reading import LedgerReader
 from annotator3d.active.records import IGNORE, Answer, Query
-from annotator3d.active.schema import ASKS, NEW_UID, RESPONSES
+from annotator3d.active.schema import ASKS, NOW, RESPONSES
+from annotator3d.active.seals import COLUMNS, new_uid
 
 
 class AnswerBook(LedgerReader):
@@ -144,26 +145,27 @@ class AnswerBook(LedgerReader):
         ask: str | None = None,
         uid: str | None = None,
     ) -> int:
-        labels = None if answer.labels is None else answer.labels.tobytes()
+        (now,) = self._db.execute(f"SELECT {NOW}").fetchone()
+        accepted = answer.proposal_accepted
+        if answer.seconds is not None and np.isnan(answer.seconds):
+            raise ValueError(f"query {query_id}: seconds must be 0 or more, got {answer.seconds}")
+        values = (
+            int(query_id),
+            answer.kind,
+            None if answer.labels is None else answer.labels.tobytes(),
+            self.taxonomy_version,
+            answer.annotator,
+            None if answer.seconds is None else float(answer.seconds),
+            None if answer.clicks is None else int(answer.clicks),
+            None if accepted is None else int(accepted),
+            answer.note,
+            now,
+            ask,
+        )
         cursor = self._db.execute(
-            "INSERT INTO events (query, kind, labels, taxonomy, annotator, seconds, clicks,"
-            " proposal_accepted, note, supersedes, action, ask, uid)"
-            f" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, COALESCE(?, {NEW_UID}))",
-            (
-                int(query_id),
-                answer.kind,
-                labels,
-                self.taxonomy_version,
-                answer.annotator,
-                None if answer.seconds is None else float(answer.seconds),
-                None if answer.clicks is None else int(answer.clicks),
-                answer.proposal_accepted,
-                answer.note,
-                supersedes,
-                action,
-                ask,
-                uid,
-            ),
+            f"INSERT INTO events ({', '.join(COLUMNS)}, supersedes, action, uid)"
+            f" VALUES ({', '.join('?' * len(values))}, ?, ?, ?)",
+            (*values, supersedes, action, uid or new_uid(values)),
         )
         return int(cursor.lastrowid or 0)
 

@@ -70,10 +70,13 @@ class Browser(Overview):
         return self._stay_or_next()
 
     def touch(self) -> None:
-        """A sign of life, from any key or move of the mouse: time goes on, the lease is renewed."""
+        """A sign of life, from any key or move of the mouse: time goes on, the lease is renewed.
+
+        What others have done is not taken in: an action is about what the person has seen.
+        """
         self._effort.clock.touch()
         if self.view is not None and self._wants(self.view.query.id):
-            self._hold(self.view.query)
+            self._lease(self.view.query)
 
     def sync(self) -> bool:
         """Take in what has happened in the ledger; True if anything has, by whomever.
@@ -183,6 +186,12 @@ class Browser(Overview):
         self._give_back(self._held)
 
     def _hold(self, query: Query) -> bool:
+        """Hold a query as `_lease`, and take in what others have done."""
+        held = self._lease(query)
+        self.sync()
+        return held
+
+    def _lease(self, query: Query) -> bool:
         """Hold a query and the next wanted ones of its scan; False if somebody else has it."""
         if query.id in self._held and self._left(query.id) > self.options.lease_seconds / 2:
             return True
@@ -195,7 +204,6 @@ class Browser(Overview):
             wanted, annotator=self.annotator, seconds=self.options.lease_seconds
         )
         self._held |= held
-        self.sync()
         return query.id in held
 
     def _take(self, query: Query) -> bool:

@@ -14,6 +14,29 @@ from annotator3d.active.scans import ScanSource
 from annotator3d.active.views import Predictions
 from annotator3d.data.scan import Scan
 
+_SHOWN, _RUNS = 3, 10  # scans and stretches of queries that a message names
+
+
+def require_scans(ledger: Ledger, queries: Sequence[Query], source: ScanSource) -> None:
+    """ValueError naming the scans of some queries whose files are gone or not those of then."""
+    troubles: dict[str, str] = {}
+    for scan_id in dict.fromkeys(query.scan for query in queries):
+        try:
+            if source.fingerprint(scan_id) != ledger.scan(scan_id).fingerprint:
+                troubles[scan_id] = "has changed since it was asked about"
+        except (FileNotFoundError, ValueError):  # no such file, or not in the data set
+            troubles[scan_id] = "is gone"
+        except OSError as error:
+            troubles[scan_id] = f"cannot be read: {error}"
+    if troubles:
+        named = "; ".join(f"scan {name} {why}" for name, why in list(troubles.items())[:_SHOWN])
+        more = f" and {len(troubles) - _SHOWN} more scans" if len(troubles) > _SHOWN else ""
+        theirs = sorted(query.id for query in queries if query.scan in troubles)
+        raise ValueError(
+            f"{named}{more}; nothing was packed: restore the files, or choose other queries by "
+            f"--queries or --scan, without {_listed(theirs)}"
+        )
+
 
 def put_scans(
     ledger: Ledger,
@@ -77,6 +100,18 @@ def put_images(
             db.execute("INSERT OR IGNORE INTO package_images VALUES (?, ?, ?, ?, ?, ?)", row)
             found += 1
     return found
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Numbers in order, as --queries takes them."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    words = [f"{a}-{b}" if b > a else f"{a}" for a, b in runs]
+    return ",".join(words[:_RUNS]) + (",..." if len(words) > _RUNS else "")
 
 
 def _kept(scan: Scan, queries: Sequence[Query], size: float, crop: float | None) -> np.ndarray:

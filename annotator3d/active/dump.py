@@ -14,12 +14,14 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from annotator3d.active import schema
 from annotator3d.active.ledger import Ledger
-from annotator3d.data.files import atomic_write, fsync_folder
+from annotator3d.active.seals import COLUMNS, fits
+from annotator3d.data.files import atomic_write, clear_parts, fsync_folder, part_of
 
 TABLES = ("meta", "taxonomies", "scans", "rounds", "queries", "events")  # parents first
 FORMAT = 1
@@ -38,6 +40,7 @@ def export(path: Path, out: Path, format: str = "jsonl") -> dict[str, int]:
         raise ValueError(f"{out} exists; name another place")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {out.parent}; create it first")
+    clear_parts(out.parent)
     with Ledger.read(path) as ledger, ledger._transaction("DEFERRED") as db:
         tables = {table: _rows(db, table) for table in TABLES}
         head = {"annotator3d ledger": FORMAT, "schema": schema.SCHEMA_VERSION}
@@ -50,10 +53,13 @@ def export(path: Path, out: Path, format: str = "jsonl") -> dict[str, int]:
     return head["rows"]
 
 
-def load(source: Path, path: Path) -> dict[str, int]:
+def load(source: Path, path: Path, make_folder: bool = False) -> dict[str, int]:
     """Make a ledger of an export; gives the rows of each table.
 
     All rules of a ledger hold for what is read. Killed on the way, nothing is left of it.
+
+    Args:
+        make_folder: make the folder of `path` if it is not there; its own folder has to be.
 
     Raises:
         FileNotFoundError: there is no export, or no folder for the ledger.
@@ -62,21 +68,30 @@ def load(source: Path, path: Path) -> dict[str, int]:
     """
     if path.exists():
         raise ValueError(f"{path} exists; an export is read into a new ledger only")
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder {path.parent}; create it first")
+    folder = path.parent
+    made = make_folder and not folder.exists()
+    needed = folder.parent if made else folder
+    if not needed.is_dir():
+        raise FileNotFoundError(f"there is no folder {needed}; create it first")
     if not source.exists():
         raise FileNotFoundError(f"there is no export {source}")
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
+    if made:
+        folder.mkdir()
+    clear_parts(folder)
+    part = part_of(path)
     try:
         counts = _fill(part, source)
         Ledger.read(part).close()
         with open(part, "rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
-    fsync_folder(path.parent)
+        if made:
+            with suppress(OSError):  # somebody put something there
+                folder.rmdir()
+        raise
+    fsync_folder(folder)
     return counts
 
 
@@ -139,6 +154,9 @@ def _insert(db: sqlite3.Connection, where: str, row: dict, columns: dict) -> str
         values = [_from_text(table, name, value) for name, value in row.items()]
         marks = ", ".join("?" * len(values))
         db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", values)
+        told = dict(zip(row, values, strict=True))
+        if table == "events" and not fits(told["uid"], [told[name] for name in COLUMNS]):
+            raise ValueError("it is not as it was written: the check sum in its uid differs")
     except (ValueError, TypeError, sqlite3.Error) as error:
         raise ValueError(f"{where}: refused: {error}") from error
     return table
@@ -159,8 +177,7 @@ def _write_lines(out: Path, head: dict, tables: dict) -> None:
 
 
 def _write_folder(out: Path, head: dict, tables: dict) -> None:
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    part = part_of(out)
     part.mkdir()
     try:
         for table, (columns, rows) in tables.items():

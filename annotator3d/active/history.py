@@ -27,10 +27,11 @@ def history(
     and what it took. Classes are named as they are called today, and where the class list has
     changed since as they were called then.
 
-    Raises ValueError if there is no such query, ConfigError for less than 1 event.
+    Raises ConfigError if there is no such query, round or person, and for less than 1 event.
     """
     if last < 1:
         raise ConfigError(f"--last: expected at least 1 event, got {last}")
+    _check(ledger, query, annotator, round)
     events = ledger.events(query)
     rounds = {} if round is None else {q.id for q in ledger.queries(round)}
     found = [
@@ -46,6 +47,26 @@ def history(
     then = _then(ledger)
     names = ledger.taxonomy_names
     return title, [_row(event, names, event.id in gone, then.get(event.id)) for event in found]
+
+
+def _check(
+    ledger: LedgerReader, query: int | None, annotator: str | None, round: int | None
+) -> None:
+    path = ledger.path
+    if query is not None:
+        try:
+            ledger.query(query)
+        except ValueError as error:
+            raise ConfigError(f"--query: {error}") from error
+    if round is not None and round not in (numbers := [r.number for r in ledger.rounds()]):
+        there = f"it has 1 to {len(numbers)}" if numbers else "it has none yet"
+        raise ConfigError(f"--round: {path} has no round {round}; {there}")
+    if annotator is not None:
+        rows = ledger._rows("SELECT DISTINCT annotator FROM events ORDER BY annotator")
+        people = [name for (name,) in rows]
+        if annotator not in people:
+            there = f"these did: {', '.join(people)}" if people else "nobody has yet"
+            raise ConfigError(f"--annotator: {annotator!r} has done nothing in {path}; {there}")
 
 
 def _then(ledger: LedgerReader) -> dict[int, str]:

@@ -21,6 +21,9 @@ _EVENT = (
     "query, kind, labels, taxonomy, annotator, seconds, clicks, proposal_accepted, note,"
     " created_at, ask, uid"
 )
+_OLDER = (
+    "does not know; an older backup may have been put back in its place: merge into the newer one"
+)
 _LINKS = ("supersedes", "action")
 
 
@@ -33,7 +36,10 @@ class Merged:
     others: Counter[str] = field(default_factory=Counter)  # drafts, notes, undos, ... by kind
     known: int = 0  # events that were at home already
     released: list[int] = field(default_factory=list)  # queries given back meanwhile: left out
+    replaced: int = 0  # of the responses: those that were corrected or undone
+    answered: int = 0  # queries that the others answer
     disputed: list[int] = field(default_factory=list)  # queries that it touched, and which differ
+    in_part: list[int] = field(default_factory=list)  # that it touched: a class was split meanwhile
 
     @property
     def came(self) -> int:
@@ -59,7 +65,7 @@ def merge(ledger: Ledger, package: Path) -> Merged:
         rows = there.execute(
             f"SELECT id, supersedes, action, {_EVENT} FROM events WHERE kind != 'lease' ORDER BY id"
         ).fetchall()
-    touched = set()
+    touched, responses = set(), set()
     with ledger._transaction() as db:
         home = dict(db.execute("SELECT uid, id FROM events"))
         released = {q for (q,) in db.execute("SELECT query FROM events WHERE kind = 'release'")}
@@ -85,7 +91,12 @@ def merge(ledger: Ledger, package: Path) -> Merged:
                     annotator if kind in RESPONSES else kind
                 ] += 1
                 touched.add(query)
-    result.disputed = sorted(q for q in touched if ledger.outcome(q).disputed)
+                responses |= {new} if kind in RESPONSES else set()
+    where = {query: ledger.outcome(query) for query in sorted(touched)}
+    stand = [q for q, outcome in where.items() for e in outcome.current if e.id in responses]
+    result.replaced, result.answered = len(responses) - len(stand), len(set(stand))
+    result.disputed = [query for query, outcome in where.items() if outcome.disputed]
+    result.in_part = [query for query, outcome in where.items() if outcome.in_part]
     return result
 
 
@@ -130,19 +141,25 @@ def _require_ours(
         )
     sql = "SELECT version, digest, classes, mapping FROM taxonomies ORDER BY version"
     theirs, known = there.execute(sql).fetchall(), home.execute(sql).fetchall()
+    if theirs[: len(known)] == known and len(known) < len(theirs):
+        raise ValueError(f"{away.path} has a class list that {ledger.path} {_OLDER}")
     if known[: len(theirs)] != theirs or away.voxel_size != ledger.voxel_size:
         raise ValueError(
             f"{away.path} has class lists or voxels that {ledger.path} never had; it may have been "
             "packed from a copy of it, after that went its own way"
         )
-    for table, columns in (
-        ("queries", "id, round, position, scan, x, y, z, rank, score, num_points"),
-        ("scans", "id, fingerprint, num_points"),
+    for what, table, columns in (
+        ("query", "queries", "id, round, position, scan, x, y, z, rank, score, num_points"),
+        ("scan", "scans", "id, fingerprint, num_points"),
     ):
         for row in there.execute(f"SELECT {columns} FROM {table}"):
             sql = f"SELECT {columns} FROM {table} WHERE id = ?"
-            if home.execute(sql, (row[0],)).fetchone() != row:
+            here = home.execute(sql, (row[0],)).fetchone()
+            if here is None:
+                raise ValueError(f"{away.path}: {what} {row[0]} is one that {ledger.path} {_OLDER}")
+            if here != row:
                 raise ValueError(
-                    f"{away.path}: {table} {row[0]} is not what {ledger.path} has under that name; "
-                    "it was packed from a copy that went its own way"
+                    f"{away.path}: {what} {row[0]} is not what {ledger.path} has under that name; "
+                    "it was packed from a copy that went its own way, or an older backup was put "
+                    "back here and asked about other voxels since"
                 )

@@ -17,6 +17,7 @@ from annotator3d.active.parts import Parts
 from annotator3d.active.progress import Progress, Tally
 from annotator3d.active.proposals import OFFERS, Proposal, from_place, from_prediction
 from annotator3d.active.queue import Filter, Queue
+from annotator3d.active.records import Lease
 from annotator3d.active.scans import ScanSource
 from annotator3d.active.standing import Standing
 from annotator3d.active.undo import History
@@ -107,6 +108,12 @@ class Overview:
     def holder(self) -> str | None:
         """Somebody else who is answering the query on the screen, which therefore waits here."""
         return self._holder(self._shown().query.id)
+
+    @property
+    def held(self) -> str | None:
+        """What `holder` has the query on the screen for, in words; None where nobody has it."""
+        lease = self._lease_of_another(self._shown().query.id)
+        return None if lease is None else lease.words
 
     @property
     def proposals(self) -> list[Proposal]:
@@ -235,8 +242,12 @@ class Overview:
         return self.view
 
     def _holder(self, query_id: int) -> str | None:
+        lease = self._lease_of_another(query_id)
+        return None if lease is None else lease.annotator
+
+    def _lease_of_another(self, query_id: int) -> Lease | None:
         lease = self._standing.lease(query_id, time.time())
-        return None if lease is None or lease.annotator == self.annotator else lease.annotator
+        return None if lease is None or lease.annotator == self.annotator else lease
 
     @property
     def _reach(self) -> float:

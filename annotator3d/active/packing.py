@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import math
 import os
 import sqlite3
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -13,8 +15,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from annotator3d.active import schema
-from annotator3d.active.carrying import put_images, put_scans
-from annotator3d.active.choosing import Choice, choose
+from annotator3d.active.carrying import put_images, put_scans, require_scans
+from annotator3d.active.choosing import Choice, choose, numbers_of
 from annotator3d.active.ledger import Ledger, Query
 from annotator3d.active.lineage import INDEPENDENT
 from annotator3d.active.packages import (
@@ -25,10 +27,12 @@ from annotator3d.active.packages import (
 )
 from annotator3d.active.scans import ScanSource
 from annotator3d.active.views import Predictions
-from annotator3d.data.files import fsync_folder
+from annotator3d.data.files import clear_parts, fsync_folder, part_of
 from annotator3d.errors import ConfigError
 
 _DAY = 86400.0
+_MOST_DAYS = 3650
+_WHILE_PACKING = _DAY
 # All columns but `action`: a bulk action may be about queries that stay at home.
 _EVENT = (
     "id, query, kind, labels, taxonomy, annotator, seconds, clicks, proposal_accepted, note,"
@@ -44,7 +48,10 @@ class Packed:
     queries: int
     scans: int
     images: int
-    left_out: int  # chosen queries that somebody else holds
+    held: int  # of the queries: those that the person may answer, which are held at home
+    disputed: int  # of the others: those that wait for a decision
+    held_by_others: int  # chosen, but left out since somebody else holds them
+    out: int  # chosen, but left out since they are out for the same person already
     bytes: int
 
 
@@ -62,10 +69,10 @@ def export(
     predictions: Predictions | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Packed:
-    """Write a package and hold its open queries at home for `to`.
+    """Write a package and hold at home those of its queries that `to` may answer.
 
-    The file gets its name when it is whole. Killed on the way, the queries are held already: the
-    same call for the same person goes on.
+    The file gets its name when it is whole. Killed on the way, the queries are held for a day at
+    most: the same call for the same person goes on.
 
     Args:
         out: a file that there is not yet.
@@ -81,13 +88,15 @@ def export(
     """
     _check(out, days, crop, to)
     chosen = choose(ledger, choice or Choice(), to)
-    is_open = {query.id for query in ledger.open_queries()}
-    wanted = [query.id for query in chosen if query.id in is_open]
-    before = {number for number in wanted if ledger.holder(number) == to}
-    held = ledger.lease(wanted, annotator=to, seconds=days * _DAY)
-    taken = [query for query in chosen if query.id in held or query.id not in is_open]
+    require_scans(ledger, chosen.queries, source)
+    before = {number for number in chosen.to_answer if ledger.holder(number) == to}
+    # Not yet as out in a package, which there is not before the file has its name.
+    wanted = sorted(chosen.to_answer - before)
+    held = ledger.lease(wanted, annotator=to, seconds=_WHILE_PACKING)
+    snatched = set(wanted) - held
+    taken = [query for query in chosen.queries if query.id not in snatched]
     if not taken:
-        raise ValueError(f"{ledger.path}: no query of this choice is free; see `round status`")
+        raise ValueError(f"{ledger.path}: somebody else has just taken every query of this choice")
     manifest = Manifest(
         id=uuid.uuid4().hex,
         ledger_id=_ledger_id(ledger),
@@ -97,8 +106,8 @@ def export(
         days=days,
         crop=crop,
     )
-    part = out.with_name(f".{out.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
+    clear_parts(out.parent)
+    part = part_of(out)
     try:
         with closing(sqlite3.connect(part, isolation_level=None)) as db:
             db.execute("PRAGMA foreign_keys = ON")
@@ -116,15 +125,55 @@ def export(
             db.execute("COMMIT")
         with open(part, "rb") as file:
             os.fsync(file.fileno())
+        mine = ledger.lease(
+            sorted(chosen.to_answer - snatched),
+            annotator=to,
+            seconds=days * _DAY,
+            package=out.name,
+        )
         os.replace(part, out)
     except BaseException:
         part.unlink(missing_ok=True)
         # What they held before may be out in another package.
-        ledger.lease(sorted(held - before), annotator=to, seconds=0)
+        ledger.lease(sorted(held), annotator=to, seconds=0)
         raise
     fsync_folder(out.parent)
-    left_out = len(chosen) - len(taken)
-    return Packed(manifest, len(taken), scans, pictures, left_out, out.stat().st_size)
+    return Packed(
+        manifest=manifest,
+        queries=len(taken),
+        scans=scans,
+        images=pictures,
+        held=len(mine),
+        disputed=chosen.disputed,
+        held_by_others=chosen.held + len(snatched),
+        out=chosen.out,
+        bytes=out.stat().st_size,
+    )
+
+
+def recall(ledger: Ledger, who: str, which: str | None = None) -> list[int]:
+    """End the holds of a person, so that others are asked; returns the queries.
+
+    What that person answers in a package still counts when it comes home.
+
+    Args:
+        which: numbers such as "3,17-20"; None: all that they hold.
+
+    Raises ConfigError for what are no numbers, ValueError if the person holds none of these.
+    """
+    leases = ledger.leases()
+    found = {number for number, lease in leases.items() if lease.annotator == who}
+    if which is not None:
+        found &= numbers_of(which, {query.id for query in ledger.queries()}, ledger)
+    if not found:
+        counts = Counter(lease.annotator for lease in leases.values())
+        held = (
+            ", ".join(f"{n} by {name}" for name, n in sorted(counts.items())) or "none by anybody"
+        )
+        of_these = "" if which is None else f" of {which}"
+        raise ValueError(f"{ledger.path}: no query{of_these} is held by {who}; held are {held}")
+    ledger.lease(sorted(found), annotator=who, seconds=0)
+    return sorted(found)
 
 
 def _check(out: Path, days: float, crop: float | None, to: str) -> None:
@@ -132,8 +181,10 @@ def _check(out: Path, days: float, crop: float | None, to: str) -> None:
         raise ValueError(f"{out} exists; name another file")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {out.parent}; create it first")
-    if not days > 0 or (crop is not None and not crop > 0):
-        raise ConfigError(f"days and crop must be positive, got {days} and {crop}")
+    if not 0 < days <= _MOST_DAYS:
+        raise ConfigError(f"--days: expected more than 0 and at most {_MOST_DAYS}, got {days:g}")
+    if crop is not None and not 0 < crop < math.inf:
+        raise ConfigError(f"--crop: expected metres, more than 0, got {crop:g}")
     if not to.strip():
         raise ConfigError("--to: a package needs the name of the person who will label")
 

@@ -102,7 +102,9 @@ class LedgerReader(LedgerFile):
         rows = self._rows(f"{QUERY_ROWS} WHERE q.id = ?", query_id)
         for row in rows:
             return query_of(row)
-        raise ValueError(f"{self.path} has no query {query_id!r}; see Ledger.queries()")
+        ((first, last),) = self._rows("SELECT MIN(id), MAX(id) FROM queries")
+        there = "it has none yet" if last is None else f"its numbers go from {first} to {last}"
+        raise ValueError(f"{self.path} has no query {query_id!r}; {there}")
 
     def current(self, query_id: int) -> Answer | None:
         """The response to a query that is in force; None while there is none, or a dispute."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -91,6 +92,23 @@ class Event:
     ask: str | None = None  # of a request: overlap, repeat or again
     uid: str = ""  # tells it from all other events, in any ledger
     taxonomy: int = 1  # version of the class list that it was written in; `answer` is in today's
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who holds a query: nobody else is asked about it meanwhile."""
+
+    annotator: str
+    until: float  # seconds since the epoch
+    package: str | None = None  # the work package that it is out in, by the name of its file
+
+    @property
+    def words(self) -> str:
+        """As people are told."""
+        if self.package is None:
+            return f"being answered by {self.annotator}"
+        until = datetime.fromtimestamp(self.until, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        return f"out in a work package for {self.annotator} until {until}"
 
 
 class CellLabels(NamedTuple):

@@ -27,7 +27,8 @@ ASKS = ("overlap", "repeat", "again")
 """What a request asks for: another person's opinion, the same person's once more, a correction."""
 
 NEW_UID = "lower(hex(randomblob(16)))"
-_NOW = "TEXT NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ', 'now'))"
+NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+_NOW = f"TEXT NOT NULL DEFAULT ({NOW})"
 
 
 def _quoted(words: tuple[str, ...]) -> str:

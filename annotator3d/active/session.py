@@ -9,9 +9,10 @@ threads of its own.
 
 **To show.** `view` (the scan, the voxel's rows, its box, the stored prediction), `labels` (as they
 stand, 254 = not yet), `parts` (`numbers`, `mask`, `current`, `method`: which points the next class
-goes to), `state`, `response`, `notes`, `holder` (somebody else who has the query), `proposals`,
-`nearby()`, `neighbours()`, `image()`, `in_scan()`; `progress`, `class_voxels`, `class_points`,
-`position`, `can_undo`, `can_redo`; `set_aside` (scan -> why it cannot be shown), `troubles`.
+goes to), `state`, `response`, `notes`, `holder` and `held` (who else has the query, and for what),
+`proposals`, `nearby()`, `neighbours()`, `image()`, `in_scan()`; `progress`, `class_voxels`,
+`class_points`, `position`, `can_undo`, `can_redo`; `set_aside` (scan -> why it cannot be shown),
+`troubles`.
 `view` is None when nothing is left that the filter lets through.
 
 **To go.** `next`, `previous`, `go_to`, `set_filter`, `set_order`, `retry_set_aside`.

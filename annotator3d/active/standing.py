@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -16,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.active.lineage import INDEPENDENT, Happened, happened, undone_of
-from annotator3d.active.records import IGNORE, UNASSIGNED, Event, Query
+from annotator3d.active.records import IGNORE, UNASSIGNED, Event, Lease, Query
 from annotator3d.active.resolution import Outcome, base, outcome
 from annotator3d.active.schema import ENDING, RESPONSES, TOLD
 
@@ -24,14 +23,6 @@ STATES = ("open", "answered", "skipped", "unsure", "disputed")
 """A query is answered when its points have labels, "no class fits" included; it is disputed when
 people have labelled it differently and nobody has decided."""
 _STATE = {"answer": "answered", "ignore": "answered", "skip": "skipped", "unsure": "unsure"}
-
-
-@dataclass(frozen=True)
-class Lease:
-    """Who answers a query at the moment."""
-
-    annotator: str
-    until: float  # seconds since the epoch
 
 
 class _Where(NamedTuple):
@@ -104,7 +95,7 @@ class Standing:
             self._notes[query].append(event)
         elif kind == "lease":
             until = _seconds(event.created_at) + (answer.seconds or 0.0)
-            self._leases[query] = Lease(answer.annotator, until)
+            self._leases[query] = Lease(answer.annotator, until, answer.note)
         elif kind == "release":
             released = self.queries.pop(query, None)
             if released is not None:

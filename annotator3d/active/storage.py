@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from annotator3d.data.files import fsync_folder
+from annotator3d.data.files import clear_parts, fsync_folder, is_alive, part_of
 
 _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "gluster")
 _NETWORK += ("virtiofs", "vboxsf", "ocfs2", "gfs2", "pvfs", "orangefs", "sshfs", "rclone", "s3fs")
@@ -47,8 +47,22 @@ def back_up(path: Path, copy: Path, check: Callable[[Path], None] | None = None)
 
     `check` looks at the copy, under a name of its own, before it gets its place.
     """
-    part = copy.with_name(f".{copy.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
+    clear_parts(copy.parent)
+    part = part_of(copy)
+    try:
+        _copy(path, part)
+        if check is not None:
+            check(part)
+        with open(part, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, copy)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    fsync_folder(copy.parent)
+
+
+def _copy(path: Path, part: Path) -> None:
     source, target = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True), None
     try:
         target = sqlite3.connect(part)
@@ -58,16 +72,6 @@ def back_up(path: Path, copy: Path, check: Callable[[Path], None] | None = None)
         source.close()
         if target is not None:
             target.close()
-    if check is not None:
-        try:
-            check(part)
-        except BaseException:
-            part.unlink()
-            raise
-    with open(part, "rb") as file:
-        os.fsync(file.fileno())
-    os.replace(part, copy)
-    fsync_folder(copy.parent)
 
 
 class HostLock:
@@ -88,7 +92,7 @@ class HostLock:
         for note in sorted(path.parent.glob(f"{path.name}.*.open")):
             host, pid, _ = note.name[len(path.name) + 1 :].removesuffix(".open").rsplit(".", 2)
             if host == self._host:
-                if not _alive(int(pid)):
+                if not is_alive(int(pid)):
                     note.unlink(missing_ok=True)
                 continue
             self.release()
@@ -99,13 +103,3 @@ class HostLock:
 
     def release(self) -> None:
         self._note.unlink(missing_ok=True)
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True

@@ -11,6 +11,7 @@ from pathlib import Path
 from annotator3d.active import schema, storage
 from annotator3d.active.database import open_reader
 from annotator3d.active.scans import ScanSource
+from annotator3d.active.seals import COLUMNS, fits
 from annotator3d.active.views import Predictions
 from annotator3d.data.scan import rows_of_cell
 
@@ -111,12 +112,14 @@ def verify(
             for words, sql in _RULES.items():
                 found.problems += _some(words.format(*row) for row in db.execute(sql))
             found.problems += _some(_orphans(db)) + _some(_label_problems(db))
+            found.problems += _some(_seal_problems(db))
             for table in ("rounds", "queries", "events", "scans"):
                 (found.counts[table],) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
             db.execute("COMMIT")  # scans take long; on a network disk writers would wait
             if scans is not None:
-                found.counts["scan files"] = found.counts["scans"]
-                found.problems += _some(_scan_problems(db, scans, predictions, progress))
+                found.counts["scan files"] = 0
+                checked = _scan_problems(db, scans, predictions, progress, found.counts)
+                found.problems += _some(checked)
     except sqlite3.Error as error:
         found.problems.append(f"the file cannot be read to its end: {error}")
     finally:
@@ -172,12 +175,21 @@ def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
             yield f"event {event} has label {wrong[0]}, which is no class of list {version}"
 
 
+def _seal_problems(db: sqlite3.Connection) -> Iterator[str]:
+    """Events that were changed after they were written."""
+    for event, uid, *values in db.execute(f"SELECT id, uid, {', '.join(COLUMNS)} FROM events"):
+        if not fits(uid, values):
+            yield f"event {event} of query {values[0]} is not as it was written"
+
+
 def _scan_problems(
     db: sqlite3.Connection,
     scans: ScanSource,
     predictions: Predictions | None,
     progress: Callable[[int, int], None],
+    counts: dict[str, int],
 ) -> Iterator[str]:
+    """`counts` is told how many files could be read."""
     (size,) = db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
     rows = db.execute("SELECT id, fingerprint, num_points FROM scans ORDER BY id").fetchall()
     for done, (scan_id, fingerprint, count) in enumerate(rows, 1):
@@ -188,6 +200,7 @@ def _scan_problems(
         except (OSError, ValueError) as error:
             yield f"scan {scan_id}: {error}"
             continue
+        counts["scan files"] += 1
         if now != fingerprint or scan.num_raw != count:
             yield (
                 f"scan {scan_id} is not the one that was asked about: {count} points and "

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
+import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,16 +20,17 @@ _BLOCK = 1 << 20
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a binary file that takes the place of ``path`` when the block ends well.
 
-    The bytes go to a temporary file in the same folder, which is flushed, fsynced and renamed; the
-    folder is fsynced too. After an exception in the block, or a crash at any moment, ``path`` holds
-    what it held before. Symbolic links are followed and the permissions of an old file are kept.
+    The bytes go to a temporary file in the same folder (`part_of`), which is flushed, fsynced and
+    renamed; the folder is fsynced too. After an exception in the block, or a crash at any moment,
+    ``path`` holds what it held before. Symbolic links are followed and the permissions of an old
+    file are kept.
 
     Raises FileNotFoundError when the folder does not exist.
     """
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {target.parent}")
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
+    temporary = part_of(target)
     try:
         with open(temporary, "xb") as file:
             yield file
@@ -39,6 +43,46 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     fsync_folder(target.parent)
+
+
+def part_of(path: Path) -> Path:
+    """Where to write what shall have the name `path` when it is whole; no two calls agree.
+
+    It says which process of which host is at work, for `clear_parts`.
+    """
+    writer = f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(4)}"
+    return path.with_name(f".{path.name}.{writer}.part")
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what killed processes of this host have left of `part_of` in a folder.
+
+    What a living process writes stays, and so does what another host of a shared disk wrote, since
+    nobody here can tell whether it lives.
+    """
+    host = re.escape(socket.gethostname())
+    pattern = re.compile(rf"\..+\.{host}\.(\d+)\.[0-9a-f]{{8}}\.part(-journal|-wal|-shm)?")
+    for path in folder.iterdir():
+        found = pattern.fullmatch(path.name)
+        if found is None or is_alive(int(found[1])):
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether this host has a process of this number."""
+    if os.name == "nt":
+        return True  # cannot be told: signal 0 is Ctrl-C there
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def fingerprint(path: str | os.PathLike[str]) -> str:

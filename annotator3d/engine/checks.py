@@ -133,6 +133,12 @@ def _check_ranges(config: RunConfig) -> None:
     ):
         if amount is not None and not 0 < amount < math.inf:
             raise ConfigError(f"{key}: expected {unit} above 0, got {amount}")
+    if active.budget_hours is not None and 3600 * active.budget_hours < active.seconds_per_voxel:
+        raise ConfigError(
+            f"active.budget_hours: nothing fits into {active.budget_hours:g} h: one voxel counts "
+            f"as active.seconds_per_voxel={active.seconds_per_voxel:g} s until answers were timed; "
+            f"give at least {_hours(active.seconds_per_voxel)}"
+        )
     if schedule.precision != "fp32" and config.device == "cpu":
         raise ConfigError(
             f"schedule.precision: {schedule.precision} needs a CUDA device, and device is cpu; "
@@ -145,6 +151,11 @@ def _check_ranges(config: RunConfig) -> None:
     ):
         if metres is not None and not metres > 0:
             raise ConfigError(f"{key}: expected metres above 0, got {metres}")
+
+
+def _hours(seconds: float) -> str:
+    """Hours that are not less than this, in few digits."""
+    return f"{math.ceil(seconds / 3.6) / 1000:g}"
 
 
 def _check_epochs(config: RunConfig) -> None:

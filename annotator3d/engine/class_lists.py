@@ -10,6 +10,7 @@ from annotator3d.data.importing.card import TAXONOMY
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy
 from annotator3d.engine.config import RunConfig
 from annotator3d.engine.reopening import card_of, config_of, root_of
+from annotator3d.engine.unfinished import refuse_unfinished
 from annotator3d.errors import ConfigError
 from annotator3d.registry import DATASETS, lookup
 
@@ -40,12 +41,15 @@ def with_todays_classes(
     """`config`, or, if it names an earlier class list of the ledger, with that of today.
 
     `annotator3d taxonomy migrate` has left today's in the config that the work directory keeps.
+
+    Raises ValueError where it was begun and has not come to its end.
     """
     path = work_dir / "ledger.sqlite"
     if not path.is_file():
         return config
     with Ledger.read(path) as ledger:
         earlier, now = ledger.earlier_digests(), ledger.taxonomy_digest
+        refuse_unfinished(work_dir, ledger.taxonomy_version)
     root = data_root or root_of(card_of(work_dir), "train")
     meant = taxonomy_of(config.data.train, root) if earlier else None
     if meant is None or meant.digest() == now or meant.digest() not in earlier:

@@ -98,7 +98,7 @@ class ActiveConfig:
     budget: int = 1  # voxels of each scan and round
     max_queries: int | None = None  # voxels of a round over all scans
     budget_hours: float | None = None  # a person's hours for a round, as far as can be told
-    seconds_per_voxel: float = 10.0  # for budget_hours, before enough answers were timed
+    seconds_per_voxel: float = 20.0  # for budget_hours, before enough answers were timed
     first_round: str = "random"  # AL only: or 'self', the strategy on the untrained network
     oracle: str | dict = "truth"  # a name, or {type: name} with the keywords of that oracle
     voxel_size: float = 0.25

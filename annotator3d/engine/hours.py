@@ -44,9 +44,11 @@ def fit_hours(
     kept = int(np.searchsorted(spent, 3600 * hours, side="right"))
     if active.max_queries is not None:
         kept = min(kept, active.max_queries)
-    needs = float(spent[kept - 1]) / 3600 if kept else 0.0
-    words = f"{kept:,} of {len(order):,} voxels for {hours:g} h (they need {needs:.2f} h), {by}"
-    return kept, words
+    if kept:
+        needs = f"they need {float(spent[kept - 1]) / 3600:.2f} h"
+    else:  # not in a first round: see `engine.checks`
+        needs = f"the first alone takes {spent[0]:.0f} s" if len(order) else "there is none left"
+    return kept, f"{kept:,} of {len(order):,} voxels for {hours:g} h ({needs}), {by}"
 
 
 def _predicted(answers: list, picks: Sequence[Pick], ledger: Ledger) -> np.ndarray:

@@ -17,7 +17,14 @@ from annotator3d.engine.config import RunConfig, dump_config, make_config
 from annotator3d.engine.leftovers import take_over
 from annotator3d.engine.overrides import override
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.reopening import card_of, config_of, root_of
+from annotator3d.engine.reopening import card_of, config_of, moved_root, root_of
+from annotator3d.engine.unfinished import (
+    forget_migration,
+    is_unfinished,
+    kept_classes,
+    note_migration,
+    refuse_unfinished,
+)
 from annotator3d.errors import ConfigError
 
 
@@ -41,6 +48,7 @@ class Migrated:
     version: int  # of the class list afterwards
     set_aside: tuple[str, ...]  # names in the work directory of what was made in the old classes
     config: Path | None  # the run's config with the new class list
+    data_root: str | None = None  # where the run reads its scans, if not where the config says
 
 
 def preview(work_dir: Path, wanted: Wanted) -> Migration:
@@ -78,7 +86,8 @@ def migrate_run(work_dir: Path, wanted: Wanted) -> Migrated:
             with Ledger.open(path, names, digest, size) as ledger:
                 found = _plan(ledger, work_dir, new, wanted)
                 config = _config_after(work_dir, wanted, found)
-                _copy(taxonomy_path(wanted.new), _kept(work_dir, found.version + 1))
+                _copy(taxonomy_path(wanted.new), kept_classes(work_dir, found.version + 1))
+                note_migration(work_dir, found.version + 1, wanted.settings)
                 version = migrate(ledger, found)
         else:
             config = _config_after(work_dir, wanted, None, version)
@@ -86,17 +95,23 @@ def migrate_run(work_dir: Path, wanted: Wanted) -> Migrated:
         if config is not None:
             with atomic_write(kept) as file:
                 file.write(dump_config(config).encode())
-    return Migrated(found, version, aside, kept if config is not None else None)
+        forget_migration(work_dir)
+    if config is None:
+        return Migrated(found, version, aside, None)
+    return Migrated(found, version, aside, kept, moved_root(config, card_of(work_dir)))
 
 
 def _is_ready(work_dir: Path, version: int) -> bool:
     """Whether a migration to this version has come to its end."""
     kept = work_dir / "config.yaml"
-    place = str(_kept(work_dir, version).resolve())
+    if is_unfinished(work_dir, version):
+        return False
+    place = str(kept_classes(work_dir, version).resolve())
     return not kept.is_file() or config_of(work_dir).data.train.get("taxonomy") == place
 
 
 def _plan(ledger: Ledger, work_dir: Path, new: Taxonomy, wanted: Wanted) -> Migration:
+    refuse_unfinished(work_dir, ledger.taxonomy_version)
     old, by_raw_id = _old_taxonomy(work_dir, wanted, ledger.taxonomy_digest), None
     if old is not None:
         by_raw_id = targets_by_raw_id(old.learning_map, new.learning_map, old.num_classes)
@@ -135,7 +150,7 @@ def _config_after(
         return None
     config = config_of(work_dir)
     values = dataclasses.asdict(config)
-    place = str(_kept(work_dir, version or found.version + 1).resolve())
+    place = str(kept_classes(work_dir, version or found.version + 1).resolve())
     shared = _read_alike(values["data"])
     for name, table in values["data"].items():
         if name in ("train", "val") or (name == "source" and shared):
@@ -170,10 +185,6 @@ def _refuse_unfit(
             f"init: the source checkpoint {config.init} knows the old classes; train one with the "
             "new class list and name it with --set init=CHECKPOINT"
         )
-
-
-def _kept(work_dir: Path, version: int) -> Path:
-    return work_dir / f"taxonomy-{version}.yaml"
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -38,14 +38,19 @@ def open_with_moved(
 
     Where the folders that the config names are gone, all that lie there are looked through.
 
-    Raises as `build_dataset`, and ValueError naming scans that are nowhere.
+    Raises as `build_dataset`, naming the option for scans that lie elsewhere, and ValueError naming
+    scans that are nowhere.
     """
+    wider = False
     try:
         dataset = build_dataset(values, key, data_root, screen.progress)
-        wider = False
-    except FileNotFoundError:
-        everything = _everything(values, data_root) if known else None
+    except FileNotFoundError as error:
+        everything = _everything(values, data_root)
         if everything is None:
+            way = f"--set {key}.root=DIR" if key == "data.source" else "--data-root DIR"
+            words = f"{error}. If the scans lie elsewhere, name their folder with {way}"
+            raise FileNotFoundError(words) from error
+        if not known:
             raise
         dataset, wider = build_dataset(everything, key, data_root, screen.progress), True
     moved = find_moved(dataset, known, screen.progress)
@@ -59,7 +64,7 @@ def open_with_moved(
 
 
 def _everything(values: Mapping, data_root: str | None) -> dict | None:
-    """The config of all scans below a root; None where it has no folders of sequences."""
+    """The config of all scans below a root; None where none are found in folders of sequences."""
     cls, root = lookup(DATASETS, values["type"]), data_root or values.get("root")
     if not issubclass(cls, SequenceDataset) or cls.makes_itself or root is None:
         return None

@@ -21,7 +21,7 @@ import yaml
 import annotator3d
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.meters import meter_rounds
-from annotator3d.data.files import atomic_write
+from annotator3d.data.files import atomic_write, clear_parts
 from annotator3d.engine.config import RunConfig, dump_config, make_config
 from annotator3d.engine.metrics import describe
 
@@ -101,6 +101,8 @@ class RunRecord:
     def locked(self) -> Iterator[None]:
         """Make the folder and keep other processes out of it; a kill releases it.
 
+        What killed processes had half written there is removed.
+
         Raises:
             ValueError: another process is working there.
         """
@@ -113,6 +115,7 @@ class RunRecord:
                     f"another process is working in {self.folder}; wait for it or stop it"
                 ) from None
             _locks.add(file)
+            clear_parts(self.folder)
             try:
                 yield
             finally:
@@ -133,7 +136,11 @@ class RunRecord:
         """Write the effective config and the run card; `datasets` by name."""
         config, old = self.config, self._read_card()
         data = {
-            name: {"root": str(d.root), "scans": len(d), "fingerprint": d.fingerprint()}
+            name: {
+                "root": str(Path(d.root).absolute()),  # commands may come from other folders
+                "scans": len(d),
+                "fingerprint": d.fingerprint(),
+            }
             for name, d in datasets.items()
         }
         for name, dataset in datasets.items():

@@ -37,3 +37,17 @@ def root_of(card: dict, split: str) -> str | None:
     if values is None or lookup(DATASETS, values["type"]).makes_itself:
         return None
     return card["data"].get(_CARD_NAMES[split], {}).get("root")
+
+
+def moved_root(config: RunConfig, card: dict) -> str | None:
+    """What ``--data-root`` has to say for a run to find its scans where its last start did.
+
+    None where the config says it.
+    """
+    for split in ("train", "val"):
+        values, last = getattr(config.data, split), root_of(card, split) if card else None
+        if values is None or last is None:
+            continue
+        if "root" not in values or Path(values["root"]).absolute() != Path(last):
+            return last
+    return None

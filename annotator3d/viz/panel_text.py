@@ -30,8 +30,8 @@ def heading(session: LabelSession) -> str:
     if session.parts.count > 1:
         parts = session.parts
         lines.append(f"part {parts.current + 1} of {parts.count} ({parts.method})")
-    if session.holder:
-        lines.append(f"{session.holder} is answering this one")
+    if session.held:
+        lines.append(session.held)
     response = session.response
     if isinstance(session, ReviewSession):
         lines += _opinions(session)
