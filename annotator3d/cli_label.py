@@ -88,20 +88,44 @@ def label(args: argparse.Namespace) -> int:
 
             LabelWindow(opened.session, opened.keys, opened.palette, look).run()
         left = _waiting(opened, before.total, "still ")
+        disputed = _disputed(opened, work_dir)
         for scan, why in opened.session.set_aside.items():
             print(f"scan {scan} is set aside: {why}")
     finally:
         opened.session.close()
     print(f"{work_dir}: {left}")
+    if disputed:
+        print(disputed)
     return 0
 
 
 def _waiting(opened: Opened, total: int, still: str = "") -> str:
     from annotator3d.active.reviewing import ReviewSession
+    from annotator3d.active.wording import held_in_words
 
-    if isinstance(opened.session, ReviewSession):
-        return f"{opened.session.to_review} of {total} voxels are {still}to be reviewed"
-    return f"{opened.session.progress.open} of {total} voxels {still}wait for an answer"
+    session, held = opened.session, opened.session.held_by_others
+    if isinstance(session, ReviewSession):
+        words = [f"{session.to_review} of {total} voxels are {still}to be reviewed"]
+        if first := session.to_answer_first:
+            words.append(f"{first} more wait for an answer first")
+        wanted = held.keys() & session.matching()
+    else:
+        words = [f"{session.progress.open} of {total} voxels {still}wait for an answer"]
+        wanted = {query for query in held if session.state_of(query) == "open"}
+    if wanted:
+        words.append(held_in_words(held[query] for query in wanted))
+    return "; ".join(words)
+
+
+def _disputed(opened: Opened, work_dir: Path) -> str | None:
+    """What nobody has decided about; in a review that is what it goes through."""
+    from annotator3d.active.reviewing import ReviewSession
+    from annotator3d.active.wording import disputed_in_words
+
+    count = opened.session.progress.disputed
+    if not count or isinstance(opened.session, ReviewSession):
+        return None
+    return disputed_in_words(count, work_dir)
 
 
 def _open(args: argparse.Namespace, work_dir: Path) -> Opened:

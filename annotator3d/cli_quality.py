@@ -102,12 +102,16 @@ def _report(work_dir: Path, as_json: bool) -> None:
     for each in quality_tables(report):
         print_table(each.head, each.rows, each.title)
     if not report["pairs"] and not report["repeats"]:
-        print("nobody has answered the same voxel twice yet: annotator3d quality request asks")
+        # Two answers that one person gave on two machines are disputed, but not independent.
+        none = "nobody has answered the same voxel twice yet"
+        if report["disputed"]:
+            none = "nobody has given a second opinion yet, so no agreement can be told"
+        print(f"{none}: annotator3d quality request asks")
 
 
 def suspicious(args: argparse.Namespace) -> None:
     from annotator3d.active.asking import share_of
-    from annotator3d.active.suspicion import named, queue_again, worst
+    from annotator3d.active.suspicion import contradicted, named, not_asked_before, queue_again
     from annotator3d.engine.judging import judge_answers
     from annotator3d.engine.reopening import config_of
     from annotator3d.terminal import print_table, screen
@@ -125,26 +129,34 @@ def suspicious(args: argparse.Namespace) -> None:
             checkpoint=None if args.checkpoint is None else Path(args.checkpoint),
             data_root=args.data_root,
         )
-    found = worst(judged, args.worst, below)
-    print(f"{source}: {len(found)} of {len(judged)} answers are contradicted (below {args.below})")
-    if not found:
-        return
+    found, in_force = contradicted(judged, below)
     from annotator3d.active.ledger import Ledger
 
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         names, size = ledger.taxonomy_names, ledger.voxel_size
+        fresh = not_asked_before(ledger, found)
+    before = f"; {len(found) - len(fresh)} of these were asked about before" if found else ""
+    print(
+        f"{source}: {len(found)} of {in_force} answers in force are contradicted "
+        f"(below {args.below}){before}"
+    )
+    listed = fresh[: args.worst]
     rows = [
         [str(j.query.id), j.query.scan, f"{j.distance(size):.0f} m", j.annotator,
          named(j.said, names), named(j.predicted, names), f"{100 * j.probability:.1f} %"]
-        for j in found
+        for j in listed
     ]  # fmt: skip
-    head = ["voxel", "scan", "range", "person", "said", "predicted", "probability"]
-    print_table(head, rows)
-    if args.queue:
+    if rows:
+        head = ["voxel", "scan", "range", "person", "said", "predicted", "probability"]
+        title = f"The worst {len(rows)} of the {len(fresh)} that nobody was asked about yet"
+        print_table(head, rows, title)
+    if args.queue and found:
         with _open(work_dir) as ledger:
             who = args.annotator or getpass.getuser()
-            asked = queue_again(ledger, found, annotator=who, source=source)
-        print(f"{len(asked)} are asked again; {len(found) - len(asked)} had been before")
+            asked = queue_again(ledger, listed, annotator=who, source=source)
+        late = len(listed) - len(asked)
+        since = f"; {late} were answered or asked about meanwhile" if late else ""
+        print(f"{len(asked)} are asked again{since}")
 
 
 def _open(work_dir: Path) -> Ledger:

@@ -72,6 +72,10 @@ def criteria_of(args: argparse.Namespace, work_dir: Path) -> Criteria | None:
             until=_moment(args.until, "--until", timedelta(days=1)) if args.until else "~",
             disputed=args.disputed,
         )
+    if criteria.since >= criteria.until:
+        raise ConfigError(
+            f"--since {args.since} is later than --until {args.until}: no answer can be of both"
+        )
     if args.low_agreement:
         return _with_low_agreement(args, work_dir, criteria)
     return criteria
@@ -93,8 +97,16 @@ def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Crit
         except FileNotFoundError as none:
             print(f"{none}; compared with the predictions that the rounds have stored")
             judged = judge_by_stored(config, work_dir, shown, **options)
-    low = {j.query.id for j in judged if j.agreement < share}
-    print(f"the network agrees on less than {args.low_agreement} of {len(low)} voxels")
+    rounds = criteria.rounds
+    low = {
+        j.query.id
+        for j in judged
+        if j.agreement < share and (rounds is None or j.query.round in rounds)
+    }
+    print(
+        f"the network agrees on less than {args.low_agreement} of the points in {len(low)} voxels "
+        "that nobody has decided about"
+    )
     return replace(criteria, queries=low)
 
 
@@ -112,7 +124,8 @@ def _class(name: str | None, ledger: Ledger) -> tuple[int, ...] | None:
 def _person(name: str | None, ledger: Ledger) -> tuple[str, ...] | None:
     from annotator3d.registry import nearest
 
-    people = {who for (who,) in ledger._rows("SELECT DISTINCT annotator FROM events")}
+    answers = "SELECT DISTINCT annotator FROM events WHERE kind IN ('answer', 'ignore')"
+    people = {who for (who,) in ledger._rows(answers)}
     if name is not None and name not in people:
         raise ConfigError(f"--person: {name!r} has answered nothing: {nearest(name, people)}")
     return None if name is None else (name,)

@@ -49,6 +49,7 @@ def round_command(args: argparse.Namespace) -> None:
 def _status(work_dir: Path, number: int | None) -> None:
     from annotator3d.active.closing import is_closed
     from annotator3d.active.ledger import Ledger
+    from annotator3d.active.wording import disputed_in_words
 
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         rounds = [r for r in ledger.rounds() if number in (None, r.number)]
@@ -61,6 +62,8 @@ def _status(work_dir: Path, number: int | None) -> None:
                 f"round {entry.number} ({entry.strategy}): {asked - waiting} of {asked} voxels "
                 f"answered{f', {waiting} open, {state}' if waiting else ''}"
             )
+            if disputed := len(ledger.disputed_queries(entry.number)):
+                print(f"  {disputed_in_words(disputed, work_dir)}")
             if decision := ledger.round_decision(entry.number):
                 print(f"  {decision}")
             for line in _held(ledger, entry.number):

@@ -94,5 +94,10 @@ def _show(found: Migration, as_json: bool, version: int | None = None) -> None:
     if found.added:
         print(f"new: {', '.join(found.added)}")
     print(f"{found.reopened} answered queries are open again for the points of split classes")
+    if found.disputed:
+        print(
+            f"{found.disputed} disputed queries have a split class in one of their answers: "
+            "whoever approves that one opens them again"
+        )
     if version is None:
         print("Nothing was written. To do it, run this again with --apply.")

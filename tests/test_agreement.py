@@ -171,9 +171,21 @@ def test_points_and_voxels_of_a_pair_by_hand():
     assert compared.points.tolist() == [[2, 1, 0], [0, 1, 0], [2, 0, 0]]
     assert compared.dominant.tolist() == [[1, 1, 0], [0, 0, 0], [1, 0, 0]]  # of 0 and 1, the first
     assert (compared.voxels, compared.identical) == (3, 1)
-    assert found.together.points.tolist() == [[4, 1, 2], [1, 2, 0], [2, 0, 0]]
+    for table in (found.together, found.rounds[1]):  # there is no other pair
+        assert table.points.tolist() == compared.points.tolist()
     assert confused(found.together) == [(0, 2, 2, 1), (0, 1, 1, 1)]
     assert list(found.rounds) == [1] and found.rounds[1].voxels == 3
+
+
+def test_several_pairs_are_counted_in_both_orders():
+    third = Story()
+    third.answer("cid", [1, 1])
+    third.answer("bob", [0, 1], third.ask("overlap"))
+    found = tables([two([0, 0], [0, 0]), two([0, 1], [1, 1]), third])
+    assert found.pairs["ann", "bob"].points.tolist() == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert found.together.points.tolist() == [[4, 2, 0], [2, 4, 0], [0, 0, 0]]
+    assert [found.together.named(c) for c in range(3)] == [4, 4, 0]  # each point once
+    assert confused(found.together) == [(0, 1, 2, 2)]
 
 
 def test_no_class_is_the_same_however_it_was_said_and_points_of_a_split_class_are_left_out():

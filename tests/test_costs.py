@@ -84,6 +84,28 @@ def test_drafts_second_looks_and_reviews_count_once_for_who_spent_them(ledger):
     assert spent == {"voxels": 2, "points": 4, "answers": 3, "clicks": 6, "seconds": 12.5}
 
 
+def test_answering_anew_takes_time_but_makes_no_answer_longer(ledger, tmp_path, capsys):
+    queries = ask(ledger, 1, [2] * 4)
+    for query in queries:
+        ledger.answer(query, [0, 1], annotator="anna", seconds=6.0)
+
+    def anna():
+        (found,) = json.loads(cost(tmp_path, capsys, "--json"))["people"]
+        return found["answers"], found["voxels"], found["seconds"], found["seconds_per_answer"]
+
+    assert anna() == (4, 4, 24.0, 6.0)
+    for query in queries[:2]:  # as of a correction, or of a class that was split
+        ledger.answer(query, [0, 2], annotator="anna", seconds=6.0)
+    assert anna() == (6, 4, 36.0, 6.0)
+    ledger.undo(queries[0], annotator="anna")  # its time was spent all the same
+    assert anna() == (5, 4, 36.0, 7.2)
+    with ledger._transaction():
+        first = ledger.outcome(queries[0]).in_force.id
+        ledger._append(queries[0], Answer("approve", None, "anna", seconds=9.0), first)
+    assert anna() == (5, 4, 45.0, 7.2)
+    assert "7.2 s" in cost(tmp_path, capsys)
+
+
 def test_an_automatic_oracle_is_no_person(ledger, tmp_path, capsys):
     for query in ask(ledger, 1, [2] * 40):
         ledger.answer(query, [0, 1], annotator="truth")

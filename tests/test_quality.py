@@ -15,7 +15,7 @@ from engine_case import tiny_config
 from killing import killed_at
 from skin_case import label_by
 
-from annotator3d.active.ledger import Ledger
+from annotator3d.active.ledger import Answer, Ledger
 from annotator3d.active.reviewing import Criteria
 from annotator3d.cli import main
 from annotator3d.cli_parser import make_parser
@@ -155,6 +155,9 @@ def test_the_report_says_what_the_two_have_said(run, capsys):
     assert np.sum(pair["confusion_points"]) == total and pair["kappa_points"] < 1
     assert found["requests"]["overlap"] == {"asked": len(both), "waiting": 0}
     assert found["rounds"][0]["voxels"] == len(both)
+    assert found["together"]["by_class"] == pair["by_class"]
+    for figure in ("kappa_points", "kappa_voxels", "identical"):
+        assert found["rounds"][0][figure] == found["together"][figure] == pair[figure]
 
 
 def test_the_tables_are_printed_and_stand_in_the_page_of_the_run(run, capsys):
@@ -176,6 +179,14 @@ def test_before_anybody_was_asked_twice_the_report_says_how(make_kitti, tmp_path
     assert "annotator3d quality request asks" in capsys.readouterr().out
     found = report(tmp_path / "run", capsys)
     assert found["pairs"] == [] and found["together"]["kappa_points"] is None
+    with opened(tmp_path / "run") as ledger:  # as from two packages of one person
+        count = ledger.query(1).num_points
+        for label in (3, 4):
+            ledger._append(1, Answer("answer", np.full(count, label, np.uint8), "ann"), None)
+    assert main(["quality", "report", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "nobody has answered the same voxel twice" not in said
+    assert "nobody has given a second opinion yet" in said and "Disputed" in said
 
 
 # --- answers that the network contradicts --------------------------------------------------------
@@ -213,23 +224,33 @@ def again(work_dir):
 def test_the_answers_that_the_network_gives_least_are_listed_and_asked_again_once(run, capsys):
     work_dir, truth, config = run
     chances = contradictions(work_dir, truth, config)
-    expected = sorted((q for q in chances if chances[q] < 0.5), key=chances.get)[:3]
+    low = sorted((q for q in chances if chances[q] < 0.5), key=chances.get)
+    expected, following = low[:3], low[3:6]
+    assert following
     command = ["ledger", "suspicious", str(work_dir), "--worst", "3"]
     assert main(command) == 0
     text = capsys.readouterr().out
-    assert "epoch_4.pth: 3 of" in text and again(work_dir) == {}
+    summary = f"epoch_4.pth: {len(low)} of {len(chances)} answers in force are contradicted"
+    assert f"{summary} (below 50%); 0 of these were asked about before" in text
+    assert again(work_dir) == {}
     for query in expected:
         assert f"{100 * chances[query]:.1f} %" in text
     assert main([*command, "--queue", "--annotator", "lead"]) == 0
-    assert "3 are asked again; 0 had been before" in capsys.readouterr().out
+    assert "3 are asked again\n" in capsys.readouterr().out
     asked = again(work_dir)
     assert sorted(asked) == sorted(expected)
     note = asked[expected[0]].answer.note
     assert note.startswith("epoch_4.pth gives ") and "and predicts" in note
     assert asked[expected[0]].answer.annotator == "lead"
-    assert main([*command, "--queue"]) == 0
-    assert "0 are asked again; 3 had been before" in capsys.readouterr().out
-    assert again(work_dir) == asked
+    assert main([*command, "--queue"]) == 0  # goes on with the next worst
+    text = capsys.readouterr().out
+    assert f"{summary} (below 50%); 3 of these were asked about before" in text
+    assert f"{len(following)} are asked again\n" in text
+    assert sorted(again(work_dir)) == sorted(expected + following)
+    assert main([*command[:-1], "99", "--queue"]) == main([*command, "--queue"]) == 0
+    text = capsys.readouterr().out
+    assert f"{len(low)} of these were asked about before" in text
+    assert text.endswith("0 are asked again\n")
 
 
 def test_what_was_confirmed_is_not_asked_again_and_what_was_changed_may_be(run, capsys):
@@ -301,7 +322,9 @@ def test_killed_at_any_statement_it_asks_for_all_or_none(run, monkeypatch):
         going = killed_at(statement, partial(main, command))
         asked = again(work_dir)
         seen.add(len(asked))
-        assert main(command) == 0 and len(again(work_dir)) == 3
+        if not asked:
+            assert main(command) == 0
+        assert len(again(work_dir)) == 3
         if not going:
             break
     assert seen == {0, 3}
@@ -361,7 +384,9 @@ def test_low_agreement_is_that_with_the_network_as_trained(run, monkeypatch, cap
     command = ["label", str(work_dir), "--web", "--review", "--annotator", "lead"]
     assert main([*command, "--low-agreement", "50%"]) == 0
     assert set(found) == expected and expected and alike.id not in expected
-    assert "epoch_4.pth" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "epoch_4.pth" in said
+    assert f"points in {len(expected)} voxels that nobody has decided about" in said
 
 
 def test_without_a_checkpoint_low_agreement_takes_what_the_rounds_stored(run, capsys):
@@ -442,6 +467,10 @@ def test_label_goes_through_the_answers_that_fit(run, monkeypatch, capsys, optio
         (["--review", "--person", "bbo"], "'bbo' has answered nothing: did you mean 'bob'"),
         (["--review", "--round", "9"], "has no round 9"),
         (["--review", "--since", "May"], "--since: expected a date such as 2026-05-01"),
+        (
+            ["--review", "--since", "2026-05-03", "--until", "2026-05-02T10:00"],
+            "--since 2026-05-03 is later than --until 2026-05-02T10:00",
+        ),
         (["--review", "--low-agreement", "5"], "expected a share"),
         (["--review", "--overlap", "5%"], "leave them out with --review"),
         (["--overlap", "5"], "expected a share such as 5% or 0.05, got '5'"),
@@ -454,6 +483,15 @@ def test_options_that_cannot_be_meant_are_refused(run, monkeypatch, capsys, opti
     assert main(["label", str(run[0]), "--web", *options]) == 2
     assert words in capsys.readouterr().err
     assert (run[0] / "ledger.sqlite").read_bytes() == before
+
+
+def test_who_has_only_looked_or_asked_is_nobody_whose_answers_could_be_reviewed(run, capsys):
+    with opened(run[0]) as ledger:
+        ledger.lease([1], annotator="zoe", seconds=60)
+    for person in ("zoe", "xx"):
+        command = ["label", str(run[0]), "--web", "--review", "--person", person]
+        assert main(command) == 2
+        assert f"{person!r} has answered nothing: Known: ann, bob\n" in capsys.readouterr().err
 
 
 def test_label_asks_for_second_opinions_and_repeats(run, monkeypatch, capsys):

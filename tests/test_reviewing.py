@@ -1,5 +1,6 @@
 """Reviewing: what is gone through, what each decision does, and that it can be taken back."""
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -12,8 +13,10 @@ from skin_case import open_review
 
 from annotator3d.active.actions import Overtaken
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.migration import migrate, plan
 from annotator3d.active.opening import open_session
 from annotator3d.active.reviewing import Criteria, ReviewSession
+from annotator3d.cli import main
 
 
 @pytest.fixture
@@ -319,3 +322,30 @@ def test_the_panel_says_who_said_what(path, source):
     assert lines[4].startswith("> 2. bob, ") and lines[4].endswith(": road, car")
     assert lines[5] == "they differ in 2 points"
     assert panel_text.progress(session).endswith("; 3 to review, 1 disputed")
+
+
+def test_an_opinion_of_a_split_class_is_named_and_what_approving_it_does(path, source, capsys):
+    """In the panel, in the report, and before the class list is changed."""
+    from annotator3d.viz import panel_text
+
+    new = ("lane", "kerb", "car", "tree")
+    with Ledger.open(path, NAMES, DIGEST, SIZE) as ledger:
+        found = plan(ledger, new, "new", split={"road": ["lane", "kerb"]})
+        assert (found.reopened, found.disputed) == (1, 1)
+        migrate(ledger, found)
+    session = open_session(path, source, "lead", new, "new", review=Criteria(disputed=True))
+    lines = panel_text.heading(session).splitlines()
+    assert lines[3].endswith(": to be labelled (then: road)")
+    assert lines[4].endswith(": car, to be labelled (then: road)")
+    open_again = "approving this one leaves the voxel open for the points to be labelled"
+    assert lines[-1] == open_again
+    session.approve()
+    assert 1 in [query.id for query in session.ledger.open_queries()]
+    session.undo()
+    assert main(["quality", "report", str(path.parent), "--json"]) == 0
+    (disputed,) = json.loads(capsys.readouterr().out)["disputed"]
+    assert disputed["said"] == [
+        ["ann", "to be labelled (then: road)"],
+        ["bob", "car, to be labelled (then: road)"],
+    ]
+    session.close()

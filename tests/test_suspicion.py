@@ -5,7 +5,7 @@ import pytest
 
 from annotator3d.active.lineage import Happened
 from annotator3d.active.records import Query
-from annotator3d.active.suspicion import judge, words, worst
+from annotator3d.active.suspicion import contradicted, judge, words
 
 RESPONSE = Happened(5, "answer", "ann", None, b"", None, "1", "u")
 CHANCES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [1.0, 0.0, 0.0]])
@@ -35,8 +35,8 @@ def test_the_worst_are_those_in_force_with_the_lowest_probability():
     low, lower, high = judged([1] * 4), judged([2] * 4, query=2), judged([0, 1, 2, 0], query=3)
     hidden, unknown = judged([2] * 4, in_force=False), judged([2] * 4, None)
     everything = [low, lower, high, hidden, unknown]
-    assert worst(everything, 9, 0.5) == sorted([low, lower], key=lambda j: j.probability)
-    assert len(worst(everything, 1, 0.5)) == 1 and high in worst(everything, 9, 1.0)
+    assert contradicted(everything, 0.5) == (sorted([low, lower], key=lambda j: j.probability), 3)
+    assert high in contradicted(everything, 1.0)[0]
 
 
 def test_the_reason_is_said_in_one_line():

@@ -35,12 +35,14 @@ class Compared:
         identical: of these, the same label at every point.
         points, dominant: [C + 1, C + 1] points, and voxels by the class of most of their points
             (of equally many, the first), by what the first and the second person said.
+        orders: how often each item is in the matrices; 2: in either order of the people.
     """
 
     points: Matrix
     dominant: Matrix
     voxels: int = 0
     identical: int = 0
+    orders: int = 1
 
     @classmethod
     def nothing(cls, num_classes: int) -> Compared:
@@ -61,7 +63,12 @@ class Compared:
     def both_ways(self) -> Compared:
         """Each item once in either order, for people whose order means nothing."""
         points, dominant = self.points + self.points.T, self.dominant + self.dominant.T
-        return Compared(points, dominant, self.voxels, self.identical)
+        return Compared(points, dominant, self.voxels, self.identical, 2 * self.orders)
+
+    def named(self, category: int) -> int:
+        """Points that either person gave a category."""
+        row, column = self.points[category], self.points[:, category]
+        return int(row.sum() + column.sum() - row[category]) // self.orders
 
 
 @dataclass
@@ -71,7 +78,9 @@ class Agreement:
     Attributes:
         pairs: by the names of two people, in their order.
         repeats: by person: what was said first against what was said when asked again.
-        rounds: by round, of all pairs of different people, in both orders; `together` all rounds.
+        rounds: by round, of all pairs of different people; `together` all rounds. In both orders
+            where there are several pairs, whose order means nothing; those of one pair are as in
+            `pairs`, so that the same opinions give the same kappa.
     """
 
     num_classes: int
@@ -101,8 +110,10 @@ def compare(histories: Iterable[tuple[Query, list[Happened]]], num_classes: int)
             for table in (by_pair[people], by_round[query.round], found.together):
                 table.add(*said)
     found.pairs, found.repeats = dict(sorted(by_pair.items())), dict(sorted(by_person.items()))
-    found.rounds = {number: table.both_ways() for number, table in sorted(by_round.items())}
-    found.together = found.together.both_ways()
+    found.rounds = dict(sorted(by_round.items()))
+    if len(by_pair) > 1:
+        found.rounds = {number: table.both_ways() for number, table in found.rounds.items()}
+        found.together = found.together.both_ways()
     return found
 
 
@@ -140,11 +151,8 @@ def class_kappa(matrix: Matrix, category: int) -> float | None:
 
 
 def confused(compared: Compared) -> list[tuple[int, int, int, int]]:
-    """(category, another, points, voxels) that were taken for each other, most points first.
-
-    Args:
-        compared: in both orders.
-    """
+    """(category, another, points, voxels) that were taken for each other, most points first."""
+    compared = compared if compared.orders > 1 else compared.both_ways()
     found = [
         (a, b, int(compared.points[a, b]), int(compared.dominant[a, b]))
         for a, b in zip(*np.triu_indices(len(compared.points), 1), strict=True)

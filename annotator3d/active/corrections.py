@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
-from annotator3d.active.lineage import Happened, judged_by, plain, undone_of
+import numpy as np
+
+from annotator3d.active.functions import tables_to_last
+from annotator3d.active.lineage import (
+    VOID,
+    Happened,
+    before_of,
+    first_done,
+    judged_by,
+    revoked_of,
+    undone_of,
+)
 from annotator3d.active.reading import LedgerReader
+from annotator3d.active.records import IGNORE, UNASSIGNED
 from annotator3d.active.resolution import outcome
+
+Differ = Callable[[Happened, Happened], bool]
+"""Whether the second of two responses with labels says otherwise than the first."""
 
 HOW = ("accepted", "typed over", "typed")
 """A proposal was accepted; there was one, and something was typed; there was none."""
@@ -33,9 +48,10 @@ class Record:
 def records(ledger: LedgerReader) -> dict[str, Record]:
     """What everybody answered, by name."""
     accepted = dict(ledger._rows("SELECT id, proposal_accepted FROM events"))
+    differ = as_it_was_then(ledger)
     found: dict[str, Record] = defaultdict(Record)
     for _, events in ledger.histories():
-        undone, changed = undone_of(events), changed_by(events)
+        undone, changed = undone_of(events), changed_by(events, differ)
         for event in events:
             if event.said is None or event.id in undone:
                 continue
@@ -47,30 +63,91 @@ def records(ledger: LedgerReader) -> dict[str, Record]:
     return dict(sorted(found.items()))
 
 
-def changed_by(events: Iterable[Happened]) -> Mapping[int, str]:
+def otherwise(before: bytes, after: bytes) -> bool:
+    """Whether a point that has a class, or none by decision, was given another one.
+
+    Points that wait to be labelled anew, since their class was split, say nothing.
+    """
+    count = max(len(before), len(after))
+    one, other = (
+        np.frombuffer(said or bytes([IGNORE]) * count, np.uint8) for said in (before, after)
+    )
+    return bool(((one != other) & (one != UNASSIGNED) & (other != UNASSIGNED)).any())
+
+
+def as_today(before: Happened, after: Happened) -> bool:
+    """Whether two responses differ in the class list of today."""
+    return otherwise(before.said, after.said)
+
+
+def as_it_was_then(ledger: LedgerReader) -> Differ:
+    """Whether two responses differed in the class list of the later one.
+
+    What was a correction stays one, and none comes of it when a class is split or merged later.
+    """
+    mappings = [m for (m,) in ledger._rows("SELECT mapping FROM taxonomies ORDER BY version")]
+    last = len(mappings)
+    if last == 1:
+        return as_today
+    tables = {version: tables_to_last(mappings[:version]) for version in range(1, last + 1)}
+
+    def row(event: Happened) -> tuple[bytes, int]:
+        sql = "SELECT labels, taxonomy FROM events WHERE id = ?"
+        ((labels, version),) = ledger._rows(sql, event.id)
+        return labels or VOID, version
+
+    def differ(before: Happened, after: Happened) -> bool:
+        rows = row(before), row(after)
+        to = tables[max(version for _, version in rows)]
+        return otherwise(*(labels.translate(to[version]) for labels, version in rows))
+
+    return differ
+
+
+def changed_by(events: Iterable[Happened], differ: Differ = as_today) -> Mapping[int, str]:
     """Id of a response with labels -> who changed it first.
 
-    By other labels in its place, by rejecting it, or by approving another one that says otherwise.
+    By other labels in its place, by rejecting it, or by approving another one that says otherwise,
+    whatever became of that one: who corrects what was approved does not take the decision back.
     """
     events = sorted(events, key=lambda e: (e.created_at, e.uid))
     undone, judged, found = undone_of(events), judged_by(events), {}
     by_id = {e.id: e for e in events}
-    where = outcome(events)
-    decided = where.in_force.said if where.in_force in where.approved else None
-    lost = [e for e in where.current if e.said is not None and plain(e.said) != plain(decided)]
+    overruled = _overruled(events, differ)
     for event in events:
         if event.id in undone:
             continue
         if event.said is not None:
             before = _replaced(event, by_id, undone)
-            if before is not None and plain(before.said) != plain(event.said):
+            if before is not None and differ(before, event):
                 found.setdefault(before.id, event.annotator)
         elif event.kind == "reject":
             found.setdefault(judged(event), event.annotator)
-        elif event.kind == "approve" and decided is not None:
-            for response in lost:
+        elif event.kind == "approve":
+            for response in overruled(judged(event)):
                 found.setdefault(response.id, event.annotator)
     return found
+
+
+def _overruled(events: list[Happened], differ: Differ) -> Callable[[int], list[Happened]]:
+    """A function from the id of an approved response to those beside it that say otherwise."""
+    where, revoked = outcome(events), revoked_of(events)
+    before, first = before_of(events), first_done(events)
+    # An answer that was undone and done again is approved under the id of the first time.
+    standing = {first(e.id): e for e in events if e.said is not None and e.id not in revoked}
+    beside = [e for e in where.current if e.said is not None and e not in where.approved]
+
+    def overruled(approved: int) -> list[Happened]:
+        act = first(approved)
+        if act not in standing:
+            return []
+        return [
+            e
+            for e in beside
+            if act not in {first(at) for at in before(e) | {e.id}} and differ(e, standing[act])
+        ]
+
+    return overruled
 
 
 def _replaced(

@@ -18,7 +18,7 @@ def register(db: sqlite3.Connection, mappings: Sequence[bytes | None]) -> dict[i
         mappings: for each taxonomy version [256] the train ids of the next one's classes by those
             of the version before; None for the first version.
     """
-    tables = _to_today(mappings)
+    tables = tables_to_last(mappings)
     last = len(mappings)
 
     def today(labels: bytes | None, version: int) -> bytes | None:
@@ -34,8 +34,12 @@ def register(db: sqlite3.Connection, mappings: Sequence[bytes | None]) -> dict[i
     return tables
 
 
-def _to_today(mappings: Sequence[bytes | None]) -> dict[int, bytes]:
-    """For each version, the table from its train ids to those of the last version."""
+def tables_to_last(mappings: Sequence[bytes | None]) -> dict[int, bytes]:
+    """For each version, the table from its train ids to those of the last version.
+
+    Args:
+        mappings: as `register`.
+    """
     tables, table = {}, bytes(range(256))
     for version in range(len(mappings), 0, -1):
         tables[version] = table

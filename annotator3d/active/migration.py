@@ -45,6 +45,7 @@ class Migration:
     added: tuple[str, ...]  # new classes that no old one becomes
     reopened: int  # queries that have to be answered again, in part
     version: int  # of the class list that it starts from
+    disputed: int = 0  # disputed queries in which somebody gave a class that is split
 
 
 def targets_by_raw_id(
@@ -103,6 +104,7 @@ def plan(
             table[train] = chosen[0]
         found.append((name, tuple(names[i] for i in chosen), is_split))
     voxels, points, reopened = _count(ledger, bytes(table))
+    disputed = _count_disputed(ledger, {i for i in range(len(old)) if table[i] == UNASSIGNED})
     reached = [becomes for _, becomes, is_split in found if not is_split]
     fates = tuple(
         Fate(name, _fate(name, becomes, is_split, reached), becomes, voxels[train], points[train])
@@ -110,7 +112,8 @@ def plan(
     )
     known = {name for fate in fates for name in fate.becomes}
     added = tuple(name for name in names if name not in known)
-    return Migration(names, digest, bytes(table), fates, added, reopened, ledger.taxonomy_version)
+    version = ledger.taxonomy_version
+    return Migration(names, digest, bytes(table), fates, added, reopened, version, disputed)
 
 
 def migrate(ledger: Ledger, migration: Migration) -> int:
@@ -204,6 +207,11 @@ def _count(ledger: LedgerReader, table: bytes) -> tuple[list[int], list[int], in
         points += found
         reopened += UNASSIGNED in entry.labels.tobytes().translate(table)
     return voxels.tolist(), points.tolist(), reopened
+
+
+def _count_disputed(ledger: LedgerReader, split: set[int]) -> int:
+    opinions = (where.current for _, where in ledger._outcomes() if where.disputed)
+    return sum(any(split.intersection(e.said or ()) for e in current) for current in opinions)
 
 
 def _fate(

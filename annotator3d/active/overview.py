@@ -124,6 +124,12 @@ class Overview:
         return [proposal for proposal in found if proposal is not None]
 
     @property
+    def held_by_others(self) -> dict[int, str]:
+        """Query -> who else holds it now, on the screen or in a work package."""
+        leases = self._standing.leases(time.time()).items()
+        return {q: lease.annotator for q, lease in leases if lease.annotator != self.annotator}
+
+    @property
     def can_undo(self) -> bool:
         return bool(self._history.undoable(self._standing))
 

@@ -4,7 +4,8 @@ The responses to a query form a graph, because `supersedes` says what the person
 before them. A response *stands* unless it was undone or rejected, and is *current* unless one that
 stands goes back to it. One person after the other gives one current response; two who did not see
 each other's (a second opinion, two machines) give two. Those that agree are in force; those that
-differ are disputed, and nothing is in force, until one is approved.
+differ are disputed, and nothing is in force, until one is approved. What only labels the points of
+a split class of an approved response is approved with it.
 
 A person who has an opinion of their own corrects that one, so that nobody takes another's place by
 changing their mind; once a reviewer has decided, everybody corrects what was decided.
@@ -20,7 +21,7 @@ same rows say the same.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from annotator3d.active.lineage import (
@@ -35,7 +36,7 @@ from annotator3d.active.lineage import (
     start_of,
     undone_of,
 )
-from annotator3d.active.records import UNASSIGNED
+from annotator3d.active.records import IGNORE, UNASSIGNED
 from annotator3d.active.schema import RESPONSES, UNDOABLE
 
 _TO_LABEL = bytes([UNASSIGNED])
@@ -105,7 +106,8 @@ def outcome(events: Iterable[Happened]) -> Outcome:
     current = tuple(e for e in standing if first(e.id) not in replaced)
     judged = judged_by(events)
     kept = {first(judged(e)) for e in events if e.kind == "approve" and e.id not in revoked}
-    approved = tuple(e for e in current if first(e.id) in kept)
+    rest_of = _completed(events, revoked) if kept else lambda response: ()
+    approved = tuple(e for e in current if any(first(at.id) in kept for at in (e, *rest_of(e))))
     deciding = approved or current
     labelled = [e for e in deciding if e.said is not None] or list(deciding)
     disputed = len({plain(e.said) for e in labelled}) > 1
@@ -117,6 +119,32 @@ def outcome(events: Iterable[Happened]) -> Outcome:
         waiting=_waiting(events, requests, replaced),
         authors=frozenset(e.annotator for e in standing),
     )
+
+
+def _completed(
+    events: Iterable[Happened], revoked: set[int | None]
+) -> Callable[[Happened], Iterator[Happened]]:
+    """A function from a response to those before it of which it only labels the split class."""
+    by_id = {e.id: e for e in events}
+
+    def before(response: Happened) -> Iterator[Happened]:
+        at = by_id.get(response.supersedes)
+        while at is not None:
+            if at.said is not None and at.id not in revoked:
+                if not _completes(response.said, at.said):
+                    return
+                yield at
+            at = by_id.get(at.supersedes)
+
+    return before
+
+
+def _completes(said: bytes | None, before: bytes) -> bool:
+    """Whether labels are those before but for points that waited to be labelled anew."""
+    if said is None or _TO_LABEL not in before:
+        return False
+    labels = said or bytes([IGNORE]) * len(before)
+    return all(old in (UNASSIGNED, new) for old, new in zip(before, labels, strict=True))
 
 
 def base(

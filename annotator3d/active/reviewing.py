@@ -111,6 +111,17 @@ class ReviewSession(LabelSession):
         """Queries that are still to be reviewed."""
         return len(self.matching())
 
+    @property
+    def to_answer_first(self) -> int:
+        """Queries that fit the criteria and are not gone through: they wait for an answer again."""
+        rounds = self.criteria.rounds
+        return sum(
+            self._standing.state(query.id) not in REVIEWED
+            and (rounds is None or query.round in rounds)
+            and self._match(query.id)
+            for query in self._standing.queries.values()
+        )
+
     def step_opinion(self, by: int = 1) -> None:
         """Show what another person said, `by` places later."""
         if not self.opinions:

@@ -179,6 +179,11 @@ class Standing:
         lease = self._leases.get(query_id)
         return lease if lease is not None and lease.until > now else None
 
+    def leases(self, now: float) -> dict[int, Lease]:
+        """All that is held at a moment: query -> by whom."""
+        held = ((query, lease) for query, lease in self._leases.items() if lease.until > now)
+        return {query: lease for query, lease in held if query in self.queries}
+
     def effort(self, query_id: int) -> tuple[float, int]:
         """Seconds and clicks that drafts of a query have taken since its last response."""
         return self._effort.get(query_id, (0.0, 0))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.lineage import Happened, plain
+from annotator3d.active.reading import LedgerReader
 from annotator3d.active.records import IGNORE, UNASSIGNED, Answer, Query
 
 
@@ -59,11 +60,28 @@ def judge(
     return Judged(query, response.id, who, in_force, said, predicted, given, share)
 
 
-def worst(judged: Iterable[Judged], count: int, below: float) -> list[Judged]:
-    """Of the answers in force, those with the lowest probability, all less than `below`."""
-    found = [j for j in judged if j.in_force and j.probability is not None]
-    found = [j for j in found if j.probability < below]
-    return sorted(found, key=lambda j: (j.probability, j.query.id))[:count]
+def contradicted(judged: Iterable[Judged], below: float) -> tuple[list[Judged], int]:
+    """Of the answers in force, those that are given less than `below`, the least first.
+
+    Returns (them; how many answers in force were judged).
+    """
+    in_force = [j for j in judged if j.in_force and j.probability is not None]
+    found = [j for j in in_force if j.probability < below]
+    return sorted(found, key=lambda j: (j.probability, j.query.id)), len(in_force)
+
+
+def asked_before(events: Sequence[Happened], response: int) -> bool:
+    """Whether somebody was asked to look again at what a response to this query says.
+
+    Also at an earlier one that says the same: then somebody has looked twice already.
+    """
+    said = {e.id: plain(e.said) for e in events}
+    return said.get(response) in [said.get(e.supersedes) for e in events if e.ask == "again"]
+
+
+def not_asked_before(ledger: LedgerReader, found: Iterable[Judged]) -> list[Judged]:
+    """Those that nobody was asked to look at again yet, in their order."""
+    return [j for j in found if not asked_before(ledger._happened(j.query.id), j.response)]
 
 
 def queue_again(
@@ -71,8 +89,7 @@ def queue_again(
 ) -> list[int]:
     """Ask for a correction of answers, with a note of why; returns the queries.
 
-    Left out is what was answered otherwise since, and an answer that was asked about before, also
-    one that says the same again: somebody has looked twice already.
+    Left out is what was answered otherwise, or asked about, since it was judged.
 
     Args:
         source: the network, for the note.
@@ -80,13 +97,10 @@ def queue_again(
     asked = []
     with ledger._transaction():
         for judged in found:
-            events = ledger._happened(judged.query.id)
             in_force = ledger.outcome(judged.query.id).in_force
             if in_force is None or in_force.id != judged.response:
                 continue
-            said = {e.id: plain(e.said) for e in events}
-            before = [said.get(e.supersedes) for e in events if e.ask == "again"]
-            if said[in_force.id] in before:
+            if asked_before(ledger._happened(judged.query.id), judged.response):
                 continue
             note = words(judged, ledger.taxonomy_names, source)
             request = Answer("request", None, annotator, note=note)

@@ -18,6 +18,8 @@ class Work:
     answered: bool = False  # else only a draft or a review
     seconds: float | None = None  # None: nothing was timed, as by an automatic oracle
     clicks: int = 0
+    given: int = 0  # answers, each correction one of its own; the undone ones left out
+    answering: float | None = None  # of `seconds` those of answers, the undone ones too
     classes: int = 1  # in their last answer
     proposal: bool | None = None  # accepted (true), typed over (false), none (null)
 
@@ -33,11 +35,13 @@ def work_of(ledger: LedgerReader) -> list[Work]:
     queries = {query.id: query for query in ledger.queries()}
     found: dict[tuple[int, str], Work] = {}
     drafts: dict[int, Answer] = {}  # what a query's draft took is in its next response again
+    events = sorted(ledger.events(), key=lambda e: (e.created_at, e.uid))
+    undone = {event.supersedes for event in events if event.answer.kind == "undo"}
 
     def work(query: int, annotator: str) -> Work:
         return found.setdefault((query, annotator), Work(queries[query], annotator))
 
-    for event in sorted(ledger.events(), key=lambda e: (e.created_at, e.uid)):
+    for event in events:
         answer, kind = event.answer, event.answer.kind
         if event.query not in queries:
             continue
@@ -47,6 +51,9 @@ def work_of(ledger: LedgerReader) -> list[Work]:
             drafts.pop(event.query, None)
             each = work(event.query, answer.annotator)
             each.add(answer)
+            each.given += event.id not in undone
+            if answer.seconds is not None:
+                each.answering = (each.answering or 0.0) + answer.seconds
             each.answered, each.proposal = True, answer.proposal_accepted
             each.classes = _classes(answer)
         elif kind in REVIEWS:

@@ -144,11 +144,11 @@ def cost_section(ledger: Ledger, rounds_folder: Path) -> str:
 
 
 def _spent(work: Sequence[Work]) -> dict[str, Any]:
-    queries = {each.query.id: each.query for each in work if each.answered}
+    queries = {each.query.id: each.query for each in work if each.given}
     return {
         "voxels": len(queries),
         "points": sum(query.num_points for query in queries.values()),
-        "answers": sum(each.answered for each in work),
+        "answers": sum(each.given for each in work),
         "clicks": sum(each.clicks for each in work),
         "seconds": _sum(work),
     }
@@ -158,16 +158,22 @@ def _people(ledger: Ledger, work: Sequence[Work]) -> list[dict[str, Any]]:
     history, found = records(ledger), []
     for name in sorted({each.annotator for each in work}):
         mine = [each for each in work if each.annotator == name]
-        answers = timed(mine)
         found.append(
             {
                 "person": name,
                 **_spent(mine),
-                "seconds_per_answer": float(seconds_of(answers).mean()) if answers else None,
+                "seconds_per_answer": _seconds_per_answer(mine),
                 "accepted_share": history[name].accepted_share if name in history else None,
             }
         )
     return found
+
+
+def _seconds_per_answer(work: Sequence[Work]) -> float | None:
+    """Of an answer as it was given: a correction is one more, not a longer first one."""
+    known = [each for each in work if each.answering is not None]
+    given = sum(each.given for each in known)
+    return sum(each.answering for each in known) / given if given else None
 
 
 def _ahead(ledger: Ledger) -> tuple[list[Query], np.ndarray]:

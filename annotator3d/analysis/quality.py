@@ -19,9 +19,10 @@ from annotator3d.active.agreement import (
 )
 from annotator3d.active.corrections import HOW, Record, records
 from annotator3d.active.ledger import Ledger
+from annotator3d.active.lineage import Happened
 from annotator3d.active.resolution import Outcome
 from annotator3d.active.schema import ASKS
-from annotator3d.active.suspicion import named
+from annotator3d.active.wording import said_in_words
 from annotator3d.analysis.page import section, table
 
 _SHOWN = 20  # confused classes and disputed queries that a table names
@@ -69,7 +70,7 @@ def quality_of(ledger: Ledger) -> dict[str, Any]:
                 "query": query.id,
                 "round": query.round,
                 "scan": query.scan,
-                "said": [[e.annotator, _said(e.said, names)] for e in where.current],
+                "said": [[e.annotator, _said(ledger, e)] for e in where.current],
             }
             for query, where in disputed
         ],
@@ -82,8 +83,10 @@ def quality_tables(report: dict[str, Any]) -> list[Table]:
     """The report as tables; those that would be empty are left out."""
     head = ["voxels", "identical", "points agree", "kappa", "voxels agree", "kappa"]
     pairs = [[" and ".join(p["people"]), *_cells(p)] for p in report["pairs"]]
+    over = ""
     if len(pairs) > 1:
         pairs.append(["all pairs", *_cells(report["together"])])
+        over = ", all pairs"
     classes = [
         [c["class"], f"{c['points']:,}", *map(_percent_or_kappa, _CLASS, map(c.get, _CLASS))]
         for c in report["together"]["by_class"]
@@ -96,8 +99,8 @@ def quality_tables(report: dict[str, Any]) -> list[Table]:
         Table("Two people on the same voxels", ["people", *head], pairs),
         Table("The same person again", ["person", *head],
               [[r["person"], *_cells(r)] for r in report["repeats"]]),
-        Table("By class", ["class", "points named", *head[2:]], classes),
-        Table("By round", ["round", *head, "disputed"], rounds),
+        Table(f"By class{over}", ["class", "points named", *head[2:]], classes),
+        Table(f"By round{over}", ["round", *head, "disputed"], rounds),
         Table("Taken for each other", ["classes", "points", "voxels"],
               [[" / ".join(c["classes"]), f"{c['points']:,}", f"{c['voxels']:,}"]
                for c in report["confused"][:_SHOWN]]),
@@ -150,7 +153,7 @@ def _by_class(compared: Compared, names: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {
             "class": name,
-            "points": int(points[c].sum() + points[:, c].sum() - points[c, c]),
+            "points": compared.named(c),
             "agreement_points": class_percentage(points, c),
             "kappa_points": class_kappa(points, c),
             "agreement_voxels": class_percentage(dominant, c),
@@ -204,10 +207,10 @@ def _person_row(person: dict[str, Any]) -> list[str]:
     return cells
 
 
-def _said(said: bytes | None, names: Sequence[str]) -> str:
-    if said is None:
+def _said(ledger: Ledger, event: Happened) -> str:
+    if event.said is None:
         return "no labels"
-    return named(np.frombuffer(said, np.uint8), names[:-1]) or "no class"
+    return said_in_words(ledger, event.id, np.frombuffer(event.said, np.uint8)) or "no class"
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:

@@ -11,6 +11,7 @@ from annotator3d.active.ledger import Ledger, Round
 from annotator3d.active.meters import RoundMeter, meter_round
 from annotator3d.active.oracles import answer_open_queries
 from annotator3d.active.strategies import get_strategy
+from annotator3d.active.wording import disputed_in_words
 from annotator3d.data.batch import InputRule, TrainingScans
 from annotator3d.data.files import fingerprint
 from annotator3d.engine.averaging import scoring_weights
@@ -135,6 +136,12 @@ class RoundHook(Hook):
             if decision := self.world.lead(lambda: self.ledger.round_decision(number)):
                 self.screen.say(f"round {number}: {decision}")
         self._say_cost(self.world.lead(lambda: self._answer(number)))
+        if disputed := self.world.lead(lambda: self._disputed(number)):
+            self.screen.say(f"not trained on: {disputed_in_words(disputed, self.folder.parent)}")
+
+    def _disputed(self, number: int) -> int:
+        """Voxels of rounds up to this one that no training sees, since nobody has decided."""
+        return sum(query.round <= number for query in self.ledger.disputed_queries())
 
     def _say_cost(self, cost: RoundMeter) -> None:
         self.screen.say(

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from annotator3d.active.keys import KeyTable
+from annotator3d.active.records import UNASSIGNED
 from annotator3d.active.reviewing import ReviewSession
 from annotator3d.active.session import LabelSession
+from annotator3d.active.wording import TO_LABEL, classes_in_words, held_in_words, said_in_words
 
 _NEARBY = 3  # answers that are named
 
@@ -15,7 +17,9 @@ def heading(session: LabelSession) -> str:
     """Which voxel is on the screen."""
     query = session.current
     if query is None:
-        return "no voxel on the screen"
+        held = session.held_by_others
+        words = held_in_words(held[q] for q in session.matching() if q in held)
+        return "no voxel on the screen" + (f"; {words}" if words else "")
     place, count = session.position
     x, y, z = ((np.array(query.cell) + 0.5) * session.ledger.voxel_size).tolist()
     lines = [
@@ -44,14 +48,18 @@ def _opinions(session: ReviewSession) -> list[str]:
     found, approved, lines = session.opinions, session.approved, []
     for place, event in enumerate(found):
         answer = event.answer
-        said = answer.kind if answer.labels is None else _names(session, answer.labels)
-        said = "no class" if answer.kind == "ignore" else said
+        said = "no class" if answer.kind == "ignore" else answer.kind
+        if answer.labels is not None:
+            said = said_in_words(session.ledger, event.id, answer.labels)
         words = " (approved)" if place in approved else ""
         mark = ">" if place == session.opinion % len(found) else " "
         when = event.created_at[:16].replace("T", " ")
         lines.append(f"{mark} {place + 1}. {answer.annotator}, {when}: {said}{words}")
     if len(found) > 1:
         lines.append(f"they differ in {int(session.differing.sum())} points")
+    shown = found[session.opinion % len(found)].answer.labels if found else None
+    if shown is not None and UNASSIGNED in shown:
+        lines.append(f"approving this one leaves the voxel open for the points {TO_LABEL}")
     return lines
 
 
@@ -60,9 +68,10 @@ def offers(session: LabelSession) -> str:
     lines = []
     for proposal in session.proposals[:1]:
         source = "predicted" if proposal.source == "prediction" else "answered here in other scans"
-        lines.append(f"proposed: {_names(session, proposal.labels)} ({source})")
+        names = classes_in_words(proposal.labels, session.class_names)
+        lines.append(f"proposed: {names} ({source})")
     for near in session.nearby()[:_NEARBY] if session.view is not None else []:
-        names = _names(session, session.labels_of(near.query))
+        names = classes_in_words(session.labels_of(near.query), session.class_names)
         where = "" if near.scan == session.current.scan else f", scan {near.scan}"
         lines.append(f"{near.distance:.1f} m away: {names}{where}")
     return "\n".join(lines)
@@ -93,11 +102,3 @@ def duration(seconds: float) -> str:
 def help_lines(keys: KeyTable) -> list[str]:
     """The help panel."""
     return [f"{key:>11}  {text}: {help}" for key, text, help in keys.help()]
-
-
-def _names(session: LabelSession, labels: np.ndarray) -> str:
-    """Classes of labels [n], the most frequent first."""
-    ids, counts = np.unique(labels, return_counts=True)
-    ordered = ids[np.argsort(-counts, kind="stable")].tolist()
-    known = session.class_names
-    return ", ".join(known[i] if i < len(known) else "no class" for i in ordered)

@@ -1,0 +1,61 @@
+"""Labels in words, as people read them beside a voxel and in a report."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.active.reading import LedgerReader
+from annotator3d.active.records import IGNORE, UNASSIGNED
+
+TO_LABEL = "to be labelled"
+_SPECIAL = {IGNORE: "no class", UNASSIGNED: TO_LABEL}
+
+
+def classes_in_words(labels: NDArray[np.uint8], names: Sequence[str]) -> str:
+    """Classes of labels [n], the most frequent first."""
+    ids, counts = np.unique(labels, return_counts=True)
+    ordered = ids[np.argsort(-counts, kind="stable")].tolist()
+    return ", ".join(_SPECIAL.get(i) or names[i] for i in ordered)
+
+
+def said_in_words(ledger: LedgerReader, event: int, labels: NDArray[np.uint8]) -> str:
+    """What an answer says, and of points of a class that was split since what it said then.
+
+    Args:
+        event: its id.
+        labels: [n] in today's classes.
+    """
+    words = classes_in_words(labels, ledger.taxonomy_names)
+    if UNASSIGNED not in labels:
+        return words
+    sql = "SELECT labels, taxonomy FROM events WHERE id = ?"
+    ((then, version),) = ledger._rows(sql, event)
+    told = np.frombuffer(then, np.uint8)[labels == UNASSIGNED]
+    return f"{words} (then: {classes_in_words(told, ledger.class_names_of(version))})"
+
+
+def disputed_in_words(count: int, where: Path) -> str:
+    """How many voxels wait for a decision, and the command; `where`: work directory or package."""
+    differ = (
+        "1 voxel is answered differently and waits"
+        if count == 1
+        else (f"{count} voxels are answered differently and wait")
+    )
+    return f"{differ} for a decision: annotator3d label {where} --review --disputed"
+
+
+def held_in_words(holders: Iterable[str]) -> str:
+    """Of voxels that wait but are held, by whom; empty where there are none.
+
+    Args:
+        holders: a name for each voxel.
+    """
+    count = Counter(holders)
+    people = ", ".join(f"{who} {number}" for who, number in sorted(count.items()))
+    verb = "is" if count.total() == 1 else "are"
+    return f"{count.total()} {verb} held by others: {people}" if count else ""
