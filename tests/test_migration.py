@@ -308,7 +308,8 @@ def _is_half_way(work_dir, config, capsys):
     train_on = ["train", str(config), "--work-dir", work_dir, "--resume"]
     out = ["export", work_dir, f"{work_dir}-out", "--what", "answers", "--format", "ply"]
     other = ["taxonomy", "migrate", work_dir, "semanticposs13", "--apply"]
-    for command in (pack, train_on, out, other):
+    doubts = ["ledger", "suspicious", work_dir]
+    for command in (pack, train_on, out, other, doubts):
         assert main(command) == 1
         said = capsys.readouterr().err
         assert "begun and did not come to its end" in said, said

@@ -24,6 +24,7 @@ from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.reopening import card_of, root_of
 from annotator3d.engine.scoring import point_scores
 from annotator3d.engine.screen import Screen
+from annotator3d.engine.unfinished import refuse_unfinished
 
 Says = tuple[NDArray[np.uint8], NDArray[np.float64] | None]
 """Of the points of a scan the predicted train ids [N], and probabilities [N, C] if known."""
@@ -49,9 +50,9 @@ def judge_answers(
         FileNotFoundError: no checkpoint, no ledger, or no scans.
         ValueError: one of these does not fit the others.
     """
+    dataset = _pool(config, work_dir, data_root, screen)
     path = checkpoint or newest_whole(work_dir / "checkpoints")
     weights = read_weights(path)
-    dataset = _pool(config, work_dir, data_root, screen)
     count = dataset.taxonomy.num_classes
     model, rule = load_model(config, count, weights, path), input_rule(config, count)
 
@@ -91,6 +92,8 @@ def judge_by_stored(
 
 
 def _pool(config: RunConfig, work_dir: Path, data_root: str | None, screen: Screen):
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        refuse_unfinished(work_dir, ledger.taxonomy_version)
     root = data_root or root_of(card_of(work_dir), "train")
     return open_dataset(config, "train", root, screen, needs_labels=False)
 
