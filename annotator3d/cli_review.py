@@ -83,12 +83,13 @@ def criteria_of(args: argparse.Namespace, work_dir: Path) -> Criteria | None:
 
 def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Criteria) -> Criteria:
     from annotator3d.active.asking import share_of
+    from annotator3d.active.ledger import Ledger
     from annotator3d.engine.judging import judge_answers, judge_by_stored
     from annotator3d.engine.reopening import config_of
     from annotator3d.terminal import screen
 
     share = share_of(args.low_agreement)
-    options = {"data_root": args.data_root, "wanted": criteria.match}
+    options = {"data_root": args.data_root, "wanted": lambda _, where: criteria.match(where)}
     config = config_of(work_dir, args.config)
     with screen() as shown:
         try:
@@ -97,17 +98,18 @@ def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Crit
         except FileNotFoundError as none:
             print(f"{none}; compared with the predictions that the rounds have stored")
             judged = judge_by_stored(config, work_dir, shown, **options)
-    rounds = criteria.rounds
-    low = {
-        j.query.id
-        for j in judged
-        if j.agreement < share and (rounds is None or j.query.round in rounds)
-    }
+    found = replace(criteria, responses={j.response for j in judged if j.agreement < share})
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        voxels = sum(
+            found.match(where)
+            for query, where in ledger._outcomes()
+            if found.rounds is None or query.round in found.rounds
+        )
     print(
-        f"the network agrees on less than {args.low_agreement} of the points in {len(low)} voxels "
+        f"the network agrees on less than {args.low_agreement} of the points in {voxels} voxels "
         "that nobody has decided about"
     )
-    return replace(criteria, queries=low)
+    return found
 
 
 def _class(name: str | None, ledger: Ledger) -> tuple[int, ...] | None:

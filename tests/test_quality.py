@@ -389,6 +389,30 @@ def test_low_agreement_is_that_with_the_network_as_trained(run, monkeypatch, cap
     assert f"points in {len(expected)} voxels that nobody has decided about" in said
 
 
+def test_low_agreement_is_that_of_the_answer_which_fits_the_other_options(run, monkeypatch, capsys):
+    work_dir, truth, config = run
+    from annotator3d.engine.build import input_rule, load_model, read_weights
+    from annotator3d.engine.scoring import predict_raw
+
+    path = work_dir / "checkpoints" / "epoch_4.pth"
+    model, rule = load_model(config, 19, read_weights(path), path), input_rule(config, 19)
+    with opened(work_dir) as ledger:
+        both = next(q for q in ledger.queries() if len(ledger.outcome(q.id).current) == 2)
+        scan = truth.read(truth.index(both.scan))
+        rows = rows_of_cell(scan.xyz, both.cell, config.active.voxel_size)
+        predicted = predict_raw(model, scan, rule)[scan.rows[rows]]
+        ledger.answer(both.id, predicted, annotator="ann")  # each corrects their own
+        ledger.answer(both.id, (predicted + 1) % 19, annotator="bob")
+        assert len(ledger.outcome(both.id).current) == 2
+    for person, low in (("ann", False), ("bob", True)):
+        found = []
+        label_by(monkeypatch, lambda session, found=found: found.extend(session.matching()))
+        command = ["label", str(work_dir), "--web", "--review", "--annotator", "lead"]
+        assert main([*command, "--low-agreement", "50%", "--person", person]) == 0
+        assert (both.id in found) == low
+        assert f"points in {len(found)} voxels that nobody" in capsys.readouterr().out
+
+
 def test_without_a_checkpoint_low_agreement_takes_what_the_rounds_stored(run, capsys):
     work_dir, truth, _ = run
     for path in (work_dir / "checkpoints").iterdir():
@@ -405,7 +429,8 @@ def test_without_a_checkpoint_low_agreement_takes_what_the_rounds_stored(run, ca
     assert "compared with the predictions that the rounds have stored" in capsys.readouterr().out
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         answered = {q.id for q in ledger.queries(scan=scan.id) if ledger.outcome(q.id).current}
-    assert set(found.queries) == answered
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        assert {q.id for q, where in ledger._outcomes() if found.match(where)} == answered
 
 
 class Said(NamedTuple):

@@ -156,7 +156,8 @@ def test_deciding_otherwise_later_overrules_what_was_approved(path, source):
         ({"since": "2100"}, []),
         ({"until": "2000"}, []),
         ({"since": "2000", "until": "2100"}, [1, 2, 3]),
-        ({"queries": (2, 4)}, [2]),
+        ({"responses": (5, 7)}, [1, 3]),  # bob's to 1, ann's to 3
+        ({"responses": (5, 7), "people": ("ann",)}, [3]),
     ],
 )
 def test_only_what_is_wanted_is_gone_through(path, source, criteria, expected):

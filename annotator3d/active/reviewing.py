@@ -31,7 +31,7 @@ REVIEWED = ("answered", "disputed")
 class Criteria:
     """Which answers are reviewed; None lets all pass. What has been decided does not come again.
 
-    One response must fit `classes`, `people` and the dates together.
+    One response must fit `classes`, `people`, the dates and `responses` together.
     """
 
     classes: Collection[int] | None = None  # train ids, 255 = no class
@@ -40,13 +40,11 @@ class Criteria:
     since: str = ""  # ISO 8601, UTC, as `Event.created_at`; this moment or later
     until: str = "~"  # before this moment
     disputed: bool = False  # only those
-    queries: Collection[int] | None = None
+    responses: Collection[int] | None = None  # ids of their events
 
-    def match(self, query_id: int, where: Outcome) -> bool:
+    def match(self, where: Outcome) -> bool:
         """Whether a query is still to be reviewed."""
         if (where.approved and not where.disputed) or (self.disputed and not where.disputed):
-            return False
-        if self.queries is not None and query_id not in self.queries:
             return False
         return any(map(self._fits, where.current))
 
@@ -54,6 +52,8 @@ class Criteria:
         if response.said is None or not self.since <= response.created_at < self.until:
             return False
         if self.people is not None and response.annotator not in self.people:
+            return False
+        if self.responses is not None and response.id not in self.responses:
             return False
         said = set(response.said) or {IGNORE}
         return self.classes is None or not said.isdisjoint(self.classes)
@@ -217,7 +217,7 @@ class ReviewSession(LabelSession):
         return Filter(states=REVIEWED, rounds=self.criteria.rounds, match=self._match)
 
     def _match(self, query_id: int) -> bool:
-        return self.criteria.match(query_id, self._standing.outcome(query_id))
+        return self.criteria.match(self._standing.outcome(query_id))
 
     def _wants(self, query_id: int) -> bool:
         return super()._wants(query_id) or self._queue.passes(query_id)
