@@ -144,6 +144,25 @@ def test_what_is_held_is_shown_and_can_be_recalled(home, capsys):
     assert "12 new answers (12 of ann)" in capsys.readouterr().out
 
 
+def test_the_history_tells_who_held_what_and_for_how_long(home, capsys):
+    query = min(queries_of(pack(home, "one", "ann", "--days", "10")))
+    with ledger_of(home) as ledger:
+        ledger.lease([query], annotator="ann", seconds=0)
+        ledger.lease([query], annotator="bob", seconds=600)
+        ledger.lease([query], annotator="bob", seconds=0)
+        ledger.lease([query], annotator="bob", seconds=90)
+    capsys.readouterr()
+    assert main(["ledger", "log", str(home), "--query", str(query)]) == 0
+    said = capsys.readouterr().out
+    for words in (
+        "10 days: one.a3dpack",
+        "it no longer",
+        "holds it for 10 min",
+        "holds it for 90 s",
+    ):
+        assert words in said
+
+
 def test_the_viewer_says_what_is_out_in_a_package_and_until_when(home):
     pack(home, "one", "ann", "--queries", "1-4")
     session = open_labelling(home, annotator="bob").session

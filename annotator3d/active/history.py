@@ -122,7 +122,7 @@ def _what(event: Event, names: Sequence[str], then: str | None) -> str:
         if answer.proposal_accepted:
             words += ", as proposed"
     elif answer.kind == "lease":
-        words = f"holds it for {answer.seconds:.0f} s" if answer.seconds else "holds it no longer"
+        words = f"holds it for {_time(answer.seconds)}" if answer.seconds else "holds it no longer"
     elif answer.kind == "request":
         words = f"asks once more ({event.ask})"
     else:
@@ -130,6 +130,13 @@ def _what(event: Event, names: Sequence[str], then: str | None) -> str:
     if event.taxonomy > 1:
         words += f" [class list {event.taxonomy}]"
     return f"{words}: {answer.note}" if answer.note else words
+
+
+def _time(seconds: float) -> str:
+    for unit, length in (("days", 86400), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.3g} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def _classes(labels: np.ndarray, names: Sequence[str]) -> str:
