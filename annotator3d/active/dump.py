@@ -21,7 +21,7 @@ from typing import Any
 from annotator3d.active import schema
 from annotator3d.active.ledger import Ledger
 from annotator3d.active.seals import COLUMNS, fits
-from annotator3d.data.files import atomic_write, clear_parts, fsync_folder, part_of
+from annotator3d.data.files import atomic_write, clear_parts, fsync_folder, part_of, written_whole
 
 TABLES = ("meta", "taxonomies", "scans", "rounds", "queries", "events")  # parents first
 FORMAT = 1
@@ -78,20 +78,15 @@ def load(source: Path, path: Path, make_folder: bool = False) -> dict[str, int]:
     if made:
         folder.mkdir()
     clear_parts(folder)
-    part = part_of(path)
     try:
-        counts = _fill(part, source)
-        Ledger.read(part).close()
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
+        with written_whole(path) as part:
+            counts = _fill(part, source)
+            Ledger.read(part).close()
     except BaseException:
-        part.unlink(missing_ok=True)
         if made:
             with suppress(OSError):  # somebody put something there
                 folder.rmdir()
         raise
-    fsync_folder(folder)
     return counts
 
 
@@ -154,9 +149,10 @@ def _insert(db: sqlite3.Connection, where: str, row: dict, columns: dict) -> str
         values = [_from_text(table, name, value) for name, value in row.items()]
         marks = ", ".join("?" * len(values))
         db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", values)
-        told = dict(zip(row, values, strict=True))
-        if table == "events" and not fits(told["uid"], [told[name] for name in COLUMNS]):
-            raise ValueError("it is not as it was written: the check sum in its uid differs")
+        if table == "events":
+            told = dict(zip(row, values, strict=True))
+            if not fits(told["uid"], [told[name] for name in COLUMNS]):
+                raise ValueError("it is not as it was written: the check sum in its uid differs")
     except (ValueError, TypeError, sqlite3.Error) as error:
         raise ValueError(f"{where}: refused: {error}") from error
     return table

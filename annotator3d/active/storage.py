@@ -14,7 +14,7 @@ import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
-from annotator3d.data.files import clear_parts, fsync_folder, is_alive, part_of
+from annotator3d.data.files import clear_parts, is_alive, written_whole
 
 _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "lustre", "gpfs", "beegfs", "gluster")
 _NETWORK += ("virtiofs", "vboxsf", "ocfs2", "gfs2", "pvfs", "orangefs", "sshfs", "rclone", "s3fs")
@@ -48,18 +48,10 @@ def back_up(path: Path, copy: Path, check: Callable[[Path], None] | None = None)
     `check` looks at the copy, under a name of its own, before it gets its place.
     """
     clear_parts(copy.parent)
-    part = part_of(copy)
-    try:
+    with written_whole(copy) as part:
         _copy(path, part)
         if check is not None:
             check(part)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, copy)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    fsync_folder(copy.parent)
 
 
 def _copy(path: Path, part: Path) -> None:

@@ -30,19 +30,29 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: there is no folder {target.parent}")
-    temporary = part_of(target)
+    with written_whole(target) as part, open(part, "xb") as file:
+        yield file
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """A file beside `path`, to be made in the block, that gets its name when the block ends well.
+
+    It gets the permissions of an old file and is fsynced first, the folder after. After an
+    exception it is removed.
+    """
+    part = part_of(path)
     try:
-        with open(temporary, "xb") as file:
-            yield file
-            file.flush()
-            if target.exists():
-                os.chmod(temporary, target.stat().st_mode & 0o7777)
+        yield part
+        with open(part, "r+b") as file:
+            if path.exists():
+                os.chmod(part, path.stat().st_mode & 0o7777)
             os.fsync(file.fileno())
-        os.replace(temporary, target)
+        os.replace(part, path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
         raise
-    fsync_folder(target.parent)
+    fsync_folder(path.parent)
 
 
 def part_of(path: Path) -> Path:
