@@ -102,11 +102,9 @@ def _of_run(path: Path, args: argparse.Namespace, shown: Screen) -> _Scans:
 def _of_package(path: Path, args: argparse.Namespace) -> _Scans:
     """A package brings its scans and predictions itself."""
     from annotator3d.active.packages import PackageSource, damaged_contents
+    from annotator3d.labelling import refuse_options
 
-    if args.config or args.data_root:
-        raise ConfigError(
-            f"{path} is a work package, with its scans in it: no --config, no --data-root"
-        )
+    refuse_options(path, args.config, args.data_root)
     try:
         if problems := list(damaged_contents(path)):
             return _Scans(problems=problems)

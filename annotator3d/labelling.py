@@ -71,7 +71,7 @@ def open_labelling(
         ClassListChanged, ConfigError: see `opening.open_session`.
     """
     if is_package(work_dir):
-        _refuse_options(work_dir, config, data_root)
+        refuse_options(work_dir, config, data_root)
         return _open_package(work_dir, annotator, keys, options, review)
     if not work_dir.is_dir():
         raise FileNotFoundError(f"no work directory or work package {work_dir}")
@@ -120,7 +120,8 @@ def _open_package(
     return Opened(session, table, _palette(taxonomy), words)
 
 
-def _refuse_options(package: Path, config: str | None, data_root: str | None) -> None:
+def refuse_options(package: Path, config: str | None, data_root: str | None) -> None:
+    """Raise ConfigError for an option that a work package cannot heed."""
     for option, value in (("--config", config), ("--data-root", data_root)):
         if value is not None:
             raise ConfigError(
@@ -186,7 +187,7 @@ def still_of(
         ConfigError: a query of a scan file, or a colour that a file cannot have.
     """
     if is_package(what):
-        _refuse_options(what, config, data_root)
+        refuse_options(what, config, data_root)
         source = PackageSource(what)
         palette = _palette(taxonomy_of(source))
         with Ledger.read(what) as ledger:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -113,3 +114,19 @@ def make_kitti_in(folder: Path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def asked(tmp_path_factory):
+    """What tests of work packages start from: see `package_case.make_asked`; not to be changed."""
+    from package_case import make_asked  # imports this module
+
+    folder = tmp_path_factory.mktemp("asked")
+    make_asked(folder)
+    return folder
+
+
+@pytest.fixture
+def home(asked, tmp_path):
+    """A work directory of its own with open queries."""
+    return shutil.copytree(asked / "run", tmp_path / "run")

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from killing import die, killed
-from package_case import answer, held_by, ledger_of, make_asked, pack, state
+from package_case import answer, held_by, ledger_of, pack, state
 from skin_case import label_by
 
 from annotator3d.active import packing
@@ -13,18 +13,6 @@ from annotator3d.active.ledger import Ledger
 from annotator3d.cli import main
 from annotator3d.labelling import open_labelling
 from annotator3d.viz import panel_text
-
-
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("asked")
-    make_asked(folder)
-    return folder
-
-
-@pytest.fixture
-def home(asked, tmp_path):
-    return shutil.copytree(asked / "run", tmp_path / "run")
 
 
 def queries_of(package):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from killing import die, killed, killed_at, killed_while_writing
-from package_case import answer, held_by, ledger_of, make_asked, opened, pack, spoiled, state
+from package_case import answer, held_by, ledger_of, opened, pack, spoiled, state
 from PIL import Image
 from skin_case import label_by
 
@@ -29,18 +29,6 @@ from annotator3d.labelling import export_package, open_labelling, still_of
 from annotator3d.terminal import screen
 
 SIZE = 4.0
-
-
-@pytest.fixture(scope="module")
-def asked(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("asked")
-    make_asked(folder)
-    return folder
-
-
-@pytest.fixture
-def home(asked, tmp_path):
-    return shutil.copytree(asked / "run", tmp_path / "run")
 
 
 def test_a_person_elsewhere_labels_and_the_answers_come_home(home, asked, tmp_path, capsys):

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from annotator3d.active.reading import LedgerReader
-from annotator3d.active.records import IGNORE, UNASSIGNED, Event
+from annotator3d.active.records import Event
+from annotator3d.active.wording import class_in_words
 from annotator3d.errors import ConfigError
 
 _WORDS = {"ignore": "no class fits", "skip": "skipped", "approve": "approved", "reject": "rejected"}
@@ -141,6 +142,5 @@ def _time(seconds: float) -> str:
 
 def _classes(labels: np.ndarray, names: Sequence[str]) -> str:
     ids, counts = np.unique(labels, return_counts=True)
-    special = {IGNORE: "no class", UNASSIGNED: "to be labelled"}
     found = sorted(zip(counts.tolist(), ids.tolist(), strict=True), reverse=True)
-    return ", ".join(f"{special.get(i) or names[i]} {count}" for count, i in found)
+    return ", ".join(f"{class_in_words(i, names)} {count}" for count, i in found)

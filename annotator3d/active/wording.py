@@ -20,7 +20,12 @@ def classes_in_words(labels: NDArray[np.uint8], names: Sequence[str]) -> str:
     """Classes of labels [n], the most frequent first."""
     ids, counts = np.unique(labels, return_counts=True)
     ordered = ids[np.argsort(-counts, kind="stable")].tolist()
-    return ", ".join(_SPECIAL.get(i) or names[i] for i in ordered)
+    return ", ".join(class_in_words(i, names) for i in ordered)
+
+
+def class_in_words(label: int, names: Sequence[str]) -> str:
+    """The class of a label, also where it is none."""
+    return _SPECIAL.get(label) or names[label]
 
 
 def said_in_words(ledger: LedgerReader, event: int, labels: NDArray[np.uint8]) -> str:
