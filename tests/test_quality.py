@@ -510,7 +510,8 @@ def test_options_that_cannot_be_meant_are_refused(run, monkeypatch, capsys, opti
     assert (run[0] / "ledger.sqlite").read_bytes() == before
 
 
-def test_who_has_only_looked_or_asked_is_nobody_whose_answers_could_be_reviewed(run, capsys):
+def test_only_who_has_answered_can_be_reviewed(run, monkeypatch, capsys):
+    label_by(monkeypatch, lambda session: pytest.fail("was opened"))
     with opened(run[0]) as ledger:
         ledger.lease([1], annotator="zoe", seconds=60)
     for person in ("zoe", "xx"):
