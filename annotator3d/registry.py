@@ -1,49 +1,41 @@
 """Names that a config may use: strategies, oracles, datasets and backbones.
 
-The registries are roots of their own (no parent, one scope), so that a name means one thing. The
-modules in ``locations`` are imported when a name is first asked for.
+The registries are roots of their own (no parent, one scope), so that a name means one thing. Each
+has a folder, whose modules are imported when a name is asked for that is not known yet.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 from mmengine.registry import Registry
 
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, nearest
 
 _SCOPE = "annotator3d"
 
-STRATEGIES = Registry("strategy", scope=_SCOPE, locations=["annotator3d.active.strategies"])
-ORACLES = Registry(
-    "oracle",
-    scope=_SCOPE,
-    locations=["annotator3d.active.oracles", "annotator3d.active.noisy"],
-)
-DATASETS = Registry(
-    "dataset",
-    scope=_SCOPE,
-    locations=[
-        f"annotator3d.data.{module}"
-        for module in ("datasets", "nuscenes", "own", "simulated", "synlidar")
-    ],
-)
-BACKBONES = Registry("backbone", scope=_SCOPE, locations=["annotator3d.models"])
+STRATEGIES = Registry("strategy", scope=_SCOPE)
+ORACLES = Registry("oracle", scope=_SCOPE)
+DATASETS = Registry("dataset", scope=_SCOPE)
+BACKBONES = Registry("backbone", scope=_SCOPE)
+
+_FOLDERS = {
+    "strategy": "annotator3d.active",
+    "oracle": "annotator3d.active",
+    "dataset": "annotator3d.data.datasets",
+    "backbone": "annotator3d.models",
+}
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Words for an error message: the nearest of ``known`` first, then all of them.
-
-    Returns for example ``"did you mean 'vcd'? Known: entropy, margin, random, vcd"``.
-    """
-    ordered = sorted(known)
-    by_folded = {key.casefold(): key for key in ordered}
-    close = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
-    hint = f"did you mean {by_folded[close[0]]!r}? " if close else ""
-    return f"{hint}Known: {', '.join(ordered) or 'none'}"
+def fill(registry: Registry) -> None:
+    """Import every module of the registry's folder, so that a file that is dropped there counts."""
+    folder = import_module(_FOLDERS[registry.name])
+    for module in iter_modules(folder.__path__, f"{folder.__name__}."):
+        import_module(module.name)
 
 
 def lookup(registry: Registry, name: str) -> Callable[..., Any]:
@@ -54,7 +46,7 @@ def lookup(registry: Registry, name: str) -> Callable[..., Any]:
     if not isinstance(name, str):
         raise ConfigError(f"a {registry.name} is named by a word, got {name!r}")
     if name not in registry.module_dict:
-        registry.import_from_location()
+        fill(registry)
     if name not in registry.module_dict:
         raise ConfigError(
             f"unknown {registry.name} {name!r}: {nearest(name, registry.module_dict)}"

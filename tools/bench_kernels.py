@@ -24,7 +24,8 @@ from bench_report import notes_on, print_table
 from bench_scenes import CLASSES, PICKS, SIZE, Batch, Scene, load_scenes, make_batch
 from torch import Tensor
 
-from annotator3d.kernels import SCORE_ONE, Selection, select_voxels, voxelize
+from annotator3d.kernels import SCORE_ONE, Selection, select_voxels
+from annotator3d.kernels.grouping import voxelize
 
 FINE = 0.05
 # name: (score, from labels, in a batch)

@@ -20,9 +20,9 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from annotator3d.active.ledger import Ledger
-from annotator3d.active.records import Answer, ScanRecord
 from annotator3d.data.taxonomy import load_taxonomy
+from annotator3d.ledger.ledger import Ledger
+from annotator3d.ledger.records import Answer, ScanRecord
 
 PEOPLE = ("ann", "bob", "cleo")
 COMMANDS = (
@@ -74,7 +74,9 @@ def run(command: list[str]) -> tuple[float, float]:
     """Wall-clock and processor seconds of a command, whole process."""
     used, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "annotator3d.cli", *command], check=True, stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "annotator3d.cli.main", *command],
+        check=True,
+        stdout=subprocess.DEVNULL,
     )
     wall, now = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     return wall, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from annotator3d.data.formats import read_bin
-from annotator3d.data.simulated import SimulatedStreets
-from annotator3d.kernels import voxelize
+from annotator3d.data.datasets.simulated import SimulatedStreets
+from annotator3d.data.formats.kitti import read_bin
+from annotator3d.kernels.grouping import voxelize
 
 CLASSES, SIZE, ASKED, PICKS = 20, 0.25, 5, 5
 

@@ -26,11 +26,11 @@ from plain_spconv import PlainMinkUNet, load_spconv
 
 from annotator3d.active.selector import select_scored
 from annotator3d.data.batch import InputRule, TrainingScans
-from annotator3d.data.datasets import SemanticKITTI
-from annotator3d.data.scan_dataset import ScanDataset
-from annotator3d.data.simulated import SimulatedStreets
-from annotator3d.engine.loading import batches, training_loader
-from annotator3d.engine.scoring import voxel_scores
+from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.data.datasets.sequences import SemanticKITTI
+from annotator3d.data.datasets.simulated import SimulatedStreets
+from annotator3d.engine.prediction import voxel_scores
+from annotator3d.engine.training.loading import batches, training_loader
 from annotator3d.models.minkunet import PUBLISHED_PLANES
 from annotator3d.models.segmentor import Segmentor
 

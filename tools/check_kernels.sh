@@ -60,7 +60,7 @@ spills() { # spills NVCC: fails where a kernel keeps registers in memory, and li
 
 mkdir "$scratch/cases"
 jobs=()
-PYTHONPATH=tests "$python" tests/kernel_cases.py "$scratch/cases" & jobs+=($!)
+PYTHONPATH=tests/support "$python" tests/support/kernel_cases.py "$scratch/cases" & jobs+=($!)
 build memory -O0 -fsanitize=address,undefined,float-cast-overflow & jobs+=($!)
 build threads -O1 -fsanitize=thread & jobs+=($!)
 nvcc=${CUDACXX:-$(PATH="$PATH:/usr/local/cuda/bin" command -v nvcc || true)}

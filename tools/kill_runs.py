@@ -35,7 +35,7 @@ EPOCHS, ROUNDS, BUDGET, SCANS = 4, [0, 1, 2], 2, 3
 MOST_KILLS = 6  # of one run, before it is let through
 FORKED = multiprocessing.get_context("forkserver")
 FORKED.set_forkserver_preload(  # what a run imports, late imports of others included
-    ["annotator3d.engine.run", "annotator3d.terminal", "matplotlib.pyplot", "torch._dynamo"]
+    ["annotator3d.engine.run", "annotator3d.cli.terminal", "matplotlib.pyplot", "torch._dynamo"]
 )
 
 
@@ -103,9 +103,10 @@ def child(arguments: list[str], end: End, env: dict[str, str], told: str, log: s
     multiprocessing.set_start_method("fork", force=True)
     import torch
 
-    from annotator3d import cli
-    from annotator3d.active.ledger import Ledger
-    from annotator3d.engine import parts, runner
+    from annotator3d.cli import main as cli
+    from annotator3d.engine import context as parts
+    from annotator3d.engine.training import runner
+    from annotator3d.ledger.ledger import Ledger
 
     torch.set_num_threads(1)
     count = 0
@@ -232,7 +233,7 @@ def outcome(run: Path) -> tuple:
     """What must be the same: ledger, last checkpoint, metrics by epoch."""
     import torch
 
-    from annotator3d.active.ledger import Ledger
+    from annotator3d.ledger.ledger import Ledger
 
     with Ledger.read(run / "ledger.sqlite") as ledger:
         canonical = ledger.export_canonical()
@@ -256,7 +257,7 @@ def same(a, b) -> bool:
 
 def check_budget(run: Path) -> None:
     """Whatever the moment of the kill: whole rounds, and no more than may be asked."""
-    from annotator3d.active.ledger import Ledger
+    from annotator3d.ledger.ledger import Ledger
 
     path = run / "ledger.sqlite"
     if not path.exists() or not path.stat().st_size:

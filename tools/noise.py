@@ -18,14 +18,14 @@ from itertools import product
 from pathlib import Path
 from statistics import mean, stdev
 
-from annotator3d.active.ledger import Ledger
-from annotator3d.active.meters import meter_rounds
 from annotator3d.analysis.runs import read_run
+from annotator3d.cli.terminal import screen
 from annotator3d.data.scan import IGNORE, rows_of_cell
 from annotator3d.engine.build import build_dataset
-from annotator3d.engine.config import find_config, load_config
+from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.jobs import Job, run_jobs
-from annotator3d.terminal import screen
+from annotator3d.ledger.effort import meter_rounds
+from annotator3d.ledger.ledger import Ledger
 
 SOURCE = "source-only"
 # The demo's scans are coarse: their points lie further apart than the default of this distance.

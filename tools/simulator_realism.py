@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.formats import read_bin, read_label, split_label
+from annotator3d.data.formats.kitti import read_bin, read_label, split_label
 from annotator3d.data.simulator import DOMAINS, VERSION, simulate
 from annotator3d.data.taxonomy import load_taxonomy
 

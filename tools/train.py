@@ -8,7 +8,7 @@ docs/distributed.md says more; tools/dist_train.sh and tools/slurm_train.sh call
 
 import sys
 
-from annotator3d.cli import main
+from annotator3d.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["train", *sys.argv[1:]]))

@@ -16,15 +16,15 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from annotator3d.analysis.pooled import pool_runs
+from annotator3d.analysis.pooled import markdown, pool_runs
 from annotator3d.analysis.runs import read_run
-from annotator3d.analysis.tables import markdown
+from annotator3d.cli.terminal import screen
 from annotator3d.engine.build import build_dataset
-from annotator3d.engine.config import RunConfig, find_config, load_config
+from annotator3d.engine.config.load import find_config, load_config
+from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.evaluation import evaluate_into
 from annotator3d.engine.jobs import Job, last_checkpoint, run_jobs
-from annotator3d.engine.screen import Screen
-from annotator3d.terminal import screen
+from annotator3d.reporter import Screen
 
 FOLDS = (("00", "03", "06", "09"), ("02", "05", "07", "08"))
 ARMS = list(product(("ada", "asfda", "al"), ("vcd", "random")))

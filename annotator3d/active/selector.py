@@ -1,7 +1,6 @@
-"""The selector: scores and what was asked before become the next questions.
+"""Scoring and choosing voxels step by step: for strategies that the kernels do not know.
 
-Selection is a pure function of (scan, prediction, cells asked before, strategy, seed): neither the
-order of the points nor other scans, processes or earlier calls have a say.
+A strategy that they do know gets the same picks here as in one pass (`selector.select_scored`).
 """
 
 from __future__ import annotations
@@ -14,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from annotator3d.active.picks import Pick, limit_round, scan_seed
-from annotator3d.active.stepwise import ScoredScan, as_tensor, pick_voxels, score_scan
+from annotator3d.active.budget import Pick, limit_round, scan_seed
 from annotator3d.active.strategies import Strategy, get_strategy
-from annotator3d.kernels import SCORE_ONE, select_voxels
+from annotator3d.kernels import SCORE_ONE, Voxels, cells_in_range, select_voxels, top_voxels
+from annotator3d.kernels.grouping import voxelize
 
 __all__ = [
     "Pick",
@@ -30,6 +29,119 @@ __all__ = [
     "select_scan",
     "select_scored",
 ]
+
+Array = np.ndarray | Tensor
+
+
+@dataclass(frozen=True)
+class ScoredScan:
+    """The voxels of one scan with their scores."""
+
+    voxels: Voxels
+    scores: Tensor  # [V] int64 in units of 1 / SCORE_ONE, or float64
+
+    @property
+    def values(self) -> Tensor:
+        """[V] float64 scores in the unit of `Pick.score`."""
+        fixed = not self.scores.is_floating_point()
+        return self.scores.double() / SCORE_ONE if fixed else self.scores
+
+    def per_point(self) -> NDArray[np.float32]:
+        """[N] score of the voxel that each point lies in."""
+        return self.values[self.voxels.point_to_voxel].float().cpu().numpy()
+
+
+def score_scan(
+    xyz: Array,
+    strategy: str | Strategy,
+    *,
+    scan_id: str,
+    num_classes: int,
+    voxel_size: float = 0.25,
+    logits: Tensor | None = None,
+    labels_pred: Array | None = None,
+    point_scores: Array | None = None,
+    rows: Array | None = None,
+) -> ScoredScan:
+    """Score every voxel of a raw, un-augmented scan; arguments as `selector.select_scored`.
+
+    Raises ValueError, naming the scan, for input that does not fit or is not finite.
+    """
+    chosen = get_strategy(strategy) if isinstance(strategy, str) else strategy
+    given = [p for p in (logits, labels_pred, point_scores) if p is not None]
+    if len(given) > 1 or (chosen.needs_model and not given):
+        raise ValueError(
+            f"scan {scan_id}: strategy {chosen.name!r} needs one of logits, labels_pred and "
+            f"point_scores, got {len(given)} of them"
+        )
+    prediction = as_tensor(given[0]) if given else None
+    points = as_tensor(xyz)
+    try:
+        if prediction is not None:
+            points = points.to(prediction.device)
+            prediction = _of_points(prediction, rows)
+        voxels = voxelize(points, voxel_size)
+        return ScoredScan(voxels, chosen.score(voxels, prediction, num_classes))
+    except ValueError as error:
+        raise ValueError(f"scan {scan_id}: {error}") from error
+
+
+def pick_voxels(
+    scored: ScoredScan,
+    *,
+    scan_id: str,
+    seed: int,
+    budget: int,
+    voxel_size: float = 0.25,
+    asked_cells: NDArray[np.int32] | None = None,
+    max_range: float | None = None,
+    min_points: int = 1,
+) -> list[Pick]:
+    """The best voxels of a scored scan, at most `budget`, best first; see `select_scored`."""
+    voxels, cells = scored.voxels, scored.voxels.cells
+    exclude = voxels.counts < min_points
+    if asked_cells is not None and len(asked_cells):
+        exclude |= _among(cells, asked_cells)
+    if max_range is not None:
+        exclude |= ~cells_in_range(cells, voxel_size, max_range)
+    seeds = torch.tensor([scan_seed(seed, scan_id)], device=cells.device)
+    (best,) = top_voxels(scored.scores, voxels, budget, seeds, exclude)
+    return [_pick(scored, index) for index in best.tolist()]
+
+
+def as_tensor(values: Array) -> Tensor:
+    """A tensor of these values."""
+    # A copy: torch warns of numpy arrays that are not writable.
+    return values.detach() if isinstance(values, Tensor) else torch.tensor(values)
+
+
+def _of_points(prediction: Tensor, rows: Array | None) -> Tensor:
+    if rows is None:
+        return prediction
+    rows = as_tensor(rows).to(prediction.device)
+    wrong = (rows < 0) | (rows >= len(prediction))
+    if wrong.any():
+        raise ValueError(
+            f"rows: expected row numbers 0..{len(prediction) - 1}, got {int(rows[wrong][0])} "
+            f"({int(wrong.sum())} wrong in all)"
+        )
+    return prediction[rows]
+
+
+def _among(cells: Tensor, asked: NDArray[np.int32]) -> Tensor:
+    """Which of the cells [V, 3] are among those asked: [V] bool."""
+    both = torch.cat([cells, torch.tensor(asked, dtype=torch.int32, device=cells.device)])
+    _, number = both.unique(dim=0, return_inverse=True)
+    return torch.isin(number[: len(cells)], number[len(cells) :])
+
+
+def _pick(scored: ScoredScan, index: int) -> Pick:
+    voxels = scored.voxels
+    start, stop = voxels.splits[index : index + 2].tolist()
+    x, y, z = voxels.cells[index].tolist()
+    rows = voxels.members[start:stop].cpu().numpy()
+    return Pick((x, y, z), float(scored.values[index]), stop - start, rows)
+
 
 Array = np.ndarray | Tensor
 

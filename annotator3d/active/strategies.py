@@ -13,7 +13,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from annotator3d.kernels import Voxels, point_scores, voxel_confusion, voxel_reduce
+from annotator3d.kernels import Voxels
+from annotator3d.kernels.scores import point_scores, voxel_confusion, voxel_reduce
 from annotator3d.registry import STRATEGIES, build
 
 __all__ = ["STRATEGIES", "Entropy", "Margin", "Random", "Strategy", "VCD", "get_strategy"]

@@ -9,12 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from annotator3d.active.corrections import records
-from annotator3d.active.ledger import Ledger, Query
-from annotator3d.active.meters import meter_rounds
-from annotator3d.active.proposals import predicted_classes
-from annotator3d.active.resolution import Outcome, outcome
-from annotator3d.active.times import (
+from annotator3d.active.stored_predictions import predicted_classes
+from annotator3d.active.timing import (
     MIN_ANSWERS,
     TimeModel,
     after_answers,
@@ -24,9 +20,12 @@ from annotator3d.active.times import (
     timed,
     total_interval,
 )
-from annotator3d.active.work import Work, work_of
-from annotator3d.analysis.page import duration, note, percent, section, table
-from annotator3d.analysis.quality import Table
+from annotator3d.analysis.quality.corrections import records
+from annotator3d.analysis.quality.report import Table
+from annotator3d.analysis.report.page import duration, note, percent, section, table
+from annotator3d.ledger.effort import Work, meter_rounds, work_of
+from annotator3d.ledger.ledger import Ledger, Query
+from annotator3d.ledger.resolution import Outcome, outcome
 
 EFFECTS = (
     "twice the points",

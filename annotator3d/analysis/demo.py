@@ -8,16 +8,17 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-from annotator3d.active.ledger import Ledger
-from annotator3d.analysis.birdseye import birds_eye
-from annotator3d.analysis.figures import budget_curves, class_bars
-from annotator3d.analysis.report import Notes, write_report
+from annotator3d.analysis.figures.birdseye import birds_eye
+from annotator3d.analysis.figures.curves import budget_curves, class_bars
+from annotator3d.analysis.report.experiment import Notes, write_report
 from annotator3d.analysis.runs import read_run
 from annotator3d.analysis.summary import summarise, write_summary
 from annotator3d.engine.build import build_dataset
-from annotator3d.engine.config import RunConfig, find_config, load_config
+from annotator3d.engine.config.load import find_config, load_config
+from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.jobs import Job, run_jobs
-from annotator3d.engine.screen import Screen
+from annotator3d.ledger.ledger import Ledger
+from annotator3d.reporter import Screen
 
 ACTIVE = list(product(("al", "asfda", "ada"), ("random", "vcd")))
 PICTURED = ("ada", "vcd")  # the run whose queries the bird's-eye picture shows

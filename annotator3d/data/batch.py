@@ -12,7 +12,9 @@ from torch.utils.data import Dataset
 
 from annotator3d.data.augment import augment
 from annotator3d.data.scan import IGNORE, Scan, rows_of_cell
-from annotator3d.kernels import Voxels, voxel_class_histogram, voxel_features, voxelize
+from annotator3d.kernels import Voxels
+from annotator3d.kernels.grouping import voxel_features, voxelize
+from annotator3d.kernels.scores import voxel_class_histogram
 
 TARGET_RULES = ("any", "first")
 FEATURES = ("first", "mean")
@@ -141,7 +143,7 @@ class TrainingScans(Dataset):
     An index is read as the `draw` of this moment.
 
     Attributes:
-        base: a dataset of `annotator3d.data.datasets`.
+        base: a dataset of `annotator3d.data.datasets.sequences`.
         augmentation: keywords of `augment`; None: none at all.
         answers: scan id -> answers on the query grid of `query_size` metres.
     """

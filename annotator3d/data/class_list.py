@@ -13,7 +13,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from annotator3d.registry import nearest
+from annotator3d.errors import nearest
 
 _KEYS = ("name", "ids", "color", "guidance")
 

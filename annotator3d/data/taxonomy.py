@@ -32,9 +32,9 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from annotator3d.data.class_list import expand
-from annotator3d.data.formats import split_label
+from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.scan import IGNORE
-from annotator3d.registry import nearest
+from annotator3d.errors import nearest
 
 MAX_CLASSES = 254
 _UNKNOWN = 254  # neither a train id (0..253) nor IGNORE

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from annotator3d.data.batch import InputRule
-from annotator3d.engine.config import RunConfig
+from annotator3d.engine.config.schema import RunConfig
 from annotator3d.errors import ConfigError
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.registry import DATASETS, build, lookup

@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 
 from annotator3d.engine.build import input_rule, load_model, read_weights
-from annotator3d.engine.config import RunConfig
+from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.metrics import describe
+from annotator3d.engine.prediction import evaluate
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.scoring import evaluate
-from annotator3d.engine.screen import Screen
 from annotator3d.models.segmentor import Segmentor
+from annotator3d.reporter import Screen
 
 
 def evaluate_checkpoint(

@@ -16,9 +16,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from annotator3d.engine.config import RunConfig
+from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.screen import Screen
+from annotator3d.reporter import Screen
 
 
 @dataclass(frozen=True)

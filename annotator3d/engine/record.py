@@ -19,11 +19,12 @@ import numpy as np
 import yaml
 
 import annotator3d
-from annotator3d.active.ledger import Ledger
-from annotator3d.active.meters import meter_rounds
 from annotator3d.data.files import atomic_write, clear_parts
-from annotator3d.engine.config import RunConfig, dump_config, make_config
+from annotator3d.engine.config.load import dump_config, make_config
+from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.metrics import describe
+from annotator3d.ledger.effort import meter_rounds
+from annotator3d.ledger.ledger import Ledger
 
 # Keys that may change on the way: no result depends on them, or the data's digest is checked.
 FREE = {

@@ -7,31 +7,25 @@ from pathlib import Path
 
 import torch
 
-from annotator3d.active.ledger import Ledger, ScanRecord
-from annotator3d.active.oracles import Oracle, get_oracle
-from annotator3d.engine.adaptation import adapt_statistics
-from annotator3d.engine.build import (
-    build_model,
-    load_weights,
-    pick_device,
-    read_weights,
-)
-from annotator3d.engine.checkpoints import Checkpoints, Place
-from annotator3d.engine.class_lists import with_todays_classes
-from annotator3d.engine.config import RunConfig
-from annotator3d.engine.custom import import_custom
-from annotator3d.engine.datasets import Datasets, open_datasets
+from annotator3d.active.oracle import Oracle, get_oracle
+from annotator3d.engine.build import build_model, load_weights, pick_device, read_weights
+from annotator3d.engine.class_list import with_todays_classes
+from annotator3d.engine.config.load import import_custom
+from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.context import Parts, make_runner
+from annotator3d.engine.datasets import Datasets, known_scans, open_datasets
 from annotator3d.engine.distributed import World, is_of_lost_process, joined, tell_launcher
-from annotator3d.engine.logs import backends
-from annotator3d.engine.moved import known_scans
-from annotator3d.engine.online import refuse_several_processes
-from annotator3d.engine.parts import Parts, make_runner
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.schedule import describe_batch, optimiser
-from annotator3d.engine.screen import Screen
-from annotator3d.engine.stopping import StoppableScreen, StopSignal
+from annotator3d.engine.rounds.online import refuse_several_processes
+from annotator3d.engine.training.adaptation import adapt_statistics
+from annotator3d.engine.training.checkpoints import Checkpoints, Place
+from annotator3d.engine.training.logs import backends
+from annotator3d.engine.training.optim import describe_batch, optimiser
+from annotator3d.engine.training.signals import StoppableScreen, StopSignal
 from annotator3d.errors import ConfigError, Paused, Stopped
+from annotator3d.ledger.ledger import Ledger, ScanRecord
 from annotator3d.models.segmentor import Segmentor
+from annotator3d.reporter import Screen
 
 
 def train(

@@ -5,23 +5,25 @@ library on CUDA tensors, or, where one is not built, the plain torch reference (
 All give the same integers; entropy and margin of the reference are within 1e-6 of the libraries'.
 """
 
-from .api import (
-    group_cells,
+from annotator3d.kernels.cpu import build_info
+from annotator3d.kernels.dispatch import cuda_info
+from annotator3d.kernels.grouping import group_cells, voxel_features, voxel_mean, voxelize
+from annotator3d.kernels.neighbours import devoxelize, interpolation, kernel_map
+from annotator3d.kernels.score_table import SCORE_ONE
+from annotator3d.kernels.scores import (
     point_scores,
     voxel_class_histogram,
     voxel_confusion,
-    voxel_features,
-    voxel_mean,
     voxel_reduce,
-    voxelize,
 )
-from .api_neighbours import devoxelize, interpolation, kernel_map
-from .api_select import cells_in_range, select_voxels, top_voxels
-from .dispatch import cuda_info
-from .native import build_info
-from .picks import Selection, VoxelPick
-from .score import SCORE_ONE
-from .voxels import IGNORE, Voxels
+from annotator3d.kernels.selection import (
+    Selection,
+    VoxelPick,
+    cells_in_range,
+    select_voxels,
+    top_voxels,
+)
+from annotator3d.kernels.voxels import IGNORE, Voxels
 
 __all__ = [
     "IGNORE",

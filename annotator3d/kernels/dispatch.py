@@ -11,7 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from . import native, reference
+from annotator3d.kernels import cpu as native
+from annotator3d.kernels import reference
 
 IN_EVERY_LIBRARY = (
     "voxelize", "group_cells", "histogram", "confusion", "point_scores", "select"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from annotator3d.mm import BaseModel
+from annotator3d._mmengine import BaseModel
 from annotator3d.models.losses import segmentation_loss
 from annotator3d.registry import BACKBONES, build
 

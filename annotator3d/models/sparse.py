@@ -19,7 +19,8 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from annotator3d.kernels import group_cells, kernel_map
+from annotator3d.kernels import kernel_map
+from annotator3d.kernels.grouping import group_cells
 
 SUBM_OFFSETS = torch.tensor(list(itertools.product((-1, 0, 1), repeat=3)), dtype=torch.int32)
 CENTRE = 13  # index of the offset (0, 0, 0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from annotator3d.models.minkunet import PUBLISHED_PLANES, BatchNorm, MinkUNet
-from annotator3d.models.points import PointView
+from annotator3d.models.point_branch import PointView
 from annotator3d.models.sparse import sparse_input
 from annotator3d.registry import BACKBONES
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from annotator3d.data.datasets import ScanDataset, SemanticKITTI
+from annotator3d.data.datasets.imported import OwnScans
+from annotator3d.data.datasets.listing import contents
+from annotator3d.data.datasets.nuscenes import NuScenes
+from annotator3d.data.datasets.sequences import ScanDataset, SemanticKITTI
 from annotator3d.data.importing.card import CARD
-from annotator3d.data.listing import contents
-from annotator3d.data.nuscenes import NuScenes
-from annotator3d.data.own import OwnScans
 
 
 def open_folder(root: Path, taxonomy: str | None) -> list[ScanDataset]:

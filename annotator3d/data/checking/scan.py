@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.checking.problems import Problem
-from annotator3d.data.datasets import ScanDataset
+from annotator3d.data.datasets.sequences import ScanDataset
 from annotator3d.data.files import fingerprint
-from annotator3d.data.formats import split_label
+from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.scan import IGNORE
 
 _FAR, _TINY = 1e6, 1e-20  # metres: no coordinate of a sensor is outside, zero excepted

@@ -11,14 +11,14 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.clouds import Cloud, read_cloud, require, write_las, write_ply
-from annotator3d.data.datasets import ScanDataset
+from annotator3d.data.datasets.imported import OwnScans
+from annotator3d.data.datasets.nuscenes import NuScenes
+from annotator3d.data.datasets.sequences import ScanDataset
 from annotator3d.data.files import atomic_write
-from annotator3d.data.formats import read_label, read_lidarseg, split_label, write_label
+from annotator3d.data.formats import Cloud, read_cloud, require, write_las, write_ply
+from annotator3d.data.formats.kitti import read_label, read_lidarseg, split_label, write_label
 from annotator3d.data.importing.card import Origin
 from annotator3d.data.importing.rules import FIELDS
-from annotator3d.data.nuscenes import NuScenes
-from annotator3d.data.own import OwnScans
 
 
 @dataclass(frozen=True)

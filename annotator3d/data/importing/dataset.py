@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotator3d.data.clouds import require
+from annotator3d.data.formats import require
 from annotator3d.data.importing.card import write_card
 from annotator3d.data.importing.convert import Converted, output_paths
 from annotator3d.data.importing.journal import Journal
@@ -16,12 +16,7 @@ from annotator3d.data.importing.poses import find_poses, write_sequence_poses
 from annotator3d.data.importing.rules import NONE, Rules
 from annotator3d.data.importing.running import convert_all
 from annotator3d.data.importing.sources import Source, find_sources
-from annotator3d.data.importing.splits import (
-    Split,
-    check_sequences,
-    split_scans,
-    write_splits,
-)
+from annotator3d.data.importing.splits import Split, check_sequences, split_scans, write_splits
 from annotator3d.data.taxonomy import load_taxonomy, taxonomy_path
 from annotator3d.errors import ConfigError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.formats import read_calib, read_poses, write_calib, write_poses
+from annotator3d.data.formats.kitti import read_calib, read_poses, write_calib, write_poses
 from annotator3d.data.importing.sources import Source
 
 

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotator3d.data.clouds import FORMATS
+from annotator3d.data.formats import FORMATS
 from annotator3d.data.taxonomy import Taxonomy
-from annotator3d.errors import ConfigError
-from annotator3d.registry import nearest
+from annotator3d.errors import ConfigError, nearest
 
 NONE = "none"  # of a field: there is none, even if the file has one that looks like it
 FIELDS = {

@@ -9,8 +9,7 @@ from pathlib import Path
 
 from annotator3d.data.files import atomic_write
 from annotator3d.data.importing.convert import Converted
-from annotator3d.errors import ConfigError
-from annotator3d.registry import nearest
+from annotator3d.errors import ConfigError, nearest
 
 
 @dataclass(frozen=True)

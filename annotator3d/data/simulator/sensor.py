@@ -9,14 +9,7 @@ from numpy.typing import NDArray
 
 from annotator3d.data.simulator.caster import cast
 from annotator3d.data.simulator.models import SensorModel
-from annotator3d.data.simulator.noise import (
-    Rig,
-    ego_shadow,
-    grown,
-    intensity,
-    measure,
-    returned,
-)
+from annotator3d.data.simulator.noise import Rig, ego_shadow, grown, intensity, measure, returned
 from annotator3d.data.simulator.street import (
     MARKING,
     OTHER_GROUND,

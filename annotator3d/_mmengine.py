@@ -1,0 +1,73 @@
+"""The one door through which mmengine's runner and hooks enter.
+
+They import cv2 for drawing, which nothing here does, and cv2 cannot be imported on a machine
+without libGL. A stand-in takes its place there, so that training needs no graphics library.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import types
+import warnings
+from importlib.machinery import ModuleSpec
+from typing import Any, NoReturn
+
+__all__ = [
+    "VISBACKENDS",
+    "BaseModel",
+    "BaseVisBackend",
+    "Config",
+    "DefaultSampler",
+    "EpochBasedTrainLoop",
+    "Hook",
+    "MMDistributedDataParallel",
+    "Runner",
+]
+
+
+def _stand_in_for_cv2(reason: Exception) -> types.ModuleType:
+    def missing(name: str) -> NoReturn:
+        raise AttributeError(f"cv2.{name} is not available: importing cv2 failed with {reason!r}")
+
+    def set_num_threads(count: int) -> None:
+        """mmengine calls this at the start of every run."""
+
+    module: Any = types.ModuleType("cv2", "Stand-in: cv2 could not be imported.")
+    module.__spec__ = ModuleSpec("cv2", loader=None)
+    module.__version__ = "not importable"  # mmengine prints it
+    module.setNumThreads = set_num_threads
+    module.__getattr__ = missing
+    return module
+
+
+with warnings.catch_warnings():
+    # torch and mmengine warn about each other's deprecated functions; users can do nothing there.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    warnings.simplefilter("ignore", FutureWarning)
+    try:
+        import cv2  # noqa: F401
+    except Exception as error:  # whatever is broken in cv2 is no reason to stop
+        sys.modules["cv2"] = _stand_in_for_cv2(error)
+        logging.getLogger("annotator3d").debug("cv2 is replaced by a stand-in: %r", error)
+    from mmengine.config import Config
+    from mmengine.dataset import DefaultSampler
+    from mmengine.hooks import Hook
+    from mmengine.model import BaseModel, MMDistributedDataParallel
+    from mmengine.registry import VISBACKENDS
+    from mmengine.runner import EpochBasedTrainLoop, Runner
+    from mmengine.visualization import BaseVisBackend
+
+_resolve_base = Config._get_cfg_path
+
+
+def _resolve_ours(path: str, filename: str) -> tuple[str, str | None]:
+    """``_base_ = "annotator3d::al/streets_demo"``, the form in which mmengine names its own."""
+    if path.startswith("annotator3d::"):
+        from annotator3d.engine.config.load import find_config
+
+        return str(find_config(path.removeprefix("annotator3d::"))), None
+    return _resolve_base(path, filename)
+
+
+Config._get_cfg_path = staticmethod(_resolve_ours)

@@ -1,0 +1,148 @@
+"""Oracles: who answers a query. The ground truth in an experiment, a person in production.
+
+A simulated person is in `noisy`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from itertools import groupby
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.data.scan import Scan, rows_of_cell
+from annotator3d.ledger.ledger import Ledger
+from annotator3d.ledger.records import Answer, Query
+from annotator3d.registry import ORACLES, build, lookup
+
+__all__ = [
+    "ORACLES",
+    "Oracle",
+    "PersonOracle",
+    "TruthOracle",
+    "answer_open_queries",
+    "get_oracle",
+    "needs_truth",
+]
+
+
+class Oracle(Protocol):
+    """Anything that answers queries.
+
+    It may have an attribute `needs_truth` (True: the scans must have labels) and a method
+    `begin(ledger)`, which is called with what was asked and answered until then, before it answers.
+    """
+
+    automatic: bool  # False: never answers by itself, so scans need not be read for it
+
+    def answer(self, query: Query, scan: Scan, rows: NDArray[np.int64]) -> Answer | None:
+        """Answer for the points `rows` [n] of the scan (the voxel's, in file order).
+
+        None leaves the query open.
+        """
+        ...
+
+
+@ORACLES.register_module("truth")
+class TruthOracle:
+    """Answers with the ground truth, one label per point, ignored points included as 255."""
+
+    automatic = True
+    needs_truth = True
+
+    def answer(self, query: Query, scan: Scan, rows: NDArray[np.int64]) -> Answer:
+        """Raises ValueError for a scan without labels."""
+        if scan.labels is None:
+            raise ValueError(
+                f"scan {scan.id} has no label file, so its ground truth cannot answer; use the "
+                "oracle 'person', or add the labels"
+            )
+        return Answer("answer", scan.labels[rows], annotator="truth")
+
+
+@ORACLES.register_module("person")
+class PersonOracle:
+    """Leaves every query open for a person in the viewer."""
+
+    automatic = False
+
+    def answer(self, query: Query, scan: Scan, rows: NDArray[np.int64]) -> None:
+        return None
+
+
+def get_oracle(oracle: str | Mapping[str, Any], **run: Any) -> Oracle:
+    """The oracle of a registered name, or of a config: a ``type`` and its keywords.
+
+    Args:
+        run: what a run has for a constructor that names it: `seed` and `class_names`.
+
+    Raises ValueError with the nearest name for an unknown one, or a value that cannot be.
+    """
+    config = {"type": oracle} if isinstance(oracle, str) else oracle
+    named = inspect.signature(lookup(ORACLES, config.get("type"))).parameters
+    return build(ORACLES, config, **{key: run[key] for key in run if key in named})
+
+
+def needs_truth(name: str) -> bool:
+    """Whether an oracle answers from labels that the scans must have."""
+    return getattr(lookup(ORACLES, name), "needs_truth", False)
+
+
+def answer_open_queries(
+    ledger: Ledger,
+    oracle: Oracle,
+    read_scan: Callable[[str], Scan],
+    *,
+    fingerprint: Callable[[str], str] | None = None,
+) -> int:
+    """Let an oracle answer every open query; returns how many it answered.
+
+    Each answer is committed by itself: after a crash, calling again answers what is left.
+
+    Args:
+        ledger: open for writing.
+        oracle: see `Oracle`.
+        read_scan: scan id -> scan with labels.
+        fingerprint: scan id -> fingerprint of its file, to be compared with the registered one.
+
+    Raises ValueError when a scan is not the one that was asked about.
+    """
+    answered = 0
+    if not oracle.automatic:
+        return answered
+    if (begin := getattr(oracle, "begin", None)) is not None:
+        begin(ledger)
+    for scan_id, queries in groupby(_by_scan(ledger), key=lambda query: query.scan):
+        scan = read_scan(scan_id)
+        _check_scan(ledger, scan, None if fingerprint is None else fingerprint(scan_id))
+        for query in queries:
+            rows = rows_of_cell(scan.xyz, query.cell, ledger.voxel_size)
+            if len(rows) != query.num_points:
+                raise ValueError(
+                    f"scan {scan_id}, cell {query.cell}: asked with {query.num_points} points, "
+                    f"now there are {len(rows)}; the scan is not the one that was asked about"
+                )
+            answer = oracle.answer(query, scan, rows)
+            if answer is not None:
+                ledger.record(query.id, answer)
+                answered += 1
+    return answered
+
+
+def _by_scan(ledger: Ledger) -> list[Query]:
+    return sorted(ledger.open_queries(), key=lambda query: query.scan)
+
+
+def _check_scan(ledger: Ledger, scan: Scan, fingerprint: str | None) -> None:
+    known = ledger.scan(scan.id)
+    if known is None:
+        raise ValueError(f"scan {scan.id} is not in {ledger.path}; read_scan gave another scan")
+    if scan.num_raw != known.num_points or fingerprint not in (None, known.fingerprint):
+        raise ValueError(
+            f"scan {scan.id} has changed since it was asked about: the ledger has "
+            f"{known.num_points} points and fingerprint {known.fingerprint}, the file has "
+            f"{scan.num_raw} and {fingerprint or 'one not computed'}; restore the file"
+        )

@@ -1,0 +1,184 @@
+"""A report of an experiment as one HTML file that needs nothing else: no network, no script."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from statistics import mean
+from typing import Any
+
+from annotator3d.analysis.report.page import (
+    cards,
+    duration,
+    note,
+    percent,
+    picture,
+    section,
+    table,
+    write_page,
+)
+from annotator3d.analysis.summary import CURVE_NOTE, SETTING_ORDER, STRATEGY_ORDER, ordered
+
+ONE_SEED = "One seed: no ranking."
+BOTH_SIMULATED = (
+    "Both domains are simulated. The numbers show that the loop works and what it costs, not how "
+    "well it does on real scans."
+)
+REFERENCE_TEXT = {
+    "source_only": ("Source-only", "trained on source labels"),
+    "zero_label": ("Zero-label", "the same schedule, no answer"),
+    "target_only": ("Target-only", "trained on all target labels"),
+}
+CAPTIONS = {
+    "curves": "mIoU against queried voxels (left) and labelled points (right). Hollow marks were "
+    "evaluated during training; the filled one is the final result.",
+    "classes": "IoU of each class at the final evaluation. A class that does not occur in the test "
+    "scans has no bar and does not count in the mIoU.",
+    "birds_eye": "One scan from above, with its queried voxels marked in the order of asking.",
+}
+HEADINGS = {"curves": "Budget curves", "classes": "Classes", "birds_eye": "What was asked"}
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a report says beside the numbers. All of it is shown as plain text."""
+
+    title: str = "annotator3d: report"
+    source: str = ""  # for example "ideal (simulated)"
+    target: str = ""
+    simulated: bool = False  # both domains are
+    commands: Sequence[str] = ()  # in a shell, to repeat everything
+    remarks: Sequence[str] = ()  # one paragraph each
+
+
+def write_report(
+    path: str | os.PathLike[str],
+    summary: Mapping[str, Any],
+    figures: Mapping[str, bytes | str | os.PathLike[str]],
+    notes: Notes,
+) -> None:
+    """Write the report as one HTML file (inline style, embedded pictures).
+
+    Args:
+        path: of the HTML file, replaced in one step.
+        summary: from `summarise`.
+        figures: PNG bytes or PNG file by name. The names "curves", "classes" and "birds_eye" get
+            their caption; any other name is its own caption.
+        notes: title, domains, commands and remarks.
+
+    Raises:
+        FileNotFoundError: a figure's file does not exist.
+        ValueError: a figure is not a PNG.
+    """
+    parts = [
+        *_headline(summary),
+        *(_figure(name, figures[name]) for name in _figure_order(figures)),
+        section("Budgets", note(CURVE_NOTE) + _rounds_table(summary)),
+        section("IoU of each class, final", _classes_table(summary)),
+        _commands(notes),
+        _remarks(notes),
+    ]
+    write_page(path, notes.title, _domains(notes), parts)
+
+
+def _domains(notes: Notes) -> str:
+    words = " to ".join(escape(name) for name in (notes.source, notes.target) if name)
+    tag = f'<p class="notice">{escape(BOTH_SIMULATED)}</p>' if notes.simulated else ""
+    return (f'<p class="lead">{words}</p>' if words else "") + tag
+
+
+def _headline(summary: Mapping[str, Any]) -> Iterable[str]:
+    entries = [
+        (label, percent(summary[f"{name}_miou"]), words)
+        for name, (label, words) in REFERENCE_TEXT.items()
+    ]
+    yield cards([*entries, ("Wall time", duration(summary["wall_seconds"]), "all runs together")])
+    seeds = sorted({run["seed"] for run in summary["runs"]})
+    words = f"{len(seeds)} seeds: mean, and minimum to maximum."
+    words = ONE_SEED if len(seeds) == 1 else words
+    yield section("Final mIoU, in percent of all test points", _final_table(summary) + note(words))
+
+
+def _final_table(summary: Mapping[str, Any]) -> str:
+    runs, target = summary["runs"], summary["target_only_miou"]
+    settings = ordered((run["setting"] for run in runs), SETTING_ORDER)
+    strategies = ordered((run["strategy"] for run in runs), STRATEGY_ORDER)
+    rows = []
+    for setting in settings:
+        cells = []
+        for strategy in strategies:
+            arm = [r for r in runs if (r["setting"], r["strategy"]) == (setting, strategy)]
+            cells.append(_final_cell([run["rounds"][-1]["miou"] for run in arm], target))
+        rows.append([escape(setting.upper()), *cells])
+    return table(["setting", *map(escape, strategies)], rows)
+
+
+def _final_cell(mious: Sequence[float], target: float | None) -> str:
+    if not mious:
+        return "-"
+    words = []
+    if len(mious) > 1:
+        words.append(f"{min(mious):.1f} to {max(mious):.1f}")
+    if target:
+        words.append(f"{100 * mean(mious) / target:.0f} % of target-only")
+    small = f"<small>{'; '.join(words)}</small>" if words else ""
+    return f"<b>{mean(mious):.1f}</b>{small}"
+
+
+def _rounds_table(summary: Mapping[str, Any]) -> str:
+    head = ["setting", "strategy", "seed", "round", "epoch", "voxels", "points"]
+    head += ["labelled points", "void queries", "mIoU [%]", "evaluated"]
+    rows = [
+        [
+            escape(run["setting"].upper()),
+            escape(run["strategy"]),
+            str(run["seed"]),
+            str(entry["round"]),
+            str(entry["epoch"]),
+            f"{entry['voxels']:,}",
+            f"{entry['points']:,}",
+            f"{entry['labelled_points']:,}",
+            f"{entry['void_queries']:,}",
+            f"{entry['miou']:.1f}",
+            "during training" if entry["during_training"] else '<b class="final">final</b>',
+        ]
+        for run in summary["runs"]
+        for entry in run["rounds"]
+    ]
+    return table(head, rows)
+
+
+def _classes_table(summary: Mapping[str, Any]) -> str:
+    runs = summary["runs"]
+    several = len({run["seed"] for run in runs}) > 1
+    head = ["class"]
+    for run in runs:
+        seed = f"<br>seed {run['seed']}" if several else ""
+        head.append(f"{escape(run['setting'].upper())}<br>{escape(run['strategy'])}{seed}")
+    rows = [
+        [escape(name), *(percent(run["rounds"][-1]["iou_per_class"][name], "") for run in runs)]
+        for name in summary["classes"]
+    ]
+    return table(head, rows)
+
+
+def _figure_order(figures: Mapping[str, Any]) -> list[str]:
+    return [name for name in CAPTIONS if name in figures] + [
+        n for n in figures if n not in CAPTIONS
+    ]
+
+
+def _figure(name: str, figure: bytes | str | os.PathLike[str]) -> str:
+    return section(HEADINGS.get(name, name), picture(name, figure, CAPTIONS.get(name, name)))
+
+
+def _commands(notes: Notes) -> str:
+    lines = escape("\n".join(notes.commands))
+    return section("To repeat this", f"<pre><code>{lines}</code></pre>") if lines else ""
+
+
+def _remarks(notes: Notes) -> str:
+    words = "\n".join(f"<p>{escape(remark)}</p>" for remark in notes.remarks)
+    return section("Remarks", words) if words else ""

@@ -1,0 +1,202 @@
+"""The report of one run, finished or not: where it stands, what it asked about, what it learnt."""
+
+from __future__ import annotations
+
+import csv
+import os
+import socket
+from collections.abc import Iterable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from annotator3d.analysis.costs import cost_section
+from annotator3d.analysis.figures.curves import budget_curves, class_shares, training_curves
+from annotator3d.analysis.quality.report import quality_section
+from annotator3d.analysis.report.classes_asked import PoolClasses, picked_points, pool_classes
+from annotator3d.analysis.report.page import (
+    cards,
+    duration,
+    note,
+    percent,
+    picture,
+    section,
+    table,
+    write_page,
+)
+from annotator3d.analysis.runs import Run, read_run
+from annotator3d.analysis.summary import CURVE_NOTE, summarise
+from annotator3d.engine.training.logs import FILE
+from annotator3d.ledger.closing import is_closed
+from annotator3d.ledger.effort import meter_rounds
+from annotator3d.ledger.ledger import Ledger
+from annotator3d.reporter import Screen
+
+Counts = np.ndarray  # [R, C] int64
+
+
+def report_run(work_dir: Path, path: Path, screen: Screen) -> Path:
+    """Write the report of the run in `work_dir` as one HTML file.
+
+    Raises:
+        FileNotFoundError: there is no run.
+        ValueError: one of its files is corrupt.
+    """
+    run = read_run(work_dir, finished=False)
+    steps = _steps(work_dir / FILE)
+    parts = [_cards(run, steps), *_budget(run)]
+    if (work_dir / "ledger.sqlite").exists():
+        with Ledger.read(work_dir / "ledger.sqlite") as ledger, ledger.snapshot():
+            rounds, picked = _rounds(ledger), picked_points(ledger, len(run.classes))
+            quality = quality_section(ledger)
+            cost = cost_section(ledger, work_dir / "rounds")
+        pool = pool_classes(
+            work_dir, run.card, lambda done, total: screen.progress("reading labels", done, total)
+        )
+        parts += [*_classes_asked(run, picked, pool), rounds, cost, quality]
+    parts += [*_training(steps), _iou(run), _facts(run)]
+    name = run.card.get("name") or run.setting
+    write_page(path, f"annotator3d: {name}", _lead(run), parts)
+    return path
+
+
+def state_of(card: dict[str, Any]) -> str:
+    """``done``, ``waiting``, ``stopped``, ``running``; ``interrupted``: its process is gone."""
+    state = card["state"]
+    if state == "running" and card.get("host") == socket.gethostname() and "pid" in card:
+        try:
+            os.kill(card["pid"], 0)
+        except ProcessLookupError:
+            return "interrupted"
+        except OSError:
+            pass
+    return state
+
+
+def _lead(run: Run) -> str:
+    words = f"{run.setting.upper()}, {run.strategy}, seed {run.seed}; {run.work_dir}"
+    return f'<p class="lead">{escape(words)}</p>'
+
+
+def _cards(run: Run, steps: list[dict[str, float]]) -> str:
+    card = run.card
+    epoch = max((int(step.get("epoch", 0)) for step in steps), default=0)
+    minutes = duration(60 * card.get("minutes", 0))
+    entries = [("State", escape(state_of(card)), f"epoch {epoch} of {card.get('epochs', '?')}")]
+    if run.evaluations:
+        last = run.evaluations[-1]
+        words = "final" if last.final else f"after epoch {last.epoch}, during training"
+        entries.append(("mIoU", percent(last.miou), words))
+    if ledger := card.get("ledger"):
+        words = f"{ledger['points']:,} points; {ledger['open']:,} wait for an answer"
+        entries.append(("Queried voxels", f"{ledger['voxels']:,}", words))
+    entries.append(("Time", minutes, f"{card.get('processes', 1)} process(es)"))
+    return cards(entries)
+
+
+def _budget(run: Run) -> Iterable[str]:
+    if any(evaluation.round > 0 for evaluation in run.evaluations):
+        summary = summarise([run], None, None, None, 60 * run.card.get("minutes", 0))
+        caption = "mIoU against queried voxels (left) and labelled points (right)."
+        yield section("Budget curves", picture("curves", budget_curves(summary), caption))
+
+
+def _rounds(ledger: Ledger) -> str:
+    head = ["round", "strategy", "before epoch", "voxels", "points", "answered", "open"]
+    head += ["labelled points", "void", "classes a voxel", "time", "clicks"]
+    rows = []
+    for entry, meter in zip(ledger.rounds(), meter_rounds(ledger), strict=True):
+        waiting = len(ledger.open_queries(entry.number))
+        closed = " (closed)" if is_closed(ledger, entry.number) else ""
+        rows.append(
+            [
+                str(entry.number),
+                escape(entry.strategy),
+                str(entry.epoch),
+                f"{meter.voxels:,}",
+                f"{meter.points:,}",
+                f"{meter.voxels - waiting:,}",
+                f"{waiting:,}{closed}",
+                f"{meter.labelled_points:,}",
+                f"{meter.void_voxels:,}",
+                f"{meter.classes_per_voxel:.1f}",
+                duration(meter.seconds) if meter.seconds else "-",
+                f"{meter.clicks:,}" if meter.clicks else "-",
+            ]
+        )
+    return section("Rounds", table(head, rows)) if rows else ""
+
+
+def _classes_asked(run: Run, picked: Counts, pool: PoolClasses | None) -> Iterable[str]:
+    total = picked.sum(0)
+    if not total.any():
+        return
+    share = 100 * total / total.sum()
+    there = None if pool is None else 100 * pool.points / pool.points.sum()
+    figure = class_shares(list(run.classes), share, there)
+    words = "Labelled points of each class, in percent of all labelled points"
+    words += "" if pool is None else ", beside the class's share of the pool's points."
+    head = ["class", *(f"round {number}" for number in range(1, len(picked) + 1))]
+    head += ["all rounds", "share", "pool", "times the pool's share"]
+    rows = [
+        [
+            escape(name),
+            *(f"{count:,}" for count in picked[:, c]),
+            f"{total[c]:,}",
+            percent(share[c]),
+            percent(None if there is None else there[c]),
+            "-" if there is None or not there[c] else f"{share[c] / there[c]:.2g}",
+        ]
+        for c, name in enumerate(run.classes)
+    ]
+    source = "The labels of the pool cannot be read here: its shares are missing."
+    if pool is not None:
+        source = f"Shares of the pool: {pool.scans:,} of its {pool.of:,} scans, evenly spaced."
+    body = picture("classes asked", figure, words) + table(head, rows) + note(source)
+    yield section("Classes that were asked about", body)
+
+
+def _training(steps: list[dict[str, float]]) -> Iterable[str]:
+    trained = [step for step in steps if "loss" in step]
+    if len(trained) > 1:
+        figure = training_curves(trained)
+        caption = "Loss (mean of ten steps) and learning rate by step."
+        rates = [step["scans_per_second"] for step in trained if "scans_per_second" in step]
+        words = f"{np.median(rates):.3g} scans a second (median)" if rates else ""
+        memory = [step["memory"] for step in trained if "memory" in step]
+        words += f"; at most {max(memory):,.0f} MiB of memory." if memory else "."
+        yield section("Training", picture("training", figure, caption) + note(words))
+
+
+def _iou(run: Run) -> str:
+    if not run.evaluations:
+        return ""
+    shown = run.evaluations[-6:]
+    head = ["class", *(f"epoch {e.epoch}<br>round {e.round}" for e in shown), "test points"]
+    points = shown[-1].confusion.sum(1)
+    rows = [
+        [escape(name), *(percent(e.iou_per_class[name], "") for e in shown), f"{points[c]:,}"]
+        for c, name in enumerate(run.classes)
+    ]
+    return section("IoU of each class", note(CURVE_NOTE) + table(head, rows))
+
+
+def _facts(run: Run) -> str:
+    card = run.card
+    versions = ", ".join(f"{k} {v}" for k, v in card.get("versions", {}).items() if v != "missing")
+    data = [f"{k}: {v['scans']:,} scans in {v['root']}" for k, v in card.get("data", {}).items()]
+    lines = [f"device {card.get('device')}", versions, f"commit {card.get('git')}", *data]
+    return section("What it ran on", "".join(note(str(line)) for line in lines))
+
+
+def _steps(path: Path) -> list[dict[str, float]]:
+    """The lines of the log, with what each of them has."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return [
+            {name: float(value) for name, value in line.items() if name and value}
+            for line in csv.DictReader(file)
+        ]

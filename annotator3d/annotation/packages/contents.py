@@ -1,0 +1,127 @@
+"""What a work package carries of the scans: points, poses, predictions, camera images."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from annotator3d.annotation.packages.package import IMAGES, digest_of, pack, pack_image
+from annotator3d.data.scan import Scan
+from annotator3d.data.scan_source import Predictions, ScanSource
+from annotator3d.ledger.ledger import Ledger, Query
+
+_SHOWN, _RUNS = 3, 10  # scans and stretches of queries that a message names
+
+
+def require_scans(ledger: Ledger, queries: Sequence[Query], source: ScanSource) -> None:
+    """ValueError naming the scans of some queries whose files are gone or not those of then."""
+    troubles: dict[str, str] = {}
+    for scan_id in dict.fromkeys(query.scan for query in queries):
+        try:
+            if source.fingerprint(scan_id) != ledger.scan(scan_id).fingerprint:
+                troubles[scan_id] = "has changed since it was asked about"
+        except (FileNotFoundError, ValueError):  # no such file, or not in the data set
+            troubles[scan_id] = "is gone"
+        except OSError as error:
+            troubles[scan_id] = f"cannot be read: {error}"
+    if troubles:
+        named = "; ".join(f"scan {name} {why}" for name, why in list(troubles.items())[:_SHOWN])
+        more = f" and {len(troubles) - _SHOWN} more scans" if len(troubles) > _SHOWN else ""
+        theirs = sorted(query.id for query in queries if query.scan in troubles)
+        raise ValueError(
+            f"{named}{more}; nothing was packed: restore the files, or choose other queries by "
+            f"--queries or --scan, without {_listed(theirs)}"
+        )
+
+
+def put_scans(
+    ledger: Ledger,
+    db: sqlite3.Connection,
+    queries: Sequence[Query],
+    source: ScanSource,
+    crop: float | None,
+    predictions: Predictions | None,
+    progress: Callable[[int, int], None],
+) -> int:
+    """Write points, poses and predictions of the scans of some queries; returns how many scans.
+
+    Raises ValueError for a scan that is not the one that was asked about.
+    """
+    by_scan: dict[str, list[Query]] = {}
+    for query in queries:
+        by_scan.setdefault(query.scan, []).append(query)
+    for done, (scan_id, members) in enumerate(by_scan.items(), 1):
+        scan, record = source.scan(scan_id), ledger.scan(scan_id)
+        if source.fingerprint(scan_id) != record.fingerprint or scan.num_raw != record.num_points:
+            raise ValueError(f"scan {scan_id} has changed since it was asked about; restore it")
+        keep = _kept(scan, members, ledger.voxel_size, crop)
+        rows = scan.rows[keep]
+        arrays = {
+            "xyz": scan.xyz[keep],
+            "intensity": scan.intensity[keep],
+            "steps": np.diff(rows, prepend=0).astype(np.int32),
+            "num_raw": np.array(scan.num_raw),
+        }
+        content, pose, place = pack(arrays), source.pose(scan_id), (None, None)
+        if pose is not None:  # the world's name may be a path of home
+            world = hashlib.sha256(pose.world.encode()).hexdigest()[:16]
+            place = (np.ascontiguousarray(pose.matrix, np.float64).tobytes(), world)
+        db.execute(
+            "INSERT INTO package_scans VALUES (?, ?, ?, ?, ?)",
+            (scan_id, content, digest_of(content), *place),
+        )
+        for number in sorted({query.round for query in members}):
+            stored = None if predictions is None else predictions(number, scan)
+            if stored is not None:
+                more = {} if stored.classes is None else {"classes": stored.classes[keep]}
+                content = pack({"score": stored.score[keep], **more})
+                row = (scan_id, number, content, digest_of(content))
+                db.execute("INSERT INTO package_predictions VALUES (?, ?, ?, ?)", row)
+        progress(done, len(by_scan))
+    return len(by_scan)
+
+
+def put_images(
+    ledger: Ledger, db: sqlite3.Connection, queries: Sequence[Query], source: ScanSource
+) -> int:
+    """Write what the camera saw around some queries; returns of how many there is an image."""
+    db.execute(IMAGES)
+    found = 0
+    for query in queries:
+        image = source.image(query.scan, (np.array(query.cell) + 0.5) * ledger.voxel_size)
+        if image is not None:
+            content = pack_image(image)
+            row = (query.scan, *query.cell, content, digest_of(content))
+            # a voxel that was asked again after a release has one picture
+            db.execute("INSERT OR IGNORE INTO package_images VALUES (?, ?, ?, ?, ?, ?)", row)
+            found += 1
+    return found
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """Numbers in order, as --queries takes them."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    words = [f"{a}-{b}" if b > a else f"{a}" for a, b in runs]
+    return ",".join(words[:_RUNS]) + (",..." if len(words) > _RUNS else "")
+
+
+def _kept(scan: Scan, queries: Sequence[Query], size: float, crop: float | None) -> np.ndarray:
+    """[N] which points of a scan come along: the voxels of the queries always do."""
+    if crop is None:
+        return np.ones(len(scan), bool)
+    keep = np.zeros(len(scan), bool)
+    cells = np.floor(scan.xyz / np.float32(size))
+    for query in queries:
+        cell = np.array(query.cell, np.float32)
+        centre = (np.array(query.cell) + 0.5) * size
+        near = np.linalg.norm(scan.xyz - centre, axis=1) <= crop
+        keep |= near | (cells == cell).all(1)
+    return keep

@@ -1,0 +1,193 @@
+"""Where every query stands: the fold of the ledger's events that a labelling session lives on.
+
+A session never keeps a label of its own: it appends to the ledger, reads what came after the last
+event that it knows (its own and other people's) and feeds it to `Standing`.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.ledger.lineage import INDEPENDENT, Happened, happened, undone_of
+from annotator3d.ledger.records import IGNORE, UNASSIGNED, Event, Lease, Query
+from annotator3d.ledger.resolution import Outcome, base, outcome
+from annotator3d.ledger.schema import ENDING, RESPONSES, TOLD
+
+STATES = ("open", "answered", "skipped", "unsure", "disputed")
+"""A query is answered when its points have labels, "no class fits" included; it is disputed when
+people have labelled it differently and nobody has decided."""
+_STATE = {"answer": "answered", "ignore": "answered", "skip": "skipped", "unsure": "unsure"}
+
+
+class _Where(NamedTuple):
+    outcome: Outcome
+    seen: int | None  # see `resolution.base`
+    supersedes: int | None
+
+
+class Standing:
+    """What stands for each query; `feed` it all events in the order of their ids.
+
+    Args:
+        annotator: through whose eyes: who is asked for an opinion of their own does not see what
+            others said, and to them the query is open.
+
+    Attributes:
+        queries: id -> query, the released ones left out.
+        by_scan: scan id -> ids of its queries.
+        last_event: id of the newest event that was fed.
+        seconds: annotator -> the time of all responses.
+        settled: annotator -> the queries responded to; settled_by_anyone: their union.
+    """
+
+    def __init__(self, annotator: str = "") -> None:
+        self.annotator = annotator
+        self.queries: dict[int, Query] = {}
+        self.by_scan: dict[str, set[int]] = defaultdict(set)
+        self.last_event = 0
+        self.seconds: dict[str, float] = defaultdict(float)
+        self.settled: dict[str, set[int]] = defaultdict(set)
+        self.settled_by_anyone: set[int] = set()
+        self._told: dict[int, dict[int, Event]] = defaultdict(dict)  # query -> id -> event
+        self._happened: dict[int, list[Happened]] = defaultdict(list)
+        self._where: dict[int, _Where] = {}  # of the queries that were looked at since
+        self._notes: dict[int, list[Event]] = defaultdict(list)
+        self._leases: dict[int, Lease] = {}
+        self._effort: dict[int, tuple[float, int]] = {}
+
+    def add(self, queries: Iterable[Query]) -> None:
+        """Make queries known."""
+        for query in queries:
+            self.queries[query.id] = query
+            self.by_scan[query.scan].add(query.id)
+
+    def feed(self, events: Sequence[Event]) -> set[int]:
+        """Take in events; returns the queries that they are about."""
+        for event in events:
+            self._feed(event)
+        return {event.query for event in events}
+
+    def _feed(self, event: Event) -> None:
+        query, answer, kind = event.query, event.answer, event.answer.kind
+        self.last_event = event.id
+        if kind in TOLD:
+            self._told[query][event.id] = event
+            self._happened[query].append(happened(event))
+            self._where.pop(query, None)
+        if kind in RESPONSES:
+            self.seconds[answer.annotator] += answer.seconds or 0.0
+            self.settled[answer.annotator].add(query)
+            self.settled_by_anyone.add(query)
+            self._effort.pop(query, None)
+        if kind in ENDING:
+            lease = self._leases.get(query)
+            if lease is not None and lease.annotator == answer.annotator:
+                del self._leases[query]
+        elif kind == "draft":
+            self._effort[query] = (answer.seconds or 0.0, answer.clicks or 0)
+        elif kind == "note":
+            self._notes[query].append(event)
+        elif kind == "lease":
+            until = _seconds(event.created_at) + (answer.seconds or 0.0)
+            self._leases[query] = Lease(answer.annotator, until, answer.note)
+        elif kind == "release":
+            released = self.queries.pop(query, None)
+            if released is not None:
+                self.by_scan[released.scan].discard(query)
+
+    def outcome(self, query_id: int) -> Outcome:
+        """Where the query stands for everybody."""
+        return self._look(query_id).outcome
+
+    def event(self, query_id: int, event_id: int) -> Event:
+        """An event that takes part in where a query stands."""
+        return self._told[query_id][event_id]
+
+    def top(self, query_id: int) -> Event | None:
+        """The newest response or draft that is not undone, of those that the annotator sees."""
+        newest = self._look(query_id).seen
+        return None if newest is None else self._told[query_id][newest]
+
+    def base(self, query_id: int) -> tuple[int | None, int | None]:
+        """(id of `top`, what the annotator's next response supersedes)."""
+        where = self._look(query_id)
+        return where.seen, where.supersedes
+
+    def response(self, query_id: int) -> Event | None:
+        """The response in force, as `Ledger.current`; a draft does not settle a query.
+
+        None where the annotator is asked for an opinion without it.
+        """
+        where = self.outcome(query_id)
+        if where.in_force is None or self.is_blind(query_id):
+            return None
+        return self._told[query_id][where.in_force.id]
+
+    def review_stands(self, query_id: int, event_id: int) -> bool:
+        """Whether a review was not undone, and what it approves not replaced since."""
+        if event_id in undone_of(self._happened[query_id]):
+            return False
+        is_reject = self._told[query_id][event_id].answer.kind == "reject"
+        return is_reject or bool(self.outcome(query_id).approved)
+
+    def is_blind(self, query_id: int) -> bool:
+        """Whether the annotator is asked for an opinion that does not know the others."""
+        asked = self.outcome(query_id).asks(self.annotator)
+        return asked is not None and asked.ask in INDEPENDENT
+
+    def state(self, query_id: int) -> str:
+        """One of `STATES`."""
+        where = self.outcome(query_id)
+        if where.is_open_for(self.annotator):
+            return "open"
+        return "disputed" if where.in_force is None else _STATE[where.in_force.kind]
+
+    def labels(self, query_id: int) -> NDArray[np.uint8]:
+        """[n] what each point is labelled at the moment, draft included; 254 = not yet.
+
+        Who has passed a query by sees what somebody else said of it.
+        """
+        top = self.top(query_id)
+        if top is not None and top.answer.kind in ("skip", "unsure"):
+            top = self.response(query_id)
+        fill = IGNORE if top is not None and top.answer.kind == "ignore" else UNASSIGNED
+        if top is None or top.answer.labels is None:
+            return np.full(self.queries[query_id].num_points, fill, np.uint8)
+        return top.answer.labels
+
+    def _look(self, query_id: int) -> _Where:
+        found = self._where.get(query_id)
+        if found is None:
+            told = self._happened.get(query_id, ())
+            where = outcome(told)
+            found = _Where(where, *base(told, where, self.annotator))
+            self._where[query_id] = found
+        return found
+
+    def notes(self, query_id: int) -> list[Event]:
+        """Remarks on a query, oldest first."""
+        return list(self._notes.get(query_id, ()))
+
+    def lease(self, query_id: int, now: float) -> Lease | None:
+        """Who holds a query at a moment (seconds since the epoch)."""
+        lease = self._leases.get(query_id)
+        return lease if lease is not None and lease.until > now else None
+
+    def leases(self, now: float) -> dict[int, Lease]:
+        """All that is held at a moment: query -> by whom."""
+        held = ((query, lease) for query, lease in self._leases.items() if lease.until > now)
+        return {query: lease for query, lease in held if query in self.queries}
+
+    def effort(self, query_id: int) -> tuple[float, int]:
+        """Seconds and clicks that drafts of a query have taken since its last response."""
+        return self._effort.get(query_id, (0.0, 0))
+
+
+def _seconds(created_at: str) -> float:
+    return datetime.fromisoformat(created_at.replace("Z", "+00:00")).timestamp()

@@ -1,0 +1,243 @@
+"""What is on the screen: one query in its scan, and the scans around it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.annotation.proposals import transform
+from annotator3d.data.scan import Scan, rows_of_cell
+from annotator3d.data.scan_source import Pose, Prediction, Predictions, ScanSource
+from annotator3d.ledger.records import Query, ScanRecord
+
+
+class ScanTrouble(ValueError):  # noqa: N818 - reads as what happened
+    """A scan cannot be shown: its file is gone, unreadable or not the one that was asked about."""
+
+    def __init__(self, scan: str, why: str) -> None:
+        super().__init__(f"scan {scan} cannot be shown: {why}")
+        self.scan, self.why = scan, why
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One query as it is shown."""
+
+    query: Query
+    scan: Scan
+    rows: NDArray[np.int64]  # [n] rows of `scan.xyz` of the voxel's points, ascending
+    low: NDArray[np.float64]  # [3] corner of the voxel, metres, sensor frame
+    high: NDArray[np.float64]  # [3] the opposite corner
+    prediction: Prediction | None  # None where nothing was stored, and in blind mode
+    pose: Pose | None
+
+    @property
+    def xyz(self) -> NDArray[np.float32]:
+        """[n, 3] the voxel's points, metres, sensor frame."""
+        return self.scan.xyz[self.rows]
+
+    @cached_property
+    def predicted(self) -> NDArray[np.uint8] | None:
+        """[n] their predicted train ids, 255 = none; None where no class was stored."""
+        if self.prediction is None or self.prediction.classes is None:
+            return None
+        return self.prediction.classes[self.rows]
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbour:
+    """Another scan of the same drive, as seen from the one that is shown."""
+
+    scan: Scan
+    xyz: NDArray[np.float32]  # [N, 3] metres, sensor frame of the scan that is shown
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    scan: Scan
+    fingerprint: str
+    prediction: Prediction | None
+    trouble: str | None  # why there is no prediction, if one should be there
+
+
+class Views:
+    """Makes views, reading ahead in a thread.
+
+    Args:
+        source: the scans.
+        record: scan id -> what the ledger knows of it.
+        voxel_size: metres.
+        predictions: the stored ones; None in blind mode, and where there are none.
+    """
+
+    def __init__(
+        self,
+        source: ScanSource,
+        record: Callable[[str], ScanRecord | None],
+        voxel_size: float,
+        predictions: Predictions | None,
+    ) -> None:
+        self._source, self._record, self._size = source, record, voxel_size
+        self._predictions = predictions
+        self._loads: Prefetcher[tuple[str, int], _Loaded] = Prefetcher(self._load)
+        self._around: Prefetcher[str, Scan] = Prefetcher(source.scan)
+        self._reach = (0, 0)  # the neighbours that were asked for last
+        self._voxels: dict[int, NDArray[np.float32] | None] = {}  # points by query, as scanned
+        self.troubles: dict[tuple[str, int], str] = {}
+        """(scan id, round) -> why its stored prediction is not shown."""
+
+    def view(self, query: Query) -> View:
+        """The view of a query. Raises ScanTrouble where its scan is not what was asked about."""
+        try:
+            loaded = self._loads.get((query.scan, query.round))
+        except (OSError, ValueError) as error:
+            raise ScanTrouble(query.scan, str(error)) from error
+        if loaded.trouble is not None:
+            self.troubles[query.scan, query.round] = loaded.trouble
+        scan, known = loaded.scan, self._record(query.scan)
+        if known is not None and (scan.num_raw, loaded.fingerprint) != (
+            known.num_points,
+            known.fingerprint,
+        ):
+            raise ScanTrouble(
+                query.scan,
+                f"its file has changed since it was asked about: the ledger has {known.num_points} "
+                f"points and fingerprint {known.fingerprint}, the file has {scan.num_raw} and "
+                f"{loaded.fingerprint}; restore the file",
+            )
+        rows = rows_of_cell(scan.xyz, query.cell, self._size)
+        if len(rows) != query.num_points:
+            raise ScanTrouble(
+                query.scan,
+                f"cell {query.cell} was asked with {query.num_points} points and has {len(rows)}",
+            )
+        self._voxels[query.id] = scan.xyz[rows]
+        low = np.array(query.cell) * float(self._size)
+        pose = self._source.pose(query.scan)
+        return View(query, scan, rows, low, low + self._size, loaded.prediction, pose)
+
+    def prefetch(self, queries: Iterable[Query]) -> None:
+        """Begin to read what will be shown next, in order, and the neighbours of the first."""
+        wanted = list(queries)
+        self._loads.prefetch((query.scan, query.round) for query in wanted)
+        if sum(self._reach) and wanted:
+            self._around.prefetch(self._source.neighbours(wanted[0].scan, *self._reach))
+
+    def neighbours(self, view: View, back: int, forth: int) -> list[Neighbour]:
+        """Scans before and after, in the frame of the view's; empty without poses.
+
+        One that cannot be read, or is of another world, is left out.
+        """
+        self._reach, found = (back, forth), []
+        self._around.keep = 2 * (back + forth) + 1  # of this scan and the next one
+        for scan_id in self._source.neighbours(view.scan.id, back, forth):
+            pose = self._source.pose(scan_id)
+            if view.pose is None or pose is None or pose.world != view.pose.world:
+                continue
+            try:
+                scan = self._around.get(scan_id)
+            except (OSError, ValueError):
+                continue
+            to_view = np.linalg.inv(view.pose.matrix) @ pose.matrix
+            found.append(Neighbour(scan, transform(to_view, scan.xyz).astype(np.float32)))
+        return found
+
+    def seen_from(self, view: View, query: Query) -> NDArray[np.float32] | None:
+        """Points [n, 3] of another query's voxel, metres, in the frame of the view's scan.
+
+        None where there is no pose in common, or the scan cannot be shown.
+        """
+        if query.id not in self._voxels:
+            try:
+                self.view(query)
+            except ScanTrouble:
+                self._voxels[query.id] = None
+        xyz, pose = self._voxels[query.id], self._source.pose(query.scan)
+        if xyz is None or query.scan == view.query.scan:
+            return xyz
+        if view.pose is None or pose is None or pose.world != view.pose.world:
+            return None
+        to_view = np.linalg.inv(view.pose.matrix) @ pose.matrix
+        return transform(to_view, xyz).astype(np.float32)
+
+    def is_read(self, query: Query) -> bool:
+        """Whether `seen_from` need not read a file."""
+        return query.id in self._voxels
+
+    def forget(self) -> None:
+        """Read every file anew, after somebody has repaired one."""
+        self._voxels.clear()
+        self._loads.forget()
+        self._around.forget()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._loads.close()
+        self._around.close()
+
+    def _load(self, key: tuple[str, int]) -> _Loaded:
+        scan_id, round = key
+        scan, trouble, prediction = self._source.scan(scan_id), None, None
+        if self._predictions is not None:
+            try:
+                prediction = self._predictions(round, scan)
+            except (OSError, ValueError) as error:
+                trouble = str(error)
+        return _Loaded(scan, self._source.fingerprint(scan_id), prediction, trouble)
+
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+class Prefetcher(Generic[Key, Value]):
+    """Loads in one thread of its own what will be asked for next, and keeps what was used last.
+
+    Args:
+        load: from a key, the value; what it raises is raised again by `get`, and not kept.
+        keep: number of values that stay in memory.
+    """
+
+    def __init__(self, load: Callable[[Key], Value], keep: int = 16) -> None:
+        self._load, self.keep = load, keep
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="scans")
+        self._futures: OrderedDict[Key, Future[Value]] = OrderedDict()
+
+    def get(self, key: Key) -> Value:
+        """The value, at once if it was prefetched."""
+        future = self._start(key)
+        try:
+            return future.result()
+        except BaseException:
+            self._futures.pop(key, None)
+            raise
+
+    def prefetch(self, keys: Iterable[Key]) -> None:
+        """Begin to load, without waiting."""
+        for key in keys:
+            self._start(key)
+
+    def forget(self) -> None:
+        """Load everything anew when it is asked for again."""
+        self._futures.clear()
+
+    def close(self) -> None:
+        """End the thread, without waiting for what it loads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self, key: Key) -> Future[Value]:
+        future = self._futures.get(key)
+        if future is None:
+            future = self._futures[key] = self._pool.submit(self._load, key)
+        self._futures.move_to_end(key)
+        while len(self._futures) > self.keep:
+            _, old = self._futures.popitem(last=False)
+            old.cancel()
+        return future

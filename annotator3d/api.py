@@ -1,0 +1,284 @@
+"""``annotator3d label`` and ``render``: from a work directory to a labelling session."""
+
+from __future__ import annotations
+
+import dataclasses
+import getpass
+from pathlib import Path
+
+import numpy as np
+import yaml
+
+from annotator3d.active.stored_predictions import StoredPredictions
+from annotator3d.annotation.opening import open_session
+from annotator3d.annotation.packages.choice import Choice
+from annotator3d.annotation.packages.export import Packed, export
+from annotator3d.annotation.packages.package import TAXONOMY_FILE, PackageSource
+from annotator3d.annotation.review import Criteria
+from annotator3d.annotation.session import LabelSession, Options
+from annotator3d.data.formats.kitti import read_bin
+from annotator3d.data.scan import Scan
+from annotator3d.data.scan_source import DatasetSource
+from annotator3d.data.taxonomy import Taxonomy, dump_taxonomy, parse_taxonomy
+from annotator3d.engine.class_list import with_todays_classes
+from annotator3d.engine.config.load import make_config
+from annotator3d.engine.datasets import known_scans, open_with_moved
+from annotator3d.engine.workdir import card_of, config_of, root_of
+from annotator3d.errors import ConfigError
+from annotator3d.ledger.database import is_package
+from annotator3d.ledger.ledger import Ledger
+from annotator3d.reporter import Screen
+from annotator3d.viz.colours import Colours
+from annotator3d.viz.keys import KeyTable, make_keys
+from annotator3d.viz.still import Still, still_of_query, still_of_scan
+
+DEMO_SCANS, DEMO_VOXELS = 4, 6
+
+
+@dataclasses.dataclass
+class Opened:
+    """What a skin needs."""
+
+    session: LabelSession
+    keys: KeyTable
+    palette: Colours  # of the classes
+    troubles: list[str]  # what cannot be shown, and why; what else a person should know
+
+
+def open_labelling(
+    work_dir: Path,
+    *,
+    config: str | None = None,
+    data_root: str | None = None,
+    annotator: str | None = None,
+    keys: str | None = None,
+    options: Options | None = None,
+    review: Criteria | None = None,
+    screen: Screen | None = None,
+) -> Opened:
+    """A session on the ledger of a work directory, or on a work package.
+
+    Args:
+        work_dir: a folder, or the file of a package, which needs neither config nor data.
+        config: needed where the work directory holds none, as after `annotator3d select`.
+        data_root: where the scans are now; default: where they were.
+        annotator: default: the name of the user's account; of a package, whom it is for.
+        keys: a YAML file that changes keys.
+        review: what to review; None: to label.
+
+    Raises:
+        FileNotFoundError: no work directory, no ledger yet, or no scans.
+        ConfigError: `config` or `data_root` for a package.
+        ClassListChanged, ConfigError: see `opening.open_session`.
+    """
+    if is_package(work_dir):
+        refuse_options(work_dir, config, data_root)
+        return _open_package(work_dir, annotator, keys, options, review)
+    if not work_dir.is_dir():
+        raise FileNotFoundError(f"no work directory or work package {work_dir}")
+    ledger = _ledger(work_dir)
+    source = scan_source(work_dir, config, data_root, screen or Screen())
+    taxonomy = source.dataset.taxonomy
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
+    with Ledger.read(ledger) as read:
+        predictions = StoredPredictions(work_dir / "rounds", read.to_today)
+    session = open_session(
+        ledger,
+        source,
+        annotator or getpass.getuser(),
+        taxonomy.names,
+        taxonomy.digest(),
+        predictions,
+        options,
+        review,
+    )
+    return Opened(session, table, _palette(taxonomy), sorted(source.troubles))
+
+
+def _open_package(
+    path: Path,
+    annotator: str | None,
+    keys: str | None,
+    options: Options | None,
+    review: Criteria | None,
+) -> Opened:
+    source = PackageSource(path)
+    taxonomy = taxonomy_of(source)
+    table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
+    session = open_session(
+        path,
+        source,
+        annotator or source.manifest.to,
+        taxonomy.names,
+        taxonomy.digest(),
+        source,
+        options,
+        review,
+    )
+    to, words = source.manifest.to, []
+    if session.annotator != to:
+        words = [f"{path} was packed for {to}; answers are written as {session.annotator}'s"]
+    return Opened(session, table, _palette(taxonomy), words)
+
+
+def refuse_options(package: Path, config: str | None, data_root: str | None) -> None:
+    """Raise ConfigError for an option that a work package cannot heed."""
+    for option, value in (("--config", config), ("--data-root", data_root)):
+        if value is not None:
+            raise ConfigError(
+                f"{option} {value}: {package} is a work package, which carries its own scans and "
+                "class list; leave the option out"
+            )
+
+
+def _mode(review: Criteria | None) -> str:
+    return "label" if review is None else "review"
+
+
+def taxonomy_of(package: PackageSource) -> Taxonomy:
+    """The class list that a package carries."""
+    content = yaml.safe_load(package.file(TAXONOMY_FILE))
+    return parse_taxonomy(content, TAXONOMY_FILE, f"{TAXONOMY_FILE} in {package.path}")
+
+
+def make_demo(work_dir: Path, screen: Screen | None = None) -> None:
+    """Queries in simulated scans, to learn the viewer with; leaves an existing demo as it is."""
+    from annotator3d.engine.rounds.select_only import select_only
+
+    if (work_dir / "ledger.sqlite").is_file():
+        return
+    config = make_config(
+        {
+            "setting": "al",
+            "data": {
+                "train": {
+                    "type": "SimulatedStreets",
+                    "domain": "hdl64",
+                    "sequences": 1,
+                    "scans": DEMO_SCANS,
+                    "azimuths": 1024,
+                }
+            },
+            "active": {
+                "strategy": "random",
+                "budget": DEMO_VOXELS,
+                "min_points": 8,
+                "max_range": 25.0,
+                "oracle": "person",
+            },
+        }
+    )
+    select_only(config, work_dir, screen=screen)
+
+
+def still_of(
+    what: Path,
+    query: int | None,
+    *,
+    config: str | None = None,
+    data_root: str | None = None,
+    mode: str | None = None,
+    view: str = "sensor",
+    background: str = "light",
+) -> Still:
+    """What `annotator3d render` draws: a scan file, or a query of a work directory.
+
+    Raises:
+        FileNotFoundError: there is neither.
+        ConfigError: a query of a scan file, or a colour that a file cannot have.
+    """
+    if is_package(what):
+        refuse_options(what, config, data_root)
+        source = PackageSource(what)
+        palette = _palette(taxonomy_of(source))
+        with Ledger.read(what) as ledger:
+            return still_of_query(ledger, source, source, query, palette, mode, view, background)
+    if what.is_dir():
+        path = _ledger(what)
+        source = scan_source(what, config, data_root, Screen())
+        palette = _palette(source.dataset.taxonomy)
+        with Ledger.read(path) as ledger:
+            stored = StoredPredictions(what / "rounds", ledger.to_today)
+            return still_of_query(ledger, source, stored, query, palette, mode, view, background)
+    if not what.is_file():
+        raise FileNotFoundError(f"there is no scan file or work directory {what}")
+    if query is not None or mode not in (None, "height", "intensity"):
+        raise ConfigError(f"{what} is a scan file: it has no queries, only height and intensity")
+    if what.suffix != ".bin":
+        raise ConfigError(
+            f"{what}: expected a .bin scan; `annotator3d import` makes them of others"
+        )
+    scan = Scan.from_raw(what.stem, *read_bin(what))
+    return still_of_scan(scan, mode or "height", view, background)
+
+
+def scan_source(
+    work_dir: Path, config: str | None, data_root: str | None, screen: Screen
+) -> DatasetSource:
+    """The scans that the queries of a work directory were asked about, by their ids in the ledger.
+
+    Raises as `open_labelling`, and ValueError naming scans that are nowhere.
+    """
+    run = with_todays_classes(config_of(work_dir, config), work_dir, data_root)
+    values = run.data.train
+    if data_root is None and values and (config is None or "root" not in values):
+        data_root = _last_root(work_dir, values.get("root"))
+    pool = None if values is None else {**values, "labels": "optional"}
+    # Not `open_dataset`: a damaged scan is set aside, and the other queries can be answered.
+    known = known_scans(work_dir)
+    return DatasetSource(*open_with_moved(pool, "data.train", data_root, screen, known))
+
+
+def _last_root(work_dir: Path, configured: str | None) -> str | None:
+    """Where the run read its scans last, with ``--data-root``, unless they are gone from there."""
+    last = root_of(card_of(work_dir), "train")
+    return last if last and (configured is None or Path(last).is_dir()) else None
+
+
+def export_package(
+    work_dir: Path,
+    out: Path,
+    *,
+    to: str,
+    choice: Choice,
+    days: float,
+    crop: float | None,
+    images: bool = False,
+    config: str | None = None,
+    data_root: str | None = None,
+    screen: Screen,
+) -> Packed:
+    """A work package of a work directory's queries; see `active.packing.export`."""
+    path = _ledger(work_dir)
+    source = scan_source(work_dir, config, data_root, screen)
+    taxonomy = source.dataset.taxonomy
+    with Ledger.read(path) as ledger:
+        size = ledger.voxel_size
+    with Ledger.open(path, taxonomy.names, taxonomy.digest(), size) as ledger:
+        return export(
+            ledger,
+            out,
+            source,
+            dump_taxonomy(taxonomy),
+            to=to,
+            choice=choice,
+            days=days,
+            crop=crop,
+            images=images,
+            predictions=StoredPredictions(work_dir / "rounds", ledger.to_today),
+            progress=lambda done, total: screen.progress("packing scans", done, total),
+        )
+
+
+def _ledger(work_dir: Path) -> Path:
+    path = work_dir / "ledger.sqlite"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{work_dir} has no ledger.sqlite: nothing was asked yet; `annotator3d train CONFIG "
+            "--set active.oracle=person` or `annotator3d select` asks"
+        )
+    return path
+
+
+def _palette(taxonomy: Taxonomy) -> Colours:
+    return (taxonomy.colors / 255).astype(np.float32)

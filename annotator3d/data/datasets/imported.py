@@ -1,0 +1,91 @@
+"""Imported scans: what `annotator3d import` has written, as a dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from annotator3d.data.datasets.sequences import (
+    Intensity,
+    Labels,
+    PathLike,
+    SequenceDataset,
+    check_choice,
+)
+from annotator3d.data.importing.card import TAXONOMY, Origin, read_card, read_origins
+from annotator3d.registry import DATASETS
+
+SPLITS = ("train", "val", "all")
+
+
+@DATASETS.register_module()
+class OwnScans(SequenceDataset):
+    """Scans of any sensor with classes of your own, in the layout of `annotator3d import`.
+
+    SemanticKITTI's layout, with ``dataset.yaml``, ``taxonomy.yaml`` and ``splits/*.txt`` beside it.
+
+    Args:
+        root: the folder that was imported into.
+        split: ``train`` or ``val``: the ids in ``splits/``; ``all``: every scan. Not needed with
+            `sequences` or `scans`.
+        taxonomy: name or path of a class map; None: the dataset's own.
+        sequences, stride, scans, labels, intensity: see `SequenceDataset`.
+
+    Raises FileNotFoundError or ValueError naming what is missing.
+    """
+
+    SPLITS = {name: () for name in SPLITS}
+
+    def __init__(
+        self,
+        root: PathLike,
+        split: str | None = None,
+        sequences: Sequence[str] | None = None,
+        taxonomy: PathLike | None = None,
+        stride: int = 1,
+        scans: Sequence[str] | PathLike | None = None,
+        labels: Labels = "required",
+        intensity: Intensity = "unit",
+    ) -> None:
+        root = Path(root)
+        card = read_card(root)
+        self.INTENSITY_MAX = card.intensity_max
+        self.source = Path(card.source)
+        if split in ("train", "val") and scans is None:
+            scans = self._listed(root, split)
+            self.drawn = card.split
+        super().__init__(
+            root,
+            sequences,
+            root / TAXONOMY if taxonomy is None else taxonomy,
+            stride,
+            scans,
+            labels,
+            "all" if split is None and sequences is None else split,
+            intensity,
+        )
+        self._origins: dict[str, Origin] | None = None
+
+    def origin(self, i: int) -> Origin | None:
+        """Where scan ``i`` came from; None if ``scans.csv`` does not say."""
+        if self._origins is None:
+            self._origins = read_origins(self.root)
+        return self._origins.get(self.ids[i])
+
+    def _sequences(self, sequences: Sequence[str] | None, split: str | None) -> list[str]:
+        if sequences is not None:
+            return super()._sequences(sequences, split)
+        check_choice("split", split, SPLITS)
+        folder = self.root / "sequences"
+        return sorted(os.listdir(folder)) if folder.is_dir() else []
+
+    @staticmethod
+    def _listed(root: Path, split: str) -> Path:
+        path = root / "splits" / f"{split}.txt"
+        if not path.is_file():
+            raise FileNotFoundError(f"split {split!r}: there is no list of its scans, {path}")
+        if not any(line.partition("#")[0].strip() for line in path.open(encoding="utf-8")):
+            without = "; to train without one: --set data.val=null" if split == "val" else ""
+            raise ValueError(f"{path} names no scan; write the ids of some there{without}")
+        return path

@@ -1,0 +1,148 @@
+"""Datasets in folders of sequences; `ScanDataset` is the base of all.
+
+A dataset of another format is a subclass, registered in ``DATASETS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from annotator3d.data.datasets.base import Intensity, Labels, PathLike, ScanDataset, check_choice
+from annotator3d.data.datasets.listing import check_names, choose, contents, stems
+from annotator3d.registry import DATASETS
+
+__all__ = [
+    "Intensity",
+    "Labels",
+    "PathLike",
+    "ScanDataset",
+    "SemanticKITTI",
+    "SemanticPOSS",
+    "SequenceDataset",
+    "check_choice",
+]
+
+SEMANTICKITTI_TRAIN = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
+SEMANTICKITTI_VAL = ("08",)
+SEMANTICKITTI_TEST = tuple(str(number) for number in range(11, 22))  # without public labels
+
+
+class SequenceDataset(ScanDataset):
+    """Scans in SemanticKITTI's layout: ``SS/{velodyne/*.bin, labels/*.label}`` below `FOLDERS`.
+
+    Scans are sorted by sequence and frame; ids are ``"SS/FFFFFF"``.
+
+    Args:
+        root: the folder that holds ``sequences``.
+        sequences: names of the sequences, such as ``["00", "01"]``.
+        taxonomy, labels, intensity: see `ScanDataset`.
+        stride: take every n-th scan of each sequence.
+        scans: take only these ids; or a text file with one id per line ('#' starts a comment).
+        split: 'train' or 'val' of the benchmark, in place of `sequences`.
+
+    Raises FileNotFoundError or ValueError naming the folder or id that is missing or given twice.
+    """
+
+    FOLDERS: ClassVar[tuple[str, ...]] = ("sequences",)  # where sequences lie below root
+    SPLITS: ClassVar[dict[str, tuple[str, ...]]] = {}
+
+    def __init__(
+        self,
+        root: PathLike,
+        sequences: Sequence[str] | None = None,
+        taxonomy: PathLike | None = None,
+        stride: int = 1,
+        scans: Sequence[str] | PathLike | None = None,
+        labels: Labels = "required",
+        split: str | None = None,
+        intensity: Intensity = "unit",
+    ) -> None:
+        super().__init__(root, taxonomy, labels, intensity)
+        names = self._sequences(sequences, split)
+        self._folder = self._find_folder(names)
+        ids = [f"{name}/{frame}" for name in names for frame in self._all_frames(name)]
+        self._set_ids(choose(ids, stride, scans, self.root))
+        self._check_labels()
+
+    def path(self, i: int) -> Path:
+        sequence, frame = self.ids[i].split("/")
+        return self._folder / sequence / "velodyne" / f"{frame}.bin"
+
+    def label_path(self, i: int) -> Path:
+        sequence, frame = self.ids[i].split("/")
+        return self._folder / sequence / "labels" / f"{frame}.label"
+
+    def _sequences(self, sequences: Sequence[str] | None, split: str | None) -> list[str]:
+        if (sequences is None) == (split is None):
+            raise ValueError(
+                f"{type(self).__name__} needs either sequences or split ({', '.join(self.SPLITS)})"
+            )
+        if split is not None:
+            check_choice("split", split, tuple(self.SPLITS))
+            sequences = self.SPLITS[split]
+        check_names(sequences, "sequences")
+        return sorted(sequences)
+
+    def _find_folder(self, names: Sequence[str]) -> Path:
+        """The folder that holds the sequences, each of them with scans."""
+        for name in self.FOLDERS:
+            folder = self.root / name
+            if any((folder / sequence / "velodyne").is_dir() for sequence in names):
+                break
+        else:
+            folder = self._no_folder()
+        for sequence in names:
+            if not (folder / sequence / "velodyne").is_dir():
+                raise FileNotFoundError(
+                    f"sequence {sequence!r} has no folder {folder / sequence / 'velodyne'}; "
+                    f"{folder} holds {contents(folder)}"
+                )
+        return folder
+
+    def _no_folder(self) -> Path:
+        """The folder to complain about where no sequence was found."""
+        for name in reversed(self.FOLDERS):
+            if (self.root / name).is_dir():
+                return self.root / name
+        there = self.root.is_dir()
+        found = f"it holds {contents(self.root)}" if there else "that folder does not exist"
+        raise FileNotFoundError(
+            f"{self.root} has no folder 'sequences' ({found}); root must be the folder above it"
+        )
+
+    def _all_frames(self, sequence: str) -> list[str]:
+        return self._frames(sequence, stems(self._folder / sequence / "velodyne", ".bin"))
+
+    def _frames(self, sequence: str, frames: list[str]) -> list[str]:
+        """Those of the sorted frames of a sequence that the split takes."""
+        return frames
+
+
+@DATASETS.register_module()
+class SemanticKITTI(SequenceDataset):
+    """SemanticKITTI and whatever has its layout. Source: http://semantic-kitti.org/dataset.html
+
+    ``root`` is the folder ``dataset`` of the official archives. Keywords: see `SequenceDataset`.
+    """
+
+    SPLITS = {
+        "train": SEMANTICKITTI_TRAIN,
+        "val": SEMANTICKITTI_VAL,
+        "test": SEMANTICKITTI_TEST,
+    }
+
+
+@DATASETS.register_module()
+class SemanticPOSS(SequenceDataset):
+    """SemanticPOSS, a campus by a 40-beam Pandora. Source: http://www.poss.pku.edu.cn/semanticposs
+
+    ``root`` is the folder ``dataset`` of the official archive. Its ``tag`` files (which pixel of
+    the 40 x 1800 range image a point is) are not needed. Intensities are stored as 0..255.
+    Keywords: see `SequenceDataset`.
+    """
+
+    TAXONOMY = "semanticposs13"
+    INTENSITY_MAX = 255.0
+    SPLITS = {"train": ("00", "01", "02", "04", "05"), "val": ("03",)}

@@ -1,0 +1,85 @@
+"""A point cloud as a file holds it: coordinates and named fields, nothing converted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.errors import nearest
+
+
+class CloudError(ValueError):
+    """A file that can be read and is not what is needed; the words go on after its name."""
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Points of one file in its order.
+
+    Attributes:
+        xyz: [N, 3] float32 or float64, as precise as the file, in its own units.
+        fields: everything else that the file says about each point: name -> [N].
+        steps: coordinates are multiples of these (LAS and LAZ), else None.
+    """
+
+    xyz: NDArray
+    fields: Mapping[str, NDArray] = field(default_factory=dict)
+    steps: tuple[float, float, float] | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [name for name, values in self.fields.items() if values.shape != (len(self.xyz),)]
+        if self.xyz.shape != (len(self.xyz), 3) or wrong:
+            raise ValueError(
+                f"xyz must be [N, 3] and fields [N], not so: {wrong or self.xyz.shape}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.xyz)
+
+    def find(self, wanted: str | Iterable[str]) -> str | None:
+        """The file's name of a field; names are compared without case and CloudCompare's prefix.
+
+        Args:
+            wanted: one name, which must be there; or names of which the first that is there counts.
+
+        Raises:
+            CloudError: there is no field of the one name (with the nearest ones).
+        """
+        known = {plain(name): name for name in reversed(list(self.fields))}
+        if isinstance(wanted, str):
+            if plain(wanted) not in known:
+                raise CloudError(f"has no field {wanted!r}: {nearest(wanted, self.fields)}")
+            return known[plain(wanted)]
+        return next((known[name] for name in wanted if name in known), None)
+
+
+def plain(name: str) -> str:
+    """A field's name for comparison: CloudCompare writes ``scalar_Label`` for ``label``."""
+    return name.strip().lower().removeprefix("scalar_")
+
+
+def from_columns(columns: Mapping[str, NDArray], steps=None) -> Cloud:
+    """A cloud of named columns, among them x, y and z (in any case).
+
+    Raises:
+        CloudError: one of the three is missing.
+    """
+    axes = {
+        name.lower(): name for name in reversed(list(columns)) if name.lower() in ("x", "y", "z")
+    }
+    if missing := [axis for axis in "xyz" if axis not in axes]:
+        raise CloudError(f"has no {', '.join(missing)}, only {', '.join(columns) or 'nothing'}")
+    xyz = np.column_stack([np.asarray(columns[axes[axis]]) for axis in "xyz"])
+    if xyz.dtype.kind not in "fiu":
+        raise CloudError(f"has coordinates of {xyz.dtype}, not numbers")
+    exact = xyz.dtype.itemsize <= 4 and xyz.dtype.kind == "f"
+    others = {name: native(v) for name, v in columns.items() if name not in axes.values()}
+    return Cloud(xyz.astype(np.float32 if exact else np.float64), others, steps)
+
+
+def native(values: NDArray) -> NDArray:
+    """The same numbers in this machine's byte order."""
+    return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))

@@ -1,0 +1,249 @@
+"""What a network left in a work directory, when the class list changes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from annotator3d.data.files import atomic_write, fsync_folder
+from annotator3d.data.taxonomy import Taxonomy, load_taxonomy, taxonomy_path
+from annotator3d.engine.class_list import (
+    forget_migration,
+    is_unfinished,
+    kept_classes,
+    note_migration,
+    refuse_unfinished,
+    taxonomy_of,
+)
+from annotator3d.engine.config.load import dump_config, make_config, override
+from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.metrics import describe
+from annotator3d.engine.record import RunRecord
+from annotator3d.engine.workdir import card_of, config_of, moved_root, root_of
+from annotator3d.errors import ConfigError
+from annotator3d.ledger.ledger import Ledger
+from annotator3d.ledger.maintenance.migrate import Migration, migrate, plan, targets_by_raw_id
+
+_MADE_BY_IT = ("checkpoints", "metrics.jsonl")
+_COUNTED = "pool_classes.json"  # points of each class; the report counts them again
+
+
+def take_over(work_dir: Path, version: int) -> tuple[str, ...]:
+    """Bring what networks left to class list `version`; gives the names of what was set aside.
+
+    Where each class has kept its number a network stays what it is, and its measures get the new
+    names. Another one cannot go on: it and its measures are renamed. Doing it again does nothing.
+    """
+    (work_dir / _COUNTED).unlink(missing_ok=True)
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        names, table = ledger.taxonomy_names, ledger.to_today[version - 1]
+        count = len(ledger.class_names_of(version - 1))
+    if table[:count] == bytes(range(len(names))):
+        _rename_classes(work_dir, names)
+    else:
+        _set_aside(work_dir, version - 1)
+    _name_in_card(work_dir / "run.json", names)
+    return tuple(sorted(path.name for path in work_dir.glob(f"*.classes-{version - 1}")))
+
+
+def _set_aside(work_dir: Path, version: int) -> None:
+    for name in _MADE_BY_IT:
+        here, aside = work_dir / name, work_dir / f"{name}.classes-{version}"
+        if here.exists() and not aside.exists():
+            os.rename(here, aside)
+    fsync_folder(work_dir)
+
+
+def _rename_classes(work_dir: Path, names: Sequence[str]) -> None:
+    path = work_dir / "metrics.jsonl"
+    if not path.is_file():
+        return
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    named = [{**line, **describe(np.array(line["confusion"]), list(names))} for line in lines]
+    with atomic_write(path) as file:
+        file.write("".join(json.dumps(line) + "\n" for line in named).encode())
+
+
+def _name_in_card(path: Path, names: Sequence[str]) -> None:
+    if path.is_file():
+        card = {**json.loads(path.read_text(encoding="utf-8")), "classes": list(names)}
+        with atomic_write(path) as file:
+            file.write(json.dumps(card, indent=1).encode())
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `annotator3d taxonomy migrate` was told."""
+
+    new: str  # name or path of the new taxonomy
+    old: str | None = None  # of the old one, where the run's config does not lead to it
+    become: Mapping[str, str] = field(default_factory=dict)
+    split: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    removed: Sequence[str] = ()
+    settings: Sequence[str] = ()  # of the run from now on, such as another source checkpoint
+
+
+@dataclass(frozen=True)
+class Migrated:
+    """What a migration does, or has done."""
+
+    plan: Migration | None  # None: the ledger had the new class list already
+    version: int  # of the class list afterwards
+    set_aside: tuple[str, ...]  # names in the work directory of what was made in the old classes
+    config: Path | None  # the run's config with the new class list
+    data_root: str | None = None  # where the run reads its scans, if not where the config says
+
+
+def preview(work_dir: Path, wanted: Wanted) -> Migration:
+    """What `migrate_run` would do; nothing is written.
+
+    Raises as `active.migration.plan`, and ConfigError where the run could not go on afterwards.
+    """
+    new = load_taxonomy(wanted.new)
+    with Ledger.read(_ledger(work_dir)) as ledger:
+        found = _plan(ledger, work_dir, new, wanted)
+    _config_after(work_dir, wanted, found)
+    return found
+
+
+def migrate_run(work_dir: Path, wanted: Wanted) -> Migrated:
+    """Write the new class list into the ledger and make the work directory ready to go on.
+
+    Checkpoints and metrics are set aside by renaming, unless each class has kept its number
+    (`leftovers.take_over`): then the next ``train --resume`` trains a new network on all answers.
+    Killed on the way, the same call ends what it began.
+
+    Raises as `preview`, and ValueError while a training or a viewer holds what has to change.
+    """
+    path, new = _ledger(work_dir), load_taxonomy(wanted.new)
+    with Ledger.read(path) as ledger:
+        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
+        version, done = ledger.taxonomy_version, (names, digest) == (tuple(new.names), new.digest())
+    if done and (version == 1 or _is_ready(work_dir, version)):
+        raise ValueError(f"{path} has this class list already; there is nothing to migrate")
+    kept = work_dir / "config.yaml"
+    record = RunRecord(work_dir, config_of(work_dir), []) if kept.is_file() else None
+    with record.locked() if record else nullcontext():
+        found = None
+        if not done:
+            with Ledger.open(path, names, digest, size) as ledger:
+                found = _plan(ledger, work_dir, new, wanted)
+                config = _config_after(work_dir, wanted, found)
+                _copy(taxonomy_path(wanted.new), kept_classes(work_dir, found.version + 1))
+                note_migration(work_dir, found.version + 1, wanted.settings)
+                version = migrate(ledger, found)
+        else:
+            config = _config_after(work_dir, wanted, None, version)
+        aside = take_over(work_dir, version)
+        if config is not None:
+            with atomic_write(kept) as file:
+                file.write(dump_config(config).encode())
+        forget_migration(work_dir)
+    if config is None:
+        return Migrated(found, version, aside, None)
+    return Migrated(found, version, aside, kept, moved_root(config, card_of(work_dir)))
+
+
+def _is_ready(work_dir: Path, version: int) -> bool:
+    """Whether a migration to this version has come to its end."""
+    kept = work_dir / "config.yaml"
+    if is_unfinished(work_dir, version):
+        return False
+    place = str(kept_classes(work_dir, version).resolve())
+    return not kept.is_file() or config_of(work_dir).data.train.get("taxonomy") == place
+
+
+def _plan(ledger: Ledger, work_dir: Path, new: Taxonomy, wanted: Wanted) -> Migration:
+    refuse_unfinished(work_dir, ledger.taxonomy_version)
+    old, by_raw_id = _old_taxonomy(work_dir, wanted, ledger.taxonomy_digest), None
+    if old is not None:
+        by_raw_id = targets_by_raw_id(old.learning_map, new.learning_map, old.num_classes)
+    return plan(
+        ledger,
+        new.names,
+        new.digest(),
+        by_raw_id=by_raw_id,
+        become=wanted.become,
+        split=wanted.split,
+        removed=wanted.removed,
+    )
+
+
+def _old_taxonomy(work_dir: Path, wanted: Wanted, digest: str) -> Taxonomy | None:
+    """The class list that the ledger has now, with its raw ids; None if it cannot be found."""
+    if wanted.old is not None:
+        old = load_taxonomy(wanted.old)
+        if old.digest() != digest:
+            raise ValueError(
+                f"--old {wanted.old} is not the class list of the ledger (digest {old.digest()} "
+                f"against {digest})"
+            )
+        return old
+    if not (work_dir / "config.yaml").is_file():
+        return None
+    old = taxonomy_of(config_of(work_dir).data.train, root_of(card_of(work_dir), "train"))
+    return old if old is not None and old.digest() == digest else None
+
+
+def _config_after(
+    work_dir: Path, wanted: Wanted, found: Migration | None, version: int = 0
+) -> RunConfig | None:
+    """The run's config with the new class list; None where the work directory keeps no config."""
+    if not (work_dir / "config.yaml").is_file():
+        return None
+    config = config_of(work_dir)
+    values = dataclasses.asdict(config)
+    place = str(kept_classes(work_dir, version or found.version + 1).resolve())
+    shared = _read_alike(values["data"])
+    for name, table in values["data"].items():
+        if name in ("train", "val") or (name == "source" and shared):
+            if isinstance(table, dict):
+                table["taxonomy"] = place
+    for setting in wanted.settings:
+        override(values, setting)
+    given = {setting.partition("=")[0].strip() for setting in wanted.settings}
+    _refuse_unfit(config, found, shared, given)
+    return make_config(values)
+
+
+def _read_alike(data: dict) -> bool:
+    """Whether the source scans have the raw ids and the class list of the target's."""
+    target, source = data.get("train"), data.get("source")
+    if not (isinstance(target, dict) and isinstance(source, dict)):
+        return False
+    return all(target.get(key) == source.get(key) for key in ("type", "taxonomy"))
+
+
+def _refuse_unfit(
+    config: RunConfig, found: Migration | None, shared: bool, given: set[str]
+) -> None:
+    if config.setting == "ada" and not shared and "data.source.taxonomy" not in given:
+        raise ConfigError(
+            "the source scans are of another kind than the target's: say how their raw ids map to "
+            "the new classes, with --set data.source.taxonomy=FILE"
+        )
+    moved = found is not None and found.table[: len(found.fates)] != bytes(range(len(found.names)))
+    if config.setting in ("asfda", "ada") and moved and "init" not in given:
+        raise ConfigError(
+            f"init: the source checkpoint {config.init} knows the old classes; train one with the "
+            "new class list and name it with --set init=CHECKPOINT"
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    with atomic_write(target) as file:
+        file.write(source.read_bytes())
+
+
+def _ledger(work_dir: Path) -> Path:
+    path = work_dir / "ledger.sqlite"
+    if not path.is_file():
+        raise FileNotFoundError(f"{work_dir} has no ledger.sqlite; name the folder of a run")
+    return path

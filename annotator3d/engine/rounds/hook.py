@@ -1,0 +1,222 @@
+"""The hook that makes training active: select, ask, and hand the answers to the training scans."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from annotator3d._mmengine import Hook
+from annotator3d.active.oracle import answer_open_queries
+from annotator3d.active.strategies import get_strategy
+from annotator3d.data.batch import InputRule, TrainingScans
+from annotator3d.data.files import fingerprint
+from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.distributed import ALONE, World
+from annotator3d.engine.prediction import voxel_scores
+from annotator3d.engine.rounds.select_round import RoundPlan, select_round
+from annotator3d.engine.training.optim import scoring_weights
+from annotator3d.errors import Paused
+from annotator3d.ledger.closing import is_closed
+from annotator3d.ledger.describe import disputed_in_words
+from annotator3d.ledger.digest import labels_digest
+from annotator3d.ledger.effort import RoundMeter, meter_round
+from annotator3d.ledger.ledger import Ledger, Round
+from annotator3d.reporter import Screen
+
+
+class WaitingForOracle(Paused):
+    """Training cannot go on before a person has answered, or closed the round."""
+
+    def __init__(self, round: int, open_queries: int, asked: int) -> None:
+        super().__init__(round, open_queries, asked)
+        self.round, self.open_queries, self.asked = round, open_queries, asked
+
+    def __str__(self) -> str:
+        return f"round {self.round}: {self.open_queries} of {self.asked} voxels wait for an answer"
+
+
+def weights_digest(model) -> str:
+    """Name of a network's weights: ``blake2b:<hex>`` of what its predictions depend on."""
+    digest = hashlib.blake2b(digest_size=16)
+    for name, value in sorted(model.state_dict().items()):
+        if name.endswith("num_batches_tracked"):  # counts steps, which no prediction sees
+            continue
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return f"blake2b:{digest.hexdigest()}"
+
+
+class RoundHook(Hook):
+    """Before each epoch: make sure that its round exists and is answered, then set the labels.
+
+    A round that the ledger holds is not selected again. An epoch trains on the answers of the
+    rounds scheduled at or before it, so falling back to an older checkpoint replays the same
+    training.
+
+    Args:
+        ledger: open for writing on rank 0; the other ranks of `world` have None.
+        pool: dataset of the target's training scans.
+        training: what the labels are handed to.
+        oracle: who answers.
+        folder: where the predictions of each round are kept.
+        screen: what the user sees.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        ledger: Ledger | None,
+        pool,
+        training: TrainingScans,
+        oracle,
+        rule: InputRule,
+        folder: Path,
+        screen: Screen,
+        world: World = ALONE,
+    ) -> None:
+        self.config, self.ledger, self.pool, self.training = config, ledger, pool, training
+        self.oracle, self.rule, self.folder, self.screen = oracle, rule, folder, screen
+        self.world = world
+
+    def before_train(self, runner) -> None:
+        self.world.lead(lambda: self._check_checkpoint(runner.epoch))
+
+    def _check_checkpoint(self, epoch: int) -> None:
+        """Refuse a checkpoint whose rounds the ledger does not hold: it would train unlabelled."""
+        known = {r.number for r in self.ledger.rounds()}
+        for number, at in enumerate(self.config.active.rounds_at, start=1):
+            if at < epoch and number not in known:
+                raise ValueError(
+                    f"the checkpoint has finished {epoch} epochs, but {self.ledger.path} does not "
+                    f"hold round {number} of epoch {at}; restore the ledger, or begin again in "
+                    "another --work-dir"
+                )
+
+    def before_train_epoch(self, runner) -> None:
+        epoch, schedule = runner.epoch, self.config.active.rounds_at
+        if epoch in schedule:
+            with scoring_weights(runner):
+                self._run_round(schedule.index(epoch) + 1, epoch, runner.network)
+        finished = sum(at <= epoch for at in schedule)
+        self.training.answers = self.world.lead(
+            lambda: self.ledger.labels_by_scan(up_to_round=finished)
+        )
+        self._check_labels()
+
+    def _check_labels(self) -> None:
+        """All ranks train on the same labels, or not at all."""
+        if self.world.size == 1:
+            return
+        digests = {
+            scan: labels_digest((scan, entry) for entry in entries)
+            for scan, entries in self.training.answers.items()
+        }
+        self.world.check_same("the labels", digests, "start the run again with --resume")
+
+    def _run_round(self, number: int, epoch: int, model) -> None:
+        plan = self._plan(number, epoch, model)
+        self.world.check_same(
+            "the weights", {"the network": plan.source}, "start the run again with --resume"
+        )
+        if not self.world.lead(lambda: self._is_known(plan)):
+            asked = select_round(
+                self.ledger,
+                self.pool,
+                plan,
+                self.config.active,
+                self._scorer(plan.strategy, model),
+                self.folder,
+                lambda done, total: self.screen.progress(f"round {number}: selecting", done, total),
+                self.world,
+            )
+            self.screen.say(
+                f"round {number}: {plan.strategy} asks about {asked} voxels"
+                f"{_kept(self.folder / str(number))}"
+            )
+            if decision := self.world.lead(lambda: self.ledger.round_decision(number)):
+                self.screen.say(f"round {number}: {decision}")
+        self._say_cost(self.world.lead(lambda: self._answer(number)))
+        if disputed := self.world.lead(lambda: self._disputed(number)):
+            self.screen.say(f"not trained on: {disputed_in_words(disputed, self.folder.parent)}")
+
+    def _disputed(self, number: int) -> int:
+        """Voxels of rounds up to this one that no training sees, since nobody has decided."""
+        return sum(query.round <= number for query in self.ledger.disputed_queries())
+
+    def _say_cost(self, cost: RoundMeter) -> None:
+        self.screen.say(
+            f"round {cost.round}: {cost.points} points asked, {cost.labelled_points} with a class, "
+            f"{cost.void_voxels} voxels void, {cost.classes_per_voxel:.1f} classes a voxel"
+        )
+
+    def _answer(self, number: int) -> RoundMeter:
+        """Let the oracle answer what is open.
+
+        Raises:
+            WaitingForOracle: it leaves queries open, in a round that nobody has closed.
+        """
+        answer_open_queries(self.ledger, self.oracle, self._read, fingerprint=self._fingerprint)
+        for round in range(1, number + 1):
+            waiting = 0 if is_closed(self.ledger, round) else len(self.ledger.open_queries(round))
+            if waiting:
+                raise WaitingForOracle(round, waiting, self.ledger.spent(round))
+        return meter_round(self.ledger, number)
+
+    def _is_known(self, plan: RoundPlan) -> bool:
+        """Whether the ledger holds the round; ValueError if it is not the one of this run."""
+        known = {r.number: r for r in self.ledger.rounds()}
+        if plan.number not in known:
+            return False
+        self._check_round(known[plan.number], plan)
+        return True
+
+    def _check_round(self, found: Round, plan: RoundPlan) -> None:
+        """A round in the ledger must be the one that this run would have asked."""
+        active = self.config.active
+        wanted = {
+            "strategy": plan.strategy,
+            "seed": plan.seed,
+            "budget": active.budget,
+            "max_queries": active.max_queries,
+            "epoch": plan.epoch,
+        }
+        if active.budget_hours is not None and found.max_queries is not None:
+            del wanted["max_queries"]  # decided then, by the answers that there were
+        for name, value in wanted.items():
+            if getattr(found, name) != value:
+                raise ValueError(
+                    f"{self.ledger.path} holds a round {plan.number} with {name} "
+                    f"{getattr(found, name)}, this run has {value}; train with the settings that "
+                    "it was selected with, or choose another --work-dir"
+                )
+
+    def _plan(self, number: int, epoch: int, model) -> RoundPlan:
+        config = self.config
+        first = number == 1 and config.setting == "al" and config.active.first_round == "random"
+        strategy = "random" if first else config.active.strategy
+        source = self._source(strategy, model)
+        taxonomy = self.world.lead(lambda: self.ledger.taxonomy_version)
+        classes = self.rule.num_classes
+        return RoundPlan(number, epoch, strategy, config.seed, source, classes, taxonomy)
+
+    def _source(self, strategy: str, model) -> str:
+        return weights_digest(model) if get_strategy(strategy).needs_model else "none"
+
+    def _scorer(self, strategy: str, model):
+        if not get_strategy(strategy).needs_model:
+            return lambda scan: {}
+        return lambda scan: voxel_scores(model, scan, self.rule)
+
+    def _read(self, scan_id: str):
+        return self.pool.read(self.pool.index(scan_id))
+
+    def _fingerprint(self, scan_id: str) -> str:
+        return fingerprint(self.pool.path(self.pool.index(scan_id)))
+
+
+def _kept(folder: Path) -> str:
+    """How much is kept for the viewer, in words."""
+    sizes = [path.stat().st_size for path in folder.glob("*.npz")]
+    if not sizes:
+        return ""
+    return f"; {sum(sizes) / 1e6:.1f} MB kept for the viewer in {folder} ({len(sizes)} scans)"

@@ -1,0 +1,210 @@
+"""One round of selection without training: for teams that bring their own network, or none."""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from annotator3d.active.strategies import get_strategy
+from annotator3d.data.files import atomic_write
+from annotator3d.data.formats.kitti import read_label
+from annotator3d.data.scan import Scan
+from annotator3d.data.taxonomy import Taxonomy
+from annotator3d.engine.build import input_rule, load_model, read_weights
+from annotator3d.engine.class_list import with_todays_classes
+from annotator3d.engine.config.load import dump_config
+from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.datasets import known_scans, open_dataset
+from annotator3d.engine.prediction import voxel_scores
+from annotator3d.engine.record import RunRecord
+from annotator3d.engine.rounds.hook import weights_digest
+from annotator3d.engine.rounds.select_round import RoundPlan, Scorer, select_round
+from annotator3d.errors import ConfigError
+from annotator3d.ledger.ledger import Ledger, Query, Round
+from annotator3d.reporter import Screen
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What a call of `select_only` asked about; `listing` is the CSV file with the voxels."""
+
+    round: int
+    strategy: str
+    voxels: int
+    points: int
+    scans: int
+    listing: Path
+
+
+def select_only(
+    config: RunConfig,
+    work_dir: Path,
+    *,
+    checkpoint: str | None = None,
+    predictions: str | None = None,
+    data_root: str | None = None,
+    screen: Screen | None = None,
+) -> Selected:
+    """Ask about the next round's voxels of ``data.train`` and write them to the ledger.
+
+    Args:
+        config: `data`, `active`, `seed` and, with a checkpoint, `model` are used.
+        work_dir: holds the ledger (made if it is new); gets ``rounds/N/queries.csv``.
+        checkpoint: weights of the config's network.
+        predictions: a folder that holds, for scan ``SS/FFFFFF``, ``SS/FFFFFF.label`` (raw ids, as
+            SemanticKITTI; vcd only), ``SS/FFFFFF.npy`` with logits [N, C], or with the strategy's
+            own score of each point [N] (entropy, margin: the highest are asked first); or the same
+            below ``sequences/SS/predictions/``.
+
+    Raises:
+        ConfigError: the strategy needs a network and neither source of scores is given, or both.
+    """
+    screen = screen or Screen()
+    _check(config, work_dir, checkpoint, predictions)
+    config = with_todays_classes(config, work_dir, data_root)
+    pool = open_dataset(config, "train", data_root, screen, False, known_scans(work_dir))
+    names, digest, size = pool.taxonomy.names, pool.taxonomy.digest(), config.active.voxel_size
+    scorer, source = _scorer(config, checkpoint, predictions, pool.taxonomy)
+    with RunRecord(work_dir, config, names).locked():
+        _keep_config(work_dir / "config.yaml", config, data_root)
+        with Ledger.open(work_dir / "ledger.sqlite", names, digest, size) as ledger:
+            rounds = ledger.rounds()
+            if rounds and not _listing_path(work_dir, rounds[-1].number).exists():
+                screen.say(f"round {rounds[-1].number} was selected before; writing its list")
+                return _selected(ledger, work_dir, rounds[-1])
+            number = len(rounds) + 1
+            at = config.active.rounds_at
+            epoch = at[number - 1] if number <= len(at) else config.schedule.epochs
+            epoch = max([epoch, *(r.epoch for r in rounds)])
+            strategy, seed = config.active.strategy, config.seed
+            select_round(
+                ledger,
+                pool,
+                RoundPlan(
+                    number, epoch, strategy, seed, source, len(names), ledger.taxonomy_version
+                ),
+                config.active,
+                scorer,
+                work_dir / "rounds",
+                lambda done, total: screen.progress("selecting", done, total),
+            )
+            if decision := ledger.round_decision(number):
+                screen.say(f"round {number}: {decision}")
+            return _selected(ledger, work_dir, ledger.rounds()[-1])
+
+
+def _keep_config(path: Path, config: RunConfig, data_root: str | None) -> None:
+    """Leave the config with the ledger, so that the viewer finds the scans."""
+    if path.exists():
+        return
+    train = {**config.data.train, "root": str(Path(data_root).resolve())} if data_root else None
+    data = replace(config.data, train=train or config.data.train)
+    with atomic_write(path) as file:
+        file.write(dump_config(replace(config, data=data)).encode())
+
+
+def _check(
+    config: RunConfig, work_dir: Path, checkpoint: str | None, predictions: str | None
+) -> None:
+    if config.active.when == "online":
+        raise ConfigError(
+            "active.when: online selection happens within the steps of a training; for a round "
+            "without one, --set active.when=round"
+        )
+    strategy = config.active.strategy
+    needs = get_strategy(strategy).needs_model
+    if checkpoint and predictions:
+        raise ConfigError("give either --checkpoint or --predictions, not both")
+    if needs and not (checkpoint or predictions):
+        raise ConfigError(
+            f"strategy {strategy} scores predictions: pass --checkpoint FILE or --predictions DIR, "
+            "or choose --set active.strategy=random"
+        )
+    if not needs and (checkpoint or predictions):
+        raise ConfigError(f"strategy {strategy} looks at no prediction: leave the option away")
+    if (work_dir / "run.json").exists():
+        raise ConfigError(
+            f"--work-dir {work_dir} belongs to a training run, which selects its own rounds; "
+            "choose another"
+        )
+
+
+def _selected(ledger: Ledger, work_dir: Path, round: Round) -> Selected:
+    """Write the list of a round and say what is in it."""
+    queries = ledger.queries(round.number)
+    path = _listing_path(work_dir, round.number)
+    _write_listing(path, queries, ledger.voxel_size)
+    points, scans = sum(q.num_points for q in queries), len({q.scan for q in queries})
+    return Selected(round.number, round.strategy, len(queries), points, scans, path)
+
+
+def _listing_path(work_dir: Path, number: int) -> Path:
+    return work_dir / "rounds" / str(number) / "queries.csv"
+
+
+def _scorer(
+    config: RunConfig, checkpoint: str | None, predictions: str | None, taxonomy: Taxonomy
+) -> tuple[Scorer, str]:
+    """How scans are scored, and the name of the source for the ledger."""
+    if not get_strategy(config.active.strategy).needs_model:
+        return (lambda scan: {}), "none"
+    if predictions:
+        return _FromFiles(Path(predictions), taxonomy), "predictions"
+    rule = input_rule(config, taxonomy.num_classes)
+    model = load_model(config, taxonomy.num_classes, read_weights(checkpoint), checkpoint)
+    return (lambda scan: voxel_scores(model, scan, rule)), weights_digest(model)
+
+
+class _FromFiles:
+    """Scores of another network, one file for each scan."""
+
+    def __init__(self, folder: Path, taxonomy: Taxonomy) -> None:
+        if not folder.is_dir():
+            raise FileNotFoundError(f"--predictions: no folder {folder}")
+        self.folder, self.taxonomy = folder, taxonomy
+
+    def __call__(self, scan: Scan) -> dict[str, torch.Tensor]:
+        path = self._find(scan.id)
+        if path.suffix == ".label":
+            raw = read_label(path, scan.num_raw)
+            labels = self.taxonomy.to_train(raw, path)[scan.rows]
+            return {"labels_pred": torch.from_numpy(labels)}
+        values = np.load(path, allow_pickle=False)
+        shapes = ((scan.num_raw,), (scan.num_raw, self.taxonomy.num_classes))
+        if values.shape not in shapes or values.dtype.kind != "f":
+            raise ValueError(
+                f"{path}: expected floats of shape {shapes[0]} or {shapes[1]} for scan {scan.id}, "
+                f"got {values.dtype} {values.shape}"
+            )
+        scores = torch.from_numpy(values.astype(np.float32)[scan.rows])
+        return {"logits" if scores.ndim == 2 else "point_scores": scores}
+
+    def _find(self, scan_id: str) -> Path:
+        sequence, frame = scan_id.split("/")
+        folders = (self.folder / sequence, self.folder / "sequences" / sequence / "predictions")
+        for folder in folders:
+            for suffix in (".label", ".npy"):
+                if (folder / (frame + suffix)).is_file():
+                    return folder / (frame + suffix)
+        raise FileNotFoundError(
+            f"--predictions: no prediction of scan {scan_id}; looked for "
+            f"{folders[0] / frame}.label and .npy, and the same in {folders[1]}"
+        )
+
+
+def _write_listing(path: Path, queries: list[Query], size: float) -> None:
+    """The voxels of a round for other tools; centres in metres, sensor frame."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["scan", "cell_x", "cell_y", "cell_z", "x", "y", "z", "score", "points"])
+    for q in queries:
+        centre = [f"{(c + 0.5) * size:.3f}" for c in q.cell]
+        writer.writerow([q.scan, *q.cell, *centre, f"{q.score:.9g}", q.num_points])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(text.getvalue().encode())

@@ -1,0 +1,155 @@
+"""One round of selection over a pool: score scan by scan, pick, keep what the viewer shows."""
+
+from __future__ import annotations
+
+import shutil
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from annotator3d.active.budget import fit_hours
+from annotator3d.active.selector import Pick, ScanSelection, limit_round, select_scored
+from annotator3d.active.stored_predictions import _file_for_viewer, _keep_for_viewer
+from annotator3d.data.files import fingerprint
+from annotator3d.data.scan import Scan
+from annotator3d.engine.config.schema import ActiveConfig
+from annotator3d.engine.distributed import ALONE, World
+from annotator3d.ledger.ledger import Ledger, ScanRecord
+from annotator3d.ledger.records import Cell
+
+# What scores a scan: logits [M, C], class labels [M] or scores [M] and the row of each point, as
+# keywords of `select_scored`; an empty dict for a strategy that needs no model.
+Scorer = Callable[[Scan], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class RoundPlan:
+    """What one round is: its number, when its answers count, who scores, how."""
+
+    number: int
+    epoch: int
+    strategy: str
+    seed: int
+    source: str  # digest of the weights, "predictions" or "none"
+    num_classes: int
+    taxonomy: int = 1  # version of the ledger's class list
+
+
+def select_round(
+    ledger: Ledger | None,
+    pool,
+    plan: RoundPlan,
+    active: ActiveConfig,
+    scorer: Scorer,
+    folder: Path,
+    progress: Callable[[int, int], None] | None = None,
+    world: World = ALONE,
+) -> int:
+    """Select round `plan.number` over the scans of `pool` and write it in one transaction.
+
+    What is picked depends on the scores, the scan, earlier rounds of the ledger and the seed only:
+    each process of `world` scores its share of the scans, and rank 0, which alone has the `ledger`,
+    writes what all have picked. The predictions of queried scans are kept as
+    ``folder/<scan>.npz`` for the viewer.
+
+    Returns:
+        the number of voxels asked about.
+    """
+    folder = folder / str(plan.number)
+    # of an attempt that did not reach the ledger
+    world.lead(lambda: shutil.rmtree(folder, ignore_errors=True))
+    asked = world.lead(lambda: asked_cells(ledger, plan.number))
+    share = world.share(range(0, len(pool), active.stride))
+    parts = world.each(
+        lambda: _pick_share(share, pool, asked, plan, active, scorer, folder, progress)
+    )
+    return world.lead(lambda: _write_round(ledger, plan, active, parts, folder))
+
+
+def asked_cells(ledger: Ledger, before_round: int) -> dict[str, np.ndarray]:
+    """Scan id -> cells [Q, 3] int32 that rounds before this one asked about."""
+    cells: dict[str, list[Cell]] = defaultdict(list)
+    for query in ledger.queries():
+        if query.round < before_round:
+            cells[query.scan].append(query.cell)
+    return {scan: np.array(found, np.int32) for scan, found in cells.items()}
+
+
+def select_in(
+    scan: Scan,
+    scores: Mapping[str, Tensor],
+    plan: RoundPlan,
+    active: ActiveConfig,
+    asked: Mapping[str, np.ndarray],
+) -> ScanSelection:
+    """Choose a round's voxels of one scan, given what a `Scorer` says and `asked_cells`."""
+    return select_scored(
+        scan.xyz,
+        plan.strategy,
+        scan_id=scan.id,
+        seed=plan.seed,
+        budget=active.budget,
+        num_classes=plan.num_classes,
+        voxel_size=active.voxel_size,
+        asked_cells=asked.get(scan.id),
+        max_range=active.max_range,
+        min_points=active.min_points,
+        **scores,
+    )
+
+
+def _pick_share(
+    share: Sequence[int],
+    pool,
+    asked: Mapping[str, np.ndarray],
+    plan: RoundPlan,
+    active: ActiveConfig,
+    scorer: Scorer,
+    folder: Path,
+    progress: Callable[[int, int], None] | None,
+) -> list[tuple[ScanRecord, list[Pick]]]:
+    """The picks of each scan of `share`, indices of `pool`."""
+    found = []
+    for done, index in enumerate(share, start=1):
+        scan = pool.read(index, labels=False)
+        scores = scorer(scan)
+        chosen = select_in(scan, scores, plan, active, asked)
+        if chosen.picks and scores:
+            _keep_for_viewer(folder, scan, scores, chosen, plan.taxonomy)
+        record = ScanRecord(scan.id, fingerprint(pool.path(index)), scan.num_raw)
+        found.append((record, chosen.picks))
+        if progress:
+            progress(done, len(share))
+    return found
+
+
+def _write_round(
+    ledger: Ledger, plan: RoundPlan, active: ActiveConfig, parts: list, folder: Path
+) -> int:
+    """Put what all processes have picked into the ledger."""
+    scans = [scan for part in parts for scan, _ in part]
+    picks = {scan.id: chosen for part in parts for scan, chosen in part}
+    most, decision = active.max_queries, None
+    if active.budget_hours is not None:
+        most, decision = fit_hours(ledger, active, picks, plan.seed, plan.number)
+    if most is not None:
+        everything, picks = picks, limit_round(picks, most, plan.seed, plan.number)
+        for scan_id in everything.keys() - picks.keys():
+            _file_for_viewer(folder, scan_id).unlink(missing_ok=True)
+    ledger.register_scans(scans)
+    ledger.add_round(
+        plan.number,
+        plan.strategy,
+        plan.seed,
+        budget=active.budget,
+        max_queries=most,
+        epoch=plan.epoch,
+        source=plan.source,
+        queries=picks,
+        decision=decision,
+    )
+    return sum(map(len, picks.values()))

@@ -1,0 +1,216 @@
+"""Optimisation: optimiser, learning rate, precision, accumulated gradients, effective batch."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
+
+from annotator3d._mmengine import Hook
+from annotator3d.engine.config.schema import RunConfig, ScheduleConfig
+from annotator3d.errors import ConfigError, nearest
+
+COSINES = ("full", "published")
+PRECISIONS = ("fp32", "fp16", "bf16")
+
+
+def optimiser(schedule: ScheduleConfig, device: torch.device | None = None) -> dict:
+    """The optim_wrapper config of mmengine's Runner.
+
+    Args:
+        device: where the run trains, once that is known.
+
+    Raises:
+        ConfigError: torch has no such optimizer, it takes no such keyword, or the device has no
+            mixed precision.
+    """
+    given = dict(schedule.optimizer)
+    name = given.get("type")
+    known = [n for n, c in vars(torch.optim).items() if inspect.isclass(c) and n != "Optimizer"]
+    if name not in known:
+        raise ConfigError(f"schedule.optimizer.type: unknown {name!r}: {nearest(str(name), known)}")
+    keywords = inspect.signature(getattr(torch.optim, name)).parameters
+    for key in given.keys() - {"type"}:
+        if key not in keywords or key == "params":
+            raise ConfigError(
+                f"schedule.optimizer.{key}: {name} takes no such key: {nearest(key, keywords)}"
+            )
+    wrapper = {"type": "OptimWrapper", "optimizer": given}
+    wrapper["accumulative_counts"] = schedule.accumulate
+    if schedule.clip_norm is not None:
+        wrapper["clip_grad"] = {"max_norm": schedule.clip_norm}
+    return {**wrapper, **_mixed(schedule.precision, device)}
+
+
+def _mixed(precision: str, device: torch.device | None) -> dict:
+    if precision == "fp32":
+        return {}
+    if device is not None and device.type != "cuda":
+        raise ConfigError(
+            f"schedule.precision: {precision} needs a CUDA device, this run trains on {device}; "
+            "choose schedule.precision=fp32"
+        )
+    if precision == "fp16":
+        return {"type": "AmpOptimWrapper", "dtype": "float16"}
+    # bfloat16 has the range of float32: its gradients need no scaling.
+    return {"type": "AmpOptimWrapper", "dtype": "bfloat16", "loss_scale": {"enabled": False}}
+
+
+def learning_rate(schedule: ScheduleConfig, steps_per_epoch: int) -> list[dict]:
+    """Linear warm-up from `min_factor`, then cosine towards it, by step (a batch of one process).
+
+    With ``cosine='full'`` the last step has `min_factor`. ``'published'`` divides by all steps, the
+    warm-up's included, as the released code does: training ends at 0.0255 of the full rate after
+    10 epochs with one of warm-up, at 0.0020 after 50.
+    """
+    total = schedule.epochs * steps_per_epoch
+    warmup = min(round(schedule.warmup_epochs * steps_per_epoch), total)
+    if warmup == 1:  # mmengine's LinearLR of one step never reaches the full rate
+        warmup = 0
+    phases = []
+    if warmup > 0:
+        phases.append(
+            {
+                "type": "LinearLR",
+                "start_factor": schedule.min_factor,
+                "by_epoch": False,
+                "begin": 0,
+                "end": warmup,
+            }
+        )
+    if total > warmup:
+        phases.append(
+            {
+                "type": "CosineAnnealingLR",
+                "T_max": total if schedule.cosine == "published" else total - warmup,
+                "eta_min_ratio": schedule.min_factor,
+                "by_epoch": False,
+                "begin": warmup,
+                "end": total,
+            }
+        )
+    return phases
+
+
+class AccumulationHook(Hook):
+    """Gradients are never carried over the end of an epoch, where a checkpoint would lose them.
+
+    The last update of an epoch takes the mean of as many batches as are left.
+    """
+
+    def before_train(self, runner) -> None:
+        # The rate follows the batches, so it moves before the first update; mmengine would warn.
+        warnings.filterwarnings("ignore", r"Detected call of `scheduler\.step", UserWarning)
+
+    def before_train_epoch(self, runner) -> None:
+        no_advice = torch.nn.Identity()  # mmengine would warn of batch norm at every epoch
+        steps = len(runner.train_dataloader)
+        runner.optim_wrapper.initialize_count_status(no_advice, 0, steps)
+
+
+def describe_batch(config: RunConfig, processes: int) -> list[str]:
+    """What one update sees, in words, and a warning if the learning rate is not meant for that."""
+    schedule = config.schedule
+    batch = schedule.batch_size * processes * schedule.accumulate
+    kind = getattr(torch.optim, schedule.optimizer["type"])
+    rate = schedule.optimizer.get("lr", inspect.signature(kind).parameters["lr"].default)
+    parts = [f"{schedule.batch_size} scans"]
+    parts += [f"{processes} processes"] if processes > 1 else []
+    parts += [f"{schedule.accumulate} accumulated"] if schedule.accumulate > 1 else []
+    source = ""
+    if config.setting == "ada":
+        beside = (schedule.source_batch_size or schedule.batch_size) * batch // schedule.batch_size
+        source = f" and {beside} of the source"
+    total = f" = {batch}" if len(parts) > 1 else ""
+    lines = [f"batch: {' x '.join(parts)}{total}{source} an update; learning rate {rate:g}"]
+    meant = schedule.reference_batch or schedule.batch_size
+    if batch != meant:
+        lines.append(
+            f"warning: an update sees {batch} scans, but the learning rate {rate:g} is meant for "
+            f"{meant}; in proportion it would be schedule.optimizer.lr={rate * batch / meant:g} "
+            f"(with schedule.reference_batch={batch} if that is what you want)"
+        )
+    return lines
+
+
+TRAINED = "trained_state_dict"
+
+
+class AveragingHook(Hook):
+    """Averages the weights after every update; the average selects and is evaluated.
+
+    A checkpoint's ``state_dict`` is the average, so that `evaluate`, `select` and ``--init`` see
+    the network that the run has reported on; the trained weights stand beside it, for the resume.
+    The running statistics of batch norm are averaged as the weights are, so that the two agree.
+
+    Args:
+        decay: share of the average that an update keeps. The first update is copied.
+    """
+
+    priority = "LOW"  # after the update, before anything is saved
+
+    def __init__(self, decay: float) -> None:
+        self.average: dict[str, Tensor] | None = None
+        self._update = get_ema_multi_avg_fn(decay)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if not runner.optim_wrapper.should_update():  # gradients are being accumulated
+            return
+        state = _state(runner.model)
+        if self.average is None:
+            self.average = {name: value.detach().clone() for name, value in state.items()}
+            return
+        floats = [name for name, value in state.items() if value.is_floating_point()]
+        self._update([self.average[n] for n in floats], [state[n].detach() for n in floats], None)
+        for name in state.keys() - set(floats):  # batch norm's counters
+            self.average[name].copy_(state[name])
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        if self.average is not None:
+            checkpoint[TRAINED] = checkpoint["state_dict"]
+            checkpoint["state_dict"] = {n: value.cpu() for n, value in self.average.items()}
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        if TRAINED in checkpoint:
+            device = next(runner.model.parameters()).device
+            average, checkpoint["state_dict"] = checkpoint["state_dict"], checkpoint.pop(TRAINED)
+            self.average = {n: value.to(device, copy=True) for n, value in average.items()}
+
+    @contextmanager
+    def _in_place(self, model: nn.Module) -> Iterator[None]:
+        own = {name: value.detach().clone() for name, value in _state(model).items()}
+        _put(model, self.average)
+        try:
+            yield
+        finally:
+            _put(model, own)
+
+
+@contextmanager
+def scoring_weights(runner) -> Iterator[None]:
+    """Within, the network has the weights that select and are evaluated.
+
+    These are the averaged ones where there are any yet, else its own.
+    """
+    hook = next((hook for hook in runner.hooks if isinstance(hook, AveragingHook)), None)
+    if hook is None or hook.average is None:
+        yield
+        return
+    with hook._in_place(runner.model):
+        yield
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """Of the network itself, also where it is wrapped for several processes."""
+    return getattr(model, "module", model).state_dict()
+
+
+@torch.no_grad()
+def _put(model: nn.Module, values: dict[str, Tensor]) -> None:
+    for name, value in _state(model).items():
+        value.copy_(values[name])

@@ -1,0 +1,217 @@
+"""mmengine's Runner as we use it: one process or several, exact resume, source batches."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import DataLoader
+
+from annotator3d._mmengine import EpochBasedTrainLoop, Hook, MMDistributedDataParallel, Runner
+from annotator3d.engine.distributed import ALONE, World
+from annotator3d.engine.training.checkpoints import Checkpoints, Place, damage, read_checkpoint
+from annotator3d.engine.training.loading import batches, end_workers, endless_batches
+from annotator3d.engine.training.signals import StopSignal
+from annotator3d.errors import Paused, Stopped
+from annotator3d.reporter import Screen
+
+
+class A3dRunner(Runner):
+    """Runner of one of the processes of `world`, on a given device.
+
+    Its checkpoints hold tensors and plain Python only: they load with ``weights_only=True`` and no
+    allow-list.
+    """
+
+    def __init__(
+        self, *args, device: str | torch.device = "cpu", world: World = ALONE, **kwargs
+    ) -> None:
+        self.device, self.world = torch.device(device), world
+        super().__init__(*args, **kwargs)
+
+    @property
+    def network(self) -> nn.Module:
+        """The model itself, also where it is wrapped for several processes."""
+        return getattr(self.model, "module", self.model)
+
+    def build_logger(self, *args, **kwargs):
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:  # the console shows our own progress; the file, everything
+            if type(handler) is logging.StreamHandler:
+                handler.setLevel(logging.ERROR)
+        return logger
+
+    def wrap_model(self, model_wrapper_cfg, model: nn.Module) -> nn.Module:
+        return wrap(model, self.device, self.world)
+
+    def dump_config(self) -> None:
+        """Nothing: `run.py` writes the effective config."""
+
+    def load_checkpoint(self, filename, map_location="cpu", *args, **kwargs) -> dict:
+        """mmengine's, but strict, with ``weights_only=True`` said aloud, and silent."""
+        if fault := damage(Path(filename)):
+            raise ValueError(f"{filename} {fault}")
+        checkpoint = read_checkpoint(Path(filename), map_location)
+        self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
+        self.network.load_state_dict(checkpoint["state_dict"])
+        self._has_loaded = True
+        return checkpoint
+
+    def resume(self, filename, *args, **kwargs) -> None:
+        super().resume(filename, *args, **kwargs)
+        self.train_loop.step = Place.of(Path(filename).name).step
+
+    def save(self, files: Checkpoints, place: Place) -> None:
+        """Write a checkpoint; `Checkpoints.save` on rank 0."""
+        self.world.lead(lambda: files.save(self, place))
+
+
+def wrap(model: nn.Module, device: torch.device, world: World) -> nn.Module:
+    """The model on `device`, its gradients averaged over the processes of `world`.
+
+    A backbone of which some parameters get no gradient in some steps has an attribute
+    ``unused_parameters = True``: each step then looks for them.
+    """
+    model = model.to(device)
+    if world.size == 1:
+        return model
+    if device.type == "cuda":  # torch has it for CUDA only
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    with warnings.catch_warnings():  # of the name of an option in newer versions of torch
+        warnings.simplefilter("ignore", FutureWarning)
+        return MMDistributedDataParallel(
+            model,
+            broadcast_buffers=False,  # `StatisticsHook` brings them together
+            find_unused_parameters=getattr(model.backbone, "unused_parameters", False),
+        )
+
+
+class EpochHook(Hook):
+    """Tell the user how far the training has come."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.screen = screen
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        steps = len(runner.train_dataloader)
+        total = runner.max_epochs * steps
+        self.screen.progress("training", runner.epoch * steps + batch_idx + 1, total)
+
+
+class StatisticsHook(Hook):
+    """After each step of several processes: the mean of their running statistics, on all of them.
+
+    Batch norm outside CUDA knows only the scans of its own process. `SyncBatchNorm` needs nothing.
+    """
+
+    priority = "VERY_HIGH"  # before anything looks at the network after a step
+
+    def before_train(self, runner) -> None:
+        self._statistics = [
+            buffer
+            for module in runner.network.modules()
+            if isinstance(module, _BatchNorm) and not isinstance(module, nn.SyncBatchNorm)
+            for buffer in (module.running_mean, module.running_var)
+            if buffer is not None
+        ]
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        if self._statistics:
+            runner.world.average(self._statistics)
+
+
+class TrainLoop(EpochBasedTrainLoop):
+    """Epochs over the target with, in ADA, a source batch beside each target batch.
+
+    Evaluation happens at the boundary between epochs, and again on resume at the boundary where
+    the run stopped: a kill between the checkpoint and the evaluation loses no number.
+
+    Args:
+        source: loader of source batches, or None; used in epochs below `source_until`.
+        evaluate: called with the number of finished epochs.
+        files: where the place is saved at which a signal stops the run.
+        stop: the signal.
+
+    Attributes:
+        step: steps of this epoch that have been taken.
+    """
+
+    def __init__(
+        self,
+        runner: A3dRunner,
+        dataloader: DataLoader,
+        max_epochs: int,
+        source: DataLoader | None,
+        source_until: int,
+        evaluate: Callable[[int], None],
+        files: Checkpoints,
+        stop: StopSignal,
+    ) -> None:
+        super().__init__(runner, dataloader, max_epochs)
+        self.source, self.source_until, self.evaluate = source, source_until, evaluate
+        self.files, self.stop, self.step = files, stop, 0
+
+    def run(self) -> nn.Module:
+        """Train to the last epoch.
+
+        Raises:
+            Paused: on a signal, or where a person has to answer; the place where training goes on
+                has been saved.
+        """
+        try:
+            self.runner.call_hook("before_train")
+            while self._epoch < self._max_epochs:
+                if self.step == 0:
+                    self.evaluate(self._epoch)
+                self.run_epoch()
+            self.evaluate(self._epoch)
+        except Paused as paused:
+            saved = self._save_place()
+            if isinstance(paused, Stopped):
+                paused.saved = saved
+            raise
+        finally:
+            end_workers(self.dataloader)
+            end_workers(self.source)
+        self.runner.call_hook("after_train")
+        return self.runner.model
+
+    def run_epoch(self) -> None:
+        runner, steps = self.runner, len(self.dataloader)
+        runner.call_hook("before_train_epoch")
+        if self.step:  # hooks that count the steps of an epoch have begun at 0
+            runner.optim_wrapper.initialize_count_status(nn.Identity(), self.step, steps)
+        runner.model.train()
+        for index, data in enumerate(self._batches(self.step), start=self.step):
+            self.run_iter(index, data)
+            self.step = index + 1
+            if self.step < steps:
+                self._stop_if_asked()
+        runner.call_hook("after_train_epoch")
+        self._epoch, self.step = self._epoch + 1, 0
+        self._stop_if_asked()
+
+    def _batches(self, step: int) -> Iterator[dict]:
+        mixed = self.source is not None and self._epoch < self.source_until
+        source = endless_batches(self.source, self._epoch, step) if mixed else None
+        for batch in batches(self.dataloader, self._epoch, step):
+            yield {"batch": batch} if source is None else {"batch": batch, "source": next(source)}
+
+    def _stop_if_asked(self) -> None:
+        """Leave if a process got a signal, unless accumulated gradients would be lost."""
+        signal = self.runner.world.highest(self.stop.number)
+        if signal and self.runner.optim_wrapper.should_update():
+            raise Stopped(signal)
+
+    def _save_place(self) -> str:
+        place = Place(self._epoch, self.step)
+        if place == Place(0):
+            return "nothing was trained yet"
+        if self.runner.world.lead(lambda: place not in self.files.places()):
+            self.runner.save(self.files, place)
+        return f"saved as {place.file_name}"

@@ -1,0 +1,304 @@
+"""The C++ library (csrc/cpu): found, loaded with ctypes, called with the reference's signatures.
+
+The library knows nothing of torch: it gets pointers and lengths, and the interpreter lock is
+released while it works. It refuses the values that the reference refuses; the reference then runs
+on them to raise with words. It holds the same code for several sets of instructions (its variants)
+and takes the best that the processor has, or the one that ``ANNOTATOR3D_KERNELS`` names.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from ctypes import byref, c_void_p
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from annotator3d.kernels import cpu_abi as native_abi
+from annotator3d.kernels import reference
+from annotator3d.kernels.reference import Group, Selected
+
+_BAD_VALUE, _NO_MEMORY = native_abi.BAD_VALUE, -2
+
+
+@cache
+def _load() -> tuple[ctypes.CDLL | None, str]:
+    return native_abi.find()
+
+
+def library() -> ctypes.CDLL | None:
+    """The loaded library, or None.
+
+    Raises:
+        ValueError: ``ANNOTATOR3D_KERNELS`` names nothing that can run here.
+    """
+    return _load()[0]
+
+
+def missing_reason() -> str:
+    """Why there is no library, in words."""
+    return _load()[1]
+
+
+def build_info() -> dict[str, str | None]:
+    """What runs: library (path or None), variant ('generic', 'v3', 'v4' or 'reference'), variants
+    (those that can run here, best first), version, compiler, flags; reason says why there is no
+    library."""
+    lib, note = _load()
+    names = ("variant", "variants", "version", "compiler", "flags")
+    if lib is None:
+        nothing = dict.fromkeys(("library", *names))
+        return nothing | {"variant": "reference", "variants": "", "reason": note}
+    values = (lib.a3d_variant(), lib.a3d_variants(), *lib.a3d_build().split(b"\n"))
+    found = (value.decode() for value in values)
+    return {"library": note, **dict(zip(names, found, strict=True))}
+
+
+@contextmanager
+def variant(name: str) -> Iterator[None]:
+    """Inside, this variant of the library runs: for tests and benchmarks.
+
+    Raises:
+        ValueError: there is no library, or this processor does not run the variant.
+    """
+    lib, known = library(), build_info()["variants"]
+    if name not in known.split():
+        raise ValueError(f"name: expected one of {known or 'none'}, got {name!r}")
+    before = lib.a3d_variant()
+    lib.a3d_use(name.encode())
+    try:
+        yield
+    finally:
+        lib.a3d_use(before)
+
+
+def voxelize(points: Tensor, size: float, splits: Tensor) -> Group:
+    """As :func:`.reference.voxelize`."""
+    points = _rows(points)
+    found = _group(splits, len(points), "points", points.data_ptr(), points.stride(0), size)
+    return found or reference.voxelize(points, size, splits)
+
+
+def group_cells(cells: Tensor, splits: Tensor) -> Group:
+    """As :func:`.reference.group_cells`."""
+    cells = cells.contiguous()
+    return _group(splits, len(cells), "cells", cells.data_ptr())
+
+
+def select(
+    points: Tensor,
+    splits: Tensor,
+    size: float,
+    prediction: Tensor,
+    rows: Tensor,
+    num_classes: int,
+    score: str,
+    reduce: str,
+    table: Tensor,
+    asked: Tensor,
+    asked_splits: Tensor,
+    seeds: Tensor,
+    k: int,
+    min_points: int,
+    max_range: float,
+    want_scores: bool,
+) -> Selected:
+    """As :func:`.reference.select`; a bad value sets the status."""
+    points, n, b = _rows(points), len(points), len(splits) - 1
+    kept = [t.contiguous() for t in (splits, prediction, rows, table, asked, asked_splits, seeds)]
+    splits, prediction, rows, table, asked, asked_splits, seeds = kept
+    cells = torch.empty(b, k, 3, dtype=torch.int32)
+    scores, counts = (torch.empty(b, k, dtype=torch.int64) for _ in range(2))
+    pick_of_point = torch.empty(n, dtype=torch.int32)
+    point_scores = torch.empty(n if want_scores else 0, dtype=torch.int64)
+    question = native_abi.Select(
+        *(points.data_ptr(), points.stride(0), splits.data_ptr(), b, size),
+        *(prediction.data_ptr(), native_abi.KINDS[prediction.dtype], len(prediction)),
+        *(rows.data_ptr() if len(rows) else None, num_classes),
+        *(native_abi.SCORES.index(score), native_abi.REDUCTIONS.index(reduce)),
+        *(table.data_ptr(), len(table), *_at((asked, asked_splits, seeds)), k),
+        *(min_points, max_range, _threads(splits), *_at((cells, scores, counts, pick_of_point))),
+        point_scores.data_ptr() if want_scores else None,
+    )
+    status = library().a3d_select(byref(question))
+    bad = int(status == _BAD_VALUE or _done(status))
+    return cells, scores, counts, pick_of_point, point_scores, torch.tensor([bad])
+
+
+def histogram(
+    labels: Tensor,
+    point_to_voxel: Tensor,
+    members: Tensor,
+    splits: Tensor,
+    scan: Tensor,
+    num_classes: int,
+) -> Tensor:
+    """As :func:`.reference.histogram`."""
+    if (classes := _classes(labels, num_classes)) is None:
+        return reference.histogram(labels, point_to_voxel, members, splits, scan, num_classes)
+    out = torch.zeros(len(scan), num_classes, dtype=torch.int32)
+    _done(library().a3d_histogram(*_at((classes, members, splits)), *out.shape, out.data_ptr()))
+    return out
+
+
+def confusion(
+    prediction: Tensor,
+    point_to_voxel: Tensor,
+    members: Tensor,
+    splits: Tensor,
+    scan: Tensor,
+    table: Tensor,
+    num_classes: int,
+) -> Tensor:
+    """As :func:`.reference.confusion`."""
+    if (classes := _classes(prediction, num_classes)) is None:
+        layout = (point_to_voxel, members, splits, scan)
+        return reference.confusion(prediction, *layout, table, num_classes)
+    out = torch.empty(len(scan), dtype=torch.int64)
+    pointers = _at((classes, members, splits))
+    _done(library().a3d_confusion(*pointers, len(scan), table.data_ptr(), out.data_ptr()))
+    return out
+
+
+def point_scores(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`.reference.point_scores`, computed in float32."""
+    logits = logits.float().contiguous()
+    entropy, margin = (torch.empty(len(logits), dtype=torch.int64) for _ in range(2))
+    status = library().a3d_point_scores(logits.data_ptr(), *logits.shape, *_at((entropy, margin)))
+    return reference.point_scores(logits) if status == _BAD_VALUE else (entropy, margin)
+
+
+def voxel_mean(features: Tensor, point_to_voxel: Tensor, members: Tensor, splits: Tensor) -> Tensor:
+    """As :func:`.reference.voxel_mean`."""
+    if features.element_size() < 4:  # half precision
+        return reference.voxel_mean(features, point_to_voxel, members, splits)
+    features = features.contiguous()
+    out = features.new_empty(len(splits) - 1, features.shape[1])
+    arguments = (features.data_ptr(), features.element_size(), *_at((members, splits)))
+    _done(library().a3d_mean(*arguments, *out.shape, out.data_ptr()))
+    return out
+
+
+def interpolation(
+    points: Tensor, point_splits: Tensor, cells: Tensor, splits: Tensor, stride: int
+) -> tuple[Tensor, Tensor]:
+    """As :func:`.reference.interpolation`."""
+    points, cells = _rows(points), cells.contiguous()
+    index = torch.empty(len(points), 8, dtype=torch.int64)
+    weight = torch.empty(len(points), 8)
+    question = native_abi.Interpolation(
+        *(points.data_ptr(), points.stride(0), *_at((point_splits, cells, splits))),
+        *(len(splits) - 1, stride, _threads(splits), *_at((index, weight))),
+    )
+    status = library().a3d_interpolation(byref(question))
+    if status == _BAD_VALUE:
+        return reference.interpolation(points, point_splits, cells, splits, stride)
+    _done(status)
+    return index, weight
+
+
+def devoxelize(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
+    """As :func:`.reference.devoxelize`."""
+    out = _devoxelized("devoxelize", features, index, weight, len(features), len(index))
+    return reference.devoxelize(features, index, weight) if out is None else out
+
+
+def devoxelize_backward(grad: Tensor, index: Tensor, weight: Tensor, rows: int) -> Tensor:
+    """As :func:`.reference.devoxelize_backward`."""
+    out = _devoxelized("devoxelize_backward", grad, index, weight, rows, rows)
+    return reference.devoxelize_backward(grad, index, weight, rows) if out is None else out
+
+
+def kernel_map(
+    cells: Tensor,
+    scan_splits: Tensor,
+    offsets: Tensor,
+    out_cells: Tensor,
+    out_splits: Tensor,
+    stride: int,
+) -> Tensor:
+    """As :func:`.reference.kernel_map`."""
+    cells, offsets, out_cells = cells.contiguous(), offsets.contiguous(), out_cells.contiguous()
+    out = torch.empty(len(offsets), len(out_cells), dtype=torch.int64)
+    status = library().a3d_kernel_map(
+        *(cells.data_ptr(), scan_splits.data_ptr(), len(scan_splits) - 1),
+        *(offsets.data_ptr(), len(offsets), out_cells.data_ptr(), out_splits.data_ptr()),
+        *(stride, out.data_ptr()),
+    )
+    if status == _BAD_VALUE:
+        reference.kernel_map(cells, scan_splits, offsets[:0], out_cells, out_splits, stride)
+    _done(status)
+    return out
+
+
+def _group(splits: Tensor, rows: int, what: str, *source: int | float) -> Group | None:
+    """The voxels of points or cells, or None where a value is refused."""
+    splits = splits.contiguous()
+    lib, group, threads = library(), c_void_p(), _threads(splits)
+    place = (splits.data_ptr(), len(splits) - 1, threads, byref(group))
+    voxels = getattr(lib, f"a3d_group_{what}")(*source, *place)
+    if voxels == _BAD_VALUE:
+        return None
+    _done(voxels)
+    try:
+        cells = torch.empty(voxels, 3, dtype=torch.int32)
+        lengths = (voxels, rows, rows, voxels + 1, len(splits))
+        out = cells, *(torch.empty(n, dtype=torch.int64) for n in lengths)
+        lib.a3d_group_write(group, byref(native_abi.GroupOut(*_at(out))), threads)
+    finally:
+        lib.a3d_group_free(group)
+    return out
+
+
+def _devoxelized(
+    function: str, values: Tensor, index: Tensor, weight: Tensor, voxels: int, rows: int
+) -> Tensor | None:
+    """Either way of devoxelize, into so many rows; None where a value is refused."""
+    wide = torch.float64 if values.dtype == torch.float64 else torch.float32
+    source, weight, index = (t.contiguous() for t in (values.to(wide), weight.to(wide), index))
+    out = torch.zeros(rows, values.shape[1], dtype=wide)
+    question = native_abi.Devoxelize(
+        *(source.data_ptr(), source.element_size(), *_at((index, weight)), *index.shape),
+        *(voxels, values.shape[1], out.data_ptr()),
+    )
+    status = getattr(library(), f"a3d_{function}")(byref(question))
+    return None if status == _BAD_VALUE else out.to(values.dtype)
+
+
+def _classes(prediction: Tensor, num_classes: int) -> Tensor | None:
+    """Class of each point as uint8, or None where the reference has something to refuse."""
+    if prediction.dtype not in native_abi.KINDS:  # halves and short integers: exact
+        prediction = prediction.float() if prediction.is_floating_point() else prediction.long()
+    prediction = prediction.contiguous()
+    out = torch.empty(len(prediction), dtype=torch.uint8)
+    kind = native_abi.KINDS[prediction.dtype]
+    status = library().a3d_classes(
+        prediction.data_ptr(), kind, len(prediction), num_classes, out.data_ptr()
+    )
+    return None if status == _BAD_VALUE else out
+
+
+def _rows(points: Tensor) -> Tensor:
+    """Points whose x, y and z are neighbours in memory, row after row."""
+    if points.stride(1) != 1 or points.stride(0) < 3:
+        return points[:, :3].contiguous()
+    return points
+
+
+def _threads(splits: Tensor) -> int:
+    """Threads have a scan each to themselves."""
+    return max(1, min(len(splits) - 1, torch.get_num_threads()))
+
+
+def _at(tensors: tuple[Tensor, ...]) -> list[int]:
+    return [t.data_ptr() for t in tensors]
+
+
+def _done(status: int) -> int:
+    if status == _NO_MEMORY:
+        raise MemoryError("annotator3d kernels: not enough memory for this batch; pass fewer scans")
+    assert status >= 0, "the library refuses a value that the reference takes"
+    return status

@@ -1,1 +1,0 @@
-"""The parts of :mod:`annotator3d.kernels.reference`."""

@@ -1,0 +1,144 @@
+"""What the events of a query go back to, through `supersedes`, in whatever order they came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from annotator3d.ledger.records import IGNORE, Event
+from annotator3d.ledger.schema import REVIEWS, UNDOABLE
+
+INDEPENDENT = ("overlap", "repeat")
+"""Requests for an opinion that does not know the others."""
+VOID = b""
+"""What "ignore" says: that no point has a class."""
+_NO_CLASS = bytes([IGNORE])
+
+
+class Happened(NamedTuple):
+    """An event as far as it matters here."""
+
+    id: int
+    kind: str
+    annotator: str
+    supersedes: int | None
+    said: bytes | None  # labels in today's classes, `VOID` for "ignore"; None for other kinds
+    ask: str | None  # of a request
+    created_at: str
+    uid: str
+
+
+def happened(event: Event) -> Happened:
+    """What matters of an event of the ledger."""
+    answer, said = event.answer, None
+    if answer.kind == "answer":
+        said = answer.labels.tobytes()
+    elif answer.kind == "ignore":
+        said = VOID
+    return Happened(
+        event.id,
+        answer.kind,
+        answer.annotator,
+        event.supersedes,
+        said,
+        event.ask,
+        event.created_at,
+        event.uid,
+    )
+
+
+def undone_of(events: Iterable[Happened]) -> set[int | None]:
+    """Ids of what was taken back."""
+    return {e.supersedes for e in events if e.kind == "undo"}
+
+
+def judged_by(events: Iterable[Happened]) -> Callable[[Happened], int]:
+    """A function from a review to the id of the response that it judges.
+
+    A review that was done again, after an undo, goes back to the undo.
+    """
+    by_id = {e.id: e for e in events}
+
+    def judged(review: Happened) -> int:
+        at = by_id.get(review.supersedes)
+        while at is not None and at.kind == "undo" and at.supersedes in by_id:
+            undone = by_id[at.supersedes]
+            if undone.kind not in REVIEWS:
+                break
+            review, at = undone, by_id.get(undone.supersedes)
+        return review.supersedes
+
+    return judged
+
+
+def revoked_of(events: Sequence[Happened]) -> set[int | None]:
+    """Ids of what was taken back, or rejected by a reviewer."""
+    undone, judged = undone_of(events), judged_by(events)
+    return undone | {judged(e) for e in events if e.kind == "reject" and e.id not in undone}
+
+
+def before_of(events: Iterable[Happened]) -> Callable[[Happened], set[int]]:
+    """A function from an event to the ids of all that it goes back to."""
+    link = {e.id: e.supersedes for e in events}
+
+    def before(event: Happened) -> set[int]:
+        found: set[int] = set()
+        at = event.supersedes
+        while at is not None and at not in found:
+            found.add(at)
+            at = link.get(at)
+        return found
+
+    return before
+
+
+def start_of(event: Happened, by_id: Mapping[int, Happened]) -> tuple[bool, int | None]:
+    """(whether it knew of nobody else's, the request for an opinion that it meets, if any).
+
+    It did not if it goes back, through responses and drafts of the same person only, to nothing or
+    to such a request.
+    """
+    at = by_id.get(event.supersedes)
+    while at is not None:
+        if at.kind == "request":
+            return at.ask in INDEPENDENT, at.id
+        if at.kind in UNDOABLE and at.annotator != event.annotator:
+            return False, None
+        at = by_id.get(at.supersedes)
+    return True, None
+
+
+def first_done(events: Iterable[Happened]) -> Callable[[int], int]:
+    """A function from the id of what was done again, after an undo, to that of the first time.
+
+    Both are the same act: what went back to the one goes back to the other.
+    """
+    undone = {e.id: e.supersedes for e in events if e.kind == "undo"}
+    again = {e.id: undone[e.supersedes] for e in events if e.supersedes in undone}
+
+    def first(id_: int) -> int:
+        while id_ in again:
+            id_ = again[id_]
+        return id_
+
+    return first
+
+
+def replaced_of(events: Iterable[Happened], standing: Iterable[Happened]) -> set[int]:
+    """Ids (`first_done`) of what responses that stand go back to, but for the same act."""
+    link, first = {e.id: e.supersedes for e in events}, first_done(events)
+    replaced: set[int] = set()
+    known: set[int] = set()  # all that is above them is in `replaced` already
+    for event in standing:
+        at = event.supersedes
+        while at is not None and at not in known:
+            if first(at) != first(event.id):
+                replaced.add(first(at))
+                known.add(at)
+            at = link.get(at)
+    return replaced
+
+
+def plain(said: bytes | None) -> bytes | None:
+    """What is said, in one way: that no point has a class can be said in two."""
+    return VOID if said is not None and not said.strip(_NO_CLASS) else said

@@ -1,0 +1,229 @@
+"""Whether a ledger keeps all its rules, looked at from outside: by plain SQL, and on the scans."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from annotator3d.data.scan import rows_of_cell
+from annotator3d.data.scan_source import Predictions, ScanSource
+from annotator3d.ledger import database as storage
+from annotator3d.ledger import schema
+from annotator3d.ledger.database import open_reader
+from annotator3d.ledger.records import COLUMNS, fits
+
+_MOST = 20  # problems of one kind that are named
+
+_RULES = {
+    "round {0} is not the one after round {1}": (
+        "SELECT round, prior FROM (SELECT round, LAG(round, 1, 0) OVER (ORDER BY round) AS prior"
+        " FROM rounds) WHERE round != prior + 1"
+    ),
+    "round {0} is scheduled at epoch {1}, before the round before it": (
+        "SELECT round, epoch FROM rounds r WHERE epoch <"
+        " (SELECT MAX(epoch) FROM rounds o WHERE o.round < r.round)"
+    ),
+    "round {0} holds {1} queries, {2} were planned": (
+        "SELECT r.round, COUNT(q.id) AS n, r.num_queries FROM rounds r"
+        " LEFT JOIN queries q ON q.round = r.round GROUP BY r.round HAVING n > r.num_queries"
+    ),
+    "round {0} has {1} queries, its limit is {2}": (
+        "SELECT r.round, COUNT(q.id) AS n, r.max_queries FROM rounds r"
+        " JOIN queries q ON q.round = r.round GROUP BY r.round HAVING n > r.max_queries"
+    ),
+    "round {0} asks about scan {1} {2} times, its budget is {3}": (
+        "SELECT r.round, q.scan, COUNT(*) AS n, r.budget FROM rounds r"
+        " JOIN queries q ON q.round = r.round GROUP BY r.round, q.scan HAVING n > r.budget"
+    ),
+    "the voxel ({1}, {2}, {3}) of scan {0} was asked {4} times without a release": (
+        "SELECT scan, x, y, z, COUNT(*) AS n FROM queries q WHERE NOT"
+        f" {schema.RELEASED.format('q.id')} GROUP BY scan, x, y, z HAVING n > 1"
+    ),
+    "event {0} has {1} labels, query {2} has {3} points": (
+        "SELECT e.id, length(e.labels) AS n, q.id, q.num_points FROM events e JOIN queries q"
+        " ON q.id = e.query WHERE e.labels IS NOT NULL AND n != q.num_points"
+    ),
+    "event {0} of kind {1!r} has labels where it must not, or none where it must": (
+        "SELECT id, kind FROM events"
+        f" WHERE (kind IN {schema.LABELLED_KINDS}) != (labels IS NOT NULL)"
+    ),
+    "event {0} supersedes event {1}, which is not an earlier one of the same query": (
+        "SELECT e.id, e.supersedes FROM events e LEFT JOIN events b ON b.id = e.supersedes"
+        " WHERE e.supersedes IS NOT NULL"
+        " AND (b.id IS NULL OR b.query != e.query OR b.id >= e.id)"
+    ),
+    "event {0} is undone {1} times": (
+        "SELECT supersedes, COUNT(*) AS n FROM events WHERE kind = 'undo'"
+        " GROUP BY supersedes HAVING n > 1"
+    ),
+    "query {0} was released and has response {1}": (
+        "SELECT e.query, e.id FROM events e"
+        f" WHERE e.kind IN {schema.RESPONSE_KINDS} AND {schema.RELEASED.format('e.query')}"
+    ),
+    "event {0} has the uid of event {1}": (
+        "SELECT a.id, b.id FROM events a JOIN events b ON a.uid = b.uid AND a.id > b.id"
+    ),
+    "class list {0} is not the one after {1}, or lacks its map": (
+        "SELECT version, prior FROM (SELECT version, mapping, LAG(version, 1, 0)"
+        " OVER (ORDER BY version) AS prior FROM taxonomies)"
+        " WHERE version != prior + 1 OR (version > 1 AND length(mapping) IS NOT 256)"
+    ),
+}
+
+
+@dataclass
+class Verified:
+    """What was checked, and what is wrong."""
+
+    problems: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)  # rows or files of each kind
+
+
+def verify(
+    path: Path,
+    scans: ScanSource | None = None,
+    predictions: Predictions | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Verified:
+    """Check a ledger; a damaged one is read as far as that goes, and nothing is written.
+
+    Checked are the file (SQLite's own checks), the tables and triggers, every rule that the
+    triggers hold, that labels are of the class list that they were written in, and with `scans`
+    that each scan is the one that was asked about, each voxel has its points and what rounds have
+    stored (`predictions`) is of the scan.
+
+    Raises FileNotFoundError if there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no ledger {path}")
+    found = Verified()
+    try:
+        db = open_reader(path, storage.on_network(path.parent))
+    except (sqlite3.Error, OSError) as error:
+        return Verified([f"the file cannot be read: {error}"])
+    try:
+        db.execute("BEGIN")  # of one moment, while people write
+        found.problems += _file_problems(db)
+        if not found.problems:
+            found.problems += _schema_problems(db)
+            for words, sql in _RULES.items():
+                found.problems += _some(words.format(*row) for row in db.execute(sql))
+            found.problems += _some(_orphans(db)) + _some(_label_problems(db))
+            found.problems += _some(_seal_problems(db))
+            for table in ("rounds", "queries", "events", "scans"):
+                (found.counts[table],) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
+            db.execute("COMMIT")  # scans take long; on a network disk writers would wait
+            if scans is not None:
+                found.counts["scan files"] = 0
+                checked = _scan_problems(db, scans, predictions, progress, found.counts)
+                found.problems += _some(checked)
+    except sqlite3.Error as error:
+        found.problems.append(f"the file cannot be read to its end: {error}")
+    finally:
+        db.close()
+    return found
+
+
+def _file_problems(db: sqlite3.Connection) -> list[str]:
+    (application,) = db.execute("PRAGMA application_id").fetchone()
+    (version,) = db.execute("PRAGMA user_version").fetchone()
+    if application != schema.APPLICATION_ID:
+        return [f"this is no ledger of annotator3d (application id {application:#x})"]
+    if version != schema.SCHEMA_VERSION:
+        return [f"schema version {version}, this annotator3d checks {schema.SCHEMA_VERSION}"]
+    rows = db.execute(f"PRAGMA integrity_check({_MOST})").fetchall()
+    return [f"damaged: {text}" for (text,) in rows if text != "ok"]
+
+
+def _orphans(db: sqlite3.Connection) -> Iterator[str]:
+    for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
+        yield f"row {row} of {table} speaks of a row of {parent} that there is not"
+
+
+def _schema_problems(db: sqlite3.Connection) -> list[str]:
+    """Tables, triggers and indices that are not those of a new ledger."""
+    fresh = sqlite3.connect(":memory:")
+    for statement in schema.statements():
+        fresh.execute(statement)
+    expected, there = _definitions(fresh), _definitions(db)
+    fresh.close()
+    found = [f"{name} is missing: its rule was not held" for name in expected if name not in there]
+    changed = [name for name in expected if there.get(name, expected[name]) != expected[name]]
+    found += [f"{name} is not as this version makes it" for name in changed]
+    return found
+
+
+def _definitions(db: sqlite3.Connection) -> dict[str, str]:
+    rows = db.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    # the name of a table that was renamed comes back in quotes
+    return {f"{kind} {name}": sql.replace('"', "") for kind, name, sql in rows}
+
+
+def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
+    """Labels that are no class of the list that they were written in."""
+    sizes = {
+        version: len(json.loads(classes))
+        for version, classes in db.execute("SELECT version, classes FROM taxonomies")
+    }
+    rows = db.execute("SELECT id, kind, taxonomy, labels FROM events WHERE labels IS NOT NULL")
+    for event, kind, version, labels in rows:
+        allowed = {*range(sizes.get(version, 0)), 255, *([254] if kind == "draft" else [])}
+        if wrong := sorted(set(labels) - allowed):
+            yield f"event {event} has label {wrong[0]}, which is no class of list {version}"
+
+
+def _seal_problems(db: sqlite3.Connection) -> Iterator[str]:
+    """Events that were changed after they were written."""
+    for event, uid, *values in db.execute(f"SELECT id, uid, {', '.join(COLUMNS)} FROM events"):
+        if not fits(uid, values):
+            yield f"event {event} of query {values[0]} is not as it was written"
+
+
+def _scan_problems(
+    db: sqlite3.Connection,
+    scans: ScanSource,
+    predictions: Predictions | None,
+    progress: Callable[[int, int], None],
+    counts: dict[str, int],
+) -> Iterator[str]:
+    """`counts` is told how many files could be read."""
+    (size,) = db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
+    rows = db.execute("SELECT id, fingerprint, num_points FROM scans ORDER BY id").fetchall()
+    for done, (scan_id, fingerprint, count) in enumerate(rows, 1):
+        progress(done, len(rows))
+        try:
+            now = scans.fingerprint(scan_id)
+            scan = scans.scan(scan_id)
+        except (OSError, ValueError) as error:
+            yield f"scan {scan_id}: {error}"
+            continue
+        counts["scan files"] += 1
+        if now != fingerprint or scan.num_raw != count:
+            yield (
+                f"scan {scan_id} is not the one that was asked about: {count} points and "
+                f"{fingerprint} then, {scan.num_raw} and {now} now"
+            )
+            continue
+        queries = db.execute(
+            "SELECT id, x, y, z, num_points FROM queries WHERE scan = ?", (scan_id,)
+        )
+        for query, *cell, points in queries:
+            there = len(rows_of_cell(scan.xyz, tuple(cell), float(size)))
+            if there != points:
+                yield f"query {query}: its voxel has {there} points, asked were {points}"
+        rounds = db.execute("SELECT DISTINCT round FROM queries WHERE scan = ?", (scan_id,))
+        for (number,) in rounds.fetchall() if predictions is not None else ():
+            try:
+                predictions(number, scan)
+            except ValueError as error:
+                yield f"round {number}, scan {scan_id}: {error}"
+
+
+def _some(problems: Iterator[str]) -> list[str]:
+    """The first of a kind, and how many more there are."""
+    found = list(problems)
+    more = [f"and {len(found) - _MOST} more like the last one"] if len(found) > _MOST else []
+    return found[:_MOST] + more

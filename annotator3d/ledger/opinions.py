@@ -1,0 +1,74 @@
+"""Independent opinions on a query: what people said before they could know what others had said.
+
+A response is independent if it goes back, through responses and drafts of the same person only, to
+nothing or to a request for an opinion (``overlap``, ``repeat``). Who takes an answer back and gives
+another one before anybody else has answered has changed nobody's opinion but their own; from the
+second opinion on, only the first word of each person counts. What a reviewer has rejected was still
+an opinion; what was undone was none.
+
+Like `resolution`, it does not depend on the order in which the rows came into the file.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from annotator3d.ledger.lineage import Happened, start_of, undone_of
+from annotator3d.ledger.schema import RESPONSES
+
+
+class Opinion(NamedTuple):
+    """What one person said independently."""
+
+    event: Happened
+    repeat: bool  # asked the same question before
+
+
+class Pair(NamedTuple):
+    """Two labelled opinions on one query; of one person, the earlier and the repeated one."""
+
+    first: Happened
+    second: Happened
+
+
+def opinions(events: Iterable[Happened]) -> list[Opinion]:
+    """All independent opinions on a query, by time, those without labels included."""
+    events = sorted(events, key=_when)
+    undone = undone_of(events)
+    by_id = {event.id: event for event in events}
+    said: dict[tuple[str, int | None], list[Happened]] = defaultdict(list)
+    for event in events:
+        if event.kind in RESPONSES and event.id not in undone:
+            blind, request = start_of(event, by_id)
+            if blind:
+                said[event.annotator, request].append(event)
+    found: list[Opinion] = []
+    for (person, request), responses in said.items():  # by time
+        repeat = request is not None and by_id[request].ask == "repeat"
+        if not repeat and any(o.event.annotator == person and not o.repeat for o in found):
+            continue  # whose answer was rejected is asked like anybody, but gave an opinion before
+        others = (e for group in said.values() if group is not responses for e in group)
+        second = min(map(_when, others), default=None)
+        alone = [e for e in responses if second is None or _when(e) < second]
+        found.append(Opinion(alone[-1] if alone else responses[0], repeat))
+    return sorted(found, key=lambda opinion: _when(opinion.event))
+
+
+def pairs(events: Iterable[Happened]) -> Iterator[Pair]:
+    """Of different people, every two of them by name; of one person, each with what it repeats."""
+    found = [o for o in opinions(events) if o.event.said is not None]
+    firsts = [o.event for o in found if not o.repeat]
+    for at, one in enumerate(firsts):
+        for other in firsts[:at]:
+            if one.annotator != other.annotator:
+                yield Pair(*sorted((one, other), key=lambda e: e.annotator))
+    for again in (o.event for o in found if o.repeat):
+        before = [e for e in firsts if e.annotator == again.annotator]
+        if before:
+            yield Pair(before[0], again)
+
+
+def _when(event: Happened) -> tuple[str, str]:
+    return event.created_at, event.uid

@@ -1,0 +1,285 @@
+"""What can be read from a ledger; everything is derived from its rows at the moment of asking."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+
+import numpy as np
+
+from annotator3d.ledger import digest as export
+from annotator3d.ledger.connection import LedgerFile
+from annotator3d.ledger.lineage import Happened
+from annotator3d.ledger.records import (
+    IGNORE,
+    UNASSIGNED,
+    Answer,
+    CellLabels,
+    Event,
+    Query,
+    Round,
+    ScanRecord,
+    Summary,
+)
+from annotator3d.ledger.resolution import Outcome, outcome
+from annotator3d.ledger.schema import RELEASED, RESPONSE_KINDS, TOLD_KINDS
+
+_ROUND = "round, strategy, seed, budget, max_queries, num_queries, epoch, source, created_at"
+_QUERY = "q.id, q.round, q.scan, q.x, q.y, q.z, q.rank, q.score, q.num_points, q.asked_at"
+QUERY_ROWS = f"SELECT {_QUERY} FROM queries q"
+_EVENT = (
+    "id, query, kind, today(labels, taxonomy) AS labels, annotator, seconds, clicks,"
+    " proposal_accepted, note, supersedes, created_at, action, ask, uid, taxonomy"
+)
+_HAPPENED = (
+    "SELECT e.query, e.id, e.kind, e.annotator, e.supersedes,"
+    " said(e.kind, e.labels, e.taxonomy), e.ask, e.created_at, e.uid"
+    f" FROM queries q JOIN events e ON e.query = q.id WHERE e.kind IN {TOLD_KINDS}"
+)
+_NOTHING = Outcome()
+_SPENT = f"NOT {RELEASED.format('q.id')}"
+_LAST = 2**62  # past any round
+_TRAINED = bytes(IGNORE if label == UNASSIGNED else label for label in range(256))
+
+
+class LedgerReader(LedgerFile):
+    """The reading half of `Ledger`."""
+
+    def scan(self, scan_id: str) -> ScanRecord | None:
+        """The scan as registered, None if it never was."""
+        rows = self._rows("SELECT id, fingerprint, num_points FROM scans WHERE id = ?", scan_id)
+        return next((ScanRecord(*row) for row in rows), None)
+
+    def scans(self) -> list[ScanRecord]:
+        """All registered scans, by id."""
+        rows = self._rows("SELECT id, fingerprint, num_points FROM scans ORDER BY id")
+        return [ScanRecord(*row) for row in rows]
+
+    def class_names_of(self, version: int) -> tuple[str, ...]:
+        """The classes of a version of the class list, by train id."""
+        (row,) = self._rows("SELECT classes FROM taxonomies WHERE version = ?", version)
+        return tuple(json.loads(row[0]))
+
+    def earlier_digests(self) -> set[str]:
+        """Digests of the class lists before the one of today."""
+        rows = self._rows("SELECT digest FROM taxonomies ORDER BY version")
+        return {digest for (digest,) in rows[:-1]}
+
+    def rounds(self) -> list[Round]:
+        """All rounds in order."""
+        return [Round(*row) for row in self._rows(f"SELECT {_ROUND} FROM rounds ORDER BY round")]
+
+    def round_at(self, epoch: int) -> int:
+        """The last round whose answers training may use at `epoch`; 0 if there is none."""
+        (row,) = self._rows("SELECT COALESCE(MAX(round), 0) FROM rounds WHERE epoch <= ?", epoch)
+        return row[0]
+
+    def round_decision(self, round: int) -> str | None:
+        """How the size of a round was decided, in words; None where nothing had to be decided."""
+        rows = self._rows("SELECT value FROM meta WHERE key = ?", decision_key(round))
+        return next((value for (value,) in rows), None)
+
+    def queries(self, round: int | None = None, scan: str | None = None) -> list[Query]:
+        """Queries asked and not released, by round, scan and rank."""
+        return self._queries(_SPENT, round, scan)
+
+    def open_queries(self, round: int | None = None, scan: str | None = None) -> list[Query]:
+        """Queries that wait for an answer, by round, scan and rank.
+
+        Nobody has answered them, or somebody is asked to answer them again, or a class that their
+        answer has was split.
+        """
+        return self._those(lambda where: where.open, round, scan)
+
+    def disputed_queries(self, round: int | None = None, scan: str | None = None) -> list[Query]:
+        """Queries whose answers differ and which nobody has decided, by round, scan and rank."""
+        return self._those(lambda where: where.disputed, round, scan)
+
+    def query(self, query_id: int) -> Query:
+        """One query, released or not. Raises ValueError if there is none of that id."""
+        rows = self._rows(f"{QUERY_ROWS} WHERE q.id = ?", query_id)
+        for row in rows:
+            return query_of(row)
+        ((first, last),) = self._rows("SELECT MIN(id), MAX(id) FROM queries")
+        there = "it has none yet" if last is None else f"its numbers go from {first} to {last}"
+        raise ValueError(f"{self.path} has no query {query_id!r}; {there}")
+
+    def current(self, query_id: int) -> Answer | None:
+        """The response to a query that is in force; None while there is none, or a dispute."""
+        self.query(query_id)
+        event = self._in_force(query_id)
+        return None if event is None else event.answer
+
+    def events(self, query_id: int | None = None) -> list[Event]:
+        """Everything that happened (to one query), oldest first."""
+        return self._events("") if query_id is None else self._events("WHERE query = ?", query_id)
+
+    def outcome(self, query_id: int) -> Outcome:
+        """Where a query stands: all current responses, disputes, what it is asked again for."""
+        return outcome(self._happened(query_id))
+
+    def responses(self, round: int | None = None) -> list[tuple[Query, Answer | None]]:
+        """Every spent query with what stands as its response, by round, scan and rank."""
+        found = [(query, where.in_force) for query, where in self._outcomes(round)]
+        # read after the outcomes: whatever they name is there
+        events = {e.id: e.answer for e in self._events(f"WHERE kind IN {RESPONSE_KINDS}")}
+        return [(query, None if best is None else events[best.id]) for query, best in found]
+
+    def asked_cells(self, scan_id: str, before_round: int | None = None) -> np.ndarray:
+        """Cells of a scan that were asked about and not released: [Q, 3] int32."""
+        rows = self._rows(
+            f"SELECT q.x, q.y, q.z FROM queries q WHERE q.scan = ? AND q.round < ? AND {_SPENT}"
+            " ORDER BY q.round, q.rank",
+            scan_id,
+            _LAST if before_round is None else before_round,
+        )
+        return np.array(list(rows), dtype=np.int32).reshape(-1, 3)
+
+    def labels_for_scan(self, scan_id: str, up_to_round: int | None = None) -> list[CellLabels]:
+        """Labels in force of a scan's voxels, of rounds 1..up_to_round (all if None)."""
+        return [labels for _, labels in self.labels(up_to_round, scan_id)]
+
+    def labels_by_scan(self, up_to_round: int | None = None) -> dict[str, list[CellLabels]]:
+        """`labels_for_scan` of every labelled scan, in one pass."""
+        found: dict[str, list[CellLabels]] = defaultdict(list)
+        for scan, labels in self.labels(up_to_round):
+            found[scan].append(labels)
+        return dict(found)
+
+    def labels(
+        self, up_to_round: int | None = None, scan_id: str | None = None
+    ) -> Iterable[tuple[str, CellLabels]]:
+        """(scan id, labels in force) by scan, round and rank; an ignored voxel is all 255.
+
+        So are the points of a class that was split, until they are labelled anew.
+        """
+        found = self._outcomes(scan=scan_id, up_to_round=up_to_round)
+        for query, where in sorted(found, key=lambda pair: pair[0].scan):  # stable
+            if where.in_force is not None and where.in_force.said is not None:
+                said = where.in_force.said or bytes([IGNORE]) * query.num_points
+                labels = np.frombuffer(said.translate(_TRAINED), np.uint8)
+                yield query.scan, CellLabels(query.cell, labels, query.round)
+
+    def spent(self, round: int | None = None) -> int:
+        """Number of voxels asked and not released, of one round or of all."""
+        where, values = ("", ()) if round is None else ("AND q.round = ?", (round,))
+        (row,) = self._rows(f"SELECT COUNT(*) FROM queries q WHERE {_SPENT} {where}", *values)
+        return row[0]
+
+    def digest(self, up_to_round: int | None = None) -> str:
+        """Hex digest of the labels in force: equal exactly when training sees the same labels."""
+        return export.labels_digest(self.labels(up_to_round))
+
+    def snapshot(self) -> AbstractContextManager[object]:
+        """What is read in the block is of one moment, whatever is written meanwhile.
+
+        Keep it short: on a network disk and in a package, who writes waits for its end.
+        """
+        return self._transaction("DEFERRED")
+
+    def export_canonical(self) -> str:
+        """The ledger as JSON lines without ids, times and origin of the weights.
+
+        Two runs that asked the same and were answered the same give the same text.
+        """
+        with self._transaction("DEFERRED"):
+            return export.canonical(self)
+
+    def summary(self) -> Summary:
+        """Where the ledger stands."""
+        found = self._outcomes()
+        settled = [where for _, where in found if not where.open]
+        with_labels = [o for o in settled if o.in_force is not None and o.in_force.said is not None]
+        disputed = sum(where.disputed for where in settled)
+        (counts,) = self._rows(
+            "SELECT (SELECT COUNT(*) FROM rounds),"
+            " (SELECT COUNT(*) FROM events WHERE kind = 'release')"
+        )
+        return Summary(
+            rounds=counts[0],
+            scans=len({query.scan for query, _ in found}),
+            voxels=len(found),
+            points=sum(query.num_points for query, _ in found),
+            answered=len(with_labels),
+            passed=len(settled) - len(with_labels) - disputed,
+            open=len(found) - len(settled),
+            released=counts[1],
+            disputed=disputed,
+        )
+
+    def _outcomes(
+        self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
+    ) -> list[tuple[Query, Outcome]]:
+        """Where every spent query stands, by round, scan and rank."""
+        found = self.histories(round, scan, up_to_round)
+        return [(query, outcome(told) if told else _NOTHING) for query, told in found]
+
+    def histories(
+        self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
+    ) -> list[tuple[Query, list[Happened]]]:
+        """Every spent query with what decides where it stands, by round, scan and rank."""
+        last = _LAST if up_to_round is None else int(up_to_round)
+        queries = self._queries(f"{_SPENT} AND q.round <= {last}", round, scan)
+        rows = self._rows(
+            f"{_HAPPENED} AND (?1 IS NULL OR q.round = ?1) AND (?2 IS NULL OR q.scan = ?2)",
+            round,
+            scan,
+        )
+        told: dict[int, list[Happened]] = defaultdict(list)
+        for query, *values in rows:
+            told[query].append(Happened(*values))
+        return [(query, told[query.id]) for query in queries]
+
+    def _those(
+        self, which: Callable[[Outcome], bool], round: int | None, scan: str | None
+    ) -> list[Query]:
+        return [query for query, where in self._outcomes(round, scan) if which(where)]
+
+    def _happened(self, query_id: int) -> list[Happened]:
+        rows = self._rows(f"{_HAPPENED} AND q.id = ?", query_id)
+        return [Happened(*values) for _, *values in rows]
+
+    def _in_force(self, query_id: int) -> Event | None:
+        best = self.outcome(query_id).in_force
+        return None if best is None else self._events("WHERE id = ?", best.id)[0]
+
+    def _events(self, where: str, *values: object) -> list[Event]:
+        rows = self._rows(f"SELECT {_EVENT} FROM events {where} ORDER BY id", *values)
+        return [_event(row) for row in rows]
+
+    def _queries(self, where: str, round: int | None, scan: str | None) -> list[Query]:
+        rows = self._rows(
+            f"{QUERY_ROWS} WHERE {where} AND (?1 IS NULL OR q.round = ?1)"
+            " AND (?2 IS NULL OR q.scan = ?2) ORDER BY q.round, q.scan, q.rank",
+            round,
+            scan,
+        )
+        return [query_of(row) for row in rows]
+
+    def _rows(self, sql: str, *values: object) -> list[tuple]:
+        db = self._db
+        # SQLite would take a numpy integer for a blob and find nothing
+        plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+        with self._words():
+            return db.execute(sql, plain).fetchall()
+
+
+def decision_key(round: int) -> str:
+    """Where `LedgerReader.round_decision` is kept."""
+    return f"round_{int(round)}_decision"
+
+
+def query_of(row: tuple) -> Query:
+    """The query of a row of `QUERY_ROWS`."""
+    id_, round_, scan, x, y, z, *rest = row
+    return Query(id_, round_, scan, (x, y, z), *rest)
+
+
+def _event(row: tuple) -> Event:
+    id_, query, kind, blob, annotator, seconds, clicks, accepted, note, *rest = row
+    labels = None if blob is None else np.frombuffer(blob, np.uint8)
+    accepted = None if accepted is None else bool(accepted)
+    answer = Answer(kind, labels, annotator, seconds, clicks, accepted, note)
+    return Event(id_, query, answer, *rest)

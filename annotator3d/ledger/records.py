@@ -1,0 +1,162 @@
+"""What goes into the ledger and comes out of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+IGNORE = 255
+UNASSIGNED = 254  # in a draft: a point that has no label yet
+Cell = tuple[int, int, int]
+
+
+class Asked(Protocol):
+    """What `Ledger.add_round` needs to know of a picked voxel; `selector.Pick` is one."""
+
+    @property
+    def cell(self) -> Cell: ...
+    @property
+    def score(self) -> float: ...
+    @property
+    def num_points(self) -> int: ...
+
+
+@dataclass(frozen=True)
+class ScanRecord:
+    """A scan as it was when its first voxel was asked about."""
+
+    id: str
+    fingerprint: str
+    num_points: int  # of the raw file, non-finite points included
+
+
+@dataclass(frozen=True)
+class Round:
+    """One round of questions."""
+
+    number: int  # from 1
+    strategy: str
+    seed: int
+    budget: int  # most queries of one scan
+    max_queries: int | None  # most queries of the round
+    num_queries: int
+    epoch: int  # training uses the answers from this epoch (0-based) on
+    source: str  # digest of the weights that scored, "predictions", "online" or "none"
+    created_at: str
+
+
+@dataclass(frozen=True)
+class Query:
+    """One voxel of one scan that was asked about."""
+
+    id: int
+    round: int
+    scan: str
+    cell: Cell  # floor(xyz / voxel size) per axis, sensor frame
+    rank: int  # 0 is the best of its scan in its round
+    score: float
+    num_points: int
+    asked_at: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an oracle says about a query. `labels` belong to the kinds "answer" and "draft" only.
+
+    labels: [n] uint8 train ids, one per point of the voxel in file order, 255 = ignore; in a draft
+        254 = not assigned yet.
+    """
+
+    kind: str = "answer"  # from an oracle: answer, skip, unsure or ignore
+    labels: np.ndarray | None = field(default=None, compare=False)
+    annotator: str = "unknown"
+    seconds: float | None = None
+    clicks: int | None = None
+    proposal_accepted: bool | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One row of what happened to a query."""
+
+    id: int
+    query: int
+    answer: Answer  # of any kind of `schema.KINDS`
+    supersedes: int | None  # the event that this one undoes, corrects or continues
+    created_at: str  # UTC, ISO 8601 with milliseconds
+    action: int | None = None  # first event of the bulk action; None if alone or itself the first
+    ask: str | None = None  # of a request: overlap, repeat or again
+    uid: str = ""  # tells it from all other events, in any ledger
+    taxonomy: int = 1  # version of the class list that it was written in; `answer` is in today's
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who holds a query: nobody else is asked about it meanwhile."""
+
+    annotator: str
+    until: float  # seconds since the epoch
+    package: str | None = None  # the work package that it is out in, by the name of its file
+
+    @property
+    def words(self) -> str:
+        """As people are told."""
+        if self.package is None:
+            return f"being answered by {self.annotator}"
+        until = datetime.fromtimestamp(self.until, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        return f"out in a work package for {self.annotator} until {until}"
+
+
+class CellLabels(NamedTuple):
+    """The effective labels of one voxel."""
+
+    cell: Cell
+    labels: np.ndarray  # [n] uint8, read-only, points in file order
+    round: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Where a ledger stands."""
+
+    rounds: int
+    scans: int  # with at least one spent query
+    voxels: int  # spent: asked and not released
+    points: int  # of the spent voxels
+    answered: int  # spent voxels with labels ("answer" or "ignore")
+    passed: int  # spent voxels that were skipped or unsure
+    open: int  # spent voxels that wait
+    released: int
+    disputed: int = 0  # spent voxels whose answers differ
+
+
+COLUMNS = (
+    "query", "kind", "labels", "taxonomy", "annotator", "seconds", "clicks", "proposal_accepted",
+    "note", "created_at", "ask",
+)  # fmt: skip
+"""What is sealed, in this order."""
+
+
+def new_uid(values: Sequence[Any]) -> str:
+    """A uid for the values of `COLUMNS`, as SQLite gives them back."""
+    return f"{secrets.token_hex(8)}-{_digest(values)}"
+
+
+def fits(uid: Any, values: Sequence[Any]) -> bool:
+    """Whether the values of `COLUMNS` are those that the uid was made for, or it has no seal."""
+    _, dash, digest = str(uid).partition("-")
+    return not dash or digest == _digest(values)
+
+
+def _digest(values: Iterable[Any]) -> str:
+    # SQLite gives back floats to the last bit, and json writes them so that they can be read back
+    plain = [value.hex() if isinstance(value, bytes) else value for value in values]
+    return hashlib.blake2b(json.dumps(plain).encode(), digest_size=8).hexdigest()

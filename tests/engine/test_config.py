@@ -1,0 +1,246 @@
+"""Configs: keys, defaults and overrides; mistakes are named."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from annotator3d.engine.config.load import dump_config, find_config, load_config, make_config
+from annotator3d.engine.config.schema import RunConfig, ScheduleConfig
+from annotator3d.engine.training.optim import learning_rate, optimiser
+from annotator3d.errors import ConfigError
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+LEAVES = sorted(p for p in CONFIGS.rglob("*.py") if "_base_" not in p.parts)
+
+
+def test_defaults_are_the_published_schedule():
+    config = RunConfig()
+    assert config.active.rounds_at == [0, 3, 6, 9, 12]
+    assert (config.active.budget, config.schedule.epochs, config.active.voxel_size) == (1, 50, 0.25)
+    assert config.model.voxel_size == 0.05
+
+
+def test_the_documented_defaults_are_those_of_the_code():
+    text = (CONFIGS.parent / "docs/settings.md").read_text()
+    keys = text.partition("\n## Config keys")[2]
+    checked = []
+    for key, cell in re.findall(r"^\| `([a-z_.]+)` \| ([^|]+) \|", keys, re.MULTILINE):
+        value = dataclasses.asdict(RunConfig())
+        for part in key.split(".") if cell not in ("none", "empty") else ():
+            value = value[part]
+        if cell not in ("none", "empty"):
+            assert value == yaml.safe_load(cell.strip("`")), key
+            checked.append(key)
+    assert len(checked) > 30 and "active.seconds_per_voxel" in checked
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"seting": "al"}, "unknown key 'seting': did you mean 'setting'"),
+        ({"active": {"stratgy": "vcd"}}, "unknown key 'active.stratgy': did you mean 'strategy'"),
+        ({"setting": "ad"}, "unknown setting 'ad'"),
+        ({"active": {"budget": 0}}, "active.budget: expected at least 1, got 0"),
+        ({"active": {"budget": "1"}}, "active.budget: expected int, got '1'"),
+        ({"active": 3}, "active: expected a table"),
+        ({"active": {"rounds_at": [0, 0]}}, "active.rounds_at: expected increasing"),
+        ({"active": {"rounds_at": [60]}}, "round 1 is before epoch 60"),
+        ({"active": {"first_round": "x"}}, "active.first_round: expected random or self"),
+        ({"model": {"voxel_size": 0.0}}, "model.voxel_size: expected metres above 0"),
+        ({"device": "tpu"}, "device: expected auto, cpu or cuda"),
+        ({"seed": -1}, "seed: expected at least 0, got -1"),
+        ({"active": {"strategy": "vdc"}}, "active.strategy: unknown .*did you mean 'vcd'"),
+        ({"active": {"oracle": "thruth"}}, "active.oracle: unknown .*did you mean 'truth'"),
+        ({"active": {"rounds_at": [0.5]}}, "active.rounds_at: expected list.int., got .0.5"),
+        ({"active": {"rounds_at": ["a"]}}, "active.rounds_at: expected list.int., got .'a'"),
+        ({"active": {"max_queries": 0}}, "active.max_queries: expected at least 1"),
+        ({"active": {"max_range": 0.0}}, "active.max_range: expected metres above 0"),
+        ({"schedule": {"evaluate_at": [True]}}, "schedule.evaluate_at: expected list.int."),
+        ({"schedule": {"evaluate_at": [0]}}, "schedule.evaluate_at: .* 1 to 50, got 0"),
+        ({"schedule": {"evaluate_at": [3, 51]}}, "schedule.evaluate_at: .* 1 to 50, got 51"),
+        ({"schedule": {"source_batch_size": 0}}, "schedule.source_batch_size: expected at least"),
+        ({"schedule": {"workers": -1}}, "schedule.workers: expected at least 0"),
+        ({"schedule": {"source_until": -1}}, "schedule.source_until: expected at least 0"),
+        ({"schedule": {"warmup_epochs": -0.5}}, "schedule.warmup_epochs: expected at least 0"),
+        ({"schedule": {"warmup_epochs": float("nan")}}, "schedule.warmup_epochs: expected at"),
+        (
+            {"schedule": {"augmentation": {"rotat": False}}},
+            "'schedule.augmentation.rotat': did you mean 'rotate'",
+        ),
+        ({"schedule": {"augmentation": {"seed": 1}}}, "unknown key 'schedule.augmentation.seed'"),
+        (
+            {"schedule": {"optimizer": {"learning_rate": 0.1}}},
+            "schedule.optimizer.learning_rate: SGD takes no such key",
+        ),
+        ({"model": {"bn": "sourc"}}, "model.bn: expected target or published, got 'sourc'"),
+        ({"model": {"target_rule": "x"}}, "model.target_rule: expected any or first, got 'x'"),
+        ({"model": {"features": "x"}}, "model.features: expected first or mean, got 'x'"),
+        ({"model": {"backbone": {"type": "MinkNet"}}}, "model.backbone.type: .*mean 'MinkUNet'"),
+        ({"model": {"backbone": {"type": ["MinkUNet"]}}}, "model.backbone.type: .*by a word"),
+        (
+            {"model": {"backbone": {"type": "MinkUNet", "blcks": 1}}},
+            "unknown key 'model.backbone.blcks': did you mean 'blocks'",
+        ),
+        ({"data": {"train": {"type": "SemanticKITI"}}}, "data.train.type: .*'SemanticKITTI'"),
+        ({"data": {"val": {"root": "x"}}}, "data.val.type: .*needs the key 'type'"),
+        (
+            {"data": {"source": {"type": "SimulatedStreets", "beam": 3}}},
+            "unknown key 'data.source.beam': did you mean 'beams'",
+        ),
+        ({1: 2}, "unknown key '1'"),
+    ],
+)
+def test_mistakes_are_named(values, words):
+    with pytest.raises(ConfigError, match=words):
+        make_config(values)
+
+
+def test_a_part_of_the_optimizer_or_the_backbone_keeps_the_rest_of_the_default():
+    path = find_config("al/semantickitti_minkunet")
+    config = load_config(path, ["schedule.optimizer.lr=0.1"])
+    published = {"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
+    assert config.schedule.optimizer == published
+    assert make_config({"model": {"backbone": {"blocks": 1}}}).model.backbone == {
+        "type": "MinkUNet",
+        "blocks": 1,
+    }
+    # Another type takes nothing from the default: AdamW has no momentum.
+    adamw = {"type": "AdamW", "lr": 0.02}
+    assert make_config({"schedule": {"optimizer": adamw}}).schedule.optimizer == adamw
+    assert RunConfig().schedule.optimizer["lr"] == 0.16  # the default itself has not changed
+
+
+@pytest.mark.parametrize("text", ["1e-3", "1E-3", "+1.e-3", ".1e-2", "1.0e-3", "0.001"])
+def test_numbers_with_an_exponent_are_numbers(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(f"name: demo\nmodel: {{lovasz: {text}}}\n")
+    setting = f"schedule.optimizer.lr={text}"
+    config = load_config(path, [setting, f"schedule.augmentation.scale=[{text}, 1]"])
+    assert config.schedule.optimizer["lr"] == config.model.lovasz == 0.001
+    assert config.schedule.augmentation["scale"] == [0.001, 1]
+
+
+def test_quoted_text_that_looks_like_a_number_stays_text(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("name: demo\n")
+    assert load_config(path, ["name='1e3'"]).name == "1e3"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("c.py", "setting = al"),
+        ("c.py", "setting = = 'al'"),
+        ("c.py", "setting = 1 / 0"),
+        ("c.yaml", "active: [1"),
+        ("c.json", "{'a'"),
+        ("c.toml", "a = 1"),
+        ("c.py", "_base_ = 'none.py'"),
+    ],
+)
+def test_a_file_that_is_no_config_is_named(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=f"{name}: cannot be read as a config"):
+        load_config(path)
+
+
+def test_a_value_that_is_no_yaml_is_named(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("name: demo\n")
+    with pytest.raises(ConfigError, match="--set active.rounds_at=.1: the value is not YAML"):
+        load_config(path, ["active.rounds_at=[1"])
+
+
+def test_a_tuple_in_a_python_config_is_a_list(tmp_path):
+    path = tmp_path / "c.py"
+    path.write_text("active = dict(rounds_at=(0, 5))\n")
+    assert load_config(path).active.rounds_at == [0, 5]
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_the_tested_versions_exist_for_every_python_that_takes_them(python):
+    path = CONFIGS.parent / "constraints.txt"
+    if not path.exists():
+        pytest.skip("constraints.txt is not beside the tests")
+    checked = 0
+    for line in path.read_text().splitlines():
+        if line.startswith("#"):
+            continue
+        pin = Requirement(line)
+        try:
+            installed = metadata.distribution(pin.name)
+        except metadata.PackageNotFoundError:
+            continue
+        version, needs = installed.version, installed.metadata["Requires-Python"]
+        if version in pin.specifier and (not pin.marker or pin.marker.evaluate(_on(python))):
+            assert f"{python}.99" in SpecifierSet(needs or ""), f"{line}: needs Python {needs}"
+            checked += 1
+    if not checked:
+        pytest.skip("none of the tested versions is installed here")
+
+
+def _on(python: str) -> dict[str, str]:
+    return {"python_version": python, "python_full_version": f"{python}.99"}
+
+
+def test_overrides_reach_nested_keys_and_keep_their_type(tmp_path):
+    path = tmp_path / "c.py"
+    path.write_text("setting = 'ada'\nactive = dict(budget=2)\n")
+    config = load_config(path, ["active.strategy=margin", "active.rounds_at=[0, 5]", "seed=7"])
+    assert (config.setting, config.seed) == ("ada", 7)
+    assert (config.active.budget, config.active.strategy) == (2, "margin")
+    assert config.active.rounds_at == [0, 5]
+    with pytest.raises(ConfigError, match="--set seed: expected key=value"):
+        load_config(path, ["seed"])
+
+
+def test_the_effective_config_reads_back_as_itself(tmp_path):
+    config = load_config(LEAVES[0])
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config))
+    assert load_config(path) == config
+
+
+def test_a_config_is_found_by_its_name_and_a_near_miss_is_suggested():
+    assert find_config("ada/streets_demo").parts[-2:] == ("ada", "streets_demo.py")
+    with pytest.raises(ConfigError, match="did you mean 'ada/streets_demo'"):
+        find_config("ada/street_demo")
+
+
+def test_mistakes_in_the_optimizer_are_named():
+    with pytest.raises(ValueError, match="unknown 'AdmW': did you mean 'AdamW'"):
+        optimiser(ScheduleConfig(optimizer={"type": "AdmW", "lr": 0.1}))
+    with pytest.raises(ValueError, match="SGD takes no such key"):
+        optimiser(ScheduleConfig(optimizer={"type": "SGD", "learning_rate": 0.1}))
+
+
+def test_the_learning_rate_warms_up_then_falls_by_iteration():
+    import torch
+    from mmengine.optim.scheduler import CosineAnnealingLR, LinearLR
+
+    schedule = ScheduleConfig(epochs=5, warmup_epochs=1, min_factor=0.01)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    kinds = {"LinearLR": LinearLR, "CosineAnnealingLR": CosineAnnealingLR}
+    phases = []
+    for phase in learning_rate(schedule, 10):
+        keywords = {k: v for k, v in phase.items() if k != "type"}
+        phases.append(kinds[phase["type"]](optimizer, **keywords))
+    rates = []
+    for _ in range(50):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        for phase in phases:
+            phase.step()
+    assert rates[0] == pytest.approx(0.01)
+    assert max(rates) == pytest.approx(1.0, abs=0.1) and rates.index(max(rates)) in range(8, 13)
+    assert all(a >= b for a, b in zip(rates[12:], rates[13:], strict=False))
+    assert rates[-1] < 0.05

@@ -1,0 +1,103 @@
+"""Runs side by side: order, reuse, and what happens when one fails or the user stops them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+from engine_case import tiny_config
+
+from annotator3d.engine.jobs import Job, last_checkpoint, run_jobs
+from annotator3d.reporter import Screen
+
+HERE = Path(__file__).parents[1] / "support"
+
+
+@pytest.fixture
+def root(make_kitti):
+    return make_kitti(sequences=("00", "01", "02", "03"), scans=2, points=200)
+
+
+def test_a_job_starts_from_anothers_checkpoint_and_finished_ones_are_kept(root, tmp_path):
+    source = Job("s", tiny_config(root, "source_only", schedule={"epochs": 1}), tmp_path / "s")
+    ada = Job("a", tiny_config(root, "ada"), tmp_path / "a", starts_from="s")
+    assert run_jobs([ada, source], Screen()) == 2
+    before = last_checkpoint(ada).stat().st_mtime_ns
+    assert run_jobs([ada, source], Screen()) == 0
+    assert last_checkpoint(ada).stat().st_mtime_ns == before
+
+
+def test_a_failing_job_is_named_and_queued_ones_do_not_begin(root, tmp_path):
+    bad = tiny_config(root, "source_only")
+    bad.data.source = {**bad.data.source, "sequences": ["77"]}
+    jobs = [Job("bad", bad, tmp_path / "bad")]
+    jobs += [Job(f"j{i}", tiny_config(root), tmp_path / f"j{i}") for i in range(3)]
+    with pytest.raises(RuntimeError, match="bad: sequence '77' has no folder"):
+        run_jobs(jobs, Screen(), workers=1)
+    assert not any((tmp_path / f"j{i}").exists() for i in range(3))
+
+
+LONG = textwrap.dedent(
+    """
+    import sys
+    from pathlib import Path
+    sys.path.insert(0, sys.argv[3])
+    from engine_case import tiny_config
+    from annotator3d.engine.jobs import Job, run_jobs
+    from annotator3d.reporter import Screen
+
+    if __name__ == "__main__":
+        root, out = Path(sys.argv[1]), Path(sys.argv[2])
+        config = tiny_config(root, schedule={"epochs": 5000})
+        run_jobs([Job(f"j{i}", config, out / f"j{i}") for i in range(3)], Screen(), workers=1)
+    """
+)
+
+
+def group_members(group: int) -> list[int]:
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                if os.getpgid(int(entry.name)) == group:
+                    state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+                    found += [int(entry.name)] if state != "Z" else []
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+    return found
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["ctrl-c", "kill -9"])
+def test_stopping_the_experiment_stops_its_runs(root, tmp_path, how):
+    script = tmp_path / "long.py"
+    script.write_text(LONG)
+    process = subprocess.Popen(
+        [sys.executable, str(script), str(root), str(tmp_path / "out"), str(HERE)],
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (tmp_path / "out" / "j0" / "checkpoints" / "epoch_1.pth").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            os.sched_yield()
+        if how == signal.SIGINT:
+            os.killpg(process.pid, how)
+        else:
+            process.kill()
+        process.wait(timeout=60)
+        deadline = time.monotonic() + 60
+        while group_members(process.pid):
+            assert time.monotonic() < deadline, "a run went on without its experiment"
+            os.sched_yield()
+        assert not (tmp_path / "out" / "j1").exists()
+    finally:
+        for pid in group_members(process.pid):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,123 @@
+"""A ledger of version 1 opens as if it had been made today, with every row that it held."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from annotator3d.ledger import schema
+from annotator3d.ledger.leases import Entry
+from annotator3d.ledger.ledger import Answer, Ledger, ScanRecord
+
+NAMES, DIGEST = ["road", "car"], "d1g357"
+
+
+class Asked:
+    def __init__(self, cell):
+        self.cell, self.num_points, self.score = cell, 2, 0.5
+
+
+@pytest.fixture
+def old(tmp_path):
+    """A ledger of version 1 with answers, an undo and a note, as that version wrote it."""
+    path = tmp_path / "ledger.sqlite"
+    db = sqlite3.connect(path)
+    db.executescript(Path(__file__).with_name("ledger_v1.sql").read_text())
+    db.close()
+    return path
+
+
+def rows_of(path):
+    db = sqlite3.connect(path)
+    tables = ("meta", "taxonomies", "scans", "rounds", "queries", "events")
+    found = {table: db.execute(f"SELECT * FROM {table}").fetchall() for table in tables}
+    found["events"] = [row[:12] for row in found["events"]]
+    found["meta"] = [row for row in found["meta"] if row[0] != "ledger_id"]
+    db.close()
+    return found
+
+
+def test_every_row_is_kept_and_new_kinds_can_be_written(old):
+    before = rows_of(old)
+    with Ledger.open(old, NAMES, DIGEST) as ledger:
+        assert rows_of(old) == before
+        assert ledger.current(1).labels.tolist() == [1, 1] and ledger.current(2) is None
+        assert [event.id for event in ledger.events()] == [1, 2, 3, 4, 5]
+        ledger.act([Entry(3, Answer("draft", [254, 0]), None, None)], annotator="ann")
+        assert [e.answer.kind for e in ledger.events(3)] == ["note", "draft"]
+        made = ledger.act(
+            [Entry(2, Answer("skip"), None, None), Entry(3, Answer("undo"), 6, 6)], annotator="ann"
+        )
+        assert [e.action for e in ledger.events()][-2:] == [None, made[0]]
+    with Ledger.open(old, NAMES, DIGEST) as ledger:
+        assert len(ledger.events()) == len({event.uid for event in ledger.events()}) == 8
+
+
+def test_a_copy_of_the_file_as_it_was_stays_beside_it(old):
+    before = rows_of(old)
+    with Ledger.open(old, NAMES, DIGEST) as ledger:
+        ledger.register_scans([ScanRecord("00/1", "g", 9)])
+    copy = old.with_name("ledger.sqlite.version-1")
+    assert rows_of(copy) == before and rows_of(old) != before
+    with sqlite3.connect(copy) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    written = copy.read_bytes()
+    Ledger.open(old, NAMES, DIGEST).close()
+    assert copy.read_bytes() == written  # only an upgrade makes one
+    assert not list(old.parent.glob(".*.part"))
+
+
+def test_an_upgraded_ledger_has_the_rules_of_a_new_one(old, tmp_path):
+    Ledger.open(old, NAMES, DIGEST).close()
+    Ledger.open(tmp_path / "new.sqlite", NAMES, DIGEST).close()
+
+    def rules(path):
+        db = sqlite3.connect(path)
+        found = db.execute("SELECT type, name, tbl_name, sql FROM sqlite_master").fetchall()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        db.close()
+        # the name of a table that was renamed comes back in quotes
+        return version, sorted((a, b, c, (d or "").replace('"', "")) for a, b, c, d in found)
+
+    assert rules(old) == rules(tmp_path / "new.sqlite")
+
+
+def test_the_rules_hold_after_the_upgrade(old):
+    with Ledger.open(old, NAMES, DIGEST) as ledger:
+        for sql in (
+            "DELETE FROM events",
+            "UPDATE events SET seconds = 0",
+            "INSERT INTO events (query, kind, annotator) VALUES (99, 'skip', 'x')",
+            "INSERT INTO events (query, kind, annotator, action) VALUES (1, 'skip', 'x', 1)",
+            "INSERT INTO events (query, kind, annotator) VALUES (1, 'draft', 'x')",
+        ):
+            with pytest.raises(sqlite3.IntegrityError):
+                ledger._connection.execute(sql)
+        ledger.register_scan("00/1", "g", 9)
+        with pytest.raises(ValueError, match="asked before"):
+            ledger.add_round(2, "vcd", 0, 3, {"00/0": [Asked((0, 0, 0))]})
+
+
+def test_reading_an_old_ledger_changes_nothing(old):
+    before = old.read_bytes()
+    with Ledger.read(old) as ledger:
+        assert [event.action for event in ledger.events()] == [None] * 5
+        assert ledger.summary().answered == 1 and len(ledger.responses()) == 3
+    assert old.read_bytes() == before
+
+
+def test_an_upgrade_that_is_interrupted_changes_nothing(old, monkeypatch):
+    before = rows_of(old)
+    whole = schema.upgrade_statements()
+    for stop in range(len(whole)):
+        with monkeypatch.context() as patch:
+            broken = [*whole[:stop], "SELECT no_such_column"]
+            patch.setattr(schema, "upgrade_statements", lambda broken=broken: broken)
+            with pytest.raises(OSError, match="no_such_column"):
+                Ledger.open(old, NAMES, DIGEST)
+        assert rows_of(old) == before
+    with Ledger.open(old, NAMES, DIGEST) as ledger:
+        ledger.register_scans([ScanRecord("00/1", "g", 9)])
+    assert rows_of(old)["events"] == before["events"]

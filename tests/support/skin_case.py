@@ -1,0 +1,71 @@
+"""A skin without a toolkit, and a controller on the small world of `session_case`."""
+
+from __future__ import annotations
+
+import numpy as np
+from annotator3d.viz.controller import Controller
+from annotator3d.viz.keys import make_keys
+from annotator3d.viz.picture import Picture
+from session_case import DIGEST, NAMES, SIZE, make_world, start
+
+from annotator3d.annotation.review import Criteria, ReviewSession
+from annotator3d.ledger.ledger import Ledger
+
+PALETTE = np.float32([[1, 0, 1], [0.4, 0.6, 1], [0, 0.7, 0]])
+
+
+class FakeSkin:
+    """Notes what it was told, and at each repaint what the ledger's file holds."""
+
+    def __init__(self, path):
+        self.path, self.calls, self.said, self.on_disk = path, [], [], []
+
+    def load(self):
+        self.calls.append("load")
+
+    def repaint(self):
+        self.calls.append("repaint")
+        with Ledger.read(self.path) as ledger:
+            kinds = [e.answer.kind for e in ledger.events() if e.answer.kind != "lease"]
+        self.on_disk.append(kinds)
+
+    def look_at_voxel(self):
+        self.calls.append("look")
+
+    def say(self, text, wrong=False):
+        self.said.append((text, wrong))
+
+    def ask(self, what):
+        self.calls.append(f"ask {what}")
+
+    def show_help(self):
+        self.calls.append("help")
+
+    def show_brush(self, on):
+        self.calls.append(f"brush {on}")
+
+
+def open_viewer(path, *, source=None, predictions=None, annotator="ann", world=None, **options):
+    """(controller, skin, errors that ended it), on a new ledger unless there is one."""
+    source = source or make_world(path, **(world or {}))
+    session = start(path, source, annotator, predictions=predictions, **options)
+    return _shown(path, session, "label")
+
+
+def open_review(path, source, annotator="lead", **criteria):
+    """As `open_viewer`, to review what was answered."""
+    ledger = Ledger.open(path, NAMES, DIGEST, SIZE)
+    session = ReviewSession(ledger, source, annotator, criteria=Criteria(**criteria))
+    return _shown(path, session, "review")
+
+
+def label_by(monkeypatch, work):
+    """``annotator3d label --web`` calls `work(session)` in the place of a browser and a person."""
+    monkeypatch.setattr("annotator3d.viz.desktop.system.check_browser", lambda: None)
+    monkeypatch.setattr("annotator3d.viz.web.server.serve", lambda session, *_, **__: work(session))
+
+
+def _shown(path, session, mode):
+    errors, skin, keys = [], FakeSkin(path), make_keys(NAMES, mode=mode)
+    controller = Controller(session, keys, Picture(session, PALETTE), skin, errors.append)
+    return controller, skin, errors

@@ -1,0 +1,203 @@
+"""The browser for real: a headless Chromium with keys and clicks; what counts is the ledger."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from urllib.error import HTTPError
+from urllib.request import urlopen
+
+import numpy as np
+import pytest
+from annotator3d.viz.picking import Camera
+from annotator3d.viz.views import FIELD_OF_VIEW, perspective, view_of
+from viewer_case import SHOTS, dispute, kinds, make_work_dir, missing
+
+from annotator3d.data.formats.kitti import read_bin
+from annotator3d.data.scan import rows_of_cell
+from annotator3d.ledger.ledger import Ledger
+
+pytestmark = [pytest.mark.gui, pytest.mark.timeout(400)]
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+WAIT = 90_000  # ms
+
+
+@pytest.fixture(scope="module")
+def browser():
+    try:
+        import viser  # noqa: F401
+        from playwright import sync_api as api
+    except ImportError as error:
+        missing(f"{error}: pip install 'annotator3d[viewer-tests]'")
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None:
+        missing("chromium is not installed: apt install chromium")
+    with api.sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield started
+        started.close()
+
+
+@contextmanager
+def serving(work_dir, *options):
+    """``annotator3d label --web`` on a free port: (process, link)."""
+    command = [sys.executable, "-u", "-m", "annotator3d.cli.main", "label", "--debug", "--web"]
+    process = subprocess.Popen(
+        [*command, "--port", "0", *options, str(work_dir)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={k: v for k, v in os.environ.items() if k != "DISPLAY"},
+    )
+    try:
+        link, said = None, []
+        while link is None and (line := process.stdout.readline()):
+            said.append(line)
+            link = re.search(r"http://\S+", line)
+        assert link is not None, "".join(said)
+        yield process, link.group()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def opened(browser, link):
+    page = browser.new_page(viewport={"width": 1440, "height": 900})
+    page.set_default_timeout(WAIT)
+    page.goto(link)
+    return page
+
+
+def shows(page, text):
+    page.get_by_text(text, exact=False).first.wait_for()
+
+
+def button(page, name):
+    return page.get_by_role("button", name=name, exact=True)
+
+
+@pytest.fixture
+def work_dir(make_kitti, tmp_path):
+    return make_work_dir(make_kitti(scans=1, points=4000), tmp_path / "run", budget=6)
+
+
+def test_keys_and_buttons_label_undo_and_close(browser, work_dir):
+    with serving(work_dir) as (process, link):
+        page = opened(browser, link)
+        shows(page, "(number 1,")
+        for key, number in (("1", 2), ("s", 3), ("Control+z", 2), ("Control+y", 2)):
+            page.keyboard.press(key)
+            shows(page, f"(number {number},")
+            if key == "Control+y":
+                shows(page, "state: skipped")
+        page.keyboard.press("ArrowRight")
+        shows(page, "(number 3,")
+        button(page, "bicycle [2]").click()
+        shows(page, "(number 4,")
+        assert kinds(work_dir) == ["answer", "skip", "undo", "skip", "answer"]
+        page.keyboard.press("n")
+        page.get_by_role("dialog").get_by_role("textbox").fill("wheel 1")
+        page.get_by_role("dialog").get_by_role("button", name="Done").click()
+        shows(page, "note: wheel 1")
+        page.screenshot(path=SHOTS / "web.png")
+        second = opened(browser, link)
+        shows(second, "Somebody is labelling here already")
+        second.keyboard.press("1")
+        second.close()
+        assert kinds(work_dir)[-2:] == ["answer", "note"]
+        button(page, "Close").click()
+        assert process.wait(timeout=60) == 0
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        assert (ledger.current(1).labels == 0).all() and (ledger.current(3).labels == 1).all()
+
+
+def test_a_box_that_is_dragged_parts_the_voxel(browser, work_dir, tmp_path):
+    with serving(work_dir) as (_, link), Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        page = opened(browser, link)
+        shows(page, "(number 1,")
+        page.keyboard.press("b")
+        shows(page, "drag a box over points")
+        frame = page.locator("canvas").first.bounding_box()
+        query, size = ledger.query(1), ledger.voxel_size
+        xyz, _ = read_bin(tmp_path / "kitti/sequences/00/velodyne/000000.bin")
+        view = view_of("sensor", (np.array(query.cell) + 0.5) * size)
+        seen = perspective(view, FIELD_OF_VIEW, frame["width"] / frame["height"])
+        pixels, _ = Camera(*seen, 1, 1).project(xyz[rows_of_cell(xyz, query.cell, size)])
+        middle = pixels[:, 0].mean()
+        page.wait_for_timeout(500)  # the browser hears of the brush after the words
+        drag(page, frame, (middle, 0.1), (0.9, 0.9))
+        shows(page, "part 1 of 2 (brush)")
+        page.screenshot(path=SHOTS / "web_brush.png")
+        page.keyboard.press("1")
+        shows(page, "part 2 of 2")
+        page.keyboard.press("2")
+        shows(page, "(number 2,")
+        assert ledger.current(1).labels.tolist() == np.where(pixels[:, 0] > middle, 0, 1).tolist()
+
+
+def drag(page, frame, low, high):
+    """A box between two corners, from 0 to 1 of a frame."""
+    (x, y), (right, bottom) = [
+        (frame["x"] + u * frame["width"], frame["y"] + v * frame["height"]) for u, v in (low, high)
+    ]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for share in (0.3, 0.6, 1.0):
+        page.mouse.move(x + share * (right - x), y + share * (bottom - y))
+    page.mouse.up()
+
+
+def test_elsewhere_only_the_whole_link_is_let_in(browser, work_dir):
+    with serving(work_dir, "--host", "0.0.0.0") as (process, link):
+        link = link.replace("0.0.0.0", "127.0.0.1")
+        address, token = link.split("?token=")
+        for wrong in (address, f"{address}?token={token[::-1]}"):
+            with pytest.raises(HTTPError, match="403"):
+                urlopen(wrong, timeout=60)
+        page = opened(browser, link)
+        shows(page, "(number 1,")
+        assert "token" not in page.url  # not left in the history or on the screen
+        page.keyboard.press("u")
+        shows(page, "(number 2,")
+        assert kinds(work_dir) == ["unsure"]
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 0
+        assert "all answers are kept" in process.stdout.read()
+
+
+def test_a_dispute_is_decided_in_the_browser(browser, work_dir):
+    first, second = dispute(work_dir)
+    with serving(work_dir, "--review", "--annotator", "lead") as (_, link):
+        page = opened(browser, link)
+        shows(page, f"(number {first},")
+        shows(page, "they differ in")
+        page.keyboard.press("Space")
+        shows(page, "> 2. ben")
+        page.screenshot(path=SHOTS / "web_review.png")
+        page.keyboard.press("Enter")
+        shows(page, f"(number {second},")
+        button(page, "Reject [s]").click()
+        shows(page, "state: answered")
+        button(page, "Approve [enter]").click()
+        shows(page, "no voxel on the screen")
+    assert kinds(work_dir)[-3:] == ["approve", "reject", "approve"]
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        assert [ledger.current(query).annotator for query in (first, second)] == ["ben"] * 2
+
+
+def test_who_comes_back_goes_on_where_he_was(browser, work_dir):
+    with serving(work_dir) as (_, link):
+        page = opened(browser, link)
+        shows(page, "(number 1,")
+        page.keyboard.press("1")
+        shows(page, "(number 2,")
+        page.reload()
+        shows(page, "(number 2,")
+        page.keyboard.press("Control+z")
+        shows(page, "(number 1,")
+    assert kinds(work_dir) == ["answer", "undo"]

@@ -1,0 +1,285 @@
+"""From a key or a button to the session and back to the picture, for any skin."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+from annotator3d.viz.keys import Action, KeyTable
+from annotator3d.viz.picture import Picture
+from numpy.typing import NDArray
+
+from annotator3d.annotation.queue import Filter
+from annotator3d.annotation.session import LabelSession
+
+LOG = logging.getLogger("annotator3d.viz")
+SYNC_SECONDS = 3.0
+_BLINDABLE = ("prediction", "confusion")
+
+
+class Skin(Protocol):
+    """What draws. Called only after whatever was done is committed."""
+
+    def load(self) -> None:
+        """Draw another scan: `Picture.load` has run."""
+
+    def repaint(self) -> None:
+        """Draw colours, the current voxel and the panel anew."""
+
+    def look_at_voxel(self) -> None:
+        """Fly the camera to the current voxel, in the chosen view."""
+
+    def say(self, text: str, wrong: bool = False) -> None:
+        """Show one line for the person."""
+
+    def ask(self, what: str) -> None:
+        """Let the person type a ``note`` or a number to ``go to``."""
+
+    def show_help(self) -> None:
+        """Show or hide the help."""
+
+    def show_brush(self, on: bool) -> None:
+        """The mouse paints, or moves the camera."""
+
+
+class Controller:
+    """Does what a key or button says and has the skin draw what came of it.
+
+    Args:
+        session: the labels.
+        keys: what the keys do.
+        picture: of the session.
+        skin: draws.
+        failed: told of an error that is no refusal; the skin then closes.
+    """
+
+    def __init__(
+        self,
+        session: LabelSession,
+        keys: KeyTable,
+        picture: Picture,
+        skin: Skin,
+        failed: Callable[[Exception], None],
+    ) -> None:
+        self.session, self.keys, self.picture, self.skin = session, keys, picture, skin
+        self.brushing = False
+        self._failed, self._shown, self._synced = failed, None, 0.0
+        self._aside: set[str] = set()
+        self._troubles: set[str] = set()
+
+    def guard(self, call: Callable[[], None]) -> None:
+        """Run what a callback of the toolkit does: no exception may leave it.
+
+        A refusal (ValueError) is shown. Anything else is logged and ends the skin; all answers
+        that were shown are in the ledger.
+        """
+        try:
+            try:
+                call()
+            except ValueError as refusal:
+                self.skin.say(str(refusal), wrong=True)
+                self.redraw()
+        except Exception as error:
+            LOG.exception("error in the viewer")
+            self._failed(error)
+
+    def press(self, key: str) -> bool:
+        """What a key does; False if nothing. Every key counts as a sign of life."""
+        action = self.keys.action(key)
+        if action is None:
+            self.session.touch()
+            return False
+        self.act(action.name)
+        return True
+
+    def act(self, name: str) -> None:
+        """What an action of the key table does."""
+        self.session.touch()
+        action, own = self.keys.named(name), self._own()
+        if action.window:
+            own[name]()
+        else:
+            self.session.do(name)
+            self.skin.say(_done(action))
+            self.redraw()
+
+    def start(self) -> None:
+        """Draw for the first time."""
+        self.redraw()
+        for (scan, round), why in self.session.troubles.items():
+            self.skin.say(f"scan {scan}, round {round}: no prediction is shown: {why}", wrong=True)
+
+    def redraw(self) -> None:
+        """Draw what the session says now."""
+        if self.picture.is_stale:
+            self.picture.load()
+            self.skin.load()
+        query = self.session.current
+        shown = None if query is None else query.id
+        if shown != self._shown:
+            self._shown = shown
+            self._stop_brush()
+            if shown is not None:
+                self.skin.look_at_voxel()
+            else:
+                self.skin.say("Nothing is left to answer here.")
+        self._name_set_aside()
+        self.skin.repaint()
+
+    def _name_set_aside(self) -> None:
+        """Say once of each scan that cannot be shown why; its queries wait."""
+        new = [scan for scan in self.session.set_aside if scan not in self._aside]
+        self._aside = set(self.session.set_aside)
+        if new:
+            why = "; ".join(f"scan {scan} is set aside: {self.session.set_aside[scan]}"
+                            for scan in new)  # fmt: skip
+            self.skin.say(why, wrong=True)
+
+    def photo(self) -> NDArray[np.uint8] | None:
+        """Camera image [H, W, 3] of the voxel, or None. Trouble with its file is told once."""
+        try:
+            return None if self.session.view is None else self.session.image()
+        except (OSError, ValueError) as error:
+            if str(error) not in self._troubles:
+                self._troubles.add(str(error))
+                self.skin.say(f"no camera image is shown: {error}", wrong=True)
+            return None
+
+    def tick(self, now: float | None = None) -> bool:
+        """Take in what other people have done, every few seconds; True if the picture changed."""
+        now = time.monotonic() if now is None else now
+        if now - self._synced < SYNC_SECONDS:
+            return False
+        self._synced = now
+        if not self.session.sync():
+            return False
+        self.redraw()
+        return True
+
+    def paint(self, mask: NDArray[np.bool_], erase: bool = False) -> None:
+        """Points [n] of the current voxel that the brush has met."""
+        if self.session.view is not None and np.any(mask):
+            self.session.touch()
+            self.session.paint(mask, erase)
+            self.redraw()
+
+    def write_note(self, text: str) -> None:
+        self.session.note(text)
+        self.skin.say("note kept")
+        self.redraw()
+
+    def go_to(self, number: str) -> None:
+        if not number.strip().isdigit():
+            raise ValueError(f"a voxel has a number, got {number!r}")
+        self.session.go_to(int(number))
+        self.redraw()
+
+    def set_mode(self, mode: str) -> None:
+        """Colour the points by one of `colours.MODES`."""
+        if self.session.options.blind and mode in _BLINDABLE:
+            raise ValueError("predictions are hidden (--blind)")
+        self.picture.look.mode = mode
+        self.skin.repaint()
+
+    def set_view(self, view: str) -> None:
+        """See the voxel from one of `views.VIEWS`."""
+        self.picture.look.view = view
+        self.skin.look_at_voxel()
+        self.skin.repaint()
+
+    def set_point_size(self, size: int) -> None:
+        self.picture.look.point_size = size
+        self.skin.repaint()
+
+    def set_backdrop(self, name: str) -> None:
+        """One of `colours.BACKGROUNDS`."""
+        self.picture.look.background = name
+        self.skin.repaint()
+
+    def set_filter(self, passing: Filter) -> None:
+        """Go through other queries."""
+        self.session.set_filter(passing)
+        self.redraw()
+
+    def set_neighbours(self, count: int) -> None:
+        """Show so many scans before and after; 0: the single scan."""
+        look = self.picture.look
+        look.accumulated = count > 0
+        look.neighbours = count or look.neighbours
+        if look.accumulated and self.session.view is not None and self.session.view.pose is None:
+            look.accumulated = False
+            raise ValueError("there are no poses: only the single scan can be shown")
+        self.redraw()
+
+    def hide_class(self, label: int, hidden: bool) -> None:
+        look = self.picture.look
+        look.hidden = look.hidden | {label} if hidden else look.hidden - {label}
+        self.skin.repaint()
+
+    def show_only(self, label: int | None) -> None:
+        """Show only points of one class; None: of all."""
+        self.picture.look.only = label
+        self.skin.repaint()
+
+    def isolate(self) -> None:
+        """Show only points of the voxel's class: that of its answer, else of its prediction."""
+        look, view = self.picture.look, self.session.view
+        if look.only is None and view is not None:
+            labels = self.session.labels
+            known = labels[labels < len(self.picture.palette)]
+            if not len(known) and view.predicted is not None:
+                known = view.predicted[view.predicted < len(self.picture.palette)]
+            if not len(known):
+                raise ValueError("the voxel has no class yet that could be isolated")
+            self.show_only(int(np.bincount(known).argmax()))
+        else:
+            self.show_only(None)
+
+    def _own(self) -> dict[str, Callable[[], None]]:
+        """Actions that change only the picture."""
+        look = self.picture.look
+        return {
+            "brush": self._toggle_brush,
+            "note": lambda: self.skin.ask("note"),
+            "go to": lambda: self.skin.ask("go to"),
+            "focus": self.skin.look_at_voxel,
+            "view": self._next_view,
+            "colour": self._next_mode,
+            "neighbours": lambda: self.set_neighbours(0 if look.accumulated else look.neighbours),
+            "isolate": self.isolate,
+            "background": lambda: self._change(lambda: look.cycle("background")),
+            "larger": lambda: self._change(lambda: look.resize(1)),
+            "smaller": lambda: self._change(lambda: look.resize(-1)),
+            "help": self.skin.show_help,
+        }
+
+    def _change(self, change: Callable[[], None]) -> None:
+        change()
+        self.skin.repaint()
+
+    def _next_mode(self) -> None:
+        look = self.picture.look
+        look.cycle("mode")
+        while self.session.options.blind and look.mode in _BLINDABLE:
+            look.cycle("mode")
+        self.skin.repaint()
+
+    def _next_view(self) -> None:
+        self.picture.look.cycle("view")
+        self.set_view(self.picture.look.view)
+
+    def _toggle_brush(self) -> None:
+        self.brushing = not self.brushing
+        self.skin.show_brush(self.brushing)
+
+    def _stop_brush(self) -> None:
+        if self.brushing:
+            self._toggle_brush()
+
+
+def _done(action: Action) -> str:
+    """What was done, in words: of a class also what it takes in, to learn it by the way."""
+    return f"{action.text}: {action.help}" if action.name.startswith("class ") else action.text

@@ -1,0 +1,228 @@
+"""What a skin draws: arrays made from a labelling session and a person's choice of view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from annotator3d.viz.colours import (
+    ALIKE,
+    BACKGROUNDS,
+    DIFFERENT,
+    MODES,
+    NO_CLASS,
+    OPEN_PIN,
+    PART,
+    PASSED_PIN,
+    REVIEW_MODE,
+    Colours,
+    PointValues,
+    classes,
+    colours,
+)
+from annotator3d.viz.views import VIEWS
+from numpy.typing import NDArray
+
+from annotator3d.annotation.review import ReviewSession
+from annotator3d.annotation.session import LabelSession
+from annotator3d.data.scan import rows_of_cells
+from annotator3d.ledger.records import IGNORE, UNASSIGNED
+
+POINT_SIZES = range(1, 13)  # pixels
+
+
+@dataclass
+class Look:
+    """A person's choices; nothing of it matters for the labels."""
+
+    mode: str = "height"
+    modes: tuple[str, ...] = MODES  # that there are
+    background: str = "dark"
+    view: str = "sensor"
+    point_size: int = 3
+    accumulated: bool = False  # whether neighbour scans are shown
+    neighbours: int = 2  # how many before and after
+    only: int | None = None  # train id: show no points of other classes
+    hidden: frozenset[int] = frozenset()  # train ids
+    nearby: bool = True  # whether the answers around the voxel are drawn in their colours
+    flies: bool = True  # to the next voxel; else the camera jumps
+
+    def cycle(self, name: str) -> None:
+        """Go to the next of the values of ``mode``, ``background`` or ``view``."""
+        values = {"mode": self.modes, "background": tuple(BACKGROUNDS), "view": VIEWS}[name]
+        setattr(self, name, values[(values.index(getattr(self, name)) + 1) % len(values)])
+
+    def resize(self, by: int) -> None:
+        """Draw points larger or smaller, within `POINT_SIZES`."""
+        size = self.point_size + by
+        self.point_size = min(max(size, POINT_SIZES.start), POINT_SIZES.stop - 1)
+
+
+class Picture:
+    """The scan of a session's current query as arrays; those of its points are made by `load`.
+
+    Attributes:
+        xyz: [N, 3] metres: first the points of the scan, then those of its neighbours.
+        queries: numbers of the scan's queries, in the order of `centres`.
+        centres: [Q, 3] metres, the middle of their voxels.
+    """
+
+    def __init__(self, session: LabelSession, palette: Colours, look: Look | None = None) -> None:
+        self.session, self.palette, self.look = session, palette, look or Look()
+        if isinstance(session, ReviewSession):
+            self.look.modes = (*MODES, REVIEW_MODE)
+        self._key: tuple | None = None
+        self._clear()
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether other points have to be drawn than `load` has made."""
+        return self._key != self._wanted()
+
+    def load(self) -> None:
+        """Make the arrays of the scan on the screen; without one, empty ones."""
+        self._key = self._wanted()
+        view, size = self.session.view, self.session.ledger.voxel_size
+        if view is None:
+            self._clear()
+            return
+        look, session = self.look, self.session
+        shown = [(view.scan, view.scan.xyz)]
+        if look.accumulated:
+            around = session.neighbours(look.neighbours, look.neighbours)
+            shown += [(near.scan, near.xyz) for near in around]
+        self.xyz = np.concatenate([xyz for _, xyz in shown])
+        self._intensity = np.concatenate([scan.intensity for scan, _ in shown])
+        self._asked = []
+        start = 0
+        for scan, _ in shown:
+            asked = session.in_scan(scan.id)
+            rows = rows_of_cells(scan.xyz, [query.cell for query in asked], size)
+            pairs = zip(asked, rows, strict=True)
+            self._asked += [(q.id, start + at) for q, at in pairs if len(at) == q.num_points]
+            start += len(scan)
+        found = session.in_scan()
+        self.queries = [query.id for query in found]
+        self.centres = (np.array([q.cell for q in found], np.float64).reshape(-1, 3) + 0.5) * size
+        self._own = len(view.scan)
+        self._prediction = self._spread(
+            None if view.prediction is None else view.prediction.classes, IGNORE
+        )
+        self._confusion = self._spread(
+            None if view.prediction is None else view.prediction.score, np.nan
+        )
+        self._base: tuple[str, Colours] | None = None
+
+    @property
+    def values(self) -> PointValues:
+        """What is known of each point."""
+        return PointValues(
+            self.xyz[:, 2], self._intensity, self._prediction, self._answers(), self._confusion
+        )
+
+    def colours(self) -> Colours:
+        """[N, 3] of all points, under the mode; of the current voxel's, what stands for them."""
+        if self.look.mode == "answer":
+            found = colours(self.values, "answer", self.palette)
+        else:  # these change with the scan only
+            mode = "height" if self.look.mode == REVIEW_MODE else self.look.mode
+            if self._base is None or self._base[0] != mode:
+                self._base = (mode, colours(self.values, mode, self.palette))
+            found = self._base[1].copy()
+        if self.session.view is not None:
+            found[self.session.view.rows] = self.current_colours()
+        return found
+
+    def current(self) -> NDArray[np.float32]:
+        """[n, 3] points of the current voxel."""
+        view = self.session.view
+        return np.empty((0, 3), np.float32) if view is None else view.xyz
+
+    def current_colours(self) -> Colours:
+        """[n, 3] of the points of the current voxel: its parts, and the labels that they have."""
+        if self.session.view is None:
+            return np.empty((0, 3), np.float32)
+        labels, parts = self.session.labels, self.session.parts
+        if self.look.mode == REVIEW_MODE and isinstance(self.session, ReviewSession):
+            return np.where(self.session.differing[:, None], DIFFERENT, ALIKE)
+        found = classes(labels, self.palette, len(labels))
+        found[labels == UNASSIGNED] = 1.0
+        if parts.count > 1 or (labels == UNASSIGNED).any():
+            found[parts.mask] = PART
+        return found
+
+    def nearby(self) -> tuple[NDArray[np.float32], Colours]:
+        """Points [M, 3] of the answers nearby, and their colours, the nearest voxels first."""
+        found = []
+        if self.look.nearby and self.session.view is not None:
+            found = self.session.nearby_points()
+        xyz = [np.empty((0, 3), np.float32), *(points for points, _ in found)]
+        labels = [np.empty(0, np.uint8), *(given for _, given in found)]
+        given = np.concatenate(labels)
+        return np.concatenate(xyz), classes(given, self.palette, len(given))
+
+    def pins(self) -> Colours:
+        """[Q, 3] of the heads of the pins: open, answered (its most frequent class), or neither."""
+        found = np.tile(OPEN_PIN, (len(self.queries), 1))
+        for at, query in enumerate(self.queries):
+            state = self.session.state_of(query)
+            if state in ("skipped", "unsure"):
+                found[at] = PASSED_PIN
+            elif state == "disputed":
+                found[at] = DIFFERENT
+            elif state == "answered":
+                labels = self.session.labels_of(query)
+                given = labels[labels < len(self.palette)]
+                found[at] = self.palette[np.bincount(given).argmax()] if len(given) else NO_CLASS
+        return found
+
+    def hidden(self) -> NDArray[np.bool_] | None:
+        """[N] points that are not drawn, None if all are.
+
+        A point's class is its answer, else its prediction.
+        """
+        look = self.look
+        if look.only is None and not look.hidden:
+            return None
+        shown = self._answers()
+        if self._prediction is not None:
+            shown = np.where(shown == UNASSIGNED, self._prediction, shown)
+        gone = np.isin(shown, list(look.hidden))
+        if look.only is not None:
+            gone |= shown != look.only
+        if self.session.view is not None:
+            gone[self.session.view.rows] = False  # what is asked about is always seen
+        return gone
+
+    def _answers(self) -> NDArray[np.uint8]:
+        found = np.full(len(self.xyz), UNASSIGNED, np.uint8)
+        for query, rows in self._asked:
+            if self.session.state_of(query) == "answered":
+                found[rows] = self.session.labels_of(query)
+        return found
+
+    def _spread(self, values: NDArray | None, fill: float) -> NDArray | None:
+        """Values of the scan's own points, and `fill` for those of its neighbours."""
+        if values is None:
+            return None
+        rest = np.full(len(self.xyz) - self._own, fill, values.dtype)
+        return np.concatenate([values, rest])
+
+    def _wanted(self) -> tuple | None:
+        view, look = self.session.view, self.look
+        if view is None:
+            return ("nothing",)
+        asked = tuple(query.id for query in self.session.in_scan())  # a round may have come since
+        return (view.query.scan, view.query.round, asked, look.accumulated and look.neighbours)
+
+    def _clear(self) -> None:
+        self.xyz, self.centres = np.empty((0, 3), np.float32), np.empty((0, 3))
+        self._intensity = np.empty(0, np.float32)
+        self.queries, self._own = [], 0
+        self._asked: list[tuple[int, NDArray[np.int64]]] = []  # queries of all scans, their rows
+        self._prediction = self._confusion = self._base = None
+
+
+def swatch(colour: NDArray, size: int = 18) -> NDArray[np.uint8]:
+    """A square of a colour [3] (0..1): [size, size, 3]."""
+    return np.tile((np.asarray(colour) * 255).astype(np.uint8), (size, size, 1))

@@ -1,0 +1,209 @@
+"""The page in the browser: `controller.Skin` over viser's scene, with `web_panel` beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from annotator3d.viz.boxes import box_edges
+from annotator3d.viz.colours import BACKGROUNDS, BOX, CURRENT_BOX, Colours
+from annotator3d.viz.controller import Controller
+from annotator3d.viz.flight import Pilot
+from annotator3d.viz.keys import KeyTable
+from annotator3d.viz.picking import Camera, pick_on_ray, rectangle
+from annotator3d.viz.picture import Picture
+from annotator3d.viz.views import FIELD_OF_VIEW, PIN, View, perspective, view_of
+from annotator3d.viz.web.panel import WebPanel
+
+_METRES_PER_PIXEL = 0.006  # viser measures points in metres
+_BRUSH_METRES = 0.06
+
+
+class WebPage:
+    """A `controller.Skin` in one browser.
+
+    Args:
+        client: viser's.
+        picture: of the session.
+        keys: what the keys do.
+        enqueue: runs a call in the session's thread; viser calls from threads of its own.
+        end: ends the session, with the error that ended it, if it was one.
+    """
+
+    def __init__(
+        self,
+        client: Any,
+        picture: Picture,
+        keys: KeyTable,
+        enqueue: Callable[[Callable[[], None]], None],
+        end: Callable[[Exception | None], None],
+    ) -> None:
+        self._client, self._scene, self._enqueue = client, client.scene, enqueue
+        self.picture = picture
+        self.controller = Controller(picture.session, keys, picture, self, end)
+        self._panel = WebPanel(
+            client.gui, self.controller, keys, self._later, close=lambda: end(None)
+        )
+        self._pilot = Pilot(self._place, picture.look.flies)
+        self._cloud = self._pins = self._backdrop = None
+        self._numbers: list[Any] = []
+        client.camera.fov = np.radians(FIELD_OF_VIEW)
+        self._scene.set_up_direction("+z")
+        self._scene.on_click()(self._later(self._clicked))
+        self._scene.on_click(modifier="shift")(self._later(self._clicked))
+        self.controller.guard(self.controller.start)
+
+    @property
+    def is_flying(self) -> bool:
+        return self._pilot.is_flying
+
+    def tick(self) -> None:
+        """To be called again and again, often while the camera flies."""
+        self._pilot.step(time.monotonic())
+        self.controller.tick()
+
+    # --- the skin -----------------------------------------------------------------------------
+
+    def load(self) -> None:
+        picture, size = self.picture, self.controller.session.ledger.voxel_size
+        for name in ("/cloud", "/pins", "/boxes"):
+            self._scene.remove_by_name(name)
+        self._cloud = self._pins = None
+        self._hiding = False
+        tops = picture.centres + [0, 0, PIN]
+        if len(picture.xyz):
+            self._cloud = self._points("/cloud", picture.xyz, picture.colours(), 0)
+        if len(picture.centres):
+            self._pins = self._points("/pins", tops.astype(np.float32), picture.pins(), 7)
+            stems = np.stack([picture.centres, tops], 1)
+            self._lines("/boxes", np.concatenate([box_edges(picture.centres, size), stems]), BOX, 2)
+        for number in self._numbers:
+            number.remove()
+        self._numbers = [
+            self._scene.add_label(f"/number/{query}", str(query), position=tuple(top))
+            for query, top in zip(picture.queries, tops + [0, 0, 0.2], strict=True)
+        ]
+
+    def repaint(self) -> None:
+        picture, look, session = self.picture, self.picture.look, self.controller.session
+        if self._cloud is not None:
+            self._hide(picture.hidden())
+            self._cloud.colors = _bytes(picture.colours())
+            self._cloud.point_size = look.point_size * _METRES_PER_PIXEL
+            self._pins.colors = _bytes(picture.pins())
+        for name in ("/current", "/box", "/near"):
+            self._scene.remove_by_name(name)
+        points, (near, painted) = picture.current(), picture.nearby()
+        if len(points):
+            self._points("/current", points, picture.current_colours(), 4)
+            middle = (session.view.low + session.view.high) / 2
+            edges = box_edges(middle, 1.06 * session.ledger.voxel_size)
+            self._lines("/box", edges, CURRENT_BOX, 4)
+        if len(near):
+            self._points("/near", near, painted, 2)
+        if self._backdrop != look.background:
+            self._backdrop = look.background
+            colour = _bytes(np.array(BACKGROUNDS[look.background][:3]))
+            self._scene.set_background_image(np.tile(colour, (2, 2, 1)))
+        self._panel.repaint()
+
+    def look_at_voxel(self) -> None:
+        session = self.controller.session
+        if session.view is None:
+            return
+        stop = view_of(self.picture.look.view, (session.view.low + session.view.high) / 2)
+        self._pilot.go(self._view(), stop, time.monotonic())
+        self._panel.show_photo(self.controller.photo())
+
+    def say(self, text: str, wrong: bool = False) -> None:
+        self._panel.say(text, wrong)
+
+    def ask(self, what: str) -> None:
+        self._panel.ask(what)
+
+    def show_help(self) -> None:
+        self._panel.toggle_help()
+
+    def show_brush(self, on: bool) -> None:
+        self.say("drag a box over points, or click at them; with Shift, erase" if on else "")
+        if on:  # meanwhile the mouse does not turn the camera
+            for modifier in (None, "shift"):
+                self._scene.on_rect_select(modifier=modifier)(self._later(self._dragged))
+        else:
+            self._scene.remove_rect_select_callback("all")
+
+    # --- what it is made of -------------------------------------------------------------------
+
+    def _later(self, call: Callable[[Any], None]) -> Callable[[Any], None]:
+        def arrived(event: Any) -> None:
+            self._pilot.end()
+            call(event)
+
+        return lambda event: self._enqueue(lambda: self.controller.guard(lambda: arrived(event)))
+
+    def _view(self) -> View:
+        camera = self._client.camera
+        return View(np.array(camera.position), np.array(camera.look_at), camera.up_direction)
+
+    def _place(self, view: View) -> None:
+        camera = self._client.camera
+        with self._client.atomic():
+            camera.up_direction = tuple(view.up)
+            camera.position, camera.look_at = tuple(view.eye), tuple(view.target)
+
+    def _clicked(self, event: Any) -> None:
+        """With the brush: the points around the one that the ray meets first."""
+        self.controller.session.touch()
+        points = self.picture.current()
+        if not self.controller.brushing or not len(points):
+            return
+        met = pick_on_ray(event.ray_origin, event.ray_direction, points)
+        if met is not None:
+            near = np.linalg.norm(points - points[met], axis=1) <= _BRUSH_METRES
+            self.controller.paint(near, erase=event.modifier == "shift")
+
+    def _dragged(self, event: Any) -> None:
+        """With the brush: the points inside a box that was drawn."""
+        points, camera = self.picture.current(), self._client.camera
+        if not self.controller.brushing or not len(points):
+            return
+        matrices = perspective(self._view(), np.degrees(camera.fov), camera.aspect)
+        seen = Camera(*matrices, 1, 1)  # viser counts from 0 to 1
+        met = rectangle(seen, points, event.screen_min, event.screen_max)
+        self.controller.paint(met, erase=event.modifier == "shift")
+
+    def _hide(self, hidden: np.ndarray | None) -> None:
+        """The points are sent anew only where other ones are hidden than before."""
+        if hidden is None and not self._hiding:
+            return
+        self._hiding, shown = hidden is not None, self.picture.xyz
+        if hidden is not None:
+            shown = np.where(hidden[:, None], np.float32([0, 0, -1e4]), shown)
+        self._cloud.points = shown
+
+    def _points(self, name: str, xyz: np.ndarray, colours: Colours, larger: int) -> Any:
+        size = (self.picture.look.point_size + larger) * _METRES_PER_PIXEL
+        return self._scene.add_point_cloud(
+            name,
+            np.ascontiguousarray(xyz, np.float32),
+            _bytes(colours),
+            point_size=size,
+            point_shape="circle",
+            point_shading="flat",
+            precision="float32",  # of 80 m, float16 keeps 6 cm
+        )
+
+    def _lines(self, name: str, edges: np.ndarray, colour: Colours, pixels: float) -> None:
+        self._scene.add_line_segments(
+            name,
+            edges.astype(np.float32),
+            tuple(int(part) for part in _bytes(colour)),
+            thickness=pixels,
+            thickness_units="screen",
+        )
+
+
+def _bytes(colours: np.ndarray) -> np.ndarray:
+    return (np.asarray(colours) * 255).astype(np.uint8)

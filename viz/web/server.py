@@ -1,0 +1,147 @@
+"""The same session in a browser, by viser: same keys, same actions, one person at a time.
+
+The browser draws, so this machine needs no display and no graphics driver.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from annotator3d.viz.colours import Colours
+from annotator3d.viz.desktop.system import ViewerError, check_browser
+from annotator3d.viz.keys import KeyTable
+from annotator3d.viz.picture import Look, Picture
+from annotator3d.viz.web.page import WebPage
+from annotator3d.viz.web.token_proxy import Gate
+
+from annotator3d.annotation.session import LabelSession
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+_STOP = object()
+_STEP_SECONDS = 0.03  # of a flight
+_TAKEN = (
+    "**Somebody is labelling here already.** One server serves one person: start another with "
+    "`annotator3d label WORK_DIR --web --port N`; both may work on the same ledger. When the other "
+    "page is closed, this one goes on."
+)
+
+
+def serve(
+    session: LabelSession,
+    keys: KeyTable,
+    palette: Colours,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    look: Look | None = None,
+    say: Callable[[str], None] = print,
+) -> None:
+    """Serve the session until it is closed in the browser or with Ctrl-C.
+
+    Args:
+        host: an address that other machines reach is served behind a token in the link.
+        look: what is chosen at the start.
+
+    Raises:
+        ViewerError: viser is not installed, or the address cannot be taken.
+    """
+    check_browser()
+    import viser
+
+    is_local = host in LOCAL
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints a link without the token
+        server = viser.ViserServer(host="127.0.0.1", port=port if is_local else 0, verbose=False)
+    gate = None
+    try:
+        if is_local:
+            if port and server.get_port() != port:  # viser takes the next free one without a word
+                say(f"port {port} is taken")
+            say(f"open http://{host}:{server.get_port()} in a browser; Ctrl-C ends")
+        else:
+            gate = _gate(host, port, server.get_port())
+            say(f"open http://{host}:{gate.port}/?token={gate.token} in a browser; Ctrl-C ends")
+            say("the connection is not encrypted: use it on a network that you trust, or by ssh -L")
+        _Host(server, keys, lambda: Picture(session, palette, look)).run()
+    except KeyboardInterrupt:
+        say("stopped; all answers are kept")
+    finally:
+        if gate is not None:
+            gate.close()
+        server.stop()
+
+
+def _gate(host: str, port: int, behind: int) -> Gate:
+    try:
+        return Gate(host, port, behind)
+    except OSError as error:
+        raise ViewerError(f"--host {host} --port {port}: {error.strerror or error}") from error
+
+
+class _Host:
+    """Lets one browser at a time in, and runs what it asks for in the session's thread."""
+
+    def __init__(self, server: Any, keys: KeyTable, picture: Callable[[], Picture]) -> None:
+        self._keys, self._picture = keys, picture
+        self._jobs: queue.Queue[Any] = queue.Queue()
+        self._page: WebPage | None = None
+        self._lock, self._error = threading.Lock(), None
+        self._owner: int | None = None
+        self._waiting: dict[int, tuple[Any, Any]] = {}  # client id -> client, its notice
+        server.gui.configure_theme(
+            control_layout="fixed", control_width="large", dark_mode=True,
+            show_logo=False, show_share_button=False,
+        )  # fmt: skip
+        server.on_client_connect(self._connected)
+        server.on_client_disconnect(self._left)
+
+    def run(self) -> None:
+        """Serve until closed; raises what ended it, if that was an error."""
+        while True:
+            try:
+                flying = self._page is not None and self._page.is_flying
+                job = self._jobs.get(timeout=_STEP_SECONDS if flying else 1.0)
+            except queue.Empty:
+                job = None
+            if job is _STOP:
+                break
+            if job is not None:
+                job()
+            elif self._page is not None:
+                page = self._page
+                page.controller.guard(page.tick)
+        if self._error is not None:
+            raise self._error
+
+    def _connected(self, client: Any) -> None:
+        with self._lock:
+            if self._owner is not None:
+                self._waiting[client.client_id] = client, client.gui.add_markdown(_TAKEN)
+                return
+            self._owner = client.client_id
+        self._jobs.put(lambda: self._open(client))
+
+    def _left(self, client: Any) -> None:
+        """The next one may come in: of a page that is loaded again the old one often ends later."""
+        with self._lock:
+            self._waiting.pop(client.client_id, None)
+            if self._owner != client.client_id:
+                return
+            self._owner = None
+            self._jobs.put(lambda: setattr(self, "_page", None))
+            if self._waiting:
+                self._owner = next(iter(self._waiting))
+                following, words = self._waiting.pop(self._owner)
+                words.remove()
+                self._jobs.put(lambda: self._open(following))
+
+    def _open(self, client: Any) -> None:
+        self._page = WebPage(client, self._picture(), self._keys, self._jobs.put, self._fail)
+
+    def _fail(self, error: Exception | None) -> None:
+        """End, because of an error or because the person closed the page's session."""
+        self._error = error
+        self._jobs.put(_STOP)
