@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from fnmatch import fnmatch
@@ -15,6 +16,10 @@ PACKAGE = ROOT / "annotator3d"
 MODULES = sorted(
     [p.relative_to(ROOT).as_posix() for p in PACKAGE.rglob("*.py")]
     + [p.relative_to(ROOT).as_posix() for p in (ROOT / "viz").rglob("*.py")]
+)
+
+OUTSIDE = sorted(
+    p.relative_to(ROOT).as_posix() for top in ("tests", "tools") for p in (ROOT / top).rglob("*.py")
 )
 
 _TO_ENGINE = {"kernels", "data", "models", "ledger", "active"}
@@ -93,6 +98,152 @@ def faults(source: str, module: str) -> list[str]:
             if only and (len(rest) < 2 or rest[1] not in only):
                 found.append(f"{name} ({layer} may import {sorted(only)} of {rest[0]})")
     return found
+
+
+_SQL = re.compile(
+    r"\b(SELECT\s.+\sFROM|INSERT\s+(OR \w+ )?INTO|UPDATE\s+\w+\s+SET|DELETE FROM|PRAGMA)\b", re.S
+)
+# Whose private names not even tests and tools may use.
+GUARDED = {f"annotator3d/{name}" for name in ("ledger", "annotation", "engine")}
+_NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}
+
+
+def room(module: str) -> str:
+    """The folder within which a module's private names may be used."""
+    return "viz" if module.startswith("viz/") else "/".join(module.split("/")[:2])
+
+
+def sql(source: str, module: str) -> list[str]:
+    """Statements of SQL in a module that is not of the ledger."""
+    if module.startswith("annotator3d/ledger/"):
+        return []
+    texts = [n for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Constant)]
+    return [f"line {n.lineno}" for n in texts if isinstance(n.value, str) and _SQL.search(n.value)]
+
+
+def private_definitions(source: str) -> set[str]:
+    """Private functions, classes, constants and attributes that a module makes."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
+                found.add(node.attr)
+    return {name for name in found if _is_private(name)}
+
+
+def private_uses(source: str) -> list[tuple[str, int]]:
+    """Private names that a module takes of another object or module, with their lines."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and _is_private(node.attr):
+            own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            if not own:
+                found.append((node.attr, node.lineno))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("annotator3d"):
+            found += [(a.name, node.lineno) for a in node.names if _is_private(a.name)]
+    return found
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.endswith("__") and name not in _NAMED_TUPLE | {"_"}
+
+
+def circles(graph: dict[str, set[str]]) -> list[set[str]]:
+    """Groups of modules that import each other, directly or through others (Tarjan)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(node: str) -> None:
+        number[node] = low[node] = len(number)
+        stack.append(node)
+        for other in graph[node]:
+            if other not in number:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], number[other])
+        if low[node] == number[node]:
+            group = set(stack[stack.index(node) :])
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(group)
+
+    for node in graph:
+        if node not in number:
+            visit(node)
+    return found
+
+
+def dotted(module: str) -> str:
+    """The name by which a module is imported."""
+    name = ("annotator3d/" if module.startswith("viz/") else "") + module.removesuffix(".py")
+    return name.removesuffix("/__init__").replace("/", ".")
+
+
+def import_graph() -> dict[str, set[str]]:
+    """Each module with those of ours that it imports anywhere in its code, types included."""
+    names = {dotted(module) for module in MODULES}
+    graph = {}
+    for module in MODULES:
+        found = set()
+        for name in imports((ROOT / module).read_text(encoding="utf-8"), module):
+            while name not in names and "." in name:
+                name = name.rpartition(".")[0]
+            found.add(name)
+        graph[dotted(module)] = (found & names) - {dotted(module), "annotator3d"}
+    return graph
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_sql_stays_in_the_ledger(module):
+    assert sql((ROOT / module).read_text(encoding="utf-8"), module) == []
+
+
+def test_the_rule_sees_sql():
+    assert sql('db.execute("SELECT uid FROM event")', "annotator3d/cli/x.py") == ["line 1"]
+    assert sql('db.execute("SELECT uid FROM event")', "annotator3d/ledger/x.py") == []
+
+
+@pytest.fixture(scope="module")
+def homes() -> dict[str, set[str]]:
+    """Each private name with the rooms that define it."""
+    found: dict[str, set[str]] = {}
+    for module in MODULES:
+        for name in private_definitions((ROOT / module).read_text(encoding="utf-8")):
+            found.setdefault(name, set()).add(room(module))
+    return found
+
+
+@pytest.mark.parametrize("module", [*MODULES, *OUTSIDE])
+def test_private_names_stay_in_their_room(module, homes):
+    uses = private_uses((ROOT / module).read_text(encoding="utf-8"))
+    strange = [
+        f"{name} in line {line} (of {', '.join(sorted(homes[name]))})"
+        for name, line in uses
+        if name in homes and room(module) not in homes[name]
+        if module in MODULES or homes[name] & GUARDED
+    ]
+    assert strange == []
+
+
+def test_the_rule_sees_a_private_name():
+    assert private_uses("def f(ledger):\n    return ledger._rows()") == [("_rows", 2)]
+    assert private_uses("from annotator3d.cli.main import _x") == [("_x", 1)]
+    assert private_uses("class A:\n    def f(self):\n        return self._x") == []
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    assert circles(import_graph()) == []
+
+
+def test_a_circle_is_seen():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
 
 
 @pytest.mark.parametrize("module", MODULES)
