@@ -109,7 +109,8 @@ _NAMED_TUPLE = {"_replace", "_asdict", "_fields", "_make"}
 
 
 def room(module: str) -> str:
-    """The folder within which a module's private names may be used."""
+    """The folder within which a module's private names may be used; its tests belong to it."""
+    module = module.replace("tests/", "annotator3d/", 1).replace("annotator3d/viz/", "viz/")
     return "viz" if module.startswith("viz/") else "/".join(module.split("/")[:2])
 
 
