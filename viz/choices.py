@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from annotator3d.annotation.query_states import STATES
+from annotator3d.annotation.queue import ORDERS
+from annotator3d.annotation.review import REVIEWED, ReviewSession
 from annotator3d.viz.colours import BACKGROUNDS
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.picture import POINT_SIZES
 from annotator3d.viz.views import VIEWS
-
-from annotator3d.annotation.query_states import STATES
-from annotator3d.annotation.queue import ORDERS
-from annotator3d.annotation.review import REVIEWED, ReviewSession
 
 NEIGHBOURS = ("0", "1", "2", "5", "10")  # scans before and after
 _ANY_CLASS, _ALL_CLASSES = "any class", "all classes"

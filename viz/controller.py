@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
-from annotator3d.viz.keys import Action, KeyTable
-from annotator3d.viz.picture import Picture
 from numpy.typing import NDArray
 
 from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.session import LabelSession
+from annotator3d.viz.keys import Action, KeyTable
+from annotator3d.viz.picture import Picture
 
 LOG = logging.getLogger("annotator3d.viz")
 SYNC_SECONDS = 3.0

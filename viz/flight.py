@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from annotator3d.viz.views import View, axes
 from numpy.typing import NDArray
+
+from annotator3d.viz.views import View, axes
 
 FLIGHT_SECONDS = 0.25
 SLOW_PICTURE = 0.05  # seconds: where one takes longer, flying would only delay the next voxel

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from annotator3d.viz.keys import KeyTable
 
 from annotator3d.annotation.review import ReviewSession
 from annotator3d.annotation.session import LabelSession
 from annotator3d.ledger.describe import TO_LABEL, classes_in_words, held_in_words, said_in_words
 from annotator3d.ledger.records import UNASSIGNED
+from annotator3d.viz.keys import KeyTable
 
 _NEARBY = 3  # answers that are named
 

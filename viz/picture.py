@@ -5,6 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+from annotator3d.annotation.review import ReviewSession
+from annotator3d.annotation.session import LabelSession
+from annotator3d.data.scan import rows_of_cells
+from annotator3d.ledger.records import IGNORE, UNASSIGNED
 from annotator3d.viz.colours import (
     ALIKE,
     BACKGROUNDS,
@@ -21,12 +27,6 @@ from annotator3d.viz.colours import (
     colours,
 )
 from annotator3d.viz.views import VIEWS
-from numpy.typing import NDArray
-
-from annotator3d.annotation.review import ReviewSession
-from annotator3d.annotation.session import LabelSession
-from annotator3d.data.scan import rows_of_cells
-from annotator3d.ledger.records import IGNORE, UNASSIGNED
 
 POINT_SIZES = range(1, 13)  # pixels
 

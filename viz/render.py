@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+
+from annotator3d.data.files import atomic_write
 from annotator3d.viz.desktop.system import explain
 from annotator3d.viz.picking import Camera
 from annotator3d.viz.still import Still
 from annotator3d.viz.views import FIELD_OF_VIEW, PIN, perspective
-
-from annotator3d.data.files import atomic_write
 
 RENDER_SECONDS = 120.0
 

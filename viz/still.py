@@ -6,14 +6,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-from annotator3d.viz.colours import BACKGROUNDS, OPEN_PIN, PART, Colours, PointValues, colours
-from annotator3d.viz.views import View, view_of
 from numpy.typing import NDArray
 
 from annotator3d.data.scan import Scan, rows_of_cell
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import UNASSIGNED
+from annotator3d.viz.colours import BACKGROUNDS, OPEN_PIN, PART, Colours, PointValues, colours
+from annotator3d.viz.views import View, view_of
 
 
 @dataclass(eq=False)

@@ -4,7 +4,6 @@ import threading
 
 import numpy as np
 import pytest
-from annotator3d.viz.keys import make_keys
 from session_case import (
     CELLS,
     DIGEST,
@@ -27,6 +26,7 @@ from annotator3d.data.scan import rows_of_cell
 from annotator3d.data.scan_source import Pose
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Answer, Ledger
+from annotator3d.viz.keys import make_keys
 
 
 @pytest.fixture

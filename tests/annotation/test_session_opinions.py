@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import session_model
-from annotator3d.viz.picture import Picture
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from session_case import (
@@ -28,6 +27,7 @@ from annotator3d.data.scan_source import Pose
 from annotator3d.ledger import connection
 from annotator3d.ledger.leases import ActionBook
 from annotator3d.ledger.ledger import Ledger, ScanRecord
+from annotator3d.viz.picture import Picture
 
 PALETTE = np.float32([[1, 0, 1], [0.4, 0.6, 1], [0, 0.7, 0]])
 SCANS, POINTS = ("00/0", "00/1", "00/2"), 4

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from annotator3d.viz.controller import Controller
-from annotator3d.viz.keys import make_keys
-from annotator3d.viz.picture import Picture
 from session_case import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.annotation.review import Criteria, ReviewSession
 from annotator3d.ledger.ledger import Ledger
+from annotator3d.viz.controller import Controller
+from annotator3d.viz.keys import make_keys
+from annotator3d.viz.picture import Picture
 
 PALETTE = np.float32([[1, 0, 1], [0.4, 0.6, 1], [0, 0.7, 0]])
 

@@ -3,10 +3,10 @@
 import string
 
 import pytest
-from annotator3d.viz.keys import ACTIONS, KEYS, make_keys
 
 from annotator3d.data.taxonomy import load_taxonomy
 from annotator3d.errors import ConfigError
+from annotator3d.viz.keys import ACTIONS, KEYS, make_keys
 
 
 @pytest.fixture

@@ -4,11 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from annotator3d.viz.picking import Camera
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotator3d.viz import picking
+from annotator3d.viz.picking import Camera
 
 WIDTH, HEIGHT, FIELD = 640, 400, 60.0
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from annotator3d.viz.choices import choices
 from session_case import (
     CELLS,
     SIZE,
@@ -19,6 +18,7 @@ from skin_case import open_viewer
 
 from annotator3d.data.scan_source import Pose
 from annotator3d.ledger.ledger import Ledger
+from annotator3d.viz.choices import choices
 
 
 @pytest.fixture

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from annotator3d.viz.flight import FLIGHT_SECONDS, Pilot, between
-from annotator3d.viz.views import VIEWS, View, axes, perspective, view_of, view_of_matrix
 from hypothesis import given
 from hypothesis import strategies as st
+
+from annotator3d.viz.flight import FLIGHT_SECONDS, Pilot, between
+from annotator3d.viz.views import VIEWS, View, axes, perspective, view_of, view_of_matrix
 
 targets = st.tuples(*[st.floats(-60, 60)] * 2, st.floats(-3, 5)).map(np.array)
 views = st.builds(view_of, st.sampled_from(VIEWS), targets)

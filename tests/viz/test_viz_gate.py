@@ -7,6 +7,7 @@ import threading
 from contextlib import contextmanager
 
 import pytest
+
 from annotator3d.viz.web.token_proxy import Gate
 
 SECRET = b"the session"

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from session_case import CELLS, SIZE, make_world, predict
+from skin_case import PALETTE, open_viewer
+
+from annotator3d.data.scan import rows_of_cell, rows_of_cells
+from annotator3d.data.scan_source import Pose
 from annotator3d.viz.boxes import box_edges
 from annotator3d.viz.choices import choices
 from annotator3d.viz.colours import (
@@ -21,13 +28,6 @@ from annotator3d.viz.colours import (
 from annotator3d.viz.picking import Camera
 from annotator3d.viz.picture import Look, swatch
 from annotator3d.viz.views import VIEWS, perspective, view_of
-from hypothesis import given
-from hypothesis import strategies as st
-from session_case import CELLS, SIZE, make_world, predict
-from skin_case import PALETTE, open_viewer
-
-from annotator3d.data.scan import rows_of_cell, rows_of_cells
-from annotator3d.data.scan_source import Pose
 
 
 @pytest.fixture

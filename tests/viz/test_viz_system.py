@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+
 from annotator3d.viz.desktop.system import ViewerError, check_drawing, check_window, explain
 
 OUTPUTS = {  # what was seen where it was missing -> what is to be installed

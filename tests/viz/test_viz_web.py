@@ -14,13 +14,13 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from annotator3d.viz.picking import Camera
-from annotator3d.viz.views import FIELD_OF_VIEW, perspective, view_of
 from viewer_case import SHOTS, dispute, kinds, make_work_dir, missing
 
 from annotator3d.data.formats.kitti import read_bin
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.ledger.ledger import Ledger
+from annotator3d.viz.picking import Camera
+from annotator3d.viz.views import FIELD_OF_VIEW, perspective, view_of
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(400)]
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]

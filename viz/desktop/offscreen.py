@@ -17,13 +17,14 @@ import numpy as np
 def main(still_file: str, out: str, width: str, height: str) -> None:
     if not os.environ.get("DISPLAY"):  # before the import: 0.19 crashes otherwise
         os.environ.setdefault("EGL_PLATFORM", "surfaceless")
+    from open3d.visualization import rendering
+    from PIL import Image
+
     from annotator3d.viz.desktop.scene import ScanScene
     from annotator3d.viz.picking import Camera
     from annotator3d.viz.render import write_numbers
     from annotator3d.viz.still import Still
     from annotator3d.viz.views import FIELD_OF_VIEW
-    from open3d.visualization import rendering
-    from PIL import Image
 
     still = Still.load(Path(still_file))
     renderer = rendering.OffscreenRenderer(int(width), int(height))

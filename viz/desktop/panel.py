@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import open3d as o3d
+from open3d.visualization import gui
+
+from annotator3d.viz import panel_text
 from annotator3d.viz.choices import Choice, choices
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.keys import Action
 from annotator3d.viz.picture import swatch
-from open3d.visualization import gui
-
-from annotator3d.viz import panel_text
 
 ABOVE_EM = 13  # height of what is said about the voxel
 _WRONG, _FINE = gui.Color(1.0, 0.45, 0.35), gui.Color(0.75, 0.9, 0.75)

@@ -14,6 +14,12 @@ from collections.abc import Callable
 
 import numpy as np
 import open3d as o3d
+from numpy.typing import NDArray
+from open3d.visualization import gui, rendering
+from PIL import Image
+
+from annotator3d.annotation.session import LabelSession
+from annotator3d.viz import panel_text
 from annotator3d.viz.colours import BACKGROUNDS, INK, Colours
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.desktop.panel import Panel, question
@@ -24,12 +30,6 @@ from annotator3d.viz.picking import Camera, brush
 from annotator3d.viz.picture import Look, Picture
 from annotator3d.viz.state_file import StateFile
 from annotator3d.viz.views import FIELD_OF_VIEW, View, view_of, view_of_matrix
-from numpy.typing import NDArray
-from open3d.visualization import gui, rendering
-from PIL import Image
-
-from annotator3d.annotation.session import LabelSession
-from annotator3d.viz import panel_text
 
 PANEL_EM = 34  # width of the panel
 BRUSH_PIXELS = 12.0

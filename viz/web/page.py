@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from annotator3d.viz.boxes import box_edges
 from annotator3d.viz.colours import BACKGROUNDS, BOX, CURRENT_BOX, Colours
 from annotator3d.viz.controller import Controller

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from annotator3d.viz.choices import Choice, choices
-from annotator3d.viz.controller import Controller
-from annotator3d.viz.keys import Action, KeyTable
 from numpy.typing import NDArray
 
 from annotator3d.viz import panel_text
+from annotator3d.viz.choices import Choice, choices
+from annotator3d.viz.controller import Controller
+from annotator3d.viz.keys import Action, KeyTable
 
 LEFT_PIXELS, HELP_PIXELS = 250, (620, 680)
 _PLAIN = (75, 75, 80)

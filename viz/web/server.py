@@ -12,14 +12,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from annotator3d.annotation.session import LabelSession
 from annotator3d.viz.colours import Colours
 from annotator3d.viz.desktop.system import ViewerError, check_browser
 from annotator3d.viz.keys import KeyTable
 from annotator3d.viz.picture import Look, Picture
 from annotator3d.viz.web.page import WebPage
 from annotator3d.viz.web.token_proxy import Gate
-
-from annotator3d.annotation.session import LabelSession
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 _STOP = object()
