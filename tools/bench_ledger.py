@@ -74,7 +74,7 @@ def run(command: list[str]) -> tuple[float, float]:
     """Wall-clock and processor seconds of a command, whole process."""
     used, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     subprocess.run(
-        [sys.executable, "-m", "annotator3d.cli.main", *command],
+        [sys.executable, "-m", "annotator3d", *command],
         check=True,
         stdout=subprocess.DEVNULL,
     )

@@ -7,22 +7,16 @@ import json
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import annotator3d
 from annotator3d.cli import data as cli_data
 from annotator3d.cli import label as cli_label
 from annotator3d.cli import ledger as cli_ledger
 from annotator3d.cli import package as cli_packages
 from annotator3d.cli import quality as cli_quality
 from annotator3d.cli import runs as cli_runs
-from annotator3d.errors import ConfigError, Stopped
-
-if TYPE_CHECKING:
-    pass
-
-
-import annotator3d
 from annotator3d.cli.train import _is_first, demo, evaluate, select, simulate, train
+from annotator3d.errors import ConfigError, Stopped
 
 
 def doctor(args: argparse.Namespace) -> int:
@@ -81,10 +75,6 @@ def _failed(args: argparse.Namespace, error: Exception, code: int) -> int:
         hint = " (--debug shows where)"
     print(f"annotator3d {args.command}: {words}{hint}", file=sys.stderr)
     return code
-
-
-if __name__ == "__main__":
-    sys.exit(main())
 
 
 def make_parser() -> argparse.ArgumentParser:

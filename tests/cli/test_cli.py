@@ -309,3 +309,11 @@ def test_the_choices_of_label_are_those_of_the_session_and_the_views():
 
     given = (cli_label.OFFERS, cli_label.ORDERS, cli_label.MODES, cli_label.VIEWS)
     assert given == (OFFERS, tuple(ORDERS), MODES, VIEWS)
+
+
+@pytest.mark.parametrize("module", ["annotator3d", "annotator3d.cli"])
+def test_python_runs_the_command_line_by_the_name_of_the_package(module):
+    command = [sys.executable, "-m", module, "no-such-command"]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 2 and "usage: annotator3d" in run.stderr
+    assert "invalid choice: 'no-such-command'" in run.stderr

@@ -106,7 +106,7 @@ class Viewer:
         display: str,
         folder: Path,
         arguments: list[str],
-        program: Sequence[str] = ("-m", "annotator3d.cli.main"),
+        program: Sequence[str] = ("-m", "annotator3d"),
     ) -> None:
         self.display, self._state = display, folder / "state.json"
         self._state.unlink(missing_ok=True)

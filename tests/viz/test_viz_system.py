@@ -40,7 +40,7 @@ def label(work_dir, *options, python_path="", **environment):
     variables = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
     variables |= {"PYTHONPATH": str(python_path), **environment}
     done = subprocess.run(
-        [sys.executable, "-m", "annotator3d.cli.main", "label", str(work_dir), *options],
+        [sys.executable, "-m", "annotator3d", "label", str(work_dir), *options],
         capture_output=True,
         text=True,
         timeout=120,

@@ -46,7 +46,7 @@ def browser():
 @contextmanager
 def serving(work_dir, *options):
     """``annotator3d label --web`` on a free port: (process, link)."""
-    command = [sys.executable, "-u", "-m", "annotator3d.cli.main", "label", "--debug", "--web"]
+    command = [sys.executable, "-u", "-m", "annotator3d", "label", "--debug", "--web"]
     process = subprocess.Popen(
         [*command, "--port", "0", *options, str(work_dir)],
         stdout=subprocess.PIPE,
