@@ -161,7 +161,7 @@ def make_demo(work_dir: Path, screen: Screen | None = None) -> None:
             },
             "active": {
                 "strategy": "random",
-                "budget": DEMO_VOXELS,
+                "queries_per_scan": DEMO_VOXELS,
                 "min_points": 8,
                 "max_range": 25.0,
                 "oracle": "person",

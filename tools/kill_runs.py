@@ -86,7 +86,7 @@ def write_config(folder: Path, setting: str, init: Path | None) -> Path:
             "workers": int(setting == "al"),
             "checkpoint_every": 1 + (setting == "ada"),
         },
-        "active": {"rounds_at": ROUNDS, "voxel_size": 4.0, "budget": BUDGET},
+        "active": {"rounds_at": ROUNDS, "voxel_size": 4.0, "queries_per_scan": BUDGET},
     }
     path = folder / f"{setting}.json"
     path.write_text(json.dumps(values))

@@ -120,9 +120,9 @@ def _notes(config: RunConfig, summary: dict) -> Notes:
         simulated=True,
         commands=["annotator3d demo"],
         remarks=[
-            f"{len(active.rounds_at)} rounds of {active.budget} voxel of {active.voxel_size} m per "
-            f"scan; {config.schedule.epochs} epochs of ADA; network voxels of "
-            f"{config.model.voxel_size} m.",
+            f"{len(active.rounds_at)} rounds of {active.queries_per_scan} voxel of "
+            f"{active.voxel_size} m per scan; {config.schedule.epochs} epochs of ADA; network "
+            f"voxels of {config.model.voxel_size} m.",
             "Zero-label is ADA with the same checkpoint, schedule, source batches and batch-norm "
             "adaptation, but without a single label of the target.",
             "Target-only and AL start from nothing and train for as few steps as ASFDA: at this "

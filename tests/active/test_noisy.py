@@ -260,7 +260,7 @@ NOISE = {
 def test_a_run_that_was_killed_while_it_was_answered_ends_as_the_unbroken_one(root, tmp_path):
     path, log = tmp_path / "c.yaml", tmp_path / "log"
     schedule = {"epochs": 1, "evaluate_at": []}
-    active = {"oracle": NOISE, "budget": 4, "rounds_at": [0]}
+    active = {"oracle": NOISE, "queries_per_scan": 4, "rounds_at": [0]}
     path.write_text(dump_config(tiny_config(root, schedule=schedule, active=active)))
     killed = start(
         resume_case.die_at_answer, str(path), str(tmp_path / "broken"), 7, env={}, log=log

@@ -125,7 +125,7 @@ def test_a_round_leaves_model_and_random_numbers_untouched(
     strategy, make_kitti, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(STRATEGIES.module_dict, strategy.name, type(strategy))
-    config = tiny_config(make_kitti(sequences=("00",), scans=2), active={"budget": 2})
+    config = tiny_config(make_kitti(sequences=("00",), scans=2), active={"queries_per_scan": 2})
     pool, rule = SemanticKITTI(config.data.train["root"], ["00"]), input_rule(config, 19)
     model = build_model(config, 19).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}

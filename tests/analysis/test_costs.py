@@ -223,7 +223,7 @@ def hours_config(root, hours=None, **more):
         schedule={"epochs": 2, "evaluate_at": []},
         active={
             "oracle": {"type": "noisy", "spread": 0.1},
-            "budget": 6,
+            "queries_per_scan": 6,
             "rounds_at": [0, 1],
             "budget_hours": hours,
             "seconds_per_voxel": 20.0,

@@ -69,7 +69,7 @@ def base(tmp_path_factory):
             data.tofile(root / "sequences" / sequence / "velodyne" / f"{frame:06d}.bin")
             raw = random.choice([10, 40, 50, 70], 300).astype("<u4")
             raw.tofile(root / "sequences" / sequence / "labels" / f"{frame:06d}.label")
-    config = tiny_config(root, active={"oracle": "person", "rounds_at": [0], "budget": 8})
+    config = tiny_config(root, active={"oracle": "person", "rounds_at": [0], "queries_per_scan": 8})
     work_dir = folder / "run"
     with pytest.raises(WaitingForOracle):
         train(config, work_dir)

@@ -46,7 +46,7 @@ def made(tmp_path_factory):
     config = tiny_config(
         root,
         schedule={"epochs": 1},
-        active={"oracle": {"type": "noisy"}, "budget": 9, "rounds_at": [0]},
+        active={"oracle": {"type": "noisy"}, "queries_per_scan": 9, "rounds_at": [0]},
     )
     (folder / "c.yaml").write_text(dump_config(config))
     assert main(["train", str(folder / "c.yaml"), "--work-dir", str(folder / "run")]) == 0

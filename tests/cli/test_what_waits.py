@@ -21,7 +21,7 @@ def case(tmp_path, make_kitti, capsys):
     config = tiny_config(
         root,
         schedule={"epochs": 1, "evaluate_at": []},
-        active={"oracle": "person", "rounds_at": [0], "budget": 2},
+        active={"oracle": "person", "rounds_at": [0], "queries_per_scan": 2},
     )
     (tmp_path / "c.yaml").write_text(dump_config(config))
     work_dir = tmp_path / "run"

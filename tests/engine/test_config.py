@@ -24,7 +24,11 @@ LEAVES = sorted(p for p in CONFIGS.rglob("*.py") if "_base_" not in p.parts)
 def test_defaults_are_the_published_schedule():
     config = RunConfig()
     assert config.active.rounds_at == [0, 3, 6, 9, 12]
-    assert (config.active.budget, config.schedule.epochs, config.active.voxel_size) == (1, 50, 0.25)
+    assert (config.active.queries_per_scan, config.schedule.epochs, config.active.voxel_size) == (
+        1,
+        50,
+        0.25,
+    )
     assert config.model.voxel_size == 0.05
 
 
@@ -48,8 +52,11 @@ def test_the_documented_defaults_are_those_of_the_code():
         ({"seting": "al"}, "unknown key 'seting': did you mean 'setting'"),
         ({"active": {"stratgy": "vcd"}}, "unknown key 'active.stratgy': did you mean 'strategy'"),
         ({"setting": "ad"}, "unknown setting 'ad'"),
-        ({"active": {"budget": 0}}, "active.budget: expected at least 1, got 0"),
-        ({"active": {"budget": "1"}}, "active.budget: expected int, got '1'"),
+        (
+            {"active": {"queries_per_scan": 0}},
+            "active.queries_per_scan: expected at least 1, got 0",
+        ),
+        ({"active": {"queries_per_scan": "1"}}, "active.queries_per_scan: expected int, got '1'"),
         ({"active": 3}, "active: expected a table"),
         ({"active": {"rounds_at": [0, 0]}}, "active.rounds_at: expected increasing"),
         ({"active": {"rounds_at": [60]}}, "round 1 is before epoch 60"),
@@ -194,13 +201,35 @@ def _on(python: str) -> dict[str, str]:
 
 def test_overrides_reach_nested_keys_and_keep_their_type(tmp_path):
     path = tmp_path / "c.py"
-    path.write_text("setting = 'ada'\nactive = dict(budget=2)\n")
+    path.write_text("setting = 'ada'\nactive = dict(queries_per_scan=2)\n")
     config = load_config(path, ["active.strategy=margin", "active.rounds_at=[0, 5]", "seed=7"])
     assert (config.setting, config.seed) == ("ada", 7)
-    assert (config.active.budget, config.active.strategy) == (2, "margin")
+    assert (config.active.queries_per_scan, config.active.strategy) == (2, "margin")
     assert config.active.rounds_at == [0, 5]
     with pytest.raises(ConfigError, match="--set seed: expected key=value"):
         load_config(path, ["seed"])
+
+
+def test_the_old_name_of_a_key_is_read_but_not_written(tmp_path):
+    path = tmp_path / "config.yaml"
+    text = dump_config(make_config({"active": {"queries_per_scan": 4}}))
+    path.write_text(text.replace("queries_per_scan: 4", "budget: 4"))
+    config = load_config(path)
+    assert config.active.queries_per_scan == 4 and dump_config(config) == text
+    assert load_config(path, ["active.budget=5"]).active.queries_per_scan == 5
+    path.write_text(text)  # a config with the new name, and a command line with the old one
+    assert load_config(path, ["active.budget=5"]).active.queries_per_scan == 5
+
+
+def test_a_key_under_both_of_its_names_is_refused(tmp_path):
+    both = {"active": {"budget": 1, "queries_per_scan": 1}}
+    words = "active.budget is the old name of active.queries_per_scan: give only one"
+    with pytest.raises(ConfigError, match=words):
+        make_config(both)
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump(both))
+    with pytest.raises(ConfigError, match=words):
+        load_config(path)
 
 
 def test_the_effective_config_reads_back_as_itself(tmp_path):

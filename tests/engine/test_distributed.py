@@ -66,7 +66,7 @@ def test_frozen_weights_ask_and_score_the_same_in_any_number_of_processes(root, 
     )
     assert run_ranks(1, case.train, source, tmp_path / "source", log=tmp_path / "log") == [0]
     still = {"optimizer": {"type": "SGD", "lr": 0.0}, "batch_size": 1}
-    asks = {"budget": 2, "max_queries": 7, "rounds_at": [0, 1, 2]}
+    asks = {"queries_per_scan": 2, "max_queries": 7, "rounds_at": [0, 1, 2]}
     config = tiny_config(root, "ada", schedule=still, active=asks)
     config.init = str(tmp_path / "source" / "checkpoints" / "epoch_1.pth")
     path, found = write(config, tmp_path / "config.yaml"), {}
@@ -86,7 +86,7 @@ def test_frozen_weights_ask_and_score_the_same_in_any_number_of_processes(root, 
 
 @pytest.mark.parametrize("size", [2, 4])
 def test_a_training_keeps_its_budget_and_its_processes_agree(root, tmp_path, size):
-    path = write(tiny_config(root, active={"budget": 2}), tmp_path / "config.yaml")
+    path = write(tiny_config(root, active={"queries_per_scan": 2}), tmp_path / "config.yaml")
     codes = run_ranks(size, case.train, path, tmp_path / "al", log=tmp_path / "log")
     assert codes == [0] * size, log_of(tmp_path / "log")
     with Ledger.read(tmp_path / "al" / "ledger.sqlite") as ledger:

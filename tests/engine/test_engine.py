@@ -61,7 +61,7 @@ def test_five_files_a_run_leaves_and_what_they_say(root, tmp_path):
 
 
 def test_the_budget_is_exact_and_no_voxel_is_asked_twice(root, tmp_path):
-    train(tiny_config(root, active={"budget": 2, "max_queries": 5}), tmp_path / "al")
+    train(tiny_config(root, active={"queries_per_scan": 2, "max_queries": 5}), tmp_path / "al")
     for number in (1, 2, 3):
         asked = queries_of(tmp_path / "al", number)
         scans = [scan for scan, _ in asked]
@@ -215,7 +215,7 @@ def test_checkpoints_without_their_ledger_are_refused(root, tmp_path):
 
 
 def test_a_round_of_other_settings_is_not_taken_for_ones_own(root, tmp_path):
-    other = tiny_config(root, active={"budget": 3, "strategy": "random"})
+    other = tiny_config(root, active={"queries_per_scan": 3, "strategy": "random"})
     select_only(other, tmp_path / "al")
     with pytest.raises(ValueError, match="a run of another config"):
         train(tiny_config(root), tmp_path / "al", resume=True)

@@ -25,7 +25,7 @@ def lines_of(work_dir):
 
 
 def test_each_line_says_what_was_spent_until_then(root, tmp_path):
-    train(tiny_config(root, active={"budget": 2}), tmp_path / "al")
+    train(tiny_config(root, active={"queries_per_scan": 2}), tmp_path / "al")
     trained = [line for line in lines_of(tmp_path / "al") if line["loss"]]
     assert [line["step"] for line in trained] == ["2", "4", "6", "8"]
     assert [float(line["round"]) for line in trained] == [1, 2, 3, 3]

@@ -64,7 +64,9 @@ def majority_by_voxel(point_to_voxel, labels, count):
 def test_each_step_asks_by_its_own_forward_pass_and_trains_on_the_answers(
     root, tmp_path, monkeypatch, rule
 ):
-    config = tiny_config(root, active={**ONLINE, "budget": 2}, model={"target_rule": rule})
+    config = tiny_config(
+        root, active={**ONLINE, "queries_per_scan": 2}, model={"target_rule": rule}
+    )
     inner, loss, steps, trained_on = (
         online.OnlineRound.__call__,
         segmentor.segmentation_loss,
@@ -141,7 +143,7 @@ def test_budget_stride_and_small_scans(root, tmp_path):
     points = np.fromfile(path, "<f4").reshape(-1, 4)
     points[:, :3] = points[:, :3] * 0.01 + 1  # one voxel of 4 m holds the whole scan
     points.tofile(path)
-    active = {**ONLINE, "budget": 3, "stride": 3}
+    active = {**ONLINE, "queries_per_scan": 3, "stride": 3}
     train(tiny_config(root, active=active), tmp_path / "al")
     found, _ = rounds_of(tmp_path / "al")
     assert {scan for scans in found.values() for scan in scans} == {"00/000000", "01/000001"}
@@ -212,7 +214,7 @@ PARENT = textwrap.dedent(
 
 def test_a_run_killed_between_and_within_steps_ends_as_the_unbroken_one(root, tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text(dump_config(tiny_config(root, active={**ONLINE, "budget": 2})))
+    path.write_text(dump_config(tiny_config(root, active={**ONLINE, "queries_per_scan": 2})))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     # Each start gets a little further: into the first step's picks, answers, steps and files.
     kills = (4, 8, 11, 12, 17, 24, 33, 0)

@@ -42,7 +42,7 @@ def test_rows_of_the_networks_voxels_are_the_logits_of_the_points(pool, model):
 
 @pytest.mark.parametrize("strategy", sorted(STRATEGIES.module_dict))
 def test_a_round_asks_what_the_logits_of_the_points_would(strategy, pool, model, tmp_path):
-    active = ActiveConfig(strategy=strategy, budget=3, min_points=1, voxel_size=2.0)
+    active = ActiveConfig(strategy=strategy, queries_per_scan=3, min_points=1, voxel_size=2.0)
     plan = RoundPlan(1, 0, strategy, 7, "none", 19)
     needs = get_strategy(strategy).needs_model
     names, digest = pool.taxonomy.names, pool.taxonomy.digest()

@@ -225,7 +225,7 @@ def trained(tmp_path_factory):
     """A finished run and the dataset that it was trained on."""
     folder = tmp_path_factory.mktemp("trained")
     root = make_kitti_in(folder)(sequences=("00", "01", "02", "03"), scans=2, points=300)
-    config = tiny_config(root, active={"budget": 2})
+    config = tiny_config(root, active={"queries_per_scan": 2})
     train(config, folder / "run")
     (folder / "mine.yaml").write_text(dump_config(config))
     return folder

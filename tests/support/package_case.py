@@ -26,7 +26,7 @@ def make_asked(folder):
         for frame in range(2):
             ids = np.random.default_rng(frame).choice([10, 40, 50, 70], 400)
             ids.astype("<u4").tofile(predicted / f"{frame:06d}.label")
-    config = tiny_config(root, active={"budget": 5})
+    config = tiny_config(root, active={"queries_per_scan": 5})
     select_only(config, folder / "run", predictions=str(folder / "predictions"))
     (folder / "run/config.yaml").write_text(dump_config(config))
 

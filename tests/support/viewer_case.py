@@ -30,7 +30,8 @@ def make_work_dir(root: Path, out: Path, *settings: str, budget: int = 3) -> Pat
     config.write_text(
         "setting = 'al'\n"
         "data = dict(train=dict(type='SemanticKITTI', sequences=['00']))\n"
-        f"active = dict(strategy='random', budget={budget}, min_points=2, voxel_size=1.0)\n"
+        f"active = dict(strategy='random', queries_per_scan={budget}, min_points=2,"
+        " voxel_size=1.0)\n"
     )
     command = ["select", str(config), "--data-root", str(root), "--work-dir", str(out)]
     assert main([*command, *(word for s in settings for word in ("--set", s))]) == 0

@@ -109,7 +109,7 @@ def _check_ranges(config: RunConfig) -> None:
         ("schedule.source_until", schedule.source_until, 0),
         ("schedule.checkpoint_every", schedule.checkpoint_every, 1),
         ("schedule.keep_checkpoints", schedule.keep_checkpoints, 1),
-        ("active.budget", active.budget, 1),
+        ("active.queries_per_scan", active.queries_per_scan, 1),
         ("active.max_queries", active.max_queries, 1),
         ("active.stride", active.stride, 1),
         ("active.min_points", active.min_points, 1),

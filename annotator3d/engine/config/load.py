@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from annotator3d.engine.config.checks import check_values, from_values
-from annotator3d.engine.config.schema import CustomImports, RunConfig
+from annotator3d.engine.config.schema import RENAMED, CustomImports, RunConfig
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.database import is_package
 
@@ -25,7 +25,7 @@ def make_config(values: dict) -> RunConfig:
         ConfigError: an unknown key or name (with the nearest known one), a value of a wrong type or
             range.
     """
-    config = from_values(RunConfig, values)
+    config = from_values(RunConfig, with_new_names(values))
     import_custom(config.custom_imports)
     check_values(config)
     if config.active.oracle == {"type": config.active.oracle_name}:
@@ -112,7 +112,7 @@ def _read(path: str | Path) -> dict:
     values = {key: value for key, value in values.items() if not str(key).startswith("_")}
     for table in values.keys() & {"model", "schedule", "active"}:  # data: a scan may be named 1e3
         values[table] = with_exponents(values[table])
-    return values
+    return with_new_names(values)
 
 
 def dump_config(config: RunConfig) -> str:
@@ -145,12 +145,32 @@ def override(values: dict, setting: str) -> None:
         value = yaml.load(text, _Loader)
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise ConfigError(f"--set {setting}: the value is not YAML: {error}") from error
-    *parents, last = key.strip().split(".")
+    key = key.strip()
+    *parents, last = RENAMED.get(key, key).split(".")
     for parent in parents:
         if not isinstance(values.get(parent), dict):
             values[parent] = {}
         values = values[parent]
     values[last] = value
+
+
+def with_new_names(values: dict) -> dict:
+    """`values` with each key under its present name, see `RENAMED`.
+
+    Raises:
+        ConfigError: a key is given under both names.
+    """
+    renamed = dict(values)
+    for old, new in RENAMED.items():
+        table, _, old_key = old.partition(".")
+        new_key = new.rpartition(".")[2]
+        inner = renamed.get(table)
+        if not isinstance(inner, dict) or old_key not in inner:
+            continue
+        if new_key in inner:
+            raise ConfigError(f"{old} is the old name of {new}: give only one of the two")
+        renamed[table] = {new_key if k == old_key else k: v for k, v in inner.items()}
+    return renamed
 
 
 def overlay(values: dict, over: dict) -> dict:

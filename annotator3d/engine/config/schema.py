@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 SETTINGS = ("al", "asfda", "ada", "source_only", "target_only")
+RENAMED = {"active.budget": "active.queries_per_scan"}  # old key -> key; both are read
 
 
 @dataclass
@@ -79,7 +80,7 @@ class ActiveConfig:
     strategy: str = "vcd"
     when: str = "round"  # before the epoch; or 'online': during it, in each training step
     rounds_at: list[int] = field(default_factory=lambda: [0, 3, 6, 9, 12])  # epochs, from 0
-    budget: int = 1  # voxels of each scan and round
+    queries_per_scan: int = 1  # voxels of each scan and round
     max_queries: int | None = None  # voxels of a round over all scans
     budget_hours: float | None = None  # a person's hours for a round, as far as can be told
     seconds_per_voxel: float = 20.0  # for budget_hours, before enough answers were timed

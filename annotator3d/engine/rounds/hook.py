@@ -176,7 +176,7 @@ class RoundHook(Hook):
         wanted = {
             "strategy": plan.strategy,
             "seed": plan.seed,
-            "budget": active.budget,
+            "budget": active.queries_per_scan,
             "max_queries": active.max_queries,
             "epoch": plan.epoch,
         }

@@ -62,11 +62,11 @@ class OnlineHook(RoundHook):
                 plan.number,
                 plan.strategy,
                 plan.seed,
-                budget=active.budget,
+                budget=active.queries_per_scan,
                 epoch=plan.epoch,
                 source=SOURCE,
                 queries={},
-                planned=active.budget * scans,
+                planned=active.queries_per_scan * scans,
             )
         answer_open_queries(self.ledger, self.oracle, self._read, fingerprint=self._fingerprint)
         self.training.whole = True
