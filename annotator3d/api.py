@@ -37,7 +37,7 @@ DEMO_SCANS, DEMO_VOXELS = 4, 6
 
 @dataclasses.dataclass
 class Opened:
-    """What a skin needs."""
+    """What a frontend needs."""
 
     session: LabelSession
     keys: KeyTable

@@ -1,4 +1,4 @@
-"""Voxels as boxes: their edges, for any skin."""
+"""Voxels as boxes: their edges, for any frontend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colours of points: arrays of RGB for any skin."""
+"""Colours of points: arrays of RGB for any frontend."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a key or a button to the session and back to the picture, for any skin."""
+"""From a key or a button to the session and back to the picture, for any frontend."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 
 from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.session import LabelSession
-from annotator3d.viz.keys import Action, KeyTable
-from annotator3d.viz.picture import Picture
+from annotator3d.viz.keys import KeyAction, KeyTable
+from annotator3d.viz.scene_model import SceneModel
 
 LOG = logging.getLogger("annotator3d.viz")
 SYNC_SECONDS = 3.0
 _BLINDABLE = ("prediction", "confusion")
 
 
-class Skin(Protocol):
+class Frontend(Protocol):
     """What draws. Called only after whatever was done is committed."""
 
     def load(self) -> None:
-        """Draw another scan: `Picture.load` has run."""
+        """Draw another scan: `SceneModel.load` has run."""
 
     def repaint(self) -> None:
         """Draw colours, the current voxel and the panel anew."""
@@ -46,25 +46,30 @@ class Skin(Protocol):
 
 
 class Controller:
-    """Does what a key or button says and has the skin draw what came of it.
+    """Does what a key or button says and has the frontend draw what came of it.
 
     Args:
         session: the labels.
         keys: what the keys do.
         picture: of the session.
-        skin: draws.
-        failed: told of an error that is no refusal; the skin then closes.
+        frontend: draws.
+        failed: told of an error that is no refusal; the frontend then closes.
     """
 
     def __init__(
         self,
         session: LabelSession,
         keys: KeyTable,
-        picture: Picture,
-        skin: Skin,
+        scene_model: SceneModel,
+        frontend: Frontend,
         failed: Callable[[Exception], None],
     ) -> None:
-        self.session, self.keys, self.picture, self.skin = session, keys, picture, skin
+        self.session, self.keys, self.scene_model, self.frontend = (
+            session,
+            keys,
+            scene_model,
+            frontend,
+        )
         self.brushing = False
         self._failed, self._shown, self._synced = failed, None, 0.0
         self._aside: set[str] = set()
@@ -73,14 +78,14 @@ class Controller:
     def guard(self, call: Callable[[], None]) -> None:
         """Run what a callback of the toolkit does: no exception may leave it.
 
-        A refusal (ValueError) is shown. Anything else is logged and ends the skin; all answers
+        A refusal (ValueError) is shown. Anything else is logged and ends the frontend; all answers
         that were shown are in the ledger.
         """
         try:
             try:
                 call()
             except ValueError as refusal:
-                self.skin.say(str(refusal), wrong=True)
+                self.frontend.say(str(refusal), wrong=True)
                 self.redraw()
         except Exception as error:
             LOG.exception("error in the viewer")
@@ -103,31 +108,33 @@ class Controller:
             own[name]()
         else:
             self.session.do(name)
-            self.skin.say(_done(action))
+            self.frontend.say(_done(action))
             self.redraw()
 
     def start(self) -> None:
         """Draw for the first time."""
         self.redraw()
         for (scan, round), why in self.session.troubles.items():
-            self.skin.say(f"scan {scan}, round {round}: no prediction is shown: {why}", wrong=True)
+            self.frontend.say(
+                f"scan {scan}, round {round}: no prediction is shown: {why}", wrong=True
+            )
 
     def redraw(self) -> None:
         """Draw what the session says now."""
-        if self.picture.is_stale:
-            self.picture.load()
-            self.skin.load()
+        if self.scene_model.is_stale:
+            self.scene_model.load()
+            self.frontend.load()
         query = self.session.current
         shown = None if query is None else query.id
         if shown != self._shown:
             self._shown = shown
             self._stop_brush()
             if shown is not None:
-                self.skin.look_at_voxel()
+                self.frontend.look_at_voxel()
             else:
-                self.skin.say("Nothing is left to answer here.")
+                self.frontend.say("Nothing is left to answer here.")
         self._name_set_aside()
-        self.skin.repaint()
+        self.frontend.repaint()
 
     def _name_set_aside(self) -> None:
         """Say once of each scan that cannot be shown why; its queries wait."""
@@ -136,7 +143,7 @@ class Controller:
         if new:
             why = "; ".join(f"scan {scan} is set aside: {self.session.set_aside[scan]}"
                             for scan in new)  # fmt: skip
-            self.skin.say(why, wrong=True)
+            self.frontend.say(why, wrong=True)
 
     def photo(self) -> NDArray[np.uint8] | None:
         """Camera image [H, W, 3] of the voxel, or None. Trouble with its file is told once."""
@@ -145,7 +152,7 @@ class Controller:
         except (OSError, ValueError) as error:
             if str(error) not in self._troubles:
                 self._troubles.add(str(error))
-                self.skin.say(f"no camera image is shown: {error}", wrong=True)
+                self.frontend.say(f"no camera image is shown: {error}", wrong=True)
             return None
 
     def tick(self, now: float | None = None) -> bool:
@@ -168,7 +175,7 @@ class Controller:
 
     def write_note(self, text: str) -> None:
         self.session.note(text)
-        self.skin.say("note kept")
+        self.frontend.say("note kept")
         self.redraw()
 
     def go_to(self, number: str) -> None:
@@ -181,23 +188,23 @@ class Controller:
         """Colour the points by one of `colours.MODES`."""
         if self.session.options.blind and mode in _BLINDABLE:
             raise ValueError("predictions are hidden (--blind)")
-        self.picture.look.mode = mode
-        self.skin.repaint()
+        self.scene_model.settings.mode = mode
+        self.frontend.repaint()
 
     def set_view(self, view: str) -> None:
         """See the voxel from one of `views.VIEWS`."""
-        self.picture.look.view = view
-        self.skin.look_at_voxel()
-        self.skin.repaint()
+        self.scene_model.settings.view = view
+        self.frontend.look_at_voxel()
+        self.frontend.repaint()
 
     def set_point_size(self, size: int) -> None:
-        self.picture.look.point_size = size
-        self.skin.repaint()
+        self.scene_model.settings.point_size = size
+        self.frontend.repaint()
 
     def set_backdrop(self, name: str) -> None:
         """One of `colours.BACKGROUNDS`."""
-        self.picture.look.background = name
-        self.skin.repaint()
+        self.scene_model.settings.background = name
+        self.frontend.repaint()
 
     def set_filter(self, passing: Filter) -> None:
         """Go through other queries."""
@@ -206,32 +213,36 @@ class Controller:
 
     def set_neighbours(self, count: int) -> None:
         """Show so many scans before and after; 0: the single scan."""
-        look = self.picture.look
-        look.accumulated = count > 0
-        look.neighbours = count or look.neighbours
-        if look.accumulated and self.session.view is not None and self.session.view.pose is None:
-            look.accumulated = False
+        settings = self.scene_model.settings
+        settings.accumulated = count > 0
+        settings.neighbours = count or settings.neighbours
+        if (
+            settings.accumulated
+            and self.session.view is not None
+            and self.session.view.pose is None
+        ):
+            settings.accumulated = False
             raise ValueError("there are no poses: only the single scan can be shown")
         self.redraw()
 
     def hide_class(self, label: int, hidden: bool) -> None:
-        look = self.picture.look
-        look.hidden = look.hidden | {label} if hidden else look.hidden - {label}
-        self.skin.repaint()
+        settings = self.scene_model.settings
+        settings.hidden = settings.hidden | {label} if hidden else settings.hidden - {label}
+        self.frontend.repaint()
 
     def show_only(self, label: int | None) -> None:
         """Show only points of one class; None: of all."""
-        self.picture.look.only = label
-        self.skin.repaint()
+        self.scene_model.settings.only = label
+        self.frontend.repaint()
 
     def isolate(self) -> None:
         """Show only points of the voxel's class: that of its answer, else of its prediction."""
-        look, view = self.picture.look, self.session.view
-        if look.only is None and view is not None:
+        settings, view = self.scene_model.settings, self.session.view
+        if settings.only is None and view is not None:
             labels = self.session.labels
-            known = labels[labels < len(self.picture.palette)]
+            known = labels[labels < len(self.scene_model.palette)]
             if not len(known) and view.predicted is not None:
-                known = view.predicted[view.predicted < len(self.picture.palette)]
+                known = view.predicted[view.predicted < len(self.scene_model.palette)]
             if not len(known):
                 raise ValueError("the voxel has no class yet that could be isolated")
             self.show_only(int(np.bincount(known).argmax()))
@@ -240,46 +251,48 @@ class Controller:
 
     def _own(self) -> dict[str, Callable[[], None]]:
         """Actions that change only the picture."""
-        look = self.picture.look
+        settings = self.scene_model.settings
         return {
             "brush": self._toggle_brush,
-            "note": lambda: self.skin.ask("note"),
-            "go to": lambda: self.skin.ask("go to"),
-            "focus": self.skin.look_at_voxel,
+            "note": lambda: self.frontend.ask("note"),
+            "go to": lambda: self.frontend.ask("go to"),
+            "focus": self.frontend.look_at_voxel,
             "view": self._next_view,
             "colour": self._next_mode,
-            "neighbours": lambda: self.set_neighbours(0 if look.accumulated else look.neighbours),
+            "neighbours": lambda: self.set_neighbours(
+                0 if settings.accumulated else settings.neighbours
+            ),
             "isolate": self.isolate,
-            "background": lambda: self._change(lambda: look.cycle("background")),
-            "larger": lambda: self._change(lambda: look.resize(1)),
-            "smaller": lambda: self._change(lambda: look.resize(-1)),
-            "help": self.skin.show_help,
+            "background": lambda: self._change(lambda: settings.cycle("background")),
+            "larger": lambda: self._change(lambda: settings.resize(1)),
+            "smaller": lambda: self._change(lambda: settings.resize(-1)),
+            "help": self.frontend.show_help,
         }
 
     def _change(self, change: Callable[[], None]) -> None:
         change()
-        self.skin.repaint()
+        self.frontend.repaint()
 
     def _next_mode(self) -> None:
-        look = self.picture.look
-        look.cycle("mode")
-        while self.session.options.blind and look.mode in _BLINDABLE:
-            look.cycle("mode")
-        self.skin.repaint()
+        settings = self.scene_model.settings
+        settings.cycle("mode")
+        while self.session.options.blind and settings.mode in _BLINDABLE:
+            settings.cycle("mode")
+        self.frontend.repaint()
 
     def _next_view(self) -> None:
-        self.picture.look.cycle("view")
-        self.set_view(self.picture.look.view)
+        self.scene_model.settings.cycle("view")
+        self.set_view(self.scene_model.settings.view)
 
     def _toggle_brush(self) -> None:
         self.brushing = not self.brushing
-        self.skin.show_brush(self.brushing)
+        self.frontend.show_brush(self.brushing)
 
     def _stop_brush(self) -> None:
         if self.brushing:
             self._toggle_brush()
 
 
-def _done(action: Action) -> str:
+def _done(action: KeyAction) -> str:
     """What was done, in words: of a class also what it takes in, to learn it by the way."""
     return f"{action.text}: {action.help}" if action.name.startswith("class ") else action.text

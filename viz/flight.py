@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.viz.views import View, axes
+from annotator3d.viz.camera import CameraView, axes
 
 FLIGHT_SECONDS = 0.25
 SLOW_PICTURE = 0.05  # seconds: where one takes longer, flying would only delay the next voxel
@@ -24,7 +24,7 @@ class Pilot:
         flies: False: it always jumps.
     """
 
-    def __init__(self, place: Callable[[View], None], flies: bool = True) -> None:
+    def __init__(self, place: Callable[[CameraView], None], flies: bool = True) -> None:
         self._place, self._flies = place, flies
         self._start = self._stop = None
         self._began = 0.0
@@ -33,7 +33,7 @@ class Pilot:
     def is_flying(self) -> bool:
         return self._stop is not None
 
-    def go(self, start: View, stop: View, now: float) -> None:
+    def go(self, start: CameraView, stop: CameraView, now: float) -> None:
         """Begin to fly from where the camera is, at a time in seconds of any clock."""
         self._start, self._stop, self._began = start, stop, now
         if not self._flies:
@@ -56,7 +56,7 @@ class Pilot:
             self._place(stop)
 
 
-def between(start: View, stop: View, share: float) -> View:
+def between(start: CameraView, stop: CameraView, share: float) -> CameraView:
     """The camera on its way, after a `share` (0..1) of the time: it starts and stops gently.
 
     The eye goes straight; the camera turns the shorter way round.
@@ -67,7 +67,7 @@ def between(start: View, stop: View, share: float) -> View:
     _, up, back = _rotation((1 - share) * ends[0] + share * sign * ends[1])
     eye = (1 - share) * start.eye + share * stop.eye
     reach = [float(np.linalg.norm(view.eye - view.target)) for view in (start, stop)]
-    return View(eye, eye - back * ((1 - share) * reach[0] + share * reach[1]), up)
+    return CameraView(eye, eye - back * ((1 - share) * reach[0] + share * reach[1]), up)
 
 
 def _quaternion(rotation: NDArray[np.float64]) -> NDArray[np.float64]:

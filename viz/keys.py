@@ -32,7 +32,7 @@ MODES = ("label", "review")
 
 
 @dataclass(frozen=True)
-class Action:
+class KeyAction:
     """One row of the table."""
 
     name: str  # what `LabelSession.do` or the window is asked for; "class N" labels train id N
@@ -49,44 +49,50 @@ class Action:
 
 
 ACTIONS = (
-    Action("accept", "enter", "Accept", "label the voxel as proposed", mode="label"),
-    Action("repeat", "space", "Same again", "give the class that was given last", mode="label"),
-    Action("approve", "enter", "Approve", "the answer that is shown counts", mode="review"),
-    Action(
+    KeyAction("accept", "enter", "Accept", "label the voxel as proposed", mode="label"),
+    KeyAction("repeat", "space", "Same again", "give the class that was given last", mode="label"),
+    KeyAction("approve", "enter", "Approve", "the answer that is shown counts", mode="review"),
+    KeyAction(
         "next opinion", "space", "Next opinion", "show what the next person said", mode="review"
     ),
-    Action(
+    KeyAction(
         "reject",
         "s",
         "Reject",
         "take the answer that is shown away; with none left the voxel is asked again",
         mode="review",
     ),
-    Action("ignore", "x", "No class fits", "none of the classes: these points are not trained on"),
-    Action("skip", "s", "Skip", "pass this voxel by; it gives no labels", mode="label"),
-    Action("unsure", "u", "Unsure", "the class cannot be told; it gives no labels", mode="label"),
-    Action("undo", "ctrl+z", "Undo", "take back what you did last, in whatever scan"),
-    Action("redo", "ctrl+y", "Redo", "do again what was undone"),
-    Action("next", "right", "Next", "leave this voxel as it is and go to the next"),
-    Action("previous", "left", "Previous", "go to the voxel before"),
-    Action("split prediction", "p", "By prediction", "part the voxel by the predicted classes"),
-    Action("split height", "z", "By height", "part the voxel by a horizontal plane"),
-    Action("split clusters", "c", "Clusters", "part the voxel into 2 clusters; again: 3, 4, ..."),
-    Action("whole", "a", "All points", "no parts: a class goes to all points of the voxel"),
-    Action("next part", "down", "Next part", "choose the next part of the voxel"),
-    Action("previous part", "up", "Previous part", "choose the part before"),
-    Action("brush", "b", "Brush", "paint points of the voxel with the mouse", True),
-    Action("note", "n", "Note", "write a remark on this voxel", True),
-    Action("go to", "g", "Go to ...", "go to a voxel by its number", True),
-    Action("focus", "f", "Look at voxel", "bring the camera back to the voxel", True),
-    Action("view", "v", "View", "camera: from above, from the sensor, from the side", True),
-    Action("colour", "m", "Colours", "next colouring of the points", True),
-    Action("neighbours", "l", "Neighbours", "show or hide the scans before and after", True),
-    Action("isolate", "i", "Isolate class", "show only the points of one class", True),
-    Action("background", "k", "Background", "dark or light", True),
-    Action("larger", "ctrl+up", "Larger", "draw points larger", True),
-    Action("smaller", "ctrl+down", "Smaller", "draw points smaller", True),
-    Action("help", "h", "Help", "show or hide this list", True),
+    KeyAction(
+        "ignore", "x", "No class fits", "none of the classes: these points are not trained on"
+    ),
+    KeyAction("skip", "s", "Skip", "pass this voxel by; it gives no labels", mode="label"),
+    KeyAction(
+        "unsure", "u", "Unsure", "the class cannot be told; it gives no labels", mode="label"
+    ),
+    KeyAction("undo", "ctrl+z", "Undo", "take back what you did last, in whatever scan"),
+    KeyAction("redo", "ctrl+y", "Redo", "do again what was undone"),
+    KeyAction("next", "right", "Next", "leave this voxel as it is and go to the next"),
+    KeyAction("previous", "left", "Previous", "go to the voxel before"),
+    KeyAction("split prediction", "p", "By prediction", "part the voxel by the predicted classes"),
+    KeyAction("split height", "z", "By height", "part the voxel by a horizontal plane"),
+    KeyAction(
+        "split clusters", "c", "Clusters", "part the voxel into 2 clusters; again: 3, 4, ..."
+    ),
+    KeyAction("whole", "a", "All points", "no parts: a class goes to all points of the voxel"),
+    KeyAction("next part", "down", "Next part", "choose the next part of the voxel"),
+    KeyAction("previous part", "up", "Previous part", "choose the part before"),
+    KeyAction("brush", "b", "Brush", "paint points of the voxel with the mouse", True),
+    KeyAction("note", "n", "Note", "write a remark on this voxel", True),
+    KeyAction("go to", "g", "Go to ...", "go to a voxel by its number", True),
+    KeyAction("focus", "f", "Look at voxel", "bring the camera back to the voxel", True),
+    KeyAction("view", "v", "View", "camera: from above, from the sensor, from the side", True),
+    KeyAction("colour", "m", "Colours", "next colouring of the points", True),
+    KeyAction("neighbours", "l", "Neighbours", "show or hide the scans before and after", True),
+    KeyAction("isolate", "i", "Isolate class", "show only the points of one class", True),
+    KeyAction("background", "k", "Background", "dark or light", True),
+    KeyAction("larger", "ctrl+up", "Larger", "draw points larger", True),
+    KeyAction("smaller", "ctrl+down", "Smaller", "draw points smaller", True),
+    KeyAction("help", "h", "Help", "show or hide this list", True),
 )
 
 
@@ -94,13 +100,13 @@ ACTIONS = (
 class KeyTable:
     """All actions, those of the classes included, each with its key; made by `make_keys`."""
 
-    actions: tuple[Action, ...]
+    actions: tuple[KeyAction, ...]
 
-    def action(self, key: str) -> Action | None:
+    def action(self, key: str) -> KeyAction | None:
         """What a key does; None if nothing."""
         return next((action for action in self.actions if action.key == key), None)
 
-    def named(self, name: str) -> Action:
+    def named(self, name: str) -> KeyAction:
         """The row of an action. Raises ConfigError with the nearest name for an unknown one."""
         by_name = {action.name: action for action in self.actions}
         if name not in by_name:
@@ -139,7 +145,7 @@ def make_keys(
     taken = {a.key for a in every} | set(given.values())  # so that a class has one key in all modes
     left = (key for key in (*"1234567890", *string.ascii_lowercase) if key not in taken)
     classes = [
-        Action(
+        KeyAction(
             f"class {index}",
             given[name] if name in given else next(left, None),
             name,
@@ -182,8 +188,8 @@ def _key(key: Any, where: str) -> str | None:
     return name
 
 
-def _refuse_conflicts(actions: Sequence[Action], file: object) -> None:
-    owner: dict[str, Action] = {}
+def _refuse_conflicts(actions: Sequence[KeyAction], file: object) -> None:
+    owner: dict[str, KeyAction] = {}
     for action in actions:
         if action.key is not None and action.key in owner:
             raise ConfigError(

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from annotator3d.data.files import atomic_write
+from annotator3d.viz.camera import FIELD_OF_VIEW, PIN, Camera, perspective
 from annotator3d.viz.desktop.system import explain
-from annotator3d.viz.picking import Camera
 from annotator3d.viz.still import Still
-from annotator3d.viz.views import FIELD_OF_VIEW, PIN, perspective
 
 RENDER_SECONDS = 120.0
 

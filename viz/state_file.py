@@ -40,7 +40,7 @@ class StateFile:
         help_is_open: bool,
         is_flying: bool,
     ) -> None:
-        session, look = controller.session, controller.picture.look
+        session, settings = controller.session, controller.scene_model.settings
         query = session.current
         self._frames = self._found(panel, widget)
         state = {
@@ -48,17 +48,17 @@ class StateFile:
             "scan": None if query is None else query.scan,
             "state": None if query is None else session.state,
             "message": panel.message.text,
-            "mode": look.mode,
+            "mode": settings.mode,
             "brushing": controller.brushing,
             "parts": session.parts.count,
             "help": help_is_open,
-            "accumulated": look.accumulated,
-            "view": look.view,
+            "accumulated": settings.accumulated,
+            "view": settings.view,
             "flying": is_flying,
-            "background": look.background,
-            "point_size": look.point_size,
-            "hidden": 0 if (gone := controller.picture.hidden()) is None else int(gone.sum()),
-            "points": len(controller.picture.xyz),
+            "background": settings.background,
+            "point_size": settings.point_size,
+            "hidden": 0 if (gone := controller.scene_model.hidden()) is None else int(gone.sum()),
+            "points": len(controller.scene_model.xyz),
             "typing": panel.is_asking,
             "typed": panel.text.text_value,
             "presses": self._presses[-50:],
@@ -66,7 +66,7 @@ class StateFile:
         }
         if query is not None and widget.frame.width > 0:
             frame = widget.frame
-            pixels, _ = camera().project(controller.picture.current())
+            pixels, _ = camera().project(controller.scene_model.current())
             state["voxel"] = np.round(np.nan_to_num(pixels) + [frame.x, frame.y], 1).tolist()
         with atomic_write(self.path) as file:
             file.write(json.dumps(state).encode())

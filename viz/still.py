@@ -12,8 +12,8 @@ from annotator3d.data.scan import Scan, rows_of_cell
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import UNASSIGNED
+from annotator3d.viz.camera import CameraView, preset_view
 from annotator3d.viz.colours import BACKGROUNDS, OPEN_PIN, PART, Colours, PointValues, colours
-from annotator3d.viz.views import View, view_of
 
 
 @dataclass(eq=False)
@@ -31,12 +31,12 @@ class Still:
     view: str
     background: str
 
-    def camera(self) -> View:
+    def camera(self) -> CameraView:
         """From where it is seen."""
         if len(self.focus):
-            return view_of(self.view, self.focus)
+            return preset_view(self.view, self.focus)
         middle = np.median(self.xyz, axis=0) if len(self.xyz) else np.zeros(3)
-        return View(np.array([-22.0, 0, 14]), middle + [8.0, 0, 0], np.array([0, 0, 1.0]))
+        return CameraView(np.array([-22.0, 0, 14]), middle + [8.0, 0, 0], np.array([0, 0, 1.0]))
 
     @property
     def backdrop(self) -> tuple[float, float, float, float]:

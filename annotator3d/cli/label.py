@@ -58,7 +58,7 @@ def add_parsers(command: AddCommand) -> None:
 def label(args: argparse.Namespace) -> int:
     from annotator3d.viz.desktop.system import check_browser, check_window
     from annotator3d.viz.flight import SLOW_PICTURE
-    from annotator3d.viz.picture import Look
+    from annotator3d.viz.view_settings import ViewSettings
 
     if args.demo == (args.work_dir is not None):
         raise ConfigError("label needs either a WORK_DIR or --demo")
@@ -78,15 +78,17 @@ def label(args: argparse.Namespace) -> int:
         for trouble in opened.troubles:
             print(trouble, flush=True)
         _log_to(work_dir / "viewer.log" if work_dir.is_dir() else work_dir.with_suffix(".log"))
-        look = Look(flies=is_quick and not args.jump)
+        settings = ViewSettings(flies=is_quick and not args.jump)
         if args.web:
             from annotator3d.viz.web.server import serve
 
-            serve(opened.session, opened.keys, opened.palette, args.host, args.port, look=look)
+            serve(
+                opened.session, opened.keys, opened.palette, args.host, args.port, settings=settings
+            )
         else:
             from annotator3d.viz.desktop.window import LabelWindow
 
-            LabelWindow(opened.session, opened.keys, opened.palette, look).run()
+            LabelWindow(opened.session, opened.keys, opened.palette, settings).run()
         left = _waiting(opened, before.total, "still ")
         disputed = _disputed(opened, work_dir)
         for scan, why in opened.session.set_aside.items():

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import torch
 from engine_case import tiny_config
+from fake_frontend import label_by
 from killing import killed_at
-from skin_case import label_by
 
 from annotator3d.analysis.quality.suspicion import judge_answers
 from annotator3d.annotation.review import Criteria

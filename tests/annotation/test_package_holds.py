@@ -3,9 +3,9 @@
 import shutil
 
 import pytest
+from fake_frontend import label_by
 from killing import die, killed
 from package_case import answer, held_by, ledger_of, pack, state
-from skin_case import label_by
 
 from annotator3d.annotation.packages import export as packing
 from annotator3d.api import open_labelling

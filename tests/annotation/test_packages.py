@@ -10,12 +10,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fake_frontend import label_by
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from killing import die, killed, killed_at, killed_while_writing
 from package_case import answer, held_by, ledger_of, opened, pack, spoiled, state
 from PIL import Image
-from skin_case import label_by
 
 from annotator3d.annotation.packages import contents as carrying
 from annotator3d.annotation.packages import export as packing

@@ -7,9 +7,9 @@ from contextlib import closing
 from itertools import count
 
 import pytest
+from fake_frontend import open_review
 from killing import die, killed
 from session_case import DIGEST, NAMES, SIZE, make_world, start
-from skin_case import open_review
 
 from annotator3d.annotation.opening import open_session
 from annotator3d.annotation.review import Criteria, ReviewSession
@@ -290,27 +290,27 @@ def test_a_session_is_opened_for_review(path, source):
 
 
 def test_keys_and_lists_do_what_the_session_does(path, source):
-    from annotator3d.viz.choices import choices
     from annotator3d.viz.colours import ALIKE, DIFFERENT
+    from annotator3d.viz.dropdowns import dropdowns
 
-    controller, skin, errors = open_review(path, source)
-    session, picture = controller.session, controller.picture
+    controller, frontend, errors = open_review(path, source)
+    session, scene_model = controller.session, controller.scene_model
     controller.start()
     controller.press("space")
     assert session.opinion == 1
-    lists = {choice.text: choice for choice in choices(controller)}
+    lists = {dropdown.text: dropdown for dropdown in dropdowns(controller)}
     assert lists["go through"].chosen() == "to review"
     lists["colour"].choose("difference")
     expected = [ALIKE.tolist()] * 2 + [DIFFERENT.tolist()] * 2
-    assert picture.current_colours().tolist() == expected
+    assert scene_model.current_colours().tolist() == expected
     lists["go through"].choose("disputed")
     assert session.matching() == [1]
     controller.press("enter")
-    assert skin.on_disk[-1][-1] == "approve" and session.current is None
+    assert frontend.on_disk[-1][-1] == "approve" and session.current is None
     controller.press("ctrl+z")
     assert session.current.id == 1
     controller.press("s")
-    assert skin.on_disk[-1][-1] == "reject" and not errors
+    assert frontend.on_disk[-1][-1] == "reject" and not errors
 
 
 def test_the_panel_says_who_said_what(path, source):

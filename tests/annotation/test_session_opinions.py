@@ -27,7 +27,7 @@ from annotator3d.data.scan_source import Pose
 from annotator3d.ledger import connection
 from annotator3d.ledger.leases import ActionBook
 from annotator3d.ledger.ledger import Ledger, ScanRecord
-from annotator3d.viz.picture import Picture
+from annotator3d.viz.scene_model import SceneModel
 
 PALETTE = np.float32([[1, 0, 1], [0.4, 0.6, 1], [0, 0.7, 0]])
 SCANS, POINTS = ("00/0", "00/1", "00/2"), 4
@@ -68,9 +68,9 @@ def world(path, overlap=1.0):
 
 def screen(session):
     """All that a person can see, times and leases left out."""
-    picture = Picture(session, PALETTE)
-    picture.load()
-    picture.look.mode = "answer"
+    scene_model = SceneModel(session, PALETTE)
+    scene_model.load()
+    scene_model.settings.mode = "answer"
     return {
         "current": session.current and session.current.id,
         "states": [session.state_of(query) for query in QUERIES],
@@ -78,8 +78,8 @@ def screen(session):
         "progress": session.progress.open,
         "counts": (session.class_points.tolist(), session.class_voxels.tolist()),
         "undo": (session.can_undo, session.can_redo),
-        "colours": picture.colours().tolist(),
-        "pins": picture.pins().tolist(),
+        "colours": scene_model.colours().tolist(),
+        "pins": scene_model.pins().tolist(),
         "by class": [session._queue.counts(), session._queue._classes.tolist()],
         **(
             {}

@@ -304,8 +304,8 @@ def test_the_choices_of_label_are_those_of_the_session_and_the_views():
     from annotator3d.annotation.proposals import OFFERS
     from annotator3d.annotation.queue import ORDERS
     from annotator3d.cli import label as cli_label
+    from annotator3d.viz.camera import VIEWS
     from annotator3d.viz.colours import MODES
-    from annotator3d.viz.views import VIEWS
 
     given = (cli_label.OFFERS, cli_label.ORDERS, cli_label.MODES, cli_label.VIEWS)
     assert given == (OFFERS, tuple(ORDERS), MODES, VIEWS)

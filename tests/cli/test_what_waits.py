@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from engine_case import tiny_config
-from skin_case import label_by
+from fake_frontend import label_by
 
 from annotator3d.cli import main as cli
 from annotator3d.engine.config.load import dump_config

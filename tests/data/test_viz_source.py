@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from viewer_case import make_work_dir
+from viewer_driver import make_work_dir
 
 from annotator3d.api import open_labelling
 from annotator3d.engine.config.load import make_config

@@ -18,7 +18,8 @@ from annotator3d.annotation import parts as splitting
 from annotator3d.annotation.parts import todo_points
 from annotator3d.annotation.session import LabelSession
 from annotator3d.ledger.records import IGNORE
-from annotator3d.viz.picking import Camera, brush, segment_distance
+from annotator3d.viz.camera import Camera
+from annotator3d.viz.picking import brush, segment_distance
 
 _PIXELS = 400  # a voxel on the screen when the camera looks at it
 _RADII = (24.0, 12.0, 6.0, 3.0)  # sizes of the brush

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fake_frontend import open_viewer
 from session_case import (
     CELLS,
     SIZE,
@@ -14,11 +15,10 @@ from session_case import (
     predict,
     start,
 )
-from skin_case import open_viewer
 
 from annotator3d.data.scan_source import Pose
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.viz.choices import choices
+from annotator3d.viz.dropdowns import dropdowns
 
 
 @pytest.fixture
@@ -32,64 +32,64 @@ def by_class(*labels):
 
 
 def test_an_answer_is_on_disk_before_the_picture_changes(path):
-    controller, skin, _ = open_viewer(path)
+    controller, frontend, _ = open_viewer(path)
     controller.start()
     first = controller.session.current.id
     for presses, kinds in (("1", ["answer"]), ("s", ["answer", "skip"])):
-        skin.on_disk.clear()
+        frontend.on_disk.clear()
         controller.press(presses)
-        assert skin.on_disk[0] == kinds
-    skin.on_disk.clear()
+        assert frontend.on_disk[0] == kinds
+    frontend.on_disk.clear()
     controller.press("ctrl+z")
     controller.press("ctrl+z")
-    assert skin.on_disk[-1] == ["answer", "skip", "undo", "undo"]
+    assert frontend.on_disk[-1] == ["answer", "skip", "undo", "undo"]
     assert controller.session.current.id == first
 
 
 def test_one_key_answers_and_the_camera_goes_to_the_next(path):
-    controller, skin, _ = open_viewer(path)
+    controller, frontend, _ = open_viewer(path)
     controller.start()
-    assert skin.calls == ["load", "look", "repaint"]
-    skin.calls.clear()
+    assert frontend.calls == ["load", "look", "repaint"]
+    frontend.calls.clear()
     before = controller.session.current
     controller.press("2")
-    assert skin.calls == ["look", "repaint"]  # the same scan: nothing is loaded anew
+    assert frontend.calls == ["look", "repaint"]  # the same scan: nothing is loaded anew
     assert controller.session.current.id != before.id
-    assert skin.said[-1][0].startswith("car")
+    assert frontend.said[-1][0].startswith("car")
     assert (controller.session.labels_of(before.id) == 1).all()
 
 
 def test_another_scan_is_loaded_once(path):
-    controller, skin, _ = open_viewer(path)
+    controller, frontend, _ = open_viewer(path)
     controller.start()
     for key in "111":
-        skin.calls.clear()
+        frontend.calls.clear()
         controller.press(key)
-    assert skin.calls == ["load", "look", "repaint"]
+    assert frontend.calls == ["load", "look", "repaint"]
     for key in "111":
         controller.press(key)
     assert controller.session.current is None
-    assert skin.said[-1] == ("Nothing is left to answer here.", False)
+    assert frontend.said[-1] == ("Nothing is left to answer here.", False)
 
 
 def test_a_refusal_is_shown_and_writes_nothing(path):
-    controller, skin, errors = open_viewer(path)
+    controller, frontend, errors = open_viewer(path)
     controller.start()
     controller.guard(lambda: controller.press("enter"))
-    assert skin.said[-1] == ("nothing is proposed for this voxel", True)
-    assert skin.on_disk[-1] == []
+    assert frontend.said[-1] == ("nothing is proposed for this voxel", True)
+    assert frontend.on_disk[-1] == []
     assert errors == []
 
 
 def test_another_exception_ends_the_skin_and_is_logged(path, caplog):
-    controller, skin, errors = open_viewer(path)
+    controller, frontend, errors = open_viewer(path)
     controller.start()
     controller.press("1")
 
     def broken():
         raise RuntimeError("driver")
 
-    skin.repaint = broken
+    frontend.repaint = broken
     controller.guard(lambda: controller.press("2"))
     assert [str(error) for error in errors] == ["driver"]
     assert "driver" in caplog.text
@@ -100,13 +100,13 @@ def test_another_exception_ends_the_skin_and_is_logged(path, caplog):
 
 
 def test_an_exception_while_a_refusal_is_drawn_does_not_leave_the_guard(path):
-    controller, skin, errors = open_viewer(path)
+    controller, frontend, errors = open_viewer(path)
     controller.start()
 
     def broken():
         raise ValueError("no texture")
 
-    skin.repaint = broken
+    frontend.repaint = broken
     controller.guard(lambda: controller.press("enter"))  # nothing is proposed: a refusal
     assert [str(error) for error in errors] == ["no texture"]
 
@@ -118,15 +118,15 @@ def test_a_damaged_photo_is_told_once_and_does_not_stop_the_work(path):
         raise OSError("000000.png is damaged")
 
     source.image = image
-    controller, skin, errors = open_viewer(path, source=source)
+    controller, frontend, errors = open_viewer(path, source=source)
     controller.start()
     assert controller.photo() is None and controller.photo() is None
-    said = [text for text, wrong in skin.said if wrong]
+    said = [text for text, wrong in frontend.said if wrong]
     assert said == ["no camera image is shown: 000000.png is damaged"] and not errors
 
 
 def test_every_action_of_the_table_is_handled(path):
-    controller, skin, errors = open_viewer(path, predictions=by_class(0, 1))
+    controller, frontend, errors = open_viewer(path, predictions=by_class(0, 1))
     controller.start()
     for action in controller.keys.actions:
         refused = []
@@ -136,26 +136,26 @@ def test_every_action_of_the_table_is_handled(path):
             refused.append(str(refusal))
         assert not errors, action.name
         assert not any("does not do" in text for text in refused), action.name
-    assert {"ask note", "ask go to", "help", "brush True"} <= set(skin.calls)
+    assert {"ask note", "ask go to", "help", "brush True"} <= set(frontend.calls)
 
 
 def test_an_unknown_key_does_nothing_but_counts_as_a_sign_of_life(path):
-    controller, skin, _ = open_viewer(path)
+    controller, frontend, _ = open_viewer(path)
     controller.start()
     touched = []
     controller.session.touch = lambda: touched.append(True)
     assert not controller.press("ctrl+enter")
     assert touched
-    assert skin.on_disk[-1] == []
+    assert frontend.on_disk[-1] == []
 
 
 def test_blind_shows_no_prediction_by_any_way(path):
-    controller, skin, _ = open_viewer(path, predictions=by_class(1), blind=True)
+    controller, frontend, _ = open_viewer(path, predictions=by_class(1), blind=True)
     controller.start()
     seen = set()
     for _ in range(6):
         controller.press("m")
-        seen.add(controller.picture.look.mode)
+        seen.add(controller.scene_model.settings.mode)
     assert seen == {"height", "intensity", "answer"}
     for mode in ("prediction", "confusion"):
         with pytest.raises(ValueError, match="--blind"):
@@ -164,7 +164,7 @@ def test_blind_shows_no_prediction_by_any_way(path):
         controller.press("p")
     with pytest.raises(ValueError, match="nothing is proposed"):
         controller.press("enter")
-    assert controller.picture.values.prediction is None
+    assert controller.scene_model.values.prediction is None
 
 
 def test_a_prediction_is_accepted_with_one_key(path):
@@ -178,7 +178,7 @@ def test_a_prediction_is_accepted_with_one_key(path):
 
 
 def test_the_brush_parts_the_voxel_and_is_put_away_with_it(path):
-    controller, skin, _ = open_viewer(path)
+    controller, frontend, _ = open_viewer(path)
     controller.start()
     query, count = controller.session.current.id, len(controller.session.labels)
     controller.press("b")
@@ -187,7 +187,7 @@ def test_the_brush_parts_the_voxel_and_is_put_away_with_it(path):
     controller.press("1")
     assert controller.session.current.id == query
     controller.press("2")
-    assert not controller.brushing and skin.calls[-3:] == ["brush False", "look", "repaint"]
+    assert not controller.brushing and frontend.calls[-3:] == ["brush False", "look", "repaint"]
     assert sorted(controller.session.labels_of(query)) == [0] + [1] * (count - 1)
 
 
@@ -195,21 +195,21 @@ def test_a_scan_that_vanished_is_named_and_its_queries_wait(path):
     source = make_world(path, scans=("00/0", "00/1"))
     del source.scans["00/1"]
     source.neighbours = lambda *_: []
-    controller, skin, errors = open_viewer(path, source=source)
+    controller, frontend, errors = open_viewer(path, source=source)
     controller.start()
     for _ in range(3):
         controller.press("1")
     assert controller.session.current is None and not errors
-    text, wrong = skin.said[-1]
+    text, wrong = frontend.said[-1]
     assert wrong and "00/1" in text and "set aside" in text and "gone" in text
     assert controller.session.progress.set_aside == 3
 
 
 def test_notes_and_numbers_that_are_typed(path):
-    controller, skin, _ = open_viewer(path)
+    controller, frontend, _ = open_viewer(path)
     controller.start()
     controller.write_note("a wheel?")
-    assert skin.on_disk[-1] == ["note"]
+    assert frontend.on_disk[-1] == ["note"]
     last = controller.session.matching()[-1]
     controller.go_to(str(last))
     assert controller.session.current.id == last
@@ -218,7 +218,7 @@ def test_notes_and_numbers_that_are_typed(path):
 
 
 def test_answers_of_other_people_come_in_by_themselves(path):
-    controller, skin, _ = open_viewer(path)
+    controller, frontend, _ = open_viewer(path)
     controller.start()
     other = start(
         path, Source({scan: make_scan(scan, CELLS) for scan in ("00/0", "00/1")}), annotator="eva"
@@ -234,7 +234,7 @@ def test_answers_of_other_people_come_in_by_themselves(path):
 
 
 def test_a_key_on_a_picture_that_somebody_has_overtaken_is_refused(path):
-    controller, skin, _ = open_viewer(path)
+    controller, frontend, _ = open_viewer(path)
     controller.start()
     other = start(
         path, Source({scan: make_scan(scan, CELLS) for scan in ("00/0", "00/1")}), annotator="eva"
@@ -244,7 +244,7 @@ def test_a_key_on_a_picture_that_somebody_has_overtaken_is_refused(path):
     other.assign(1)
     other.close()
     controller.guard(lambda: controller.press("1"))
-    words, wrong = skin.said[-1]
+    words, wrong = frontend.said[-1]
     assert wrong and "was changed by eva since it was shown; nothing was written" in words
     assert set(controller.session.labels_of(query).tolist()) == {1}
 
@@ -252,10 +252,12 @@ def test_a_key_on_a_picture_that_somebody_has_overtaken_is_refused(path):
 def test_neighbours_need_poses_and_say_so(path):
     controller, _, _ = open_viewer(path)
     controller.start()
-    own = len(controller.picture.xyz)
+    own = len(controller.scene_model.xyz)
     with pytest.raises(ValueError, match="no poses"):
         controller.set_neighbours(2)
-    assert not controller.picture.look.accumulated and len(controller.picture.xyz) == own
+    assert (
+        not controller.scene_model.settings.accumulated and len(controller.scene_model.xyz) == own
+    )
 
 
 def test_neighbours_are_drawn_where_they_are_in_the_world(path):
@@ -264,38 +266,38 @@ def test_neighbours_are_drawn_where_they_are_in_the_world(path):
         matrix = np.eye(4)
         matrix[0, 3] = 10 * at
         source.poses[scan] = Pose("w", matrix)
-    controller, skin, _ = open_viewer(path, source=source)
+    controller, frontend, _ = open_viewer(path, source=source)
     controller.start()
     shown, other = source.scans["00/0"].xyz, source.scans["00/1"].xyz
     assert controller.session.current.scan == "00/0"
     controller.press("l")
-    assert skin.calls[-2:] == ["load", "repaint"]
-    assert np.allclose(controller.picture.xyz, np.concatenate([shown, other + [10, 0, 0]]))
+    assert frontend.calls[-2:] == ["load", "repaint"]
+    assert np.allclose(controller.scene_model.xyz, np.concatenate([shown, other + [10, 0, 0]]))
     controller.press("l")
-    assert np.array_equal(controller.picture.xyz, shown)
+    assert np.array_equal(controller.scene_model.xyz, shown)
 
 
 def test_each_list_shows_what_is_chosen_and_every_value_of_it_works(path):
     controller, _, errors = open_viewer(path, predictions=by_class(0, 2))
     controller.start()
-    lists = {choice.text: choice for choice in choices(controller)}
-    for choice in lists.values():
-        assert choice.chosen() in choice.options
-        for option in choice.options:
+    lists = {dropdown.text: dropdown for dropdown in dropdowns(controller)}
+    for dropdown in lists.values():
+        assert dropdown.chosen() in dropdown.options
+        for option in dropdown.options:
             try:
-                choice.choose(option)
+                dropdown.choose(option)
             except ValueError as refusal:
                 assert "poses" in str(refusal) or "screen" in str(refusal)
             else:
-                assert choice.chosen() == option, choice.text
-        choice.choose(choice.options[0])
+                assert dropdown.chosen() == option, dropdown.text
+        dropdown.choose(dropdown.options[0])
     assert not errors
 
 
 def test_going_through_answers_of_one_class_in_one_scan(path):
     controller, _, _ = open_viewer(path)
     controller.start()
-    lists = {choice.text: choice for choice in choices(controller)}
+    lists = {dropdown.text: dropdown for dropdown in dropdowns(controller)}
     cars = []
     for key in "122112":
         query = controller.session.current
@@ -315,14 +317,14 @@ def test_going_through_answers_of_one_class_in_one_scan(path):
 
 def test_queries_that_come_in_meanwhile_get_pins(path):
     source = make_world(path, spare=[(9, 9, 1)])
-    controller, skin, _ = open_viewer(path, source=source)
+    controller, frontend, _ = open_viewer(path, source=source)
     controller.start()
-    assert len(controller.picture.centres) == 3
+    assert len(controller.scene_model.centres) == 3
     with Ledger.open(path, *identity(controller)) as ledger:
         ledger.add_round(2, "vcd", 7, 1, {"00/0": [Asked((9, 9, 1), 4)]})
     assert controller.tick(now=1e9)
-    assert len(controller.picture.centres) == 4
-    assert np.allclose(controller.picture.centres[-1], (np.array([9, 9, 1]) + 0.5) * SIZE)
+    assert len(controller.scene_model.centres) == 4
+    assert np.allclose(controller.scene_model.centres[-1], (np.array([9, 9, 1]) + 0.5) * SIZE)
 
 
 def identity(controller):

@@ -7,11 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from annotator3d.viz.camera import (
+    VIEWS,
+    CameraView,
+    axes,
+    perspective,
+    preset_view,
+    view_from_matrix,
+)
 from annotator3d.viz.flight import FLIGHT_SECONDS, Pilot, between
-from annotator3d.viz.views import VIEWS, View, axes, perspective, view_of, view_of_matrix
 
 targets = st.tuples(*[st.floats(-60, 60)] * 2, st.floats(-3, 5)).map(np.array)
-views = st.builds(view_of, st.sampled_from(VIEWS), targets)
+views = st.builds(preset_view, st.sampled_from(VIEWS), targets)
 
 
 def same(one, other):
@@ -44,8 +51,8 @@ def angle(one, other):
 
 
 def test_half_of_a_quarter_turn_is_an_eighth():
-    ahead = View(np.zeros(3), np.array([5.0, 0, 0]), np.array([0, 0, 1.0]))
-    left = View(np.array([2.0, 0, 0]), np.array([2.0, 5, 0]), np.array([0, 0, 1.0]))
+    ahead = CameraView(np.zeros(3), np.array([5.0, 0, 0]), np.array([0, 0, 1.0]))
+    left = CameraView(np.array([2.0, 0, 0]), np.array([2.0, 5, 0]), np.array([0, 0, 1.0]))
     found = between(ahead, left, 0.5)
     assert np.allclose(found.eye, [1, 0, 0])
     assert np.allclose(found.target, [1 + 5 / np.sqrt(2), 5 / np.sqrt(2), 0])
@@ -53,7 +60,7 @@ def test_half_of_a_quarter_turn_is_an_eighth():
 
 
 def test_it_turns_around_without_a_break():
-    ahead, behind = (view_of("sensor", np.array([x, 0, 0.0])) for x in (20, -20))
+    ahead, behind = (preset_view("sensor", np.array([x, 0, 0.0])) for x in (20, -20))
     steps = [axes(between(ahead, behind, share)) for share in np.linspace(0, 1, 50)]
     turns = [angle(*pair) for pair in zip(steps[:-1], steps[1:], strict=True)]
     assert max(turns) < 0.2 and np.isclose(sum(turns), np.pi, atol=0.05)
@@ -62,15 +69,15 @@ def test_it_turns_around_without_a_break():
 @given(views)
 def test_a_view_is_found_again_in_its_matrix(view):
     matrix, _ = perspective(view, 60.0, 1.5)
-    same(view_of_matrix(matrix, np.linalg.norm(view.eye - view.target)), view)
+    same(view_from_matrix(matrix, np.linalg.norm(view.eye - view.target)), view)
 
 
 @pytest.fixture
 def there():
-    return view_of("side", np.array([10.0, 5, 0]))
+    return preset_view("side", np.array([10.0, 5, 0]))
 
 
-HERE = view_of("sensor", np.array([20.0, 0, 0]))
+HERE = preset_view("sensor", np.array([20.0, 0, 0]))
 
 
 def test_a_flight_is_over_when_its_time_is(there):

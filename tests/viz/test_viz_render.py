@@ -5,18 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
-from viewer_case import make_work_dir, missing
+from viewer_driver import make_work_dir, missing
 
 from annotator3d.api import still_of
 from annotator3d.cli.main import main
 from annotator3d.data.scan import Scan
 from annotator3d.ledger.ledger import Ledger
+from annotator3d.viz.camera import FIELD_OF_VIEW, Camera, perspective
 from annotator3d.viz.colours import PART
 from annotator3d.viz.desktop.system import ViewerError, check_drawing
-from annotator3d.viz.picking import Camera
 from annotator3d.viz.render import draw_plainly, render
 from annotator3d.viz.still import Still, still_of_scan
-from annotator3d.viz.views import FIELD_OF_VIEW, perspective
 
 WIDTH, HEIGHT = 640, 480
 ORANGE = np.round(PART * 255)

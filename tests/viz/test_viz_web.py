@@ -14,13 +14,12 @@ from urllib.request import urlopen
 
 import numpy as np
 import pytest
-from viewer_case import SHOTS, dispute, kinds, make_work_dir, missing
+from viewer_driver import SHOTS, dispute, kinds, make_work_dir, missing
 
 from annotator3d.data.formats.kitti import read_bin
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.viz.picking import Camera
-from annotator3d.viz.views import FIELD_OF_VIEW, perspective, view_of
+from annotator3d.viz.camera import FIELD_OF_VIEW, Camera, perspective, preset_view
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(400)]
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -125,7 +124,7 @@ def test_a_box_that_is_dragged_parts_the_voxel(browser, work_dir, tmp_path):
         frame = page.locator("canvas").first.bounding_box()
         query, size = ledger.query(1), ledger.voxel_size
         xyz, _ = read_bin(tmp_path / "kitti/sequences/00/velodyne/000000.bin")
-        view = view_of("sensor", (np.array(query.cell) + 0.5) * size)
+        view = preset_view("sensor", (np.array(query.cell) + 0.5) * size)
         seen = perspective(view, FIELD_OF_VIEW, frame["width"] / frame["height"])
         pixels, _ = Camera(*seen, 1, 1).project(xyz[rows_of_cell(xyz, query.cell, size)])
         middle = pixels[:, 0].mean()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from viewer_case import SHOTS, Viewer, dispute, kinds, make_work_dir, need_window, virtual_display
+from viewer_driver import SHOTS, Viewer, dispute, kinds, make_work_dir, need_window, virtual_display
 
 from annotator3d.ledger.ledger import Ledger
 

@@ -20,11 +20,10 @@ def main(still_file: str, out: str, width: str, height: str) -> None:
     from open3d.visualization import rendering
     from PIL import Image
 
+    from annotator3d.viz.camera import FIELD_OF_VIEW, Camera
     from annotator3d.viz.desktop.scene import ScanScene
-    from annotator3d.viz.picking import Camera
     from annotator3d.viz.render import write_numbers
     from annotator3d.viz.still import Still
-    from annotator3d.viz.views import FIELD_OF_VIEW
 
     still = Still.load(Path(still_file))
     renderer = rendering.OffscreenRenderer(int(width), int(height))

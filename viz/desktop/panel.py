@@ -11,10 +11,10 @@ import open3d as o3d
 from open3d.visualization import gui
 
 from annotator3d.viz import panel_text
-from annotator3d.viz.choices import Choice, choices
 from annotator3d.viz.controller import Controller
-from annotator3d.viz.keys import Action
-from annotator3d.viz.picture import swatch
+from annotator3d.viz.dropdowns import Dropdown, dropdowns
+from annotator3d.viz.keys import KeyAction
+from annotator3d.viz.scene_model import swatch
 
 ABOVE_EM = 13  # height of what is said about the voxel
 _WRONG, _FINE = gui.Color(1.0, 0.45, 0.35), gui.Color(0.75, 0.9, 0.75)
@@ -35,7 +35,7 @@ class Panel:
     ) -> None:
         self._controller, self._guarded, self._em = controller, guarded, em
         self.buttons: dict[str, gui.Button] = {}
-        self._combos: list[tuple[Choice, gui.Combobox]] = []
+        self._combos: list[tuple[Dropdown, gui.Combobox]] = []
         self._hides: list[gui.Checkbox] = []
         margins = gui.Margins(0.5 * em, 0.25 * em, 0.5 * em, 0.25 * em)
         self.above, self.below = gui.Vert(0.25 * em, margins), gui.Vert(0.25 * em, margins)
@@ -65,7 +65,7 @@ class Panel:
 
     def repaint(self) -> None:
         """Say what the session says now."""
-        session, look = self._controller.session, self._controller.picture.look
+        session, settings = self._controller.session, self._controller.scene_model.settings
         done = session.progress
         self._bar.value = done.settled / max(done.total, 1)
         self._progress.text = panel_text.progress(session)
@@ -79,10 +79,10 @@ class Panel:
             session.can_undo,
             session.can_redo,
         )
-        for choice, combo in self._combos:
-            combo.selected_index = choice.options.index(choice.chosen())
+        for dropdown, combo in self._combos:
+            combo.selected_index = dropdown.options.index(dropdown.chosen())
         for label, box in enumerate(self._hides):
-            box.checked = label not in look.hidden
+            box.checked = label not in settings.hidden
 
     def say(self, text: str, wrong: bool) -> None:
         self.message.text, self.message.text_color = text, _WRONG if wrong else _FINE
@@ -136,7 +136,7 @@ class Panel:
     def _class(self, label: int, name: str) -> gui.Horiz:
         controller, row, hide = self._controller, gui.Horiz(0.4 * self._em), gui.Checkbox("")
         action = controller.keys.named(f"class {label}")
-        square = gui.ImageWidget(o3d.geometry.Image(swatch(controller.picture.palette[label])))
+        square = gui.ImageWidget(o3d.geometry.Image(swatch(controller.scene_model.palette[label])))
         hide.tooltip = f"show the points of {name}"
         hide.checked = True
         hide.set_on_checked(self._hider(label))
@@ -157,10 +157,10 @@ class Panel:
     def _choices(self) -> None:
         """Two lists in a row, so that everything fits without scrolling."""
         grid = gui.VGrid(4, 0.25 * self._em)
-        for choice in choices(self._controller):
-            combo = self._combo(choice)
-            self._combos.append((choice, combo))
-            grid.add_child(gui.Label(choice.text))
+        for dropdown in dropdowns(self._controller):
+            combo = self._combo(dropdown)
+            self._combos.append((dropdown, combo))
+            grid.add_child(gui.Label(dropdown.text))
             grid.add_child(combo)
         self.below.add_child(grid)
 
@@ -168,7 +168,7 @@ class Panel:
         hide = self._controller.hide_class
         return lambda shown: self._guarded(lambda: hide(label, not shown))()
 
-    def _action(self, action: Action) -> gui.Button:
+    def _action(self, action: KeyAction) -> gui.Button:
         button = self._button(action.caption, action.help)
         button.set_on_clicked(self._guarded(lambda: self._controller.act(action.name)))
         self.buttons[action.name] = button
@@ -180,12 +180,12 @@ class Panel:
         button.horizontal_padding_em, button.vertical_padding_em = 0.4, 0
         return button
 
-    def _combo(self, choice: Choice) -> gui.Combobox:
+    def _combo(self, dropdown: Dropdown) -> gui.Combobox:
         combo = gui.Combobox()
-        for option in choice.options:
+        for option in dropdown.options:
             combo.add_item(option)
         combo.set_on_selection_changed(
-            lambda option, _: self._guarded(lambda: choice.choose(option))()
+            lambda option, _: self._guarded(lambda: dropdown.choose(option))()
         )
         return combo
 

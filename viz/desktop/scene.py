@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from open3d.visualization import rendering
 
 from annotator3d.viz.boxes import box_edges
+from annotator3d.viz.camera import PIN
 from annotator3d.viz.colours import BOX, CURRENT_BOX
-from annotator3d.viz.views import PIN
 
 ENLARGED = 4096  # most points of the current voxel that are drawn larger
 NEAR = 8192  # most points of answers nearby

@@ -20,16 +20,17 @@ from PIL import Image
 
 from annotator3d.annotation.session import LabelSession
 from annotator3d.viz import panel_text
+from annotator3d.viz.camera import FIELD_OF_VIEW, Camera, CameraView, preset_view, view_from_matrix
 from annotator3d.viz.colours import BACKGROUNDS, INK, Colours
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.desktop.panel import Panel, question
 from annotator3d.viz.desktop.scene import ScanScene
 from annotator3d.viz.flight import Pilot
 from annotator3d.viz.keys import KeyTable
-from annotator3d.viz.picking import Camera, brush
-from annotator3d.viz.picture import Look, Picture
+from annotator3d.viz.picking import brush
+from annotator3d.viz.scene_model import SceneModel
 from annotator3d.viz.state_file import StateFile
-from annotator3d.viz.views import FIELD_OF_VIEW, View, view_of, view_of_matrix
+from annotator3d.viz.view_settings import ViewSettings
 
 PANEL_EM = 34  # width of the panel
 BRUSH_PIXELS = 12.0
@@ -44,7 +45,7 @@ _SHIFT = {int(gui.KeyName.LEFT_SHIFT), int(gui.KeyName.RIGHT_SHIFT)}
 
 
 class LabelWindow:
-    """A `controller.Skin` in a window of its own; `run` returns when it was closed.
+    """A `controller.Frontend` in a window of its own; `run` returns when it was closed.
 
     Args:
         session: the labels; the caller closes it.
@@ -54,27 +55,31 @@ class LabelWindow:
     """
 
     def __init__(
-        self, session: LabelSession, keys: KeyTable, palette: Colours, look: Look | None = None
+        self,
+        session: LabelSession,
+        keys: KeyTable,
+        palette: Colours,
+        settings: ViewSettings | None = None,
     ) -> None:
         self._app = gui.Application.instance
         self._app.initialize()
         title = f"annotator3d: {session.annotator}"
         self._window = self._app.create_window(title, 1440, 900)
         try:
-            self._build(session, keys, Picture(session, palette, look))
+            self._build(session, keys, SceneModel(session, palette, settings))
         except BaseException:
             self._window.close()
             raise
 
-    def _build(self, session: LabelSession, keys: KeyTable, picture: Picture) -> None:
+    def _build(self, session: LabelSession, keys: KeyTable, scene_model: SceneModel) -> None:
         self._error: Exception | None = None
         self._closing = self._control = self._shift = self._is_set_up = False
         self._frames_due = 0
         self._stroke: list[tuple[float, float]] = []
         self._state = StateFile(os.environ.get("ANNOTATOR3D_VIEWER_STATE"))
-        self._picture = picture
-        self._pilot = Pilot(self._place, picture.look.flies)
-        self._controller = Controller(session, keys, self._picture, self, self._fail)
+        self._scene_model = scene_model
+        self._pilot = Pilot(self._place, scene_model.settings.flies)
+        self._controller = Controller(session, keys, self._scene_model, self, self._fail)
         self._widget = gui.SceneWidget()
         self._widget.scene = rendering.Open3DScene(self._window.renderer)
         self._scene = ScanScene(self._widget.scene, session.ledger.voxel_size)
@@ -113,12 +118,12 @@ class LabelWindow:
         if self._error is not None:
             raise self._error
 
-    # --- the skin -----------------------------------------------------------------------------
+    # --- the frontend -----------------------------------------------------------------------------
 
     def load(self) -> None:
-        picture, before = self._picture, self._view(1.0)
-        self._scene.show(picture.xyz, picture.colours(), picture.centres)
-        if len(picture.xyz):
+        scene_model, before = self._scene_model, self._view(1.0)
+        self._scene.show(scene_model.xyz, scene_model.colours(), scene_model.centres)
+        if len(scene_model.xyz):
             bounds = self._widget.scene.bounding_box  # its size decides how far the camera sees
             self._widget.setup_camera(FIELD_OF_VIEW, bounds, bounds.get_center())
             if self._is_set_up:  # it stays, and flies from there to another voxel
@@ -126,24 +131,26 @@ class LabelWindow:
             self._is_set_up = True
         for label in self._labels:
             self._widget.remove_3d_label(label)
-        self._tops = self._scene.pins(picture.centres) + [0, 0, 0.2]
+        self._tops = self._scene.pins(scene_model.centres) + [0, 0, 0.2]
         self._labels = [self._widget.add_3d_label(top, "") for top in self._tops]
         self._seen_from = np.zeros((4, 4))
 
     def repaint(self) -> None:
-        picture, look = self._picture, self._picture.look
-        self._scene.set_background(BACKGROUNDS[look.background])
-        ink = gui.Color(*INK[look.background])
+        scene_model, settings = self._scene_model, self._scene_model.settings
+        self._scene.set_background(BACKGROUNDS[settings.background])
+        ink = gui.Color(*INK[settings.background])
         for label in self._labels:
             label.color = ink
-        if look.point_size != self._scene.point_size:
-            self._scene.set_point_size(look.point_size)
-        self._scene.recolour(picture.colours(), picture.pins())
-        self._scene.hide(picture.hidden())
+        if settings.point_size != self._scene.point_size:
+            self._scene.set_point_size(settings.point_size)
+        self._scene.recolour(scene_model.colours(), scene_model.pins())
+        self._scene.hide(scene_model.hidden())
         current = self._controller.session.current
-        centre = None if current is None else picture.centres[picture.queries.index(current.id)]
-        self._scene.focus(picture.current(), picture.current_colours(), centre)
-        self._scene.show_near(*picture.nearby())
+        centre = (
+            None if current is None else scene_model.centres[scene_model.queries.index(current.id)]
+        )
+        self._scene.focus(scene_model.current(), scene_model.current_colours(), centre)
+        self._scene.show_near(*scene_model.nearby())
         self._panel.repaint()
         self._frames_due = 2  # Open3D may show what was there before a key with the first
         self._widget.force_redraw()
@@ -157,22 +164,24 @@ class LabelWindow:
             return
         self._seen_from = matrix
         ahead = self._tops @ matrix[2, :3] + matrix[2, 3] < 0
-        for label, query, shown in zip(self._labels, self._picture.queries, ahead, strict=True):
+        for label, query, shown in zip(self._labels, self._scene_model.queries, ahead, strict=True):
             label.text = str(query) if shown else ""
 
     def look_at_voxel(self) -> None:
         session = self._controller.session
         if session.view is None:
             return
-        stop = view_of(self._picture.look.view, (session.view.low + session.view.high) / 2)
+        stop = preset_view(
+            self._scene_model.settings.view, (session.view.low + session.view.high) / 2
+        )
         start = self._view(float(np.linalg.norm(stop.eye - stop.target)))
         self._pilot.go(start, stop, time.monotonic())
         self._show_photo(self._controller.photo())
 
-    def _view(self, distance: float) -> View:
-        return view_of_matrix(self._widget.scene.camera.get_view_matrix(), distance)
+    def _view(self, distance: float) -> CameraView:
+        return view_from_matrix(self._widget.scene.camera.get_view_matrix(), distance)
 
-    def _place(self, view: View) -> None:
+    def _place(self, view: CameraView) -> None:
         self._widget.look_at(view.target, view.eye, view.up)
         self._widget.force_redraw()
 
@@ -243,7 +252,7 @@ class LabelWindow:
         return gui.Widget.EventCallbackResult.CONSUMED
 
     def _paint(self, stroke: list[tuple[float, float]]) -> None:
-        met = brush(self._camera(), self._picture.current(), np.array(stroke), BRUSH_PIXELS)
+        met = brush(self._camera(), self._scene_model.current(), np.array(stroke), BRUSH_PIXELS)
         self._controller.paint(met, erase=self._shift)
 
     def _tick(self) -> bool:

@@ -1,4 +1,4 @@
-"""The page in the browser: `controller.Skin` over viser's scene, with `web_panel` beside it."""
+"""The page in the browser: `controller.Frontend` over viser's scene, with `web_panel` beside it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from annotator3d.viz.boxes import box_edges
+from annotator3d.viz.camera import FIELD_OF_VIEW, PIN, Camera, CameraView, perspective, preset_view
 from annotator3d.viz.colours import BACKGROUNDS, BOX, CURRENT_BOX, Colours
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.flight import Pilot
 from annotator3d.viz.keys import KeyTable
-from annotator3d.viz.picking import Camera, pick_on_ray, rectangle
-from annotator3d.viz.picture import Picture
-from annotator3d.viz.views import FIELD_OF_VIEW, PIN, View, perspective, view_of
+from annotator3d.viz.picking import pick_on_ray, rectangle
+from annotator3d.viz.scene_model import SceneModel
 from annotator3d.viz.web.panel import WebPanel
 
 _METRES_PER_PIXEL = 0.006  # viser measures points in metres
@@ -23,7 +23,7 @@ _BRUSH_METRES = 0.06
 
 
 class WebPage:
-    """A `controller.Skin` in one browser.
+    """A `controller.Frontend` in one browser.
 
     Args:
         client: viser's.
@@ -36,18 +36,18 @@ class WebPage:
     def __init__(
         self,
         client: Any,
-        picture: Picture,
+        scene_model: SceneModel,
         keys: KeyTable,
         enqueue: Callable[[Callable[[], None]], None],
         end: Callable[[Exception | None], None],
     ) -> None:
         self._client, self._scene, self._enqueue = client, client.scene, enqueue
-        self.picture = picture
-        self.controller = Controller(picture.session, keys, picture, self, end)
+        self.scene_model = scene_model
+        self.controller = Controller(scene_model.session, keys, scene_model, self, end)
         self._panel = WebPanel(
             client.gui, self.controller, keys, self._later, close=lambda: end(None)
         )
-        self._pilot = Pilot(self._place, picture.look.flies)
+        self._pilot = Pilot(self._place, scene_model.settings.flies)
         self._cloud = self._pins = self._backdrop = None
         self._numbers: list[Any] = []
         client.camera.fov = np.radians(FIELD_OF_VIEW)
@@ -65,48 +65,54 @@ class WebPage:
         self._pilot.step(time.monotonic())
         self.controller.tick()
 
-    # --- the skin -----------------------------------------------------------------------------
+    # --- the frontend -----------------------------------------------------------------------------
 
     def load(self) -> None:
-        picture, size = self.picture, self.controller.session.ledger.voxel_size
+        scene_model, size = self.scene_model, self.controller.session.ledger.voxel_size
         for name in ("/cloud", "/pins", "/boxes"):
             self._scene.remove_by_name(name)
         self._cloud = self._pins = None
         self._hiding = False
-        tops = picture.centres + [0, 0, PIN]
-        if len(picture.xyz):
-            self._cloud = self._points("/cloud", picture.xyz, picture.colours(), 0)
-        if len(picture.centres):
-            self._pins = self._points("/pins", tops.astype(np.float32), picture.pins(), 7)
-            stems = np.stack([picture.centres, tops], 1)
-            self._lines("/boxes", np.concatenate([box_edges(picture.centres, size), stems]), BOX, 2)
+        tops = scene_model.centres + [0, 0, PIN]
+        if len(scene_model.xyz):
+            self._cloud = self._points("/cloud", scene_model.xyz, scene_model.colours(), 0)
+        if len(scene_model.centres):
+            self._pins = self._points("/pins", tops.astype(np.float32), scene_model.pins(), 7)
+            stems = np.stack([scene_model.centres, tops], 1)
+            self._lines(
+                "/boxes", np.concatenate([box_edges(scene_model.centres, size), stems]), BOX, 2
+            )
         for number in self._numbers:
             number.remove()
         self._numbers = [
             self._scene.add_label(f"/number/{query}", str(query), position=tuple(top))
-            for query, top in zip(picture.queries, tops + [0, 0, 0.2], strict=True)
+            for query, top in zip(scene_model.queries, tops + [0, 0, 0.2], strict=True)
         ]
 
     def repaint(self) -> None:
-        picture, look, session = self.picture, self.picture.look, self.controller.session
+        scene_model, settings, session = (
+            self.scene_model,
+            self.scene_model.settings,
+            self.controller.session,
+        )
         if self._cloud is not None:
-            self._hide(picture.hidden())
-            self._cloud.colors = _bytes(picture.colours())
-            self._cloud.point_size = look.point_size * _METRES_PER_PIXEL
-            self._pins.colors = _bytes(picture.pins())
+            self._hide(scene_model.hidden())
+            self._cloud.colors = _bytes(scene_model.colours())
+            self._cloud.point_size = settings.point_size * _METRES_PER_PIXEL
+            self._pins.colors = _bytes(scene_model.pins())
         for name in ("/current", "/box", "/near"):
             self._scene.remove_by_name(name)
-        points, (near, painted) = picture.current(), picture.nearby()
+        points, (near, painted) = scene_model.current(), scene_model.nearby()
         if len(points):
-            self._points("/current", points, picture.current_colours(), 4)
+            self._points("/current", points, scene_model.current_colours(), 4)
             middle = (session.view.low + session.view.high) / 2
             edges = box_edges(middle, 1.06 * session.ledger.voxel_size)
             self._lines("/box", edges, CURRENT_BOX, 4)
         if len(near):
             self._points("/near", near, painted, 2)
-        if self._backdrop != look.background:
-            self._backdrop = look.background
-            colour = _bytes(np.array(BACKGROUNDS[look.background][:3]))
+        if self._backdrop != settings.background:
+            self._backdrop = settings.background
+            colour = _bytes(np.array(BACKGROUNDS[settings.background][:3]))
             self._scene.set_background_image(np.tile(colour, (2, 2, 1)))
         self._panel.repaint()
 
@@ -114,7 +120,9 @@ class WebPage:
         session = self.controller.session
         if session.view is None:
             return
-        stop = view_of(self.picture.look.view, (session.view.low + session.view.high) / 2)
+        stop = preset_view(
+            self.scene_model.settings.view, (session.view.low + session.view.high) / 2
+        )
         self._pilot.go(self._view(), stop, time.monotonic())
         self._panel.show_photo(self.controller.photo())
 
@@ -144,11 +152,11 @@ class WebPage:
 
         return lambda event: self._enqueue(lambda: self.controller.guard(lambda: arrived(event)))
 
-    def _view(self) -> View:
+    def _view(self) -> CameraView:
         camera = self._client.camera
-        return View(np.array(camera.position), np.array(camera.look_at), camera.up_direction)
+        return CameraView(np.array(camera.position), np.array(camera.look_at), camera.up_direction)
 
-    def _place(self, view: View) -> None:
+    def _place(self, view: CameraView) -> None:
         camera = self._client.camera
         with self._client.atomic():
             camera.up_direction = tuple(view.up)
@@ -157,7 +165,7 @@ class WebPage:
     def _clicked(self, event: Any) -> None:
         """With the brush: the points around the one that the ray meets first."""
         self.controller.session.touch()
-        points = self.picture.current()
+        points = self.scene_model.current()
         if not self.controller.brushing or not len(points):
             return
         met = pick_on_ray(event.ray_origin, event.ray_direction, points)
@@ -167,7 +175,7 @@ class WebPage:
 
     def _dragged(self, event: Any) -> None:
         """With the brush: the points inside a box that was drawn."""
-        points, camera = self.picture.current(), self._client.camera
+        points, camera = self.scene_model.current(), self._client.camera
         if not self.controller.brushing or not len(points):
             return
         matrices = perspective(self._view(), np.degrees(camera.fov), camera.aspect)
@@ -179,13 +187,13 @@ class WebPage:
         """The points are sent anew only where other ones are hidden than before."""
         if hidden is None and not self._hiding:
             return
-        self._hiding, shown = hidden is not None, self.picture.xyz
+        self._hiding, shown = hidden is not None, self.scene_model.xyz
         if hidden is not None:
             shown = np.where(hidden[:, None], np.float32([0, 0, -1e4]), shown)
         self._cloud.points = shown
 
     def _points(self, name: str, xyz: np.ndarray, colours: Colours, larger: int) -> Any:
-        size = (self.picture.look.point_size + larger) * _METRES_PER_PIXEL
+        size = (self.scene_model.settings.point_size + larger) * _METRES_PER_PIXEL
         return self._scene.add_point_cloud(
             name,
             np.ascontiguousarray(xyz, np.float32),

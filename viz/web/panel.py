@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.viz import panel_text
-from annotator3d.viz.choices import Choice, choices
 from annotator3d.viz.controller import Controller
-from annotator3d.viz.keys import Action, KeyTable
+from annotator3d.viz.dropdowns import Dropdown, dropdowns
+from annotator3d.viz.keys import KeyAction, KeyTable
 
 LEFT_PIXELS, HELP_PIXELS = 250, (620, 680)
 _PLAIN = (75, 75, 80)
@@ -71,9 +71,9 @@ class WebPanel:
         self._text.content = _escaped(*(text(session) for text in texts))
         done = session.progress
         self._bar.value = 100 * done.settled / max(done.total, 1)
-        for choice, widget in self._lists:
-            if widget.value != choice.chosen():
-                widget.value = choice.chosen()
+        for dropdown, widget in self._lists:
+            if widget.value != dropdown.chosen():
+                widget.value = dropdown.chosen()
         counts = session.class_voxels.tolist()
         for label, (button, caption) in self._classes.items():
             button.label = f"{caption} · {counts[label]}" if counts[label] else caption
@@ -110,7 +110,7 @@ class WebPanel:
 
     def _class_buttons(self, keys: KeyTable) -> dict[int, tuple[Any, str]]:
         made = {}
-        for label, colour in enumerate(self._controller.picture.palette):
+        for label, colour in enumerate(self._controller.scene_model.palette):
             action = keys.named(f"class {label}")
             shade = tuple(int(255 * part) for part in colour)
             button = self._gui.add_button(action.caption, color=shade, hint=action.help)
@@ -118,27 +118,27 @@ class WebPanel:
             made[label] = button, action.caption
         return made
 
-    def _choices(self) -> list[tuple[Choice, Any]]:
+    def _choices(self) -> list[tuple[Dropdown, Any]]:
         made = []
-        for choice in choices(self._controller):
-            options, chosen = choice.options, choice.chosen()
-            widget = self._gui.add_dropdown(choice.text, options, initial_value=chosen)
-            widget.on_update(self._later(lambda _, c=choice, w=widget: _choose(c, w.value)))
-            made.append((choice, widget))
+        for dropdown in dropdowns(self._controller):
+            options, chosen = dropdown.options, dropdown.chosen()
+            widget = self._gui.add_dropdown(dropdown.text, options, initial_value=chosen)
+            widget.on_update(self._later(lambda _, c=dropdown, w=widget: _choose(c, w.value)))
+            made.append((dropdown, widget))
         names = self._controller.session.class_names
         hide = self._gui.add_dropdown("show or hide", ("-", *names))
 
         def toggled(_: Any) -> None:
             if hide.value != "-":
                 label = names.index(hide.value)
-                hidden = self._controller.picture.look.hidden
+                hidden = self._controller.scene_model.settings.hidden
                 self._controller.hide_class(label, label not in hidden)
                 hide.value = "-"
 
         hide.on_update(self._later(toggled))
         return made
 
-    def _hotkey(self, action: Action) -> None:
+    def _hotkey(self, action: KeyAction) -> None:
         modifier, _, key = action.key.rpartition("+")
         name = f"arrow{key}" if key in _ARROWS else key.upper() if len(key) == 1 else key
         command = self._gui.add_command(
@@ -149,13 +149,13 @@ class WebPanel:
         )
         command.on_trigger(self._doing(action))
 
-    def _doing(self, action: Action) -> Callable[[Any], None]:
+    def _doing(self, action: KeyAction) -> Callable[[Any], None]:
         return self._later(lambda _: self._controller.act(action.name))
 
 
-def _choose(choice: Choice, option: str) -> None:
-    if option != choice.chosen():  # by the person, not set by `repaint` itself
-        choice.choose(option)
+def _choose(dropdown: Dropdown, option: str) -> None:
+    if option != dropdown.chosen():  # by the person, not set by `repaint` itself
+        dropdown.choose(option)
 
 
 def _table(keys: KeyTable) -> str:

@@ -16,9 +16,10 @@ from annotator3d.annotation.session import LabelSession
 from annotator3d.viz.colours import Colours
 from annotator3d.viz.desktop.system import ViewerError, check_browser
 from annotator3d.viz.keys import KeyTable
-from annotator3d.viz.picture import Look, Picture
+from annotator3d.viz.scene_model import SceneModel
+from annotator3d.viz.view_settings import ViewSettings
 from annotator3d.viz.web.page import WebPage
-from annotator3d.viz.web.token_proxy import Gate
+from annotator3d.viz.web.token_proxy import TokenProxy
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 _STOP = object()
@@ -36,7 +37,7 @@ def serve(
     palette: Colours,
     host: str = "127.0.0.1",
     port: int = 8080,
-    look: Look | None = None,
+    settings: ViewSettings | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
     """Serve the session until it is closed in the browser or with Ctrl-C.
@@ -64,7 +65,7 @@ def serve(
             gate = _gate(host, port, server.get_port())
             say(f"open http://{host}:{gate.port}/?token={gate.token} in a browser; Ctrl-C ends")
             say("the connection is not encrypted: use it on a network that you trust, or by ssh -L")
-        _Host(server, keys, lambda: Picture(session, palette, look)).run()
+        _Host(server, keys, lambda: SceneModel(session, palette, settings)).run()
     except KeyboardInterrupt:
         say("stopped; all answers are kept")
     finally:
@@ -73,9 +74,9 @@ def serve(
         server.stop()
 
 
-def _gate(host: str, port: int, behind: int) -> Gate:
+def _gate(host: str, port: int, behind: int) -> TokenProxy:
     try:
-        return Gate(host, port, behind)
+        return TokenProxy(host, port, behind)
     except OSError as error:
         raise ViewerError(f"--host {host} --port {port}: {error.strerror or error}") from error
 
@@ -83,8 +84,8 @@ def _gate(host: str, port: int, behind: int) -> Gate:
 class _Host:
     """Lets one browser at a time in, and runs what it asks for in the session's thread."""
 
-    def __init__(self, server: Any, keys: KeyTable, picture: Callable[[], Picture]) -> None:
-        self._keys, self._picture = keys, picture
+    def __init__(self, server: Any, keys: KeyTable, scene_model: Callable[[], SceneModel]) -> None:
+        self._keys, self._scene_model = keys, scene_model
         self._jobs: queue.Queue[Any] = queue.Queue()
         self._page: WebPage | None = None
         self._lock, self._error = threading.Lock(), None
@@ -138,7 +139,7 @@ class _Host:
                 self._jobs.put(lambda: self._open(following))
 
     def _open(self, client: Any) -> None:
-        self._page = WebPage(client, self._picture(), self._keys, self._jobs.put, self._fail)
+        self._page = WebPage(client, self._scene_model(), self._keys, self._jobs.put, self._fail)
 
     def _fail(self, error: Exception | None) -> None:
         """End, because of an error or because the person closed the page's session."""

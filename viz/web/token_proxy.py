@@ -19,7 +19,7 @@ _REFUSED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 59\r\nConnection: close\r
 _REFUSED += b"Open the whole link that was printed: it ends with ?token=\n"
 
 
-class Gate:
+class TokenProxy:
     """Listens at ``host:port`` in a thread of its own and passes to a port of this machine.
 
     Attributes:

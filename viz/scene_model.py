@@ -1,8 +1,6 @@
-"""What a skin draws: arrays made from a labelling session and a person's choice of view."""
+"""What a frontend draws: arrays made from a labelling session and a person's choice of view."""
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +11,6 @@ from annotator3d.data.scan import rows_of_cells
 from annotator3d.ledger.records import IGNORE, UNASSIGNED
 from annotator3d.viz.colours import (
     ALIKE,
-    BACKGROUNDS,
     DIFFERENT,
     MODES,
     NO_CLASS,
@@ -26,39 +23,10 @@ from annotator3d.viz.colours import (
     classes,
     colours,
 )
-from annotator3d.viz.views import VIEWS
-
-POINT_SIZES = range(1, 13)  # pixels
+from annotator3d.viz.view_settings import ViewSettings
 
 
-@dataclass
-class Look:
-    """A person's choices; nothing of it matters for the labels."""
-
-    mode: str = "height"
-    modes: tuple[str, ...] = MODES  # that there are
-    background: str = "dark"
-    view: str = "sensor"
-    point_size: int = 3
-    accumulated: bool = False  # whether neighbour scans are shown
-    neighbours: int = 2  # how many before and after
-    only: int | None = None  # train id: show no points of other classes
-    hidden: frozenset[int] = frozenset()  # train ids
-    nearby: bool = True  # whether the answers around the voxel are drawn in their colours
-    flies: bool = True  # to the next voxel; else the camera jumps
-
-    def cycle(self, name: str) -> None:
-        """Go to the next of the values of ``mode``, ``background`` or ``view``."""
-        values = {"mode": self.modes, "background": tuple(BACKGROUNDS), "view": VIEWS}[name]
-        setattr(self, name, values[(values.index(getattr(self, name)) + 1) % len(values)])
-
-    def resize(self, by: int) -> None:
-        """Draw points larger or smaller, within `POINT_SIZES`."""
-        size = self.point_size + by
-        self.point_size = min(max(size, POINT_SIZES.start), POINT_SIZES.stop - 1)
-
-
-class Picture:
+class SceneModel:
     """The scan of a session's current query as arrays; those of its points are made by `load`.
 
     Attributes:
@@ -67,10 +35,12 @@ class Picture:
         centres: [Q, 3] metres, the middle of their voxels.
     """
 
-    def __init__(self, session: LabelSession, palette: Colours, look: Look | None = None) -> None:
-        self.session, self.palette, self.look = session, palette, look or Look()
+    def __init__(
+        self, session: LabelSession, palette: Colours, settings: ViewSettings | None = None
+    ) -> None:
+        self.session, self.palette, self.settings = session, palette, settings or ViewSettings()
         if isinstance(session, ReviewSession):
-            self.look.modes = (*MODES, REVIEW_MODE)
+            self.settings.modes = (*MODES, REVIEW_MODE)
         self._key: tuple | None = None
         self._clear()
 
@@ -86,10 +56,10 @@ class Picture:
         if view is None:
             self._clear()
             return
-        look, session = self.look, self.session
+        settings, session = self.settings, self.session
         shown = [(view.scan, view.scan.xyz)]
-        if look.accumulated:
-            around = session.neighbours(look.neighbours, look.neighbours)
+        if settings.accumulated:
+            around = session.neighbours(settings.neighbours, settings.neighbours)
             shown += [(near.scan, near.xyz) for near in around]
         self.xyz = np.concatenate([xyz for _, xyz in shown])
         self._intensity = np.concatenate([scan.intensity for scan, _ in shown])
@@ -122,10 +92,10 @@ class Picture:
 
     def colours(self) -> Colours:
         """[N, 3] of all points, under the mode; of the current voxel's, what stands for them."""
-        if self.look.mode == "answer":
+        if self.settings.mode == "answer":
             found = colours(self.values, "answer", self.palette)
         else:  # these change with the scan only
-            mode = "height" if self.look.mode == REVIEW_MODE else self.look.mode
+            mode = "height" if self.settings.mode == REVIEW_MODE else self.settings.mode
             if self._base is None or self._base[0] != mode:
                 self._base = (mode, colours(self.values, mode, self.palette))
             found = self._base[1].copy()
@@ -143,7 +113,7 @@ class Picture:
         if self.session.view is None:
             return np.empty((0, 3), np.float32)
         labels, parts = self.session.labels, self.session.parts
-        if self.look.mode == REVIEW_MODE and isinstance(self.session, ReviewSession):
+        if self.settings.mode == REVIEW_MODE and isinstance(self.session, ReviewSession):
             return np.where(self.session.differing[:, None], DIFFERENT, ALIKE)
         found = classes(labels, self.palette, len(labels))
         found[labels == UNASSIGNED] = 1.0
@@ -154,7 +124,7 @@ class Picture:
     def nearby(self) -> tuple[NDArray[np.float32], Colours]:
         """Points [M, 3] of the answers nearby, and their colours, the nearest voxels first."""
         found = []
-        if self.look.nearby and self.session.view is not None:
+        if self.settings.nearby and self.session.view is not None:
             found = self.session.nearby_points()
         xyz = [np.empty((0, 3), np.float32), *(points for points, _ in found)]
         labels = [np.empty(0, np.uint8), *(given for _, given in found)]
@@ -181,15 +151,15 @@ class Picture:
 
         A point's class is its answer, else its prediction.
         """
-        look = self.look
-        if look.only is None and not look.hidden:
+        settings = self.settings
+        if settings.only is None and not settings.hidden:
             return None
         shown = self._answers()
         if self._prediction is not None:
             shown = np.where(shown == UNASSIGNED, self._prediction, shown)
-        gone = np.isin(shown, list(look.hidden))
-        if look.only is not None:
-            gone |= shown != look.only
+        gone = np.isin(shown, list(settings.hidden))
+        if settings.only is not None:
+            gone |= shown != settings.only
         if self.session.view is not None:
             gone[self.session.view.rows] = False  # what is asked about is always seen
         return gone
@@ -209,11 +179,16 @@ class Picture:
         return np.concatenate([values, rest])
 
     def _wanted(self) -> tuple | None:
-        view, look = self.session.view, self.look
+        view, settings = self.session.view, self.settings
         if view is None:
             return ("nothing",)
         asked = tuple(query.id for query in self.session.in_scan())  # a round may have come since
-        return (view.query.scan, view.query.round, asked, look.accumulated and look.neighbours)
+        return (
+            view.query.scan,
+            view.query.round,
+            asked,
+            settings.accumulated and settings.neighbours,
+        )
 
     def _clear(self) -> None:
         self.xyz, self.centres = np.empty((0, 3), np.float32), np.empty((0, 3))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fake_frontend import PALETTE, open_viewer
 from hypothesis import given
 from hypothesis import strategies as st
 from session_case import CELLS, SIZE, make_world, predict
-from skin_case import PALETTE, open_viewer
 
 from annotator3d.data.scan import rows_of_cell, rows_of_cells
 from annotator3d.data.scan_source import Pose
 from annotator3d.viz.boxes import box_edges
-from annotator3d.viz.choices import choices
+from annotator3d.viz.camera import VIEWS, Camera, perspective, preset_view
 from annotator3d.viz.colours import (
     INK,
     MODES,
@@ -25,9 +25,9 @@ from annotator3d.viz.colours import (
     colours,
     ramp,
 )
-from annotator3d.viz.picking import Camera
-from annotator3d.viz.picture import Look, swatch
-from annotator3d.viz.views import VIEWS, perspective, view_of
+from annotator3d.viz.dropdowns import dropdowns
+from annotator3d.viz.scene_model import swatch
+from annotator3d.viz.view_settings import ViewSettings
 
 
 @pytest.fixture
@@ -45,17 +45,17 @@ def rows(controller, query):
 
 
 def test_the_points_of_the_current_voxel_stand_out(viewer):
-    picture, mine = viewer.picture, rows(viewer, viewer.session.current.id)
-    found = picture.colours()
-    assert found.shape == (len(picture.xyz), 3)
+    scene_model, mine = viewer.scene_model, rows(viewer, viewer.session.current.id)
+    found = scene_model.colours()
+    assert found.shape == (len(scene_model.xyz), 3)
     assert np.allclose(found[mine], PART)  # the next class goes to all of them
     viewer.session.split("height")
-    found = picture.colours()[mine]
+    found = scene_model.colours()[mine]
     part = viewer.session.parts.mask
     assert 0 < part.sum() < len(part)
     assert np.allclose(found[part], PART) and np.allclose(found[~part], 1.0)
     viewer.press("3")  # a draft: its points have their class, the rest is the next part
-    found = picture.colours()[mine]
+    found = scene_model.colours()[mine]
     assert np.allclose(found[part], PALETTE[2]) and np.allclose(found[~part], PART)
 
 
@@ -64,10 +64,10 @@ def test_answers_are_seen_in_their_colours(viewer):
     viewer.press("2")
     viewer.press("x")
     viewer.set_mode("answer")
-    found = viewer.picture.colours()
+    found = viewer.scene_model.colours()
     assert np.allclose(found[rows(viewer, first)], PALETTE[1])
     assert np.allclose(found[rows(viewer, second)], NO_CLASS)
-    far = np.linalg.norm(viewer.picture.xyz, axis=1) > 40
+    far = np.linalg.norm(viewer.scene_model.xyz, axis=1) > 40
     assert np.allclose(found[far], NONE)
     assert viewer.session.current.id == third
 
@@ -79,13 +79,13 @@ def test_answers_of_other_scans_are_drawn_where_they_are_in_the_world(tmp_path):
         matrix = np.eye(4)
         matrix[0, 3] = at
         source.poses[scan] = Pose("w", matrix)
-    controller, skin, _ = open_viewer(path, source=source)
+    controller, frontend, _ = open_viewer(path, source=source)
     controller.start()
-    assert all(len(part) == 0 for part in controller.picture.nearby())
+    assert all(len(part) == 0 for part in controller.scene_model.nearby())
     for key in "232":
         controller.press(key)
     assert controller.session.current.scan == "00/1"
-    xyz, painted = controller.picture.nearby()
+    xyz, painted = controller.scene_model.nearby()
     there = source.scans["00/0"].xyz
     near = [near.query for near in controller.session.nearby()]
     cells = [controller.session.query(query).cell for query in near]
@@ -93,13 +93,13 @@ def test_answers_of_other_scans_are_drawn_where_they_are_in_the_world(tmp_path):
     assert len(near) > 1 and np.allclose(xyz, np.concatenate(expected), atol=1e-5)
     labels = np.concatenate([controller.session.labels_of(query) for query in near])
     assert np.allclose(painted, PALETTE[labels])
-    (choice,) = [c for c in choices(controller) if c.text == "near answers"]
-    choice.choose("hidden")
-    assert all(len(part) == 0 for part in controller.picture.nearby())
+    (dropdown,) = [c for c in dropdowns(controller) if c.text == "near answers"]
+    dropdown.choose("hidden")
+    assert all(len(part) == 0 for part in controller.scene_model.nearby())
     controller.set_neighbours(1)  # the scan itself, with its answers
     controller.set_mode("answer")
     own = len(controller.session.view.scan)
-    found = controller.picture.colours()[own:][rows_of_cell(there, cells[0], SIZE)]
+    found = controller.scene_model.colours()[own:][rows_of_cell(there, cells[0], SIZE)]
     assert np.allclose(found, PALETTE[controller.session.labels_of(near[0])])
 
 
@@ -107,46 +107,46 @@ def test_pins_tell_open_answered_and_passed(viewer):
     for key in "3su":
         viewer.press(key)
     viewer.go_to("1")
-    order = {query: at for at, query in enumerate(viewer.picture.queries)}
-    pins = viewer.picture.pins()
+    order = {query: at for at, query in enumerate(viewer.scene_model.queries)}
+    pins = viewer.scene_model.pins()
     assert np.allclose(pins[order[1]], PALETTE[2])
     assert np.allclose(pins[[order[2], order[3]]], PASSED_PIN)
     viewer.press("ctrl+z")
-    assert np.allclose(viewer.picture.pins()[order[3]], OPEN_PIN)
+    assert np.allclose(viewer.scene_model.pins()[order[3]], OPEN_PIN)
 
 
 def test_hiding_and_isolating_never_hides_what_is_asked_about(viewer):
-    picture, mine = viewer.picture, rows(viewer, viewer.session.current.id)
-    assert picture.hidden() is None
-    predicted = np.arange(len(picture.xyz)) % 3
+    scene_model, mine = viewer.scene_model, rows(viewer, viewer.session.current.id)
+    assert scene_model.hidden() is None
+    predicted = np.arange(len(scene_model.xyz)) % 3
     expected = predicted == 1
     expected[mine] = False
     viewer.hide_class(1, True)
-    assert np.array_equal(picture.hidden(), expected)
+    assert np.array_equal(scene_model.hidden(), expected)
     viewer.hide_class(1, False)
-    assert picture.hidden() is None
+    assert scene_model.hidden() is None
     viewer.show_only(2)
     expected = predicted != 2
     expected[mine] = False
-    assert np.array_equal(picture.hidden(), expected)
+    assert np.array_equal(scene_model.hidden(), expected)
 
 
 def test_isolating_takes_the_class_of_the_answer(viewer):
     viewer.press("2")
     viewer.press("left") if viewer.session.filter.states is None else viewer.go_to("1")
     viewer.isolate()
-    assert viewer.picture.look.only == 1
+    assert viewer.scene_model.settings.only == 1
     viewer.isolate()
-    assert viewer.picture.look.only is None
+    assert viewer.scene_model.settings.only is None
 
 
 def test_without_a_prediction_its_modes_are_grey(tmp_path):
     controller, _, _ = open_viewer(tmp_path / "ledger.sqlite")
     controller.start()
-    away = np.linalg.norm(controller.picture.xyz, axis=1) > 40
+    away = np.linalg.norm(controller.scene_model.xyz, axis=1) > 40
     for mode in ("prediction", "confusion"):
         controller.set_mode(mode)
-        assert np.allclose(controller.picture.colours()[away], NONE)
+        assert np.allclose(controller.scene_model.colours()[away], NONE)
 
 
 def test_colours_by_hand():
@@ -188,24 +188,24 @@ def test_rows_of_many_cells_are_those_of_each(seed, count):
 
 
 def test_centres_are_the_middles_of_the_voxels(viewer):
-    order = {query: at for at, query in enumerate(viewer.picture.queries)}
+    order = {query: at for at, query in enumerate(viewer.scene_model.queries)}
     for query, cell in enumerate(CELLS, start=1):
         middle = (np.array(cell) + 0.5) * SIZE
-        assert np.allclose(viewer.picture.centres[order[query]], middle)
+        assert np.allclose(viewer.scene_model.centres[order[query]], middle)
 
 
 def test_choices_go_round_and_sizes_have_limits():
-    look = Look()
+    settings = ViewSettings()
     for name, values in (("mode", MODES), ("view", VIEWS), ("background", ("dark", "light"))):
-        start, seen = getattr(look, name), set()
+        start, seen = getattr(settings, name), set()
         for _ in values:
-            look.cycle(name)
-            seen.add(getattr(look, name))
-        assert seen == set(values) and getattr(look, name) == start
+            settings.cycle(name)
+            seen.add(getattr(settings, name))
+        assert seen == set(values) and getattr(settings, name) == start
     for by, end in ((-1, 1), (1, 12)):
         for _ in range(20):
-            look.resize(by)
-        assert look.point_size == end
+            settings.resize(by)
+        assert settings.point_size == end
 
 
 def test_a_swatch_has_exactly_the_colour():
@@ -217,7 +217,7 @@ targets = st.tuples(*[st.floats(-60, 60)] * 2, st.floats(-3, 5)).map(np.array)
 
 @given(st.sampled_from(VIEWS), targets)
 def test_each_view_has_the_voxel_in_the_middle_and_the_sky_up(name, target):
-    view = view_of(name, target)
+    view = preset_view(name, target)
     camera = Camera(*perspective(view, 60.0, 1.5), 900, 600)
     (pixel,), (distance,) = camera.project(target[None])
     assert np.allclose(pixel, [450, 300], atol=0.01)
@@ -230,16 +230,16 @@ def test_each_view_has_the_voxel_in_the_middle_and_the_sky_up(name, target):
 
 def test_views_by_hand():
     target = np.array([10.0, 0, -1])
-    above, sensor, side = (view_of(name, target) for name in ("above", "sensor", "side"))
+    above, sensor, side = (preset_view(name, target) for name in ("above", "sensor", "side"))
     assert np.allclose(above.eye, [10, 0, 11])
     assert 0 < sensor.eye[0] < 10 and np.isclose(sensor.eye[1], 0)  # between sensor and voxel
     assert np.isclose(side.eye[0], 10) and np.isclose(abs(side.eye[1]), 6)
     with pytest.raises(ValueError, match="view: expected one of"):
-        view_of("top", target)
+        preset_view("top", target)
 
 
 def test_perspective_shows_half_the_field_of_view_at_the_edge():
-    view = view_of("side", np.zeros(3))
+    view = preset_view("side", np.zeros(3))
     camera = Camera(*perspective(view, 60.0, 2.0), 800, 400)
     distance = np.linalg.norm(view.eye)
     back = view.eye / distance

@@ -1,4 +1,4 @@
-"""A skin without a toolkit, and a controller on the small world of `session_case`."""
+"""A frontend without a toolkit, and a controller on the small world of `session_case`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from annotator3d.annotation.review import Criteria, ReviewSession
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.keys import make_keys
-from annotator3d.viz.picture import Picture
+from annotator3d.viz.scene_model import SceneModel
 
 PALETTE = np.float32([[1, 0, 1], [0.4, 0.6, 1], [0, 0.7, 0]])
 
 
-class FakeSkin:
+class FakeFrontend:
     """Notes what it was told, and at each repaint what the ledger's file holds."""
 
     def __init__(self, path):
@@ -46,7 +46,7 @@ class FakeSkin:
 
 
 def open_viewer(path, *, source=None, predictions=None, annotator="ann", world=None, **options):
-    """(controller, skin, errors that ended it), on a new ledger unless there is one."""
+    """(controller, frontend, errors that ended it), on a new ledger unless there is one."""
     source = source or make_world(path, **(world or {}))
     session = start(path, source, annotator, predictions=predictions, **options)
     return _shown(path, session, "label")
@@ -66,6 +66,6 @@ def label_by(monkeypatch, work):
 
 
 def _shown(path, session, mode):
-    errors, skin, keys = [], FakeSkin(path), make_keys(NAMES, mode=mode)
-    controller = Controller(session, keys, Picture(session, PALETTE), skin, errors.append)
-    return controller, skin, errors
+    errors, frontend, keys = [], FakeFrontend(path), make_keys(NAMES, mode=mode)
+    controller = Controller(session, keys, SceneModel(session, PALETTE), frontend, errors.append)
+    return controller, frontend, errors

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from annotator3d.viz.web.token_proxy import Gate
+from annotator3d.viz.web.token_proxy import TokenProxy
 
 SECRET = b"the session"
 
@@ -40,7 +40,7 @@ def server_and_gate():
             threading.Thread(target=serve, args=(client,), daemon=True).start()
 
     threading.Thread(target=accept, daemon=True).start()
-    gate = Gate("127.0.0.1", 0, inner.getsockname()[1])
+    gate = TokenProxy("127.0.0.1", 0, inner.getsockname()[1])
     try:
         yield gate, heads
     finally:
@@ -137,4 +137,4 @@ def test_after_closing_nobody_is_let_in():
 
 def test_an_address_that_is_taken_is_an_error():
     with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(OSError):
-        Gate("127.0.0.1", other.getsockname()[1], 1)
+        TokenProxy("127.0.0.1", other.getsockname()[1], 1)

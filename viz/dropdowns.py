@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from annotator3d.annotation.query_states import STATES
 from annotator3d.annotation.queue import ORDERS
 from annotator3d.annotation.review import REVIEWED, ReviewSession
+from annotator3d.viz.camera import VIEWS
 from annotator3d.viz.colours import BACKGROUNDS
 from annotator3d.viz.controller import Controller
-from annotator3d.viz.picture import POINT_SIZES
-from annotator3d.viz.views import VIEWS
+from annotator3d.viz.view_settings import POINT_SIZES
 
 NEIGHBOURS = ("0", "1", "2", "5", "10")  # scans before and after
 _ANY_CLASS, _ALL_CLASSES = "any class", "all classes"
@@ -20,7 +20,7 @@ _WHERE = ("all scans", "this scan")
 
 
 @dataclass(frozen=True)
-class Choice:
+class Dropdown:
     """One list.
 
     `chosen` says what is chosen now, whoever chose it; `choose` takes one of `options` and draws.
@@ -32,44 +32,46 @@ class Choice:
     choose: Callable[[str], None]
 
 
-def choices(controller: Controller) -> tuple[Choice, ...]:
+def dropdowns(controller: Controller) -> tuple[Dropdown, ...]:
     """All lists, in the order in which they are shown."""
     return (*_of_the_picture(controller), *_of_the_queue(controller))
 
 
-def _of_the_picture(controller: Controller) -> tuple[Choice, ...]:
-    look, names = controller.picture.look, controller.session.class_names
+def _of_the_picture(controller: Controller) -> tuple[Dropdown, ...]:
+    settings, names = controller.scene_model.settings, controller.session.class_names
 
     def neighbours() -> str:
-        return str(look.neighbours) if look.accumulated else "0"
+        return str(settings.neighbours) if settings.accumulated else "0"
 
     def only() -> str:
-        return _ALL_CLASSES if look.only is None else names[look.only]
+        return _ALL_CLASSES if settings.only is None else names[settings.only]
 
     def isolate(name: str) -> None:
         controller.show_only(None if name == _ALL_CLASSES else names.index(name))
 
-    def near_answers(choice: str) -> None:
-        look.nearby = choice == _SHOWN[0]
+    def near_answers(dropdown: str) -> None:
+        settings.nearby = dropdown == _SHOWN[0]
         controller.redraw()
 
     return (
-        Choice("colour", look.modes, lambda: look.mode, controller.set_mode),
-        Choice("camera", VIEWS, lambda: look.view, controller.set_view),
-        Choice(
+        Dropdown("colour", settings.modes, lambda: settings.mode, controller.set_mode),
+        Dropdown("camera", VIEWS, lambda: settings.view, controller.set_view),
+        Dropdown(
             "point size",
             tuple(map(str, POINT_SIZES)),
-            lambda: str(look.point_size),
+            lambda: str(settings.point_size),
             lambda size: controller.set_point_size(int(size)),
         ),
-        Choice("background", tuple(BACKGROUNDS), lambda: look.background, controller.set_backdrop),
-        Choice("neighbours", NEIGHBOURS, neighbours, lambda n: controller.set_neighbours(int(n))),
-        Choice("near answers", _SHOWN, lambda: _SHOWN[not look.nearby], near_answers),
-        Choice("show only", (_ALL_CLASSES, *names), only, isolate),
+        Dropdown(
+            "background", tuple(BACKGROUNDS), lambda: settings.background, controller.set_backdrop
+        ),
+        Dropdown("neighbours", NEIGHBOURS, neighbours, lambda n: controller.set_neighbours(int(n))),
+        Dropdown("near answers", _SHOWN, lambda: _SHOWN[not settings.nearby], near_answers),
+        Dropdown("show only", (_ALL_CLASSES, *names), only, isolate),
     )
 
 
-def _of_the_queue(controller: Controller) -> tuple[Choice, ...]:
+def _of_the_queue(controller: Controller) -> tuple[Dropdown, ...]:
     session = controller.session
     names = session.class_names
 
@@ -113,8 +115,8 @@ def _of_the_queue(controller: Controller) -> tuple[Choice, ...]:
         controller.set_filter(replace(session.filter, scans=scans))
 
     return (
-        Choice("order", tuple(ORDERS), lambda: session.order, set_order),
-        Choice("go through", tuple(groups), state, set_state),
-        Choice("answered as", (_ANY_CLASS, *names), label, set_class),
-        Choice("in", _WHERE, where, set_where),
+        Dropdown("order", tuple(ORDERS), lambda: session.order, set_order),
+        Dropdown("go through", tuple(groups), state, set_state),
+        Dropdown("answered as", (_ANY_CLASS, *names), label, set_class),
+        Dropdown("in", _WHERE, where, set_where),
     )
