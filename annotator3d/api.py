@@ -27,7 +27,7 @@ from annotator3d.engine.workdir import card_of, config_of, root_of
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.database import is_package
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 from annotator3d.viz.colours import Colours
 from annotator3d.viz.keys import KeyTable, make_keys
 from annotator3d.viz.still import Still, still_of_query, still_of_scan
@@ -54,7 +54,7 @@ def open_labelling(
     keys: str | None = None,
     options: Options | None = None,
     review: Criteria | None = None,
-    screen: Screen | None = None,
+    reporter: Reporter | None = None,
 ) -> Opened:
     """A session on the ledger of a work directory, or on a work package.
 
@@ -77,7 +77,7 @@ def open_labelling(
     if not work_dir.is_dir():
         raise FileNotFoundError(f"no work directory or work package {work_dir}")
     ledger = _ledger(work_dir)
-    source = scan_source(work_dir, config, data_root, screen or Screen())
+    source = scan_source(work_dir, config, data_root, reporter or Reporter())
     taxonomy = source.dataset.taxonomy
     table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
     with Ledger.read(ledger) as read:
@@ -141,7 +141,7 @@ def taxonomy_of(package: PackageSource) -> Taxonomy:
     return parse_taxonomy(content, TAXONOMY_FILE, f"{TAXONOMY_FILE} in {package.path}")
 
 
-def make_demo(work_dir: Path, screen: Screen | None = None) -> None:
+def make_demo(work_dir: Path, reporter: Reporter | None = None) -> None:
     """Queries in simulated scans, to learn the viewer with; leaves an existing demo as it is."""
     from annotator3d.engine.rounds.select_only import select_only
 
@@ -168,7 +168,7 @@ def make_demo(work_dir: Path, screen: Screen | None = None) -> None:
             },
         }
     )
-    select_only(config, work_dir, screen=screen)
+    select_only(config, work_dir, reporter=reporter)
 
 
 def still_of(
@@ -195,7 +195,7 @@ def still_of(
             return still_of_query(ledger, source, source, query, palette, mode, view, background)
     if what.is_dir():
         path = _ledger(what)
-        source = scan_source(what, config, data_root, Screen())
+        source = scan_source(what, config, data_root, Reporter())
         palette = _palette(source.dataset.taxonomy)
         with Ledger.read(path) as ledger:
             stored = StoredPredictions(what / "rounds", ledger.to_today)
@@ -213,7 +213,7 @@ def still_of(
 
 
 def scan_source(
-    work_dir: Path, config: str | None, data_root: str | None, screen: Screen
+    work_dir: Path, config: str | None, data_root: str | None, reporter: Reporter
 ) -> DatasetSource:
     """The scans that the queries of a work directory were asked about, by their ids in the ledger.
 
@@ -226,7 +226,7 @@ def scan_source(
     pool = None if values is None else {**values, "labels": "optional"}
     # Not `open_dataset`: a damaged scan is set aside, and the other queries can be answered.
     known = known_scans(work_dir)
-    return DatasetSource(*open_with_moved(pool, "data.train", data_root, screen, known))
+    return DatasetSource(*open_with_moved(pool, "data.train", data_root, reporter, known))
 
 
 def _last_root(work_dir: Path, configured: str | None) -> str | None:
@@ -246,11 +246,11 @@ def export_package(
     images: bool = False,
     config: str | None = None,
     data_root: str | None = None,
-    screen: Screen,
+    reporter: Reporter,
 ) -> Packed:
     """A work package of a work directory's queries; see `active.packing.export`."""
     path = _ledger(work_dir)
-    source = scan_source(work_dir, config, data_root, screen)
+    source = scan_source(work_dir, config, data_root, reporter)
     taxonomy = source.dataset.taxonomy
     with Ledger.read(path) as ledger:
         size = ledger.voxel_size
@@ -266,7 +266,7 @@ def export_package(
             crop=crop,
             images=images,
             predictions=StoredPredictions(work_dir / "rounds", ledger.to_today),
-            progress=lambda done, total: screen.progress("packing scans", done, total),
+            progress=lambda done, total: reporter.progress("packing scans", done, total),
         )
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 
-class Screen:
-    def say(self, text: str) -> None:
+class Reporter:
+    def info(self, text: str) -> None:
         """A line that stays."""
 
     def progress(self, task: str, done: int, total: int) -> None:

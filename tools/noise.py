@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import mean, stdev
 
 from annotator3d.analysis.runs import read_run
-from annotator3d.cli.terminal import screen
+from annotator3d.cli.terminal import open_reporter
 from annotator3d.data.scan import IGNORE, rows_of_cell
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.load import find_config, load_config
@@ -112,11 +112,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE")
     args = parser.parse_args(argv)
     began, jobs = time.monotonic(), make_jobs(args.out, args.seeds, args.set)
-    with screen() as shown:
+    with open_reporter() as reporter:
         for key, values in vars(jobs[0].config.data).items():
             if isinstance(values, dict):
-                build_dataset(values, f"data.{key}", progress=shown.progress)
-        trained = run_jobs(jobs, shown)
+                build_dataset(values, f"data.{key}", progress=reporter.progress)
+        trained = run_jobs(jobs, reporter)
     by_name = {job.name: job for job in jobs}
     found = {
         level: [outcome(by_name[f"{level} {seed}"]) for seed in range(args.seeds)]

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from annotator3d.analysis.pooled import markdown, pool_runs
 from annotator3d.analysis.runs import read_run
-from annotator3d.cli.terminal import screen
+from annotator3d.cli.terminal import open_reporter
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.evaluation import evaluate_into
 from annotator3d.engine.jobs import Job, last_checkpoint, run_jobs
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 FOLDS = (("00", "03", "06", "09"), ("02", "05", "07", "08"))
 ARMS = list(product(("ada", "asfda", "al"), ("vcd", "random")))
@@ -66,7 +66,7 @@ def make_jobs(root: str, out: Path, seeds: int, extra: list[str]) -> list[Job]:
 
 
 def read_grid(
-    jobs: dict[str, Job], root: str, out: Path, seeds: int, extra: list[str], shown: Screen
+    jobs: dict[str, Job], root: str, out: Path, seeds: int, extra: list[str], reporter: Reporter
 ) -> dict:
     """Finished runs by (setting, strategy, seed, fold); source-only is tested on each fold here."""
     grid = {}
@@ -80,7 +80,7 @@ def read_grid(
         source = jobs[f"source-only seed {seed}"]
         config = config_of("source_only", root, fold, seed, extra)
         folder = out / f"source-only-{of.replace(' ', '-')}"
-        evaluate_into(folder, config, last_checkpoint(source), shown)
+        evaluate_into(folder, config, last_checkpoint(source), reporter)
         grid["source_only", "none", seed, fold] = read_run(folder)
     return grid
 
@@ -94,11 +94,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     args = parser.parse_args(argv)
     began = time.monotonic()
     jobs = make_jobs(args.root, args.out, args.seeds, args.set)
-    with screen() as shown:
-        build_dataset(jobs[0].config.data.source, "data.source", progress=shown.progress)
-        run_jobs(jobs, shown)
+    with open_reporter() as reporter:
+        build_dataset(jobs[0].config.data.source, "data.source", progress=reporter.progress)
+        run_jobs(jobs, reporter)
         by_name = {job.name: job for job in jobs}
-        grid = read_grid(by_name, args.root, args.out, args.seeds, args.set, shown)
+        grid = read_grid(by_name, args.root, args.out, args.seeds, args.set, reporter)
     tables = markdown(pool_runs(grid))
     (args.out / "tables.md").write_text(tables)
     print(tables)

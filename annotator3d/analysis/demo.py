@@ -18,7 +18,7 @@ from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.jobs import Job, run_jobs
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 ACTIVE = list(product(("al", "asfda", "ada"), ("random", "vcd")))
 PICTURED = ("ada", "vcd")  # the run whose queries the bird's-eye picture shows
@@ -50,7 +50,7 @@ def demo_jobs(out: Path, overrides: Sequence[str] = ()) -> list[Job]:
     ]
 
 
-def run_demo(out: Path, screen: Screen, overrides: Sequence[str] = ()) -> Path:
+def run_demo(out: Path, reporter: Reporter, overrides: Sequence[str] = ()) -> Path:
     """Simulate, train, compare; writes ``summary.json`` and ``report.html`` into `out`.
 
     Args:
@@ -62,9 +62,9 @@ def run_demo(out: Path, screen: Screen, overrides: Sequence[str] = ()) -> Path:
     began = time.monotonic()
     config = demo_config("ada", overrides)
     for key in ("source", "train", "val"):
-        build_dataset(getattr(config.data, key), f"data.{key}", progress=screen.progress)
+        build_dataset(getattr(config.data, key), f"data.{key}", progress=reporter.progress)
     jobs = demo_jobs(out, overrides)
-    trained = run_jobs(jobs, screen)
+    trained = run_jobs(jobs, reporter)
     runs = {job.name: read_run(job.work_dir) for job in jobs}
     wall_seconds = time.monotonic() - began
     if not trained and (out / "summary.json").exists():  # only read back: keep what it took

@@ -22,7 +22,7 @@ def add_parsers(command: AddCommand) -> None:
 
 
 def import_scans(args: argparse.Namespace) -> None:
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
     from annotator3d.data.importing.dataset import Wishes
     from annotator3d.data.importing.dataset import import_scans as run
     from annotator3d.data.importing.report import report
@@ -49,14 +49,14 @@ def import_scans(args: argparse.Namespace) -> None:
         labels=None if args.labels is None else Path(args.labels),
         poses=args.poses,
     )
-    with screen() as shown:
+    with open_reporter() as reporter:
         result = run(
             Path(args.src),
             Path(args.out),
             rules,
             Path(args.taxonomy),
             wishes,
-            lambda done, total: shown.progress("importing", done, total),
+            lambda done, total: reporter.progress("importing", done, total),
             args.workers or _cores(),
         )
     for line in report(result, taxonomy):
@@ -79,12 +79,12 @@ def _cores() -> int:
 
 
 def check(args: argparse.Namespace) -> int:
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
     from annotator3d.data.checking import report, store
     from annotator3d.data.checking.dataset import check_dataset, merge
 
     results = []
-    with screen() as shown:
+    with open_reporter() as reporter:
         for dataset in _datasets(args):
             name = f"checking {type(dataset).__name__}"
             if not args.json:
@@ -92,7 +92,7 @@ def check(args: argparse.Namespace) -> int:
 
             def progress(done: int, total: int, name: str = name) -> None:
                 if not args.json:
-                    shown.progress(name, done, total)
+                    reporter.progress(name, done, total)
 
             results.append(check_dataset(dataset, progress, args.workers))
     kept = [store.save(result) for result in results]
@@ -110,7 +110,7 @@ def check(args: argparse.Namespace) -> int:
 
 
 def export(args: argparse.Namespace) -> None:
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
     from annotator3d.engine.class_list import with_todays_classes
     from annotator3d.engine.export import Order
     from annotator3d.engine.export import export as run
@@ -129,10 +129,10 @@ def export(args: argparse.Namespace) -> None:
         zip=args.zip,
         description=None if args.description is None else Path(args.description),
     )
-    with screen() as shown:
+    with open_reporter() as reporter:
         config = config_of(work_dir, args.config, settings)
         config = with_todays_classes(config, work_dir, args.data_root)
-        result = run(config, work_dir, out, order, shown)
+        result = run(config, work_dir, out, order, reporter)
     print(
         f"{args.what} of {result.files:,} of {result.scans:,} scans in {out}: "
         f"{result.labelled:,} of {result.points:,} points have a class; from {result.source}"

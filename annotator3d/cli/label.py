@@ -133,14 +133,14 @@ def _disputed(opened: Opened, work_dir: Path) -> str | None:
 def _open(args: argparse.Namespace, work_dir: Path) -> Opened:
     from annotator3d.annotation.session import Options
     from annotator3d.api import make_demo, open_labelling
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
 
     shares = label_shares(args)
     options = Options(order=args.order, offer=args.offer, blind=args.blind, **shares)
     review = None if args.demo else criteria_of(args, work_dir)
-    with screen() as shown:
+    with open_reporter() as reporter:
         if args.demo:
-            make_demo(work_dir, shown)
+            make_demo(work_dir, reporter)
         return open_labelling(
             work_dir,
             config=args.config,
@@ -149,7 +149,7 @@ def _open(args: argparse.Namespace, work_dir: Path) -> Opened:
             keys=args.keys,
             options=options,
             review=review,
-            screen=shown,
+            reporter=reporter,
         )
 
 

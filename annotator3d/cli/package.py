@@ -68,7 +68,7 @@ def package(args: argparse.Namespace) -> int:
 def _export(args: argparse.Namespace) -> None:
     from annotator3d.annotation.packages.choice import Choice
     from annotator3d.api import export_package
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
 
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit: expected 1 or more, got {args.limit}")
@@ -80,7 +80,7 @@ def _export(args: argparse.Namespace) -> None:
         args.limit,
         args.again,
     )
-    with screen() as shown:
+    with open_reporter() as reporter:
         packed = export_package(
             _work_dir(args.work_dir),
             Path(args.out),
@@ -91,7 +91,7 @@ def _export(args: argparse.Namespace) -> None:
             images=args.images,
             config=args.config,
             data_root=args.data_root,
-            screen=shown,
+            reporter=reporter,
         )
     name, held = Path(args.out).name, f"held here for {args.days:g} days"
     if not packed.held:

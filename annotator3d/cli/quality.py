@@ -118,7 +118,7 @@ def suspicious(args: argparse.Namespace) -> None:
         queue_again,
     )
     from annotator3d.annotation.second_opinions import share_of
-    from annotator3d.cli.terminal import print_table, screen
+    from annotator3d.cli.terminal import open_reporter, print_table
     from annotator3d.engine.workdir import config_of
 
     if args.worst < 1:
@@ -126,11 +126,11 @@ def suspicious(args: argparse.Namespace) -> None:
     if args.annotator and not args.queue:
         raise ConfigError("--annotator belongs to --queue")
     work_dir, below = Path(args.work_dir), share_of(args.below)
-    with screen() as shown:
+    with open_reporter() as reporter:
         judged, source = judge_answers(
             config_of(work_dir, args.config),
             work_dir,
-            shown,
+            reporter,
             checkpoint=None if args.checkpoint is None else Path(args.checkpoint),
             data_root=args.data_root,
         )

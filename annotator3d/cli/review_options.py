@@ -84,20 +84,20 @@ def criteria_of(args: argparse.Namespace, work_dir: Path) -> Criteria | None:
 def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Criteria) -> Criteria:
     from annotator3d.analysis.quality.suspicion import judge_answers, judge_by_stored
     from annotator3d.annotation.second_opinions import share_of
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
     from annotator3d.engine.workdir import config_of
     from annotator3d.ledger.ledger import Ledger
 
     share = share_of(args.low_agreement)
     options = {"data_root": args.data_root, "wanted": lambda _, where: criteria.match(where)}
     config = config_of(work_dir, args.config)
-    with screen() as shown:
+    with open_reporter() as reporter:
         try:
-            judged, source = judge_answers(config, work_dir, shown, **options)
+            judged, source = judge_answers(config, work_dir, reporter, **options)
             print(f"compared with the network of {source}")
         except FileNotFoundError as none:
             print(f"{none}; compared with the predictions that the rounds have stored")
-            judged = judge_by_stored(config, work_dir, shown, **options)
+            judged = judge_by_stored(config, work_dir, reporter, **options)
     found = replace(criteria, responses={j.response for j in judged if j.agreement < share})
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         voxels = sum(

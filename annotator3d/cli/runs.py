@@ -131,11 +131,11 @@ def cost(args: argparse.Namespace) -> None:
 
 def report(args: argparse.Namespace) -> None:
     from annotator3d.analysis.report.run import report_run
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
 
     work_dir = Path(args.work_dir)
-    with screen() as shown:
-        path = report_run(work_dir, Path(args.out or work_dir / "report.html"), shown)
+    with open_reporter() as reporter:
+        path = report_run(work_dir, Path(args.out or work_dir / "report.html"), reporter)
     print(f"report: {path}")
 
 

@@ -20,12 +20,12 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 _UNBOUNDED = 1 << 20  # columns
 
 
-class RichScreen(Screen):
+class RichReporter(Reporter):
     """Bars on a terminal; on anything else a line at each tenth of a task."""
 
     def __init__(self, bars: Progress) -> None:
@@ -33,7 +33,7 @@ class RichScreen(Screen):
         self.tasks: dict[str, int] = {}  # rich's ids on a terminal, else tenths that are printed
         self.begun: dict[str, tuple[float, int]] = {}  # not on a terminal: when, and at how much
 
-    def say(self, text: str) -> None:
+    def info(self, text: str) -> None:
         """Print `text` as it is: neither rich's markup nor wrapped."""
         self.bars.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
 
@@ -56,7 +56,7 @@ class RichScreen(Screen):
         since, first = self.begun.setdefault(task, (now, done))
         if tenth > self.tasks.get(task, 0) or done >= total:
             rate = (done - first) / max(now - since, 1e-3)
-            self.say(f"{task}: {done} of {total}{_pace(rate, total - done)}")
+            self.info(f"{task}: {done} of {total}{_pace(rate, total - done)}")
         self.tasks[task] = 0 if done >= total else tenth
         if done >= total:
             del self.begun[task]
@@ -85,7 +85,7 @@ def _pace(rate: float, left: int) -> str:
 
 
 @contextmanager
-def screen() -> Iterator[Screen]:
+def open_reporter() -> Iterator[Reporter]:
     """Bars, or lines, for as long as the block lasts."""
     columns = (
         TextColumn("{task.description}", markup=False),
@@ -96,7 +96,7 @@ def screen() -> Iterator[Screen]:
     )
     bars = Progress(*columns, console=Console(), transient=True)
     with bars if bars.console.is_interactive else nullcontext():
-        yield RichScreen(bars)
+        yield RichReporter(bars)
 
 
 def print_table(

@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
 def demo(args: argparse.Namespace) -> None:
     from annotator3d.analysis.demo import run_demo
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
 
-    with screen() as shown:
-        report = run_demo(Path(args.out), shown, args.set or [])
+    with open_reporter() as reporter:
+        report = run_demo(Path(args.out), reporter, args.set or [])
     print(f"report: {report}")
 
 
 def simulate(args: argparse.Namespace) -> None:
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
     from annotator3d.data.simulator import simulate as run
 
     total = args.sequences * args.scans
     print(f"simulating {total} scans of domain {args.domain} into {args.out}")
     try:
-        with screen() as shown:
+        with open_reporter() as reporter:
             written = run(
                 args.out,
                 args.domain,
@@ -41,7 +41,7 @@ def simulate(args: argparse.Namespace) -> None:
                 beams=args.beams,
                 azimuths=args.azimuths,
                 first_sequence=args.first_sequence,
-                progress=lambda done, total: shown.progress("simulating", done, total),
+                progress=lambda done, total: reporter.progress("simulating", done, total),
             )
     except ValueError as error:  # the simulator's arguments are the options, by the same names
         raise ConfigError(str(error)) from error
@@ -49,7 +49,7 @@ def simulate(args: argparse.Namespace) -> None:
 
 
 def train(args: argparse.Namespace) -> None:
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
     from annotator3d.engine.rounds.hook import WaitingForOracle
     from annotator3d.engine.run import train as run
 
@@ -59,9 +59,9 @@ def train(args: argparse.Namespace) -> None:
     if _is_first():
         print(f"{config.setting}: {path} into {work_dir}, seed {config.seed}")
     try:
-        with screen() as shown:
+        with open_reporter() as reporter:
             record = run(
-                config, work_dir, resume=args.resume, data_root=args.data_root, screen=shown
+                config, work_dir, resume=args.resume, data_root=args.data_root, reporter=reporter
             )
     except WaitingForOracle as waiting:
         if _is_first():
@@ -82,18 +82,18 @@ def train(args: argparse.Namespace) -> None:
 
 
 def select(args: argparse.Namespace) -> None:
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
     from annotator3d.engine.rounds.select_only import select_only
 
     config, _ = _load(args)
-    with screen() as shown:
+    with open_reporter() as reporter:
         result = select_only(
             config,
             Path(args.work_dir),
             checkpoint=args.checkpoint,
             predictions=args.predictions,
             data_root=args.data_root,
-            screen=shown,
+            reporter=reporter,
         )
     print(
         f"round {result.round}: {result.strategy} asks about {result.voxels} voxels "
@@ -102,12 +102,12 @@ def select(args: argparse.Namespace) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from annotator3d.cli.terminal import print_iou_table, screen
+    from annotator3d.cli.terminal import open_reporter, print_iou_table
     from annotator3d.engine.evaluation import evaluate_checkpoint
 
     config, _ = _load(args)
-    with screen() as shown:
-        result = evaluate_checkpoint(config, args.checkpoint, args.data_root, shown)
+    with open_reporter() as reporter:
+        result = evaluate_checkpoint(config, args.checkpoint, args.data_root, reporter)
     if args.json:
         print(json.dumps(result))
     else:

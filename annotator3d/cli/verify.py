@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
-    from annotator3d.cli.terminal import Screen
+    from annotator3d.cli.terminal import Reporter
 
 
 def add_verify(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
@@ -46,18 +46,18 @@ class _Scans:
 
 
 def verify(args: argparse.Namespace) -> int:
-    from annotator3d.cli.terminal import screen
+    from annotator3d.cli.terminal import open_reporter
     from annotator3d.ledger.database import is_package
     from annotator3d.ledger.maintenance.verify import verify as check
 
     path = ledger_path(args.work_dir)
-    with screen() as shown:
-        scans = _of_package(path, args) if is_package(path) else _of_run(path, args, shown)
+    with open_reporter() as reporter:
+        scans = _of_package(path, args) if is_package(path) else _of_run(path, args, reporter)
         found = check(
             path,
             scans.source,
             scans.predictions,
-            lambda done, total: shown.progress("reading scans", done, total),
+            lambda done, total: reporter.progress("reading scans", done, total),
         )
     if found.counts:  # else the file itself cannot be read, which is why the scans cannot
         found.problems += scans.problems
@@ -74,7 +74,7 @@ def verify(args: argparse.Namespace) -> int:
     return 1 if found.problems else 0
 
 
-def _of_run(path: Path, args: argparse.Namespace, shown: Screen) -> _Scans:
+def _of_run(path: Path, args: argparse.Namespace, reporter: Reporter) -> _Scans:
     from annotator3d.active.stored_predictions import StoredPredictions
     from annotator3d.api import scan_source
 
@@ -90,7 +90,7 @@ def _of_run(path: Path, args: argparse.Namespace, shown: Screen) -> _Scans:
             ]
         )
     try:
-        source = scan_source(folder, args.config, args.data_root, shown)
+        source = scan_source(folder, args.config, args.data_root, reporter)
     except ConfigError:
         raise
     except (OSError, ValueError) as error:  # the ledger itself can be checked all the same

@@ -34,7 +34,7 @@ from annotator3d.engine.training.runner import A3dRunner, EpochHook, StatisticsH
 from annotator3d.engine.training.signals import StopSignal
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.models.segmentor import Segmentor
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 
 @dataclass
@@ -42,8 +42,8 @@ class Parts:
     """Attributes:
     ledger: open for writing, on rank 0 of an active run; else None.
     oracle: who answers; None if nothing is asked.
-    screen: what the user sees; long work that tells it its progress ends there on a signal.
-    shown: the same, without that.
+    reporter: what the user sees.
+    stoppable: the same; its `progress` raises Stopped once a signal has come.
     """
 
     config: RunConfig
@@ -55,8 +55,8 @@ class Parts:
     files: Checkpoints
     device: torch.device
     world: World
-    screen: Screen
-    shown: Screen
+    reporter: Reporter
+    stoppable: Reporter
     stop: StopSignal
 
     @property
@@ -91,7 +91,7 @@ class Parts:
     def hooks(self, training: TrainingScans) -> list[Hook]:
         schedule = self.config.schedule
         hooks: list[Hook] = [
-            EpochHook(self.shown),
+            EpochHook(self.reporter),
             CheckpointHook(self.files, schedule.checkpoint_every),
         ]
         hooks.append(SpentHook(self.ledger, self.config.active.rounds_at, self.world.size))
@@ -112,7 +112,7 @@ class Parts:
                     self.oracle,
                     self.rule,
                     self.record.rounds,
-                    self.screen,
+                    self.stoppable,
                     self.world,
                 )
             )
@@ -184,7 +184,7 @@ class Boundary:
                 self.runner.network,
                 parts.datasets.val,
                 parts.rule,
-                lambda done, total: parts.screen.progress("evaluating", done, total),
+                lambda done, total: parts.stoppable.progress("evaluating", done, total),
                 parts.world,
             )
         rounds = 0
@@ -195,7 +195,7 @@ class Boundary:
         )
         kept = {f"val/{name}": line[name] for name in ("miou", "voxels", "points")}
         self.runner.visualizer.add_scalars(kept, step=self.runner.iter)
-        parts.shown.say(
+        parts.reporter.info(
             f"epoch {finished}: mIoU {line['miou']:.1f} % with {line['voxels']} voxels "
             f"({line['points']} points)"
         )

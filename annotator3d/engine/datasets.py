@@ -16,7 +16,7 @@ from annotator3d.engine.config.schema import RunConfig
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import ScanRecord
 from annotator3d.registry import DATASETS, lookup
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Datasets:
 def open_datasets(
     config: RunConfig,
     data_root: str | None,
-    screen: Screen,
+    reporter: Reporter,
     known: Sequence[ScanRecord] = (),
 ) -> Datasets:
     """Open what `config.setting` needs; `known` scans of the pool keep the ids that they had.
@@ -50,11 +50,11 @@ def open_datasets(
     asked = config.is_active and not needs_truth(config.active.oracle_name)
     opened = {}
     if config.data.val is not None or not asked:
-        opened["val"] = open_dataset(config, "val", data_root, screen)
+        opened["val"] = open_dataset(config, "val", data_root, reporter)
     if config.setting != "source_only":
-        opened["train"] = open_dataset(config, "train", data_root, screen, not asked, known)
+        opened["train"] = open_dataset(config, "train", data_root, reporter, not asked, known)
     if config.setting in ("source_only", "ada"):
-        opened["source"] = open_dataset(config, "source", None, screen)
+        opened["source"] = open_dataset(config, "source", None, reporter)
     first, *others = opened
     names = opened[first].taxonomy.names
     for name in others:
@@ -70,7 +70,7 @@ def open_dataset(
     config: RunConfig,
     name: str,
     data_root: str | None,
-    screen: Screen,
+    reporter: Reporter,
     needs_labels: bool = True,
     known: Sequence[ScanRecord] = (),
 ):
@@ -87,9 +87,9 @@ def open_dataset(
     values = getattr(config.data, name)
     if values is not None and (quarantine or not needs_labels):
         values = {"labels": "optional", **values}  # who quarantines wants no error for one scan
-    dataset, moved = open_with_moved(values, key, data_root, screen, known)
+    dataset, moved = open_with_moved(values, key, data_root, reporter, known)
     if not dataset.makes_itself:
-        vet(dataset, key, quarantine, screen.say, needs_labels)
+        vet(dataset, key, quarantine, reporter.info, needs_labels)
     return MovedScans(dataset, moved) if moved else dataset
 
 
@@ -110,7 +110,7 @@ def open_with_moved(
     values: dict | None,
     key: str,
     data_root: str | None,
-    screen: Screen,
+    reporter: Reporter,
     known: Sequence[ScanRecord],
 ) -> tuple[ScanDataset, dict[str, str]]:
     """The dataset of a config, and the ids that known scans have in it now, where they differ.
@@ -122,7 +122,7 @@ def open_with_moved(
     """
     wider = False
     try:
-        dataset = build_dataset(values, key, data_root, screen.progress)
+        dataset = build_dataset(values, key, data_root, reporter.progress)
     except FileNotFoundError as error:
         everything = _everything(values, data_root)
         if everything is None:
@@ -131,14 +131,14 @@ def open_with_moved(
             raise FileNotFoundError(words) from error
         if not known:
             raise
-        dataset, wider = build_dataset(everything, key, data_root, screen.progress), True
-    moved = find_moved(dataset, known, screen.progress)
+        dataset, wider = build_dataset(everything, key, data_root, reporter.progress), True
+    moved = find_moved(dataset, known, reporter.progress)
     if wider:
         keep_known(dataset, known, moved)
     for then, now in sorted(moved.items())[:_SHOWN]:
-        screen.say(f"scan {then} is found as {now}, by its fingerprint")
+        reporter.info(f"scan {then} is found as {now}, by its fingerprint")
     if len(moved) > _SHOWN:
-        screen.say(f"and {len(moved) - _SHOWN} more scans have other ids now")
+        reporter.info(f"and {len(moved) - _SHOWN} more scans have other ids now")
     return dataset, moved
 
 

@@ -24,7 +24,7 @@ from annotator3d.engine.training.checkpoints import newest_whole
 from annotator3d.engine.workdir import card_of, root_of
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import CellLabels, Ledger
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 _SHOWN = 3
 
@@ -55,7 +55,9 @@ class Exported:
     archive: Path | None = None
 
 
-def export(config: RunConfig, work_dir: Path, out: Path, order: Order, screen: Screen) -> Exported:
+def export(
+    config: RunConfig, work_dir: Path, out: Path, order: Order, reporter: Reporter
+) -> Exported:
     """Write labels below `out`, in raw ids: of the class's entry in ``learning_map_inv``.
 
     Raises:
@@ -69,10 +71,10 @@ def export(config: RunConfig, work_dir: Path, out: Path, order: Order, screen: S
     split = "train" if answers else order.split
     root = order.data_root or root_of(card_of(work_dir), split)
     if answers:
-        dataset, moved = _pool(config, work_dir, root, screen)
+        dataset, moved = _pool(config, work_dir, root, reporter)
         counts, labels_of, source = _answers(work_dir, dataset, moved)
     else:
-        dataset = open_dataset(config, split, root, screen, needs_labels=False)
+        dataset = open_dataset(config, split, root, reporter, needs_labels=False)
         counts, labels_of, source = _predictions(config, work_dir, dataset, order)
     writer = WRITERS[order.format](dataset, out, predicted=not answers)
     rows = sorted(counts)
@@ -85,14 +87,14 @@ def export(config: RunConfig, work_dir: Path, out: Path, order: Order, screen: S
         writer.write(i, labels)
         labelled += int((labels.train != IGNORE).sum())
         points += len(labels.train)
-        screen.progress("exporting", done, len(rows))
+        reporter.progress("exporting", done, len(rows))
     writer.finish(rows)
     archive = None
     if order.zip:
         archive = Path(f"{out.resolve()}.zip")
         write_archive(archive, out, [writer.path(i) for i in rows], order.description)
         if (held := {id_.split("/")[0] for id_ in dataset.ids}) != set(SEMANTICKITTI_TEST):
-            screen.say(
+            reporter.info(
                 f"the test server wants sequences 11 to 21, this has {', '.join(sorted(held))}"
             )
     return Exported(len(rows), len(dataset), labelled, points, source, archive)
@@ -115,7 +117,7 @@ _Plan = tuple[dict[int, int], Callable[[int], np.ndarray], str]
 
 
 def _pool(
-    config: RunConfig, work_dir: Path, root: str | None, screen: Screen
+    config: RunConfig, work_dir: Path, root: str | None, reporter: Reporter
 ) -> tuple[ScanDataset, dict[str, str]]:
     """The scans that were asked about, and what those are called now that were moved since.
 
@@ -123,9 +125,9 @@ def _pool(
     """
     values = config.data.train
     values = None if values is None else {"labels": "optional", **values}
-    dataset, moved = open_with_moved(values, "data.train", root, screen, known_scans(work_dir))
+    dataset, moved = open_with_moved(values, "data.train", root, reporter, known_scans(work_dir))
     if not dataset.makes_itself:
-        vet(dataset, "data.train", config.data.quarantine, screen.say)
+        vet(dataset, "data.train", config.data.quarantine, reporter.info)
     return dataset, moved
 
 

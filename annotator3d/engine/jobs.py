@@ -18,7 +18,7 @@ from pathlib import Path
 
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.record import RunRecord
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def last_checkpoint(job: Job) -> Path:
     return job.work_dir / "checkpoints" / f"epoch_{job.config.schedule.epochs}.pth"
 
 
-def run_jobs(jobs: Sequence[Job], screen: Screen, workers: int | None = None) -> int:
+def run_jobs(jobs: Sequence[Job], reporter: Reporter, workers: int | None = None) -> int:
     """Train every job, those it starts from first.
 
     Args:
@@ -64,7 +64,7 @@ def run_jobs(jobs: Sequence[Job], screen: Screen, workers: int | None = None) ->
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, context, _begin_worker, (messages,)) as pool:
         try:
-            _work_through(waiting, done, workers, pool, messages, screen)
+            _work_through(waiting, done, workers, pool, messages, reporter)
         except BaseException:  # Ctrl-C too; leaving the pool would wait for what is running
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
@@ -79,7 +79,7 @@ def _work_through(
     workers: int,
     pool: ProcessPoolExecutor,
     messages,
-    screen: Screen,
+    reporter: Reporter,
 ) -> None:
     total = len(waiting) + len(done)
     running: dict[Future, str] = {}
@@ -88,13 +88,13 @@ def _work_through(
         for name in ready[: workers - len(running)]:  # no more: the pool would begin them unasked
             running[pool.submit(_run, waiting.pop(name))] = name
         finished, _ = wait(running, timeout=0.3, return_when=FIRST_COMPLETED)
-        _show(messages, screen)
+        _show(messages, reporter)
         for future in finished:
             name = running.pop(future)
             if error := future.exception():
                 raise RuntimeError(f"{name}: {error}") from error
             done.add(name)
-            screen.progress("runs", len(done), total)
+            reporter.progress("runs", len(done), total)
 
 
 def _init(job: Job, by_name: dict[str, Job]) -> str | None:
@@ -103,16 +103,16 @@ def _init(job: Job, by_name: dict[str, Job]) -> str | None:
     return str(last_checkpoint(by_name[job.starts_from]))
 
 
-def _show(messages, screen: Screen) -> None:
+def _show(messages, reporter: Reporter) -> None:
     while True:
         try:
             kind, *rest = messages.get_nowait()
         except queue.Empty:
             return
-        if kind == "say":
-            screen.say(*rest)
+        if kind == "info":
+            reporter.info(*rest)
         else:
-            screen.progress(*rest)
+            reporter.progress(*rest)
 
 
 _messages = None
@@ -134,14 +134,14 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-class _Forward(Screen):
+class _Forward(Reporter):
     """Sends to the parent what a run tells its user, a few times a second at most."""
 
     def __init__(self, name: str) -> None:
         self.name, self.sent = name, {}
 
-    def say(self, text: str) -> None:
-        _messages.put(("say", f"{self.name}: {text}"))
+    def info(self, text: str) -> None:
+        _messages.put(("info", f"{self.name}: {text}"))
 
     def progress(self, task: str, done: int, total: int) -> None:
         percent = 100 * done // max(total, 1)
@@ -153,4 +153,4 @@ class _Forward(Screen):
 def _run(job: Job) -> None:
     from annotator3d.engine.run import train
 
-    train(job.config, job.work_dir, resume=job.work_dir.exists(), screen=_Forward(job.name))
+    train(job.config, job.work_dir, resume=job.work_dir.exists(), reporter=_Forward(job.name))

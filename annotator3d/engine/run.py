@@ -21,11 +21,11 @@ from annotator3d.engine.training.adaptation import adapt_statistics
 from annotator3d.engine.training.checkpoints import Checkpoints, Place
 from annotator3d.engine.training.logs import backends
 from annotator3d.engine.training.optim import describe_batch, optimiser
-from annotator3d.engine.training.signals import StoppableScreen, StopSignal
+from annotator3d.engine.training.signals import StoppableReporter, StopSignal
 from annotator3d.errors import ConfigError, Paused, Stopped
 from annotator3d.ledger.ledger import Ledger, ScanRecord
 from annotator3d.models.segmentor import Segmentor
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 
 def train(
@@ -34,7 +34,7 @@ def train(
     *,
     resume: bool = False,
     data_root: str | None = None,
-    screen: Screen | None = None,
+    reporter: Reporter | None = None,
 ) -> RunRecord:
     """Run `config` to its last epoch, or until a person has to answer (`WaitingForOracle`).
 
@@ -56,9 +56,9 @@ def train(
     backends(config.logs)
     with joined(device) as world, StopSignal() as stop:
         refuse_several_processes(config, world.size)
-        shown = screen if screen is not None and world.is_first else Screen()
+        reporter = reporter if reporter is not None and world.is_first else Reporter()
         try:
-            return _train(config, Path(work_dir), resume, data_root, device, world, shown, stop)
+            return _train(config, Path(work_dir), resume, data_root, device, world, reporter, stop)
         except Paused:
             raise
         except Exception as error:
@@ -77,17 +77,17 @@ def _train(
     data_root: str | None,
     device: torch.device,
     world: World,
-    shown: Screen,
+    reporter: Reporter,
     stop: StopSignal,
 ) -> RunRecord:
     if resume:
         config = world.lead(lambda: with_todays_classes(config, folder, data_root))
-    screen = StoppableScreen(shown, stop)
+    stoppable = StoppableReporter(reporter, stop)
     files = Checkpoints(folder / "checkpoints", config.schedule.keep_checkpoints)
-    found = world.lead(lambda: files.newest(world.size, shown.say) if resume else None)
+    found = world.lead(lambda: files.newest(world.size, reporter.info) if resume else None)
     weights = world.together(lambda: None if found else _initial_weights(config))
     known = world.lead(lambda: known_scans(folder) if resume else [])
-    datasets = _open_datasets(config, data_root, screen, world, known)
+    datasets = _open_datasets(config, data_root, stoppable, world, known)
     oracle = world.together(lambda: _oracle(config, datasets.taxonomy.names))
     torch.manual_seed(config.seed)
     model = build_model(config, datasets.taxonomy.num_classes)
@@ -105,7 +105,7 @@ def _train(
         )
         world.together(record.check_shared)
         for line in describe_batch(config, world.size):
-            shown.say(line)
+            reporter.info(line)
         parts = Parts(
             config,
             record,
@@ -116,8 +116,8 @@ def _train(
             files,
             device,
             world,
-            screen,
-            shown,
+            reporter,
+            stoppable,
             stop,
         )
         try:
@@ -138,12 +138,12 @@ def _run(parts: Parts, found: Place | None) -> None:
             parts.datasets.pool,
             parts.rule,
             parts.world,
-            lambda done, total: parts.screen.progress("adapting batch norm", done, total),
+            lambda done, total: parts.stoppable.progress("adapting batch norm", done, total),
         )
     runner = make_runner(parts)
     if found is not None:
         runner._load_from, runner._resume = str(parts.files.path(found)), True
-        parts.shown.say(f"going on from {found.file_name}")
+        parts.reporter.info(f"going on from {found.file_name}")
     runner.train()
 
 
@@ -173,7 +173,7 @@ def _begin(
 def _open_datasets(
     config: RunConfig,
     data_root: str | None,
-    screen: Screen,
+    reporter: Reporter,
     world: World,
     known: list[ScanRecord],
 ) -> Datasets:
@@ -182,7 +182,7 @@ def _open_datasets(
     for turn in (world.local == 0, world.local != 0):
         opened = world.together(
             lambda opened=opened, turn=turn: (
-                open_datasets(config, data_root, screen, known) if turn else opened
+                open_datasets(config, data_root, reporter, known) if turn else opened
             )
         )
     if world.size > 1:

@@ -25,7 +25,7 @@ from annotator3d.data.scan import rows_of_cell
 from annotator3d.engine.rounds.hook import WaitingForOracle
 from annotator3d.engine.run import train
 from annotator3d.ledger.ledger import Answer, Ledger
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CONFUSION = {"ann": 0.0, "bob": 0.5}  # how often somebody takes a class for the next one
@@ -308,7 +308,7 @@ def test_a_scan_that_changed_is_refused(run, capsys, tmp_path):
 
 def test_killed_at_any_statement_it_asks_for_all_or_none(run, monkeypatch):
     work_dir, _, config = run
-    judged = judge_answers(config, work_dir, Screen())
+    judged = judge_answers(config, work_dir, Reporter())
     # The network's threads do not live on in a fork: what it says is known before.
     monkeypatch.setattr(
         "annotator3d.analysis.quality.suspicion.judge_answers", lambda *a, **more: judged

@@ -24,7 +24,7 @@ from annotator3d.annotation.packages.merge import merge
 from annotator3d.annotation.packages.package import PackageSource, read_manifest
 from annotator3d.api import export_package, open_labelling, still_of
 from annotator3d.cli.main import main
-from annotator3d.cli.terminal import screen
+from annotator3d.cli.terminal import open_reporter
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import UNASSIGNED, Answer
@@ -618,7 +618,7 @@ def test_killed_while_answering_a_package_opens_again_with_what_was_answered(
 def test_an_export_that_fails_leaves_an_earlier_package_its_queries(home, monkeypatch):
     pack(home, "one", "ann", "--queries", "1-4")
     monkeypatch.setattr(carrying, "pack", lambda arrays: 1 / 0)
-    with screen() as shown, pytest.raises(ZeroDivisionError):
+    with open_reporter() as reporter, pytest.raises(ZeroDivisionError):
         export_package(
             home,
             home.parent / "two.a3dpack",
@@ -626,7 +626,7 @@ def test_an_export_that_fails_leaves_an_earlier_package_its_queries(home, monkey
             choice=Choice("1-8"),
             days=1,
             crop=None,
-            screen=shown,
+            reporter=reporter,
         )
     assert held_by(home, "ann") == {1, 2, 3, 4}
 

@@ -14,7 +14,7 @@ import pytest
 from engine_case import tiny_config
 
 from annotator3d.cli.main import main
-from annotator3d.cli.terminal import screen
+from annotator3d.cli.terminal import open_reporter
 from annotator3d.engine.config.load import dump_config
 from annotator3d.kernels import build_info
 
@@ -211,12 +211,12 @@ def test_without_a_terminal_every_tenth_of_a_task_is_a_line(capsys, monkeypatch)
         monkeypatch.delenv(name, raising=False)
     seconds = iter(range(1000))
     monkeypatch.setattr("annotator3d.cli.terminal.time.monotonic", lambda: next(seconds))
-    with screen() as shown:
+    with open_reporter() as reporter:
         for _ in range(2):  # a task may come again
             for done in range(26):
-                shown.progress("scans [bold]", done, 25)
-        shown.progress("one", 1, 1)
-        shown.say("[red]as it is[/red] :smile: " + 99 * "x")
+                reporter.progress("scans [bold]", done, 25)
+        reporter.progress("one", 1, 1)
+        reporter.info("[red]as it is[/red] :smile: " + 99 * "x")
     lines = capsys.readouterr().out.splitlines()
     first = [line for line in lines if line.startswith("scans [bold]")]
     tenths = [

@@ -19,7 +19,7 @@ from annotator3d.data.files import fingerprint
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.run import train
 from annotator3d.ledger.ledger import Ledger, ScanRecord
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 
 def cut(root, sequence, frame, points):
@@ -110,9 +110,9 @@ def test_labelling_finds_the_scans_where_the_run_read_them_last(run, made):
     work_dir, root = run
     command = ["train", str(made / "mine.yaml"), "--work-dir", str(work_dir), "--resume"]
     assert main([*command, "--data-root", str(root)]) == 0
-    source = scan_source(work_dir, None, None, Screen())
+    source = scan_source(work_dir, None, None, Reporter())
     assert source.dataset.root == root
-    source = scan_source(work_dir, str(made / "mine.yaml"), None, Screen())
+    source = scan_source(work_dir, str(made / "mine.yaml"), None, Reporter())
     assert source.dataset.root == made / "kitti"  # asked for in so many words
 
 

@@ -17,7 +17,7 @@ from annotator3d.engine.evaluation import evaluate_checkpoint
 from annotator3d.engine.run import train
 from annotator3d.engine.training.checkpoints import Checkpoints, Place, damage, read_checkpoint
 from annotator3d.engine.training.runner import A3dRunner
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 
 @pytest.fixture
@@ -25,13 +25,13 @@ def root(make_kitti):
     return make_kitti(sequences=("00", "01", "02", "03"), scans=2, points=200)
 
 
-class Heard(Screen):
+class Heard(Reporter):
     """Remembers what it was told."""
 
     def __init__(self):
         self.said = []
 
-    def say(self, text):
+    def info(self, text):
         self.said.append(text)
 
 
@@ -64,7 +64,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_to_the_same_result(root, tmp
     newest = record.checkpoints / "epoch_4.pth"
     whole = weights(newest)
     harm(newest)
-    train(config, tmp_path / "al", resume=True, screen=heard)
+    train(config, tmp_path / "al", resume=True, reporter=heard)
     assert any("epoch_4.pth is damaged" in text for text in heard.said)
     assert "going on from epoch_3.pth instead: the same training is repeated" in heard.said
     assert same(weights(newest), whole)
@@ -76,7 +76,7 @@ def test_an_old_checkpoint_repeats_its_training_without_the_answers_of_later_rou
     whole = weights(record.checkpoints / "epoch_4.pth")
     for epoch in (2, 3, 4):
         flip(record.checkpoints / f"epoch_{epoch}.pth")
-    train(config, tmp_path / "al", resume=True, screen=heard)
+    train(config, tmp_path / "al", resume=True, reporter=heard)
     assert "going on from epoch_1.pth instead: the same training is repeated" in heard.said
     assert same(weights(record.checkpoints / "epoch_4.pth"), whole)
 
@@ -89,7 +89,7 @@ def test_without_a_whole_checkpoint_training_begins_again_with_the_rounds_that_a
     whole, ledger = weights(record.checkpoints / "epoch_4.pth"), record.ledger.read_bytes()
     for path in record.checkpoints.glob("*.pth"):
         flip(path)
-    train(config, tmp_path / "al", resume=True, screen=heard)
+    train(config, tmp_path / "al", resume=True, reporter=heard)
     assert sum("is damaged" in text for text in heard.said) == 2
     assert same(weights(record.checkpoints / "epoch_4.pth"), whole)
     assert record.ledger.read_bytes() == ledger  # nothing was asked again
@@ -144,7 +144,7 @@ def test_a_file_that_would_run_code_is_refused_wherever_it_lies(root, tmp_path):
     with pytest.raises(ValueError, match="epoch_4.pth is not a checkpoint of a run, of tensors"):
         train(config, tmp_path / "al", resume=True)
     with pytest.raises(ValueError, match="cannot be read as a checkpoint of tensors"):
-        evaluate_checkpoint(config, str(crafted), None, Screen())
+        evaluate_checkpoint(config, str(crafted), None, Reporter())
     with pytest.raises(ValueError, match="cannot be read as a checkpoint of tensors"):
         train(tiny_config(root, "asfda", init=str(crafted)), tmp_path / "asfda")
     assert not ran.exists()

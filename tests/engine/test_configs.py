@@ -23,7 +23,7 @@ from annotator3d.engine.datasets import open_datasets
 from annotator3d.engine.run import train
 from annotator3d.engine.training.optim import learning_rate, optimiser
 from annotator3d.errors import ConfigError
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 LEAVES = sorted(p for p in CONFIGS.rglob("*.py") if "_base_" not in p.parts)
@@ -133,7 +133,7 @@ def test_datasets_of_each_task_have_its_split_and_classes(task, roots):
     source, target, classes = TASKS[task]
     settings = [f"data.source.root={roots[source]}"]
     config = load_config(find_config(f"ada/{task}_minkunet"), settings)
-    opened = open_datasets(config, str(roots[target]), Screen())
+    opened = open_datasets(config, str(roots[target]), Reporter())
     assert opened.taxonomy.num_classes == classes
     assert not set(opened.pool.ids) & set(opened.val.ids)
     sizes = {"semantickitti": (10, 1), "semanticposs": (5, 1), "nuscenes": (2, 150)}
@@ -165,7 +165,7 @@ def test_a_split_that_was_drawn_is_written_beside_the_run_and_can_be_read_back(r
     assert not (tmp_path / "run/val_scans.txt").exists()
     settings += ["data.source.split=null", f"data.source.scans={tmp_path / 'run/source_scans.txt'}"]
     config = load_config(find_config(name), settings)
-    assert open_datasets(config, None, Screen()).source.ids == ids
+    assert open_datasets(config, None, Reporter()).source.ids == ids
 
 
 def source_checkpoint(name: str, settings: list[str], folder: Path) -> Path:

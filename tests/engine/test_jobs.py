@@ -14,7 +14,7 @@ import pytest
 from engine_case import tiny_config
 
 from annotator3d.engine.jobs import Job, last_checkpoint, run_jobs
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 HERE = Path(__file__).parents[1] / "support"
 
@@ -27,9 +27,9 @@ def root(make_kitti):
 def test_a_job_starts_from_anothers_checkpoint_and_finished_ones_are_kept(root, tmp_path):
     source = Job("s", tiny_config(root, "source_only", schedule={"epochs": 1}), tmp_path / "s")
     ada = Job("a", tiny_config(root, "ada"), tmp_path / "a", starts_from="s")
-    assert run_jobs([ada, source], Screen()) == 2
+    assert run_jobs([ada, source], Reporter()) == 2
     before = last_checkpoint(ada).stat().st_mtime_ns
-    assert run_jobs([ada, source], Screen()) == 0
+    assert run_jobs([ada, source], Reporter()) == 0
     assert last_checkpoint(ada).stat().st_mtime_ns == before
 
 
@@ -39,7 +39,7 @@ def test_a_failing_job_is_named_and_queued_ones_do_not_begin(root, tmp_path):
     jobs = [Job("bad", bad, tmp_path / "bad")]
     jobs += [Job(f"j{i}", tiny_config(root), tmp_path / f"j{i}") for i in range(3)]
     with pytest.raises(RuntimeError, match="bad: sequence '77' has no folder"):
-        run_jobs(jobs, Screen(), workers=1)
+        run_jobs(jobs, Reporter(), workers=1)
     assert not any((tmp_path / f"j{i}").exists() for i in range(3))
 
 
@@ -50,12 +50,12 @@ LONG = textwrap.dedent(
     sys.path.insert(0, sys.argv[3])
     from engine_case import tiny_config
     from annotator3d.engine.jobs import Job, run_jobs
-    from annotator3d.reporter import Screen
+    from annotator3d.reporter import Reporter
 
     if __name__ == "__main__":
         root, out = Path(sys.argv[1]), Path(sys.argv[2])
         config = tiny_config(root, schedule={"epochs": 5000})
-        run_jobs([Job(f"j{i}", config, out / f"j{i}") for i in range(3)], Screen(), workers=1)
+        run_jobs([Job(f"j{i}", config, out / f"j{i}") for i in range(3)], Reporter(), workers=1)
     """
 )
 

@@ -21,7 +21,7 @@ from annotator3d.engine.run import train
 from annotator3d.engine.training.optim import TRAINED, describe_batch, learning_rate, optimiser
 from annotator3d.engine.training.runner import TrainLoop
 from annotator3d.errors import ConfigError
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 SGD = {"type": "SGD", "lr": 1.0}
 
@@ -192,7 +192,7 @@ def test_averaged_weights_are_evaluated_saved_and_select(root, tmp_path, monkeyp
     # The network that a user loads is the one that was reported on, and the one that asked.
     checkpoint = str(tmp_path / "run" / "checkpoints" / "epoch_4.pth")
     line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
-    again = evaluate_checkpoint(config, checkpoint, None, Screen())
+    again = evaluate_checkpoint(config, checkpoint, None, Reporter())
     assert again["confusion"] == line["confusion"]
     at_round_2 = build_model(config, 19)
     at_round_2.load_state_dict(weights_of(tmp_path / "run", epoch=2))

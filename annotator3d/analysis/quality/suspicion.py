@@ -30,7 +30,7 @@ from annotator3d.ledger.lineage import Happened, plain
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Answer, Query
 from annotator3d.ledger.resolution import Outcome
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,7 +143,7 @@ Says = tuple[NDArray[np.uint8], NDArray[np.float64] | None]
 def judge_answers(
     config: RunConfig,
     work_dir: Path,
-    screen: Screen,
+    reporter: Reporter,
     *,
     checkpoint: Path | None = None,
     data_root: str | None = None,
@@ -160,7 +160,7 @@ def judge_answers(
         FileNotFoundError: no checkpoint, no ledger, or no scans.
         ValueError: one of these does not fit the others.
     """
-    dataset = _pool(config, work_dir, data_root, screen)
+    dataset = _pool(config, work_dir, data_root, reporter)
     path = checkpoint or newest_whole(work_dir / "checkpoints")
     weights = read_weights(path)
     count = dataset.taxonomy.num_classes
@@ -171,13 +171,13 @@ def judge_answers(
         classes = probabilities.argmax(1).astype(np.uint8)
         return classes, probabilities
 
-    return _judge(work_dir, dataset, wanted, prepare, screen), Path(path).name
+    return _judge(work_dir, dataset, wanted, prepare, reporter), Path(path).name
 
 
 def judge_by_stored(
     config: RunConfig,
     work_dir: Path,
-    screen: Screen,
+    reporter: Reporter,
     *,
     data_root: str | None = None,
     wanted: Callable[[int, Outcome], bool] = lambda query_id, where: True,
@@ -197,15 +197,15 @@ def judge_by_stored(
                 return found.classes, None
         return None
 
-    dataset = _pool(config, work_dir, data_root, screen)
-    return _judge(work_dir, dataset, wanted, prepare, screen)
+    dataset = _pool(config, work_dir, data_root, reporter)
+    return _judge(work_dir, dataset, wanted, prepare, reporter)
 
 
-def _pool(config: RunConfig, work_dir: Path, data_root: str | None, screen: Screen):
+def _pool(config: RunConfig, work_dir: Path, data_root: str | None, reporter: Reporter):
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         refuse_unfinished(work_dir, ledger.taxonomy_version)
     root = data_root or root_of(card_of(work_dir), "train")
-    return open_dataset(config, "train", root, screen, needs_labels=False)
+    return open_dataset(config, "train", root, reporter, needs_labels=False)
 
 
 def _judge(
@@ -213,7 +213,7 @@ def _judge(
     dataset,
     wanted: Callable[[int, Outcome], bool],
     prepare: Callable[[Scan], Says | None],
-    screen: Screen,
+    reporter: Reporter,
 ) -> list[Judged]:
     path = work_dir / "ledger.sqlite"
     with Ledger.read(path) as ledger:
@@ -234,7 +234,7 @@ def _judge(
         for query, where in answered if says else ():
             rows = rows_of_cell(scan.xyz, query.cell, size)
             found += _judge_query(query, where, says, rows)
-        screen.progress("judging", done, len(by_scan))
+        reporter.progress("judging", done, len(by_scan))
     return sorted(found, key=lambda j: (j.query.id, j.response))
 
 

@@ -32,12 +32,12 @@ from annotator3d.engine.training.logs import FILE
 from annotator3d.ledger.closing import is_closed
 from annotator3d.ledger.effort import meter_rounds
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 Counts = np.ndarray  # [R, C] int64
 
 
-def report_run(work_dir: Path, path: Path, screen: Screen) -> Path:
+def report_run(work_dir: Path, path: Path, reporter: Reporter) -> Path:
     """Write the report of the run in `work_dir` as one HTML file.
 
     Raises:
@@ -53,7 +53,7 @@ def report_run(work_dir: Path, path: Path, screen: Screen) -> Path:
             quality = quality_section(ledger)
             cost = cost_section(ledger, work_dir / "rounds")
         pool = pool_classes(
-            work_dir, run.card, lambda done, total: screen.progress("reading labels", done, total)
+            work_dir, run.card, lambda done, total: reporter.progress("reading labels", done, total)
         )
         parts += [*_classes_asked(run, picked, pool), rounds, cost, quality]
     parts += [*_training(steps), _iou(run), _facts(run)]

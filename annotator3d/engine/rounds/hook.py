@@ -21,7 +21,7 @@ from annotator3d.ledger.describe import disputed_in_words
 from annotator3d.ledger.digest import labels_digest
 from annotator3d.ledger.effort import RoundMeter, meter_round
 from annotator3d.ledger.ledger import Ledger, Round
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 
 class WaitingForOracle(Paused):
@@ -59,7 +59,7 @@ class RoundHook(Hook):
         training: what the labels are handed to.
         oracle: who answers.
         folder: where the predictions of each round are kept.
-        screen: what the user sees.
+        reporter: what the user sees.
     """
 
     def __init__(
@@ -71,11 +71,11 @@ class RoundHook(Hook):
         oracle,
         rule: InputRule,
         folder: Path,
-        screen: Screen,
+        reporter: Reporter,
         world: World = ALONE,
     ) -> None:
         self.config, self.ledger, self.pool, self.training = config, ledger, pool, training
-        self.oracle, self.rule, self.folder, self.screen = oracle, rule, folder, screen
+        self.oracle, self.rule, self.folder, self.reporter = oracle, rule, folder, reporter
         self.world = world
 
     def before_train(self, runner) -> None:
@@ -126,25 +126,27 @@ class RoundHook(Hook):
                 self.config.active,
                 self._scorer(plan.strategy, model),
                 self.folder,
-                lambda done, total: self.screen.progress(f"round {number}: selecting", done, total),
+                lambda done, total: self.reporter.progress(
+                    f"round {number}: selecting", done, total
+                ),
                 self.world,
             )
-            self.screen.say(
+            self.reporter.info(
                 f"round {number}: {plan.strategy} asks about {asked} voxels"
                 f"{_kept(self.folder / str(number))}"
             )
             if decision := self.world.lead(lambda: self.ledger.round_decision(number)):
-                self.screen.say(f"round {number}: {decision}")
+                self.reporter.info(f"round {number}: {decision}")
         self._say_cost(self.world.lead(lambda: self._answer(number)))
         if disputed := self.world.lead(lambda: self._disputed(number)):
-            self.screen.say(f"not trained on: {disputed_in_words(disputed, self.folder.parent)}")
+            self.reporter.info(f"not trained on: {disputed_in_words(disputed, self.folder.parent)}")
 
     def _disputed(self, number: int) -> int:
         """Voxels of rounds up to this one that no training sees, since nobody has decided."""
         return sum(query.round <= number for query in self.ledger.disputed_queries())
 
     def _say_cost(self, cost: RoundMeter) -> None:
-        self.screen.say(
+        self.reporter.info(
             f"round {cost.round}: {cost.points} points asked, {cost.labelled_points} with a class, "
             f"{cost.void_voxels} voxels void, {cost.classes_per_voxel:.1f} classes a voxel"
         )

@@ -26,7 +26,7 @@ from annotator3d.engine.rounds.hook import weights_digest
 from annotator3d.engine.rounds.select_round import RoundPlan, Scorer, select_round
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger, Query, Round
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def select_only(
     checkpoint: str | None = None,
     predictions: str | None = None,
     data_root: str | None = None,
-    screen: Screen | None = None,
+    reporter: Reporter | None = None,
 ) -> Selected:
     """Ask about the next round's voxels of ``data.train`` and write them to the ledger.
 
@@ -64,10 +64,10 @@ def select_only(
     Raises:
         ConfigError: the strategy needs a network and neither source of scores is given, or both.
     """
-    screen = screen or Screen()
+    reporter = reporter or Reporter()
     _check(config, work_dir, checkpoint, predictions)
     config = with_todays_classes(config, work_dir, data_root)
-    pool = open_dataset(config, "train", data_root, screen, False, known_scans(work_dir))
+    pool = open_dataset(config, "train", data_root, reporter, False, known_scans(work_dir))
     names, digest, size = pool.taxonomy.names, pool.taxonomy.digest(), config.active.voxel_size
     scorer, source = _scorer(config, checkpoint, predictions, pool.taxonomy)
     with RunRecord(work_dir, config, names).locked():
@@ -75,7 +75,7 @@ def select_only(
         with Ledger.open(work_dir / "ledger.sqlite", names, digest, size) as ledger:
             rounds = ledger.rounds()
             if rounds and not _listing_path(work_dir, rounds[-1].number).exists():
-                screen.say(f"round {rounds[-1].number} was selected before; writing its list")
+                reporter.info(f"round {rounds[-1].number} was selected before; writing its list")
                 return _selected(ledger, work_dir, rounds[-1])
             number = len(rounds) + 1
             at = config.active.rounds_at
@@ -91,10 +91,10 @@ def select_only(
                 config.active,
                 scorer,
                 work_dir / "rounds",
-                lambda done, total: screen.progress("selecting", done, total),
+                lambda done, total: reporter.progress("selecting", done, total),
             )
             if decision := ledger.round_decision(number):
-                screen.say(f"round {number}: {decision}")
+                reporter.info(f"round {number}: {decision}")
             return _selected(ledger, work_dir, ledger.rounds()[-1])
 
 

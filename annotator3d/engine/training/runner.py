@@ -18,7 +18,7 @@ from annotator3d.engine.training.checkpoints import Checkpoints, Place, damage, 
 from annotator3d.engine.training.loading import batches, end_workers, endless_batches
 from annotator3d.engine.training.signals import StopSignal
 from annotator3d.errors import Paused, Stopped
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 
 class A3dRunner(Runner):
@@ -94,13 +94,13 @@ def wrap(model: nn.Module, device: torch.device, world: World) -> nn.Module:
 class EpochHook(Hook):
     """Tell the user how far the training has come."""
 
-    def __init__(self, screen: Screen) -> None:
-        self.screen = screen
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         steps = len(runner.train_dataloader)
         total = runner.max_epochs * steps
-        self.screen.progress("training", runner.epoch * steps + batch_idx + 1, total)
+        self.reporter.progress("training", runner.epoch * steps + batch_idx + 1, total)
 
 
 class StatisticsHook(Hook):

@@ -8,7 +8,7 @@ import threading
 from types import FrameType
 
 from annotator3d.errors import Stopped
-from annotator3d.reporter import Screen
+from annotator3d.reporter import Reporter
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
@@ -42,20 +42,20 @@ class StopSignal:
             self.__exit__()
 
 
-class StoppableScreen(Screen):
-    """Shows on another screen, and ends long work where it tells how far it has come.
+class StoppableReporter(Reporter):
+    """Passes on to another reporter, and ends long work where it tells how far it has come.
 
     For work that is begun again from its start, such as scoring scans.
     """
 
-    def __init__(self, shown: Screen, stop: StopSignal) -> None:
-        self.shown, self.stop = shown, stop
+    def __init__(self, reporter: Reporter, stop: StopSignal) -> None:
+        self.reporter, self.stop = reporter, stop
 
-    def say(self, text: str) -> None:
-        self.shown.say(text)
+    def info(self, text: str) -> None:
+        self.reporter.info(text)
 
     def progress(self, task: str, done: int, total: int) -> None:
-        self.shown.progress(task, done, total)
+        self.reporter.progress(task, done, total)
         if self.stop.number and done < total:
             raise Stopped(self.stop.number)
 
