@@ -50,7 +50,7 @@ def fill(path: Path, scans: int, rounds: int) -> int:
                 id_: [
                     SimpleNamespace(
                         cell=(9 * round_ + i % 9, i % 11, 0),
-                        score=float(random.random()),
+                        utility=float(random.random()),
                         num_points=int(random.integers(5, 60)),
                     )
                 ]

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from plain_spconv import PlainMinkUNet, load_spconv
 
-from annotator3d.active.selector import select_scored
+from annotator3d.active.strategies import VoxelConfusion
 from annotator3d.data.batch import InputRule, TrainingScans
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.datasets.sequences import SemanticKITTI
@@ -170,15 +170,7 @@ def selection(bench: Bench, backbone: str) -> tuple[float, float]:
             scan = bench.dataset.read(turn % len(bench.dataset), labels=False)
             scores = voxel_scores(model, scan, bench.rule)
             with bench.clock(picked):
-                select_scored(
-                    scan.xyz,
-                    "vcd",
-                    scan_id=scan.id,
-                    seed=0,
-                    budget=1,
-                    num_classes=CLASSES,
-                    **scores,
-                )
+                VoxelConfusion().select(scan.xyz, **scores, num_classes=CLASSES, scan_id=scan.id)
         if turn >= 0:
             passes += taken
             chosen += picked

@@ -21,8 +21,8 @@ from annotator3d.registry import ORACLES, build, lookup
 __all__ = [
     "ORACLES",
     "Oracle",
-    "PersonOracle",
-    "TruthOracle",
+    "HumanOracle",
+    "GroundTruthOracle",
     "answer_open_queries",
     "get_oracle",
     "needs_truth",
@@ -47,7 +47,7 @@ class Oracle(Protocol):
 
 
 @ORACLES.register_module("truth")
-class TruthOracle:
+class GroundTruthOracle:
     """Answers with the ground truth, one label per point, ignored points included as 255."""
 
     automatic = True
@@ -64,7 +64,7 @@ class TruthOracle:
 
 
 @ORACLES.register_module("person")
-class PersonOracle:
+class HumanOracle:
     """Leaves every query open for a person in the viewer."""
 
     automatic = False

@@ -1,4 +1,12 @@
-"""active.stored_predictions."""
+"""What a round predicted of its scans: ``rounds/N/SS_FFFFFF.npz`` for round N and scan
+``SS/FFFFFF``, written when a round is selected, read by the viewer and by the cost model.
+
+Arrays: ``row_steps`` [M] int32, differences of the rows (in the raw file) of the scan's finite
+points, mostly 1, which compress to a sixth of the rows; ``score`` [M] float32, utility of each
+point's voxel; ``taxonomy``, version of the class list. If classes were predicted also
+``prediction`` [M] uint8 train ids, ``cells`` [Q, 3] int32 of the picked voxels and ``cell_classes``
+[Q] uint8, how many classes were predicted in each, from which the time of an answer is estimated.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +16,52 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-from annotator3d.active.selector import ScanSelection
 from annotator3d.data.files import atomic_write
 from annotator3d.data.scan import IGNORE, Scan
 from annotator3d.data.scan_source import Prediction
 from annotator3d.ledger.records import UNASSIGNED, Cell, Query
 
 
-class StoredPredictions:
-    """The folder ``rounds/`` of a work directory, which `engine.selection` writes.
+def prediction_file(folder: str | Path, round: int, scan_id: str) -> Path:
+    """The file of a scan's prediction; `folder` is ``rounds/`` of a work directory."""
+    return Path(folder) / str(round) / f"{scan_id.replace('/', '_')}.npz"
+
+
+def store_prediction(
+    path: Path,
+    scan: Scan,
+    utilities: NDArray[np.float32],
+    classes: NDArray[np.uint8] | None = None,
+    picked: Mapping[Cell, NDArray[np.int64]] | None = None,
+    taxonomy: int = 1,
+) -> None:
+    """Write what a round predicted of a scan of N points; creates the folder.
 
     Args:
-        folder: holds ``N/SS_FFFFFF.npz`` for round N and scan ``SS/FFFFFF``.
+        path: see `prediction_file`.
+        utilities: [N] of each point's voxel.
+        classes: [N] predicted train ids, 255 for none; None: only scores of points were given.
+        picked: cell -> rows of its points, of the voxels that are asked about.
+        taxonomy: version of the ledger's class list that `classes` belong to.
+    """
+    steps = np.diff(scan.rows, prepend=0).astype(np.int32)
+    arrays = {"row_steps": steps, "score": utilities, "taxonomy": np.int64(taxonomy)}
+    if classes is not None:
+        counts = [_classes_in(classes[points]) for points in (picked or {}).values()]
+        arrays["prediction"] = classes
+        arrays["cells"] = np.array(list(picked or {}), np.int32).reshape(-1, 3)
+        arrays["cell_classes"] = np.array(counts, np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        np.savez_compressed(file, **arrays)
+
+
+class StoredPredictions:
+    """Reads the predictions of the rounds of a work directory.
+
+    Args:
+        folder: ``rounds/`` of a work directory; see `prediction_file`.
         to_today: `Ledger.to_today`, by which predictions of earlier classes are read.
     """
 
@@ -33,7 +73,7 @@ class StoredPredictions:
 
         Raises ValueError, naming the file, for one that is damaged or of another scan.
         """
-        path = self.folder / str(round) / f"{scan.id.replace('/', '_')}.npz"
+        path = prediction_file(self.folder, round, scan.id)
         if not path.is_file():
             return None
         try:
@@ -66,7 +106,7 @@ def predicted_classes(folder: str | Path, queries: Sequence[Query]) -> list[int 
     files: dict[Path, dict[Cell, int]] = {}
     found = []
     for query in queries:
-        path = Path(folder) / str(query.round) / f"{query.scan.replace('/', '_')}.npz"
+        path = prediction_file(folder, query.round, query.scan)
         if path not in files:
             files[path] = _cell_classes(path) if path.is_file() else {}
         found.append(files[path].get(query.cell) or None)
@@ -97,40 +137,5 @@ def _spread(values: NDArray, at: NDArray, count: int, fill: float) -> NDArray:
     return whole
 
 
-def _keep_for_viewer(
-    folder: Path,
-    scan: Scan,
-    scores: Mapping[str, Tensor],
-    chosen: ScanSelection,
-    taxonomy: int,
-) -> None:
-    """Of each finite point: its row in the raw file, its voxel's score and its predicted class.
-
-    The rows are kept as steps from one to the next, mostly 1: a sixth of the size on disk. Of each
-    picked voxel the number of predicted classes, which says how long an answer may take.
-    """
-    steps = np.diff(scan.rows, prepend=0).astype(np.int32)
-    arrays = {"row_steps": steps, "score": chosen.point_scores, "taxonomy": np.int64(taxonomy)}
-    classes = None
-    if "logits" in scores:
-        classes = scores["logits"].argmax(1)
-    elif "labels_pred" in scores:
-        classes = scores["labels_pred"]
-    if classes is not None:
-        classes = classes[scores["rows"]] if "rows" in scores else classes
-        predicted = classes.cpu().numpy().astype(np.uint8)
-        counts = [_classes(predicted[pick.point_rows]) for pick in chosen.picks]
-        arrays["prediction"] = predicted
-        arrays["cells"] = np.array([pick.cell for pick in chosen.picks], np.int32)
-        arrays["cell_classes"] = np.array(counts, np.uint8)
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(_file_for_viewer(folder, scan.id)) as file:
-        np.savez_compressed(file, **arrays)
-
-
-def _classes(predicted: np.ndarray) -> int:
+def _classes_in(predicted: NDArray[np.uint8]) -> int:
     return len(np.setdiff1d(predicted, IGNORE))
-
-
-def _file_for_viewer(folder: Path, scan_id: str) -> Path:
-    return folder / f"{scan_id.replace('/', '_')}.npz"

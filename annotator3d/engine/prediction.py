@@ -21,16 +21,16 @@ from annotator3d.engine.metrics import confusion_matrix
 def point_scores(model, scan: Scan, rule: InputRule) -> Tensor:
     """Logits [N, C] float32 on CPU of the points of `scan` (finite ones, file order)."""
     found = voxel_scores(model, scan, rule)
-    return found["logits"][found["rows"]].cpu() if len(scan.xyz) else found["logits"]
+    return found["prediction"][found["rows"]].cpu() if len(scan.xyz) else found["prediction"]
 
 
 def voxel_scores(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
-    """What selection takes, on the model's device: float32 `logits` [V, C] of the network's voxels
-    of `scan`, and `rows` [N] int64, the voxel of each of its points."""
+    """Arguments of `QueryStrategy.select`, on the device of the model: `prediction` [V, C], float32
+    logits of the voxels of the network, and `rows` [N] int64, the voxel of each point."""
     if len(scan.xyz) == 0:
-        return {"logits": torch.zeros(0, rule.num_classes)}
+        return {"prediction": torch.zeros(0, rule.num_classes)}
     batch = model.data_preprocessor(collate([make_sample(scan, rule)]), False)
-    return {"logits": model.voxel_scores(batch).float(), "rows": batch["point_to_voxel"]}
+    return {"prediction": model.voxel_scores(batch).float(), "rows": batch["point_to_voxel"]}
 
 
 def predict_raw(model, scan: Scan, rule: InputRule) -> np.ndarray:

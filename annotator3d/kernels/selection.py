@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from annotator3d.kernels import checks, ops, reference
-from annotator3d.kernels.score_table import MAX_POPULATION, score_table
+from annotator3d.kernels.score_table import MAX_POPULATION, SCORE_ONE, score_table
 from annotator3d.kernels.voxels import IGNORE, Voxels
 
 
@@ -19,12 +21,12 @@ class VoxelPick:
     """A voxel chosen in a scan."""
 
     cell: tuple[int, int, int]
-    score: int
-    """In units of 1 / SCORE_ONE."""
-    count: int
-    """Number of points in it."""
-    rows: Tensor
-    """[count] int64 on the CPU, its rows of the batch's points, ascending."""
+    """floor(xyz / voxel_size) of each axis."""
+    utility: float
+    """What it was picked by. Kernels: vcd, entropy: bits; margin: minus the gap; none: 0."""
+    num_points: int
+    point_indices: NDArray[np.int64] = field(compare=False, repr=False)
+    """[num_points] rows of its points, ascending."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,10 @@ class Selection:
             rows.split([c for c in counts if c]),
             strict=False,  # the first, in cells without a pick, ends early
         )
-        return [VoxelPick(tuple(cell), score, n, part) for cell, score, n, part in found]
+        return [
+            VoxelPick(tuple(cell), score / SCORE_ONE, n, part.numpy())
+            for cell, score, n, part in found
+        ]
 
 
 SCORES = ("none", "vcd", "entropy", "margin")

@@ -223,6 +223,7 @@ def _rows(round: int, queries: Mapping[str, Sequence[Asked]], start: int = 0) ->
 
 
 def _finite(scan: str, pick: Asked) -> float:
-    if not math.isfinite(pick.score):
-        raise ValueError(f"scan {scan}, cell {tuple(pick.cell)}: score {pick.score} is not finite")
-    return float(pick.score)
+    if not math.isfinite(pick.utility):
+        cell = tuple(pick.cell)
+        raise ValueError(f"scan {scan}, cell {cell}: utility {pick.utility} is not finite")
+    return float(pick.utility)

@@ -127,7 +127,7 @@ class LedgerReader(LedgerFile):
         events = {e.id: e.answer for e in self._events(f"WHERE kind IN {RESPONSE_KINDS}")}
         return [(query, None if best is None else events[best.id]) for query, best in found]
 
-    def asked_cells(self, scan_id: str, before_round: int | None = None) -> np.ndarray:
+    def queried_cells(self, scan_id: str, before_round: int | None = None) -> np.ndarray:
         """Cells of a scan that were asked about and not released: [Q, 3] int32."""
         rows = self._rows(
             f"SELECT q.x, q.y, q.z FROM queries q WHERE q.scan = ? AND q.round < ? AND {_SPENT}"

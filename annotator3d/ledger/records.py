@@ -18,12 +18,12 @@ Cell = tuple[int, int, int]
 
 
 class Asked(Protocol):
-    """What `Ledger.add_round` needs to know of a picked voxel; `selector.Pick` is one."""
+    """What `Ledger.add_round` needs to know of a picked voxel; `VoxelPick` is one."""
 
     @property
     def cell(self) -> Cell: ...
     @property
-    def score(self) -> float: ...
+    def utility(self) -> float: ...
     @property
     def num_points(self) -> int: ...
 

@@ -15,12 +15,12 @@ from processes import ended, start
 
 from annotator3d.active.noisy_oracle import NoisyOracle
 from annotator3d.active.oracle import answer_open_queries
-from annotator3d.active.selector import Pick
 from annotator3d.cli import main as cli
 from annotator3d.data.scan import Scan
 from annotator3d.engine.config.load import dump_config, find_config, load_config, make_config
 from annotator3d.engine.run import train
 from annotator3d.errors import ConfigError
+from annotator3d.kernels.selection import VoxelPick
 from annotator3d.ledger.effort import meter_rounds
 from annotator3d.ledger.ledger import Ledger, Query
 
@@ -290,7 +290,7 @@ def test_tiredness_goes_on_from_the_ledger(tmp_path):
         with Ledger.open(tmp_path / name, NAMES, "digest") as ledger:
             ledger.register_scan(scan.id, "file", scan.num_raw)
             for number, part in enumerate(parts, start=1):
-                picks = [Pick(cell, 0.0, len(rows), rows) for cell, rows in part]
+                picks = [VoxelPick(cell, 0.0, len(rows), rows) for cell, rows in part]
                 ledger.add_round(number, "random", 0, 20, {scan.id: picks})
                 oracle = NoisyOracle(**noise, class_names=NAMES)
                 answer_open_queries(ledger, oracle, lambda scan_id: scan)

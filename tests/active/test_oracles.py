@@ -7,8 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from annotator3d.active.oracle import PersonOracle, TruthOracle, answer_open_queries, get_oracle
-from annotator3d.active.selector import select_scan
+from annotator3d.active.oracle import (
+    GroundTruthOracle,
+    HumanOracle,
+    answer_open_queries,
+    get_oracle,
+)
+from annotator3d.active.strategies import RandomSampling
 from annotator3d.data.scan import Scan, rows_of_cell
 from annotator3d.kernels.grouping import voxelize
 from annotator3d.ledger.ledger import Ledger
@@ -30,8 +35,8 @@ def ledger(tmp_path):
         picks = {}
         for scan_id in ("00/0", "00/1"):
             ledger.register_scan(scan_id, f"file {scan_id}", 200)
-            picks[scan_id] = select_scan(
-                make_scan(scan_id).xyz, "random", scan_id=scan_id, seed=0, budget=4, num_classes=3
+            picks[scan_id] = RandomSampling().query(
+                make_scan(scan_id).xyz, batch_size=4, scan_id=scan_id
             )
         ledger.add_round(1, "random", 0, 4, picks)
         yield ledger
@@ -53,7 +58,7 @@ def test_the_truth_answers_one_label_per_point_of_the_voxel(ledger):
 
 def test_a_person_leaves_every_query_open(ledger):
     # no scan is read for it: a pool has thousands
-    assert answer_open_queries(ledger, PersonOracle(), read_scan=None) == 0
+    assert answer_open_queries(ledger, HumanOracle(), read_scan=None) == 0
     assert len(ledger.open_queries()) == 8 and ledger.events() == []
 
 
@@ -61,7 +66,7 @@ def test_after_a_crash_only_what_is_left_is_answered(ledger):
     class CrashError(Exception):
         pass
 
-    class Dying(TruthOracle):
+    class Dying(GroundTruthOracle):
         left = 5
 
         def answer(self, query, scan, rows):
@@ -73,8 +78,8 @@ def test_after_a_crash_only_what_is_left_is_answered(ledger):
     with pytest.raises(CrashError):
         answer_open_queries(ledger, Dying(), make_scan)
     assert len(ledger.open_queries()) == 3  # each answer was committed by itself
-    assert answer_open_queries(ledger, TruthOracle(), make_scan) == 3
-    assert answer_open_queries(ledger, TruthOracle(), make_scan) == 0
+    assert answer_open_queries(ledger, GroundTruthOracle(), make_scan) == 3
+    assert answer_open_queries(ledger, GroundTruthOracle(), make_scan) == 0
     assert len(ledger.events()) == 8
 
 
@@ -85,24 +90,30 @@ def test_each_scan_is_read_once(ledger):
         read.append(scan_id)
         return make_scan(scan_id)
 
-    answer_open_queries(ledger, TruthOracle(), read_scan)
+    answer_open_queries(ledger, GroundTruthOracle(), read_scan)
     assert read == ["00/0", "00/1"]
 
 
 def test_a_scan_without_labels_cannot_be_answered_by_its_truth(ledger):
     with pytest.raises(ValueError, match="00/0 has no label file"):
-        answer_open_queries(ledger, TruthOracle(), lambda scan_id: make_scan(scan_id, labels=False))
+        answer_open_queries(
+            ledger, GroundTruthOracle(), lambda scan_id: make_scan(scan_id, labels=False)
+        )
 
 
 def test_a_scan_that_is_not_the_one_asked_about_is_refused(ledger):
     with pytest.raises(ValueError, match="00/0 has changed.*file 00/0.*other"):
-        answer_open_queries(ledger, TruthOracle(), make_scan, fingerprint=lambda scan_id: "other")
+        answer_open_queries(
+            ledger, GroundTruthOracle(), make_scan, fingerprint=lambda scan_id: "other"
+        )
     with pytest.raises(ValueError, match="not the one that was asked about"):
-        answer_open_queries(ledger, TruthOracle(), lambda scan_id: make_scan(scan_id, seed=1))
+        answer_open_queries(ledger, GroundTruthOracle(), lambda scan_id: make_scan(scan_id, seed=1))
     with pytest.raises(ValueError, match="read_scan gave another scan"):
-        answer_open_queries(ledger, TruthOracle(), lambda scan_id: make_scan("00/7"))
+        answer_open_queries(ledger, GroundTruthOracle(), lambda scan_id: make_scan("00/7"))
     assert ledger.events() == []
-    right = answer_open_queries(ledger, TruthOracle(), make_scan, fingerprint="file {}".format)
+    right = answer_open_queries(
+        ledger, GroundTruthOracle(), make_scan, fingerprint="file {}".format
+    )
     assert right == 8
 
 

@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotator3d.active.selector import Pick, limit_round, scan_seed, select_scan, select_scored
-from annotator3d.active.strategies import STRATEGIES, get_strategy
+from annotator3d.active.budget import cap_round, scan_seed
+from annotator3d.active.strategies import STRATEGIES, VoxelConfusion, get_strategy
+from annotator3d.kernels.selection import VoxelPick
 
 get_strategy("vcd")  # fills the registry
 NAMES = sorted(STRATEGIES.module_dict)
@@ -25,17 +26,21 @@ def scene(points=300, seed=0, spread=1.5):
     return xyz, logits
 
 
-def select(xyz, logits, strategy="vcd", scan_id="08/000001", seed=3, budget=5, **more):
-    return select_scan(
+LIMITS = ("voxel_size", "max_range", "min_points")
+
+
+def select(xyz, prediction, strategy="vcd", scan_id="08/000001", seed=3, budget=5, **more):
+    limits = {name: more.pop(name) for name in LIMITS if name in more}
+    found = get_strategy(strategy, **limits).select(
         xyz,
-        strategy,
+        prediction,
         scan_id=scan_id,
-        seed=seed,
-        budget=budget,
+        random_state=seed,
+        batch_size=budget,
         num_classes=CLASSES,
-        logits=logits,
         **more,
     )
+    return found.picks
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -52,8 +57,8 @@ def test_what_every_strategy_promises(name, seed, points, budget):
     assert len({pick.cell for pick in picks}) == len(picks)
     for pick in picks:
         rows = np.flatnonzero((cells == pick.cell).all(1))
-        assert pick.point_rows.tolist() == rows.tolist() and pick.num_points == len(rows) > 0
-    scores = [pick.score for pick in picks]
+        assert pick.point_indices.tolist() == rows.tolist() and pick.num_points == len(rows) > 0
+    scores = [pick.utility for pick in picks]
     assert scores == sorted(scores, reverse=True)
 
     assert select(xyz, logits, name, budget=budget) == picks  # again: the same
@@ -63,7 +68,7 @@ def test_what_every_strategy_promises(name, seed, points, budget):
     assert select(xyz[order], logits[order], name, budget=budget) == picks
 
     asked = np.array([pick.cell for pick in picks], np.int32).reshape(-1, 3)
-    again = select(xyz, logits, name, budget=budget, asked_cells=asked)
+    again = select(xyz, logits, name, budget=budget, exclude=asked)
     assert len(again) == min(budget, len(occupied) - len(picks))
     assert not {pick.cell for pick in again} & {pick.cell for pick in picks}
     both = select(xyz, logits, name, budget=2 * budget)
@@ -75,11 +80,14 @@ def test_what_every_strategy_promises(name, seed, points, budget):
 def test_vcd_asks_the_voxel_in_which_the_prediction_disagrees():
     xyz = np.array([[0.1, 0.1, 0.1]] * 4 + [[-0.1, 0.1, 0.1]] * 4, np.float32)
     labels = np.array([1, 1, 1, 1, 0, 2, 1, 2], np.uint8)
-    (pick,) = select_scan(
-        xyz, "vcd", scan_id="a", seed=0, budget=1, num_classes=3, labels_pred=labels
-    )
+    (pick,) = VoxelConfusion().query(xyz, labels)
     assert pick.cell == (-1, 0, 0)  # floor, not truncation
-    assert pick.score == pytest.approx(1.5, abs=1e-9) and pick.point_rows.tolist() == [4, 5, 6, 7]
+    assert pick.utility == pytest.approx(1.5, abs=1e-9) and pick.point_indices.tolist() == [
+        4,
+        5,
+        6,
+        7,
+    ]
 
 
 @pytest.mark.parametrize("name", ["vcd", "margin"])
@@ -128,21 +136,24 @@ def test_cells_asked_are_compared_in_full():
     x, y, z = first[0].cell
     near = np.array([[x, y, z + 1], [y, x, z], [x, y, -z - 1], [-x - 1, y, z]], np.int32)
     near = near[(near != first[0].cell).any(1)]
-    assert select(xyz, logits, budget=1, asked_cells=near) == first
+    assert select(xyz, logits, budget=1, exclude=near) == first
 
 
 def both_ways(xyz, name, **arguments):
     """In one pass of the kernels, and step by step by a strategy that they do not know."""
-    known = get_strategy(name)
+    limits = {key: arguments.pop(key) for key in LIMITS if key in arguments}
+    known = get_strategy(name, **limits)
 
     class Unknown(type(known)):
-        def score(self, *args):
-            return super().score(*args)
+        def utilities(self, *args):
+            return super().utilities(*args)
 
     assert known.fused and Unknown.fused is None
     arguments = {"scan_id": "08/000001", "num_classes": CLASSES} | arguments
-    found = [select_scored(xyz, strategy, **arguments) for strategy in (known, Unknown())]
-    return [(s.picks, [p.point_rows.tolist() for p in s.picks], s.point_scores) for s in found]
+    found = [strategy.select(xyz, **arguments) for strategy in (known, Unknown(**limits))]
+    return [
+        (s.picks, [p.point_indices.tolist() for p in s.picks], s.point_utilities) for s in found
+    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -163,14 +174,14 @@ def both_ways(xyz, name, **arguments):
 )
 def test_one_pass_and_step_by_step_choose_the_same(name, seed, points, budget, shared, limits):
     xyz, logits = scene(points, seed, spread=0.5)
-    arguments = {"seed": seed, "budget": budget, "logits": logits} | limits
+    arguments = {"random_state": seed, "batch_size": budget, "prediction": logits} | limits
     if shared:  # the rows of a network's voxels
         arguments["rows"] = np.random.default_rng(seed).integers(0, 9, points)
-        arguments["logits"] = scene(9, seed)[1]
+        arguments["prediction"] = scene(9, seed)[1]
     (picks, rows, scores), slow = both_ways(xyz, name, **arguments)
     assert picks == slow[0] and rows == slow[1] and np.array_equal(scores, slow[2])
     asked = np.array([pick.cell for pick in picks], np.int32).reshape(-1, 3)
-    again = both_ways(xyz, name, **arguments, asked_cells=asked)
+    again = both_ways(xyz, name, **arguments, exclude=asked)
     assert again[0][:2] == again[1][:2] and not {p.cell for p in again[0][0]} & set(
         p.cell for p in picks
     )
@@ -183,7 +194,8 @@ def test_one_pass_and_step_by_step_choose_the_same_in_real_scans(name, kitti_roo
     xyz = np.fromfile(file, np.float32).reshape(-1, 4)[:, :3]
     logits = torch.randn(len(xyz), CLASSES, generator=torch.Generator().manual_seed(0))
     limits = {"max_range": 40.0, "min_points": 2}
-    fast, slow = both_ways(xyz, name, seed=1, budget=50, logits=logits, **limits)
+    arguments = {"random_state": 1, "batch_size": 50, "prediction": logits}
+    fast, slow = both_ways(xyz, name, **arguments, **limits)
     assert len(fast[0]) == 50 and fast[:2] == slow[:2] and np.array_equal(fast[2], slow[2])
 
 
@@ -194,51 +206,50 @@ def test_rows_of_a_network_are_the_same_as_their_logits_point_by_point():
         by_rows = select(xyz, logits, name, rows=rows)
         assert by_rows == select(xyz, logits[rows], name) and len(by_rows) == 5
     labels = logits.argmax(1).numpy().astype(np.uint8)
-    by_rows = select(xyz, None, labels_pred=labels, rows=rows)
-    assert by_rows == select(xyz, None, labels_pred=labels[rows.numpy()])
+    by_rows = select(xyz, labels, rows=rows)
+    assert by_rows == select(xyz, labels[rows.numpy()])
     scores = logits[:, 0].abs()
-    by_rows = select(xyz, None, "entropy", point_scores=scores, rows=rows)
-    assert by_rows == select(xyz, None, "entropy", point_scores=scores[rows])
+    by_rows = select(xyz, scores, "entropy", rows=rows)
+    assert by_rows == select(xyz, scores[rows], "entropy")
 
 
 @pytest.mark.parametrize("rows", [np.full(300, 300), np.full(300, -1), np.zeros(299, np.int64)])
 @pytest.mark.parametrize("one_pass", [True, False])
 def test_rows_that_are_none_are_refused(rows, one_pass):
     xyz, logits = scene()
-    given = {"logits": logits} if one_pass else {"logits": None, "point_scores": logits[:, 0]}
+    given = logits if one_pass else logits[:, 0]
     with pytest.raises(ValueError, match="08/000001: (rows|values): expected"):
-        select(xyz, strategy="entropy", rows=rows, **given)
+        select(xyz, given, strategy="entropy", rows=rows)
 
 
 def test_the_viewer_gets_the_score_of_the_voxel_of_each_point():
     xyz, logits = scene()
-    found = select_scored(
-        xyz, "vcd", scan_id="a", seed=0, budget=5, num_classes=CLASSES, logits=logits
-    )
-    points = found.point_scores
-    assert points.dtype == np.float32 and points.shape == (300,) and len(found.picks) == 5
-    for pick in found.picks:
-        assert points[pick.point_rows] == pytest.approx(pick.score)
-        assert points.max() >= pick.score >= 0
+    picks, points = VoxelConfusion().query(xyz, logits, batch_size=5, return_utilities=True)
+    assert points.dtype == np.float32 and points.shape == (300,) and len(picks) == 5
+    for pick in picks:
+        assert points[pick.point_indices] == pytest.approx(pick.utility)
+        assert points.max() >= pick.utility >= 0
 
 
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"logits": None},
-        {"labels_pred": np.zeros(300, np.uint8)},
-        {"logits": torch.full((300, CLASSES), float("nan"))},
-        {"logits": torch.zeros(299, CLASSES)},
+        {"prediction": None},
+        {"prediction": np.zeros(300, np.float32)},
+        {"prediction": torch.full((300, CLASSES), float("nan"))},
+        {"prediction": torch.zeros(299, CLASSES)},
+        {"exclude": np.zeros((2, 2), np.int32)},
+        {"exclude": np.zeros((2, 3), np.float32)},
     ],
 )
 def test_errors_name_the_scan(wrong):
     xyz, logits = scene()
     with pytest.raises(ValueError, match="08/000001"):
-        select(xyz, **({"logits": logits} | wrong))
+        select(xyz, **({"prediction": logits} | wrong))
 
 
 def test_the_seed_of_a_scan_is_the_same_in_every_process():
-    code = "from annotator3d.active.selector import scan_seed; print(scan_seed(5, '08/000123'))"
+    code = "from annotator3d.active.budget import scan_seed; print(scan_seed(5, '08/000123'))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(other.stdout) == scan_seed(5, "08/000123")
     seeds = {scan_seed(seed, scan) for seed in range(30) for scan in ("1", "11", "01/1", "")}
@@ -246,7 +257,7 @@ def test_the_seed_of_a_scan_is_the_same_in_every_process():
 
 
 def pick_of(cell, score):
-    return Pick((cell, 0, 0), score, 1, np.array([0]))
+    return VoxelPick((cell, 0, 0), score, 1, np.array([0]))
 
 
 def test_a_limited_round_keeps_the_best_of_all_scans():
@@ -255,10 +266,10 @@ def test_a_limited_round_keeps_the_best_of_all_scans():
         "a": [pick_of(0, 2.0), pick_of(1, 2.0), pick_of(2, 0.5)],
         "c": [],
     }
-    kept = limit_round(picks, 3, seed=0, round=1)
+    kept = cap_round(picks, 3, seed=0, round=1)
     assert kept == {"a": picks["a"][:2], "b": picks["b"][:1]} and list(kept) == ["a", "b"]
-    assert limit_round(picks, None, seed=0, round=1) == {"a": picks["a"], "b": picks["b"]}
-    assert limit_round(picks, 0, seed=0, round=1) == {}
+    assert cap_round(picks, None, seed=0, round=1) == {"a": picks["a"], "b": picks["b"]}
+    assert cap_round(picks, 0, seed=0, round=1) == {}
 
 
 @given(
@@ -273,25 +284,25 @@ def test_a_limited_round_does_not_depend_on_how_the_scans_were_gathered(scores, 
         scan: [pick_of(i, score) for i, score in enumerate(sorted(values, reverse=True))]
         for scan, values in scores.items()
     }
-    kept = limit_round(picks, limit, seed, 1)
-    assert limit_round(dict(reversed(picks.items())), limit, seed, 1) == kept
+    kept = cap_round(picks, limit, seed, 1)
+    assert cap_round(dict(reversed(picks.items())), limit, seed, 1) == kept
     every = sorted((s for values in scores.values() for s in values), reverse=True)
-    assert sorted((p.score for ps in kept.values() for p in ps), reverse=True) == every[:limit]
+    assert sorted((p.utility for ps in kept.values() for p in ps), reverse=True) == every[:limit]
     for scan, ps in kept.items():
         assert ps == picks[scan][: len(ps)]  # the scan's first
 
 
 def test_a_limited_round_of_equal_scores_is_spread_over_the_scans():
     picks = {f"{i:02d}": [pick_of(j, 0.0) for j in range(5)] for i in range(20)}
-    kept = [limit_round(picks, 10, seed, 1) for seed in range(6)]
+    kept = [cap_round(picks, 10, seed, 1) for seed in range(6)]
     assert all(len(scans) == 10 for scans in kept)  # one each before any gets a second
     assert len({tuple(scans) for scans in kept}) == 6
 
 
 def test_a_total_limit_reaches_other_scans_in_every_round():
     """Ties must not favour the same scans: random would ask the same few for ever."""
-    pick = [Pick((0, 0, 0), 0.0, 1, np.array([0]))]
+    pick = [VoxelPick((0, 0, 0), 0.0, 1, np.array([0]))]
     picks = {f"{i:03d}": pick for i in range(200)}
-    rounds = [set(limit_round(picks, 20, 0, number)) for number in range(1, 6)]
+    rounds = [set(cap_round(picks, 20, 0, number)) for number in range(1, 6)]
     assert all(len(chosen) == 20 for chosen in rounds)
     assert len(set.union(*rounds)) > 60

@@ -8,8 +8,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotator3d.active.strategies import STRATEGIES, VCD, Entropy, Strategy, get_strategy
-from annotator3d.kernels import SCORE_ONE
+from annotator3d.active.strategies import (
+    STRATEGIES,
+    QueryStrategy,
+    VoxelConfusion,
+    VoxelEntropy,
+    get_strategy,
+)
 from annotator3d.kernels.grouping import group_cells
 
 get_strategy("vcd")  # fills the registry
@@ -20,10 +25,6 @@ def voxels_of(members):
     """Voxels in a row; point i lies in voxel members[i]."""
     cells = torch.tensor([[m, 0, 0] for m in members], dtype=torch.int32).reshape(-1, 3)
     return group_cells(cells)
-
-
-def in_bits(scores):
-    return scores.double() / SCORE_ONE if scores.dtype == torch.int64 else scores
 
 
 def slow_scores(name, members, logits):
@@ -65,7 +66,7 @@ def test_hand_computed_scores():
         "margin_mean": [-1, 0, 0],
     }
     for name, values in wanted.items():
-        scores = in_bits(get_strategy(name).score(voxels, logits, 3))
+        scores = get_strategy(name).utilities(voxels, logits, 3)
         assert scores.tolist() == pytest.approx(values, abs=1e-6), name
 
 
@@ -76,7 +77,7 @@ def test_scores_follow_the_definition(data, name, classes):
     row = st.lists(value, min_size=classes, max_size=classes)
     logits = data.draw(st.lists(row, min_size=len(members), max_size=len(members)))
     tensor = torch.tensor(logits).reshape(-1, classes)
-    scores = in_bits(get_strategy(name).score(voxels_of(members), tensor, classes))
+    scores = get_strategy(name).utilities(voxels_of(members), tensor, classes)
     assert scores.tolist() == pytest.approx(slow_scores(name, members, logits), abs=1e-6)
 
 
@@ -85,39 +86,39 @@ def test_extreme_and_half_precision_logits_are_scored(name):
     voxels = voxels_of([0, 1, 1])
     logits = torch.tensor([[6e4, -6e4], [0.0, -6e4], [6e4, 0.0]])
     for dtype in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
-        scores = get_strategy(name).score(voxels, logits.to(dtype), 2)
+        scores = get_strategy(name).utilities(voxels, logits.to(dtype), 2)
         assert scores.shape == (2,) and scores.isfinite().all()
-        assert scores.dtype in (torch.int64, torch.float64)
+        assert scores.dtype == torch.float64
         certain = -1.0 if name.startswith("margin") else 0.0
-        assert in_bits(scores).tolist() == [certain, certain]
+        assert scores.tolist() == [certain, certain]
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scans_without_points_are_scored(name):
-    assert get_strategy(name).score(voxels_of([]), torch.zeros(0, 4), 4).shape == (0,)
+    assert get_strategy(name).utilities(voxels_of([]), torch.zeros(0, 4), 4).shape == (0,)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_do_not_change_their_input(name):
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     before = logits.detach().clone()
-    scores = get_strategy(name).score(voxels_of([0, 0, 1, 2, 2, 2]), logits, 3)
+    scores = get_strategy(name).utilities(voxels_of([0, 0, 1, 2, 2, 2]), logits, 3)
     assert torch.equal(logits, before) and not scores.requires_grad
 
 
 def test_vcd_knows_uniform_voxels_and_labels_instead_of_logits():
     members = [0, 0, 1, 1, 2, 2]
     labels = torch.tensor([1, 1, 1, 2, 0, 255])
-    vcd = get_strategy("vcd").score(voxels_of(members), labels, 3)
+    vcd = get_strategy("vcd").utilities(voxels_of(members), labels, 3)
     assert (vcd >= vcd[0]).all() and vcd[0] == 0
-    assert in_bits(vcd).tolist() == [0, 1, 0]  # an unlabelled point counts nowhere
+    assert vcd.tolist() == [0, 1, 0]  # an unlabelled point counts nowhere
 
 
 def test_scores_per_point_from_elsewhere_count_by_their_maximum():
     points = torch.tensor([0.1, 0.7, 0.3])
     voxels = voxels_of([0, 0, 1])
-    entropy = get_strategy("entropy").score(voxels, points, 9)
-    margin = get_strategy("margin").score(voxels, points, 9)
+    entropy = get_strategy("entropy").utilities(voxels, points, 9)
+    margin = get_strategy("margin").utilities(voxels, points, 9)
     assert entropy.tolist() == pytest.approx([0.7, 0.3])
     assert margin.tolist() == pytest.approx([-0.7, -0.3])
 
@@ -125,21 +126,22 @@ def test_scores_per_point_from_elsewhere_count_by_their_maximum():
 def test_mean_and_maximum_of_the_members_differ():
     voxels = voxels_of([0, 0])
     logits = torch.tensor([[0.0, 0], [90.0, 0]])  # undecided, certain
-    scores = {n: in_bits(get_strategy(n).score(voxels, logits, 2)).item() for n in NAMES}
+    scores = {n: get_strategy(n).utilities(voxels, logits, 2).item() for n in NAMES}
     assert [scores[n] for n in ("entropy", "entropy_mean")] == pytest.approx([1, 0.5], abs=1e-6)
     assert [scores[n] for n in ("margin", "margin_mean")] == pytest.approx([-1, -0.5], abs=1e-6)
 
 
 def test_a_score_of_its_own_is_not_replaced_by_the_kernels():
-    class Mine(VCD):
-        def score(self, voxels, prediction, num_classes):
+    class Mine(VoxelConfusion):
+        def utilities(self, voxels, prediction, num_classes):
             return voxels.counts.double()
 
-    class Same(Entropy):
-        reduce = "mean"
+    class Same(VoxelEntropy):
+        def __init__(self):
+            super().__init__(reduce="mean")
 
-    assert VCD.fused == "vcd" and Mine.fused is None and Same.fused == "entropy"
-    assert Strategy.fused is None
+    assert VoxelConfusion.fused == "vcd" and Mine.fused is None and Same.fused == "entropy"
+    assert QueryStrategy.fused is None
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if get_strategy(n).needs_model])
@@ -149,13 +151,13 @@ def test_predictions_that_do_not_fit_are_refused(name, bad):
     logits[1, 2] = {"nan": math.nan, "inf": math.inf}.get(bad, 0.0)
     wrong = {"none": None, "classes": logits[:, :3], "rows": logits[:2]}.get(bad, logits)
     with pytest.raises(ValueError):
-        get_strategy(name).score(voxels_of([0, 0, 1]), wrong, 4)
+        get_strategy(name).utilities(voxels_of([0, 0, 1]), wrong, 4)
 
 
 @pytest.mark.parametrize("name", ["entropy", "margin"])
 def test_hard_labels_are_not_enough_for_soft_strategies(name):
     with pytest.raises(ValueError, match="logits"):
-        get_strategy(name).score(voxels_of([0, 1]), torch.tensor([0, 1]), 2)
+        get_strategy(name).utilities(voxels_of([0, 1]), torch.tensor([0, 1]), 2)
 
 
 def test_an_unknown_name_gets_the_nearest_one():

@@ -10,8 +10,7 @@ import pytest
 import torch
 from engine_case import tiny_config
 
-from annotator3d.active.selector import select_scored
-from annotator3d.active.strategies import STRATEGIES, Strategy, get_strategy
+from annotator3d.active.strategies import STRATEGIES, QueryStrategy, get_strategy
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.engine.build import build_model, input_rule
 from annotator3d.engine.prediction import voxel_scores
@@ -22,7 +21,7 @@ CLASSES = 5
 OUTSIDE = Path(__file__).parents[2] / "docs" / "extending.md"
 
 
-def from_outside() -> type[Strategy]:
+def from_outside() -> type[QueryStrategy]:
     """The strategy that docs/extending.md shows, without registering it."""
     (text,) = re.findall(r"```python\n# doubt\.py\n(.*?)```", OUTSIDE.read_text(), re.DOTALL)
     names: dict = {}
@@ -37,8 +36,8 @@ if OUTSIDE.exists():
 
 
 @pytest.fixture(params=ALL)
-def strategy(request) -> Strategy:
-    return ALL[request.param]()
+def strategy(request) -> QueryStrategy:
+    return ALL[request.param](voxel_size=1.0)
 
 
 def scan(seed: int, points: int = 600):
@@ -51,17 +50,15 @@ def scan(seed: int, points: int = 600):
 
 
 def select(strategy, xyz, logits, budget, asked=None, rows=None):
-    given = {"logits": logits, "rows": rows} if strategy.needs_model else {}
-    return select_scored(
+    given = {"prediction": logits, "rows": rows} if strategy.needs_model else {}
+    return strategy.select(
         xyz,
-        strategy,
-        scan_id="00/000000",
-        seed=3,
-        budget=budget,
-        num_classes=CLASSES,
-        voxel_size=1.0,
-        asked_cells=asked,
         **given,
+        scan_id="00/000000",
+        random_state=3,
+        batch_size=budget,
+        num_classes=CLASSES,
+        exclude=asked,
     ).picks
 
 
@@ -76,7 +73,7 @@ def test_the_same_input_gives_the_same_picks(strategy):
     other = scan(1)
     select(strategy, *other, 4)  # another scan in between leaves no trace
     assert select(strategy, xyz, logits, 4) == first
-    assert select(type(strategy)(), xyz, logits, 4) == first
+    assert select(type(strategy)(voxel_size=1.0), xyz, logits, 4) == first
     order = torch.randperm(len(xyz), generator=torch.Generator().manual_seed(1))
     shuffled = select(strategy, xyz[order.numpy()], logits[order], 4)
     assert [p.cell for p in shuffled] == [p.cell for p in first]
@@ -102,11 +99,11 @@ def test_the_budget_is_exact(strategy, budget):
     xyz, logits = scan(2)
     picks = select(strategy, xyz, logits, budget)
     assert len(picks) == min(budget, len(cells_of(xyz)))
-    scores = [pick.score for pick in picks]
+    scores = [pick.utility for pick in picks]
     assert scores == sorted(scores, reverse=True) and np.isfinite(scores).all()
     for pick in picks:
         inside = np.flatnonzero((np.floor(xyz) == np.array(pick.cell)).all(1))
-        assert pick.point_rows.tolist() == inside.tolist() and pick.num_points == len(inside)
+        assert pick.point_indices.tolist() == inside.tolist() and pick.num_points == len(inside)
 
 
 def test_scans_without_points_are_asked_nothing(strategy):

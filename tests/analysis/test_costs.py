@@ -12,11 +12,11 @@ import resume_case
 from engine_case import tiny_config
 from processes import ended, start
 
-from annotator3d.active.selector import Pick
 from annotator3d.analysis.costs import cost_of
 from annotator3d.cli import main as cli
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.run import train
+from annotator3d.kernels.selection import VoxelPick
 from annotator3d.ledger.effort import meter_round, work_of
 from annotator3d.ledger.ledger import Answer, Ledger
 
@@ -33,7 +33,7 @@ def ledger(tmp_path):
 
 def ask(ledger, number, sizes, x=0):
     rows = [np.arange(size) for size in sizes]
-    picks = [Pick((x + i, number, 0), 1.0, len(r), r) for i, r in enumerate(rows)]
+    picks = [VoxelPick((x + i, number, 0), 1.0, len(r), r) for i, r in enumerate(rows)]
     queries = ledger.add_round(number, "random", 0, len(sizes), {"00/000000": picks})
     return [query.id for query in queries]
 

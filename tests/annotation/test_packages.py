@@ -284,7 +284,7 @@ def test_a_package_that_is_younger_than_a_restored_backup_is_told_so(home, tmp_p
     backup = shutil.copytree(home, tmp_path / "backup")
     with ledger_of(home) as ledger:
         if what == "query":
-            asked = SimpleNamespace(cell=(50, 0, 0), num_points=1, score=0.0)
+            asked = SimpleNamespace(cell=(50, 0, 0), num_points=1, utility=0.0)
             ledger.add_round(2, "vcd", 0, 1, {ledger.scans()[0].id: [asked]})
     package = pack(home)
     if what == "class list":
@@ -460,7 +460,7 @@ def test_a_package_of_a_copy_that_went_its_own_way_is_refused(home, tmp_path):
     other = shutil.copytree(home, tmp_path / "other")
     for place, cell in ((home, (50, 0, 0)), (other, (51, 0, 0))):
         with ledger_of(place) as ledger:
-            asked = SimpleNamespace(cell=cell, num_points=1, score=0.0)
+            asked = SimpleNamespace(cell=cell, num_points=1, utility=0.0)
             ledger.add_round(2, "vcd", 0, 1, {ledger.scans()[0].id: [asked]})
     package = pack(other, "own", "ann", "--round", "2")
     before = state(home)

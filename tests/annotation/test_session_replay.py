@@ -7,7 +7,7 @@ import pytest
 from expert import Expert
 from session_case import SIZE, make_world, start
 
-from annotator3d.active.selector import select_scan
+from annotator3d.active.strategies import VoxelConfusion
 from annotator3d.annotation.session import LabelSession, Options
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.files import fingerprint
@@ -80,8 +80,8 @@ def test_the_most_mixed_real_voxels_take_hardly_more_actions_than_classes(tmp_pa
         truths[scan_id] = scan.labels
         path = dataset.path(dataset.index(scan_id))
         records.append(ScanRecord(scan_id, fingerprint(path), scan.num_raw))
-        settings = {"scan_id": scan_id, "seed": 0, "budget": 20, "num_classes": 19}
-        picks[scan_id] = select_scan(scan.xyz, "vcd", labels_pred=scan.labels, **settings)
+        settings = {"scan_id": scan_id, "batch_size": 20, "num_classes": 19}
+        picks[scan_id] = VoxelConfusion().query(scan.xyz, scan.labels, **settings)
     names, digest = dataset.taxonomy.names, dataset.taxonomy.digest()
     ledger = Ledger.open(tmp_path / "ledger.sqlite", names, digest)
     ledger.register_scans(records)

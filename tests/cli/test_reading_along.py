@@ -117,7 +117,7 @@ def not_asked(root, ledger):
     cells, sizes = np.unique(np.floor(xyz / np.float32(4)), axis=0, return_counts=True)
     asked = {query.cell for query in ledger.queries(scan="00/000000")}
     return [
-        SimpleNamespace(cell=cell, num_points=int(size), score=0.0)
+        SimpleNamespace(cell=cell, num_points=int(size), utility=0.0)
         for cell, size in zip(map(tuple, cells.astype(int).tolist()), sizes, strict=True)
         if cell not in asked
     ]

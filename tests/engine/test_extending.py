@@ -152,10 +152,10 @@ def clean(monkeypatch):
 
 
 STRATEGY = """
-from annotator3d.active.strategies import STRATEGIES, Strategy
+from annotator3d.active.strategies import STRATEGIES, QueryStrategy
 
 @STRATEGIES.register_module("{name}")
-class Mine(Strategy):
+class Mine(QueryStrategy):
     name = "{name}"
     needs_model = False
 """

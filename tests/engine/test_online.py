@@ -14,12 +14,12 @@ import pytest
 import torch
 from engine_case import tiny_config
 
-from annotator3d.active.selector import Pick
 from annotator3d.engine.config.load import dump_config, make_config
 from annotator3d.engine.rounds import online
 from annotator3d.engine.rounds.select_only import select_only
 from annotator3d.engine.run import train
 from annotator3d.errors import ConfigError
+from annotator3d.kernels.selection import VoxelPick
 from annotator3d.ledger.ledger import Ledger, ScanRecord
 from annotator3d.models import segmentor
 
@@ -268,7 +268,7 @@ def test_select_has_no_training_step_to_select_in(root, tmp_path):
 
 def test_a_round_is_filled_scan_by_scan_and_never_over_its_budget(tmp_path):
     def pick(x, score=0.5):
-        return Pick((x, 0, 0), score, 2, np.arange(2))
+        return VoxelPick((x, 0, 0), score, 2, np.arange(2))
 
     with Ledger.open(tmp_path / "l.sqlite", ["a"], "digest") as ledger:
         ledger.register_scans(ScanRecord(f"00/{i}", "f", 9) for i in range(3))

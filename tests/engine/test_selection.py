@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from annotator3d.active.selector import select_scan
 from annotator3d.active.strategies import STRATEGIES, get_strategy
 from annotator3d.data.batch import InputRule
 from annotator3d.data.datasets.sequences import SemanticKITTI
@@ -35,8 +34,8 @@ def model():
 def test_rows_of_the_networks_voxels_are_the_logits_of_the_points(pool, model):
     scan = pool.read(0)
     scores = voxel_scores(model, scan, RULE)
-    assert len(scores["logits"]) < len(scan.xyz) == len(scores["rows"])
-    assert torch.equal(scores["logits"][scores["rows"]], point_scores(model, scan, RULE))
+    assert len(scores["prediction"]) < len(scan.xyz) == len(scores["rows"])
+    assert torch.equal(scores["prediction"][scores["rows"]], point_scores(model, scan, RULE))
     assert model.training
 
 
@@ -60,15 +59,16 @@ def test_a_round_asks_what_the_logits_of_the_points_would(strategy, pool, model,
     for index in range(3):
         scan = pool.read(index)
         logits = point_scores(model, scan, RULE) if needs else None
-        picks = select_scan(
-            scan.xyz, strategy, scan_id=scan.id, seed=7, budget=3, num_classes=19, voxel_size=2.0,
-            logits=logits,
-        )  # fmt: skip
-        assert {(scan.id, p.cell): p.score for p in picks}.items() <= queries.items()
+        picks = get_strategy(strategy, voxel_size=2.0).query(
+            scan.xyz, logits, batch_size=3, random_state=7, scan_id=scan.id
+        )
+        assert {(scan.id, p.cell): p.utility for p in picks}.items() <= queries.items()
         file = tmp_path / "rounds" / "1" / f"{scan.id.replace('/', '_')}.npz"
         assert file.exists() == needs
         if needs:
             with np.load(file) as kept:
                 assert np.array_equal(kept["prediction"], logits.argmax(1).numpy())
                 for pick in picks:
-                    assert kept["score"][pick.point_rows] == pytest.approx(pick.score, abs=1e-6)
+                    assert kept["score"][pick.point_indices] == pytest.approx(
+                        pick.utility, abs=1e-6
+                    )

@@ -150,7 +150,10 @@ def test_selection_is_its_definition(path: Path, score, kind, lengths, seed):
     scores = found.point_scores.tolist()
     ranks = [-1] * len(q["points"])
     for scan, answer in enumerate(expected):
-        picks = [(p.cell, p.score, p.count, p.rows.tolist()) for p in found.picks(scan)]
+        picks = [
+            (p.cell, p.utility * SCORE_ONE, p.num_points, p.point_indices.tolist())
+            for p in found.picks(scan)
+        ]
         assert picks == answer["picks"]
         assert all(scores[row] == value for row, value in answer["scores"].items())
         for rank, (*_, rows) in enumerate(answer["picks"]):
@@ -206,9 +209,9 @@ def test_a_voxel_of_more_points_than_16_bits_count(path):
     with path.used():
         found = select_voxels(*path.put((points, 0.25, labels, 3)), k=2, seeds=[0])
     crowded, other = sorted(found.picks(), key=lambda p: -p.count)
-    assert (crowded.count, other.count) == (100_000, 40_000) and other.score == SCORE_ONE
+    assert (crowded.num_points, other.num_points) == (100_000, 40_000) and other.utility == 1
     shares = (0.70001, 0.149995, 0.149995)  # one odd point more or less
-    assert crowded.score / SCORE_ONE == pytest.approx(-sum(s * math.log2(s) for s in shares), 1e-4)
+    assert crowded.utility == pytest.approx(-sum(s * math.log2(s) for s in shares), 1e-4)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -308,7 +311,7 @@ def test_scans_do_not_depend_on_their_batch(path):
         for scan, (a, b) in enumerate(((0, 400), (400, 400), (400, 900))):
             part = path.put((points[a:b], 0.3, logits[a:b], 5))
             alone = select_voxels(*part, seeds=[5 + scan], **options)
-            summary = [[(p.cell, p.score, p.count) for p in s] for s in (alone.picks(),
+            summary = [[(p.cell, p.utility, p.num_points) for p in s] for s in (alone.picks(),
                        whole.picks(scan))]  # fmt: skip
             assert summary[0] == summary[1] and len(summary[0]) == (6 if b > a else 0)
             rows = [(p.rows + a).tolist() for p in alone.picks()]

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_paths import KINDS, VARIANTS, Path, cloud
 
+from annotator3d.kernels import SCORE_ONE, select_voxels
 from annotator3d.kernels import cpu as native
-from annotator3d.kernels import select_voxels
 from annotator3d.kernels.grouping import voxelize
 from annotator3d.kernels.scores import point_scores
 
@@ -52,7 +52,8 @@ def digests(seeds: range) -> tuple[str, str]:
             )
             digest = exact if score in ("vcd", "none") else rounded
             for pick in chosen.picks():
-                digest.update(f"{pick.cell} {int(pick.score)} {pick.rows.tolist()}".encode())
+                score, rows = int(pick.utility * SCORE_ONE), pick.point_indices.tolist()
+                digest.update(f"{pick.cell} {score} {rows}".encode())
     return exact.hexdigest(), rounded.hexdigest()
 
 

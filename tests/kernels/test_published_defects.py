@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from annotator3d.active.selector import select_scan, select_scored
+from annotator3d.active.strategies import VoxelConfusion, VoxelEntropy, get_strategy
 from annotator3d.kernels.grouping import voxelize
 
 SCRIPT = Path(__file__).parents[2] / "tools" / "published_selection.py"
@@ -41,10 +41,9 @@ def column(members: list[int]) -> Tensor:
 
 
 def ours(xyz: Tensor, strategy: str, logits: Tensor | None = None, budget: int = 1, **more) -> list:
-    more = {"scan_id": "a", "seed": 0} | more
-    return select_scan(
-        xyz, strategy, budget=budget, num_classes=4, voxel_size=SIZE, logits=logits, **more
-    )
+    more = {"scan_id": "a"} | more
+    strategy = get_strategy(strategy, voxel_size=SIZE)
+    return strategy.query(xyz, logits, batch_size=budget, num_classes=4, **more)
 
 
 def of_gap(gap: list[float], classes: int = 4) -> Tensor:
@@ -95,9 +94,11 @@ def test_margin_is_not_that_of_the_last_point(published):
     lowest = min(largest, key=largest.get)
     (pick,) = ours(xyz, "margin", logits)
     assert pick.cell == tuple(voxelize(xyz, SIZE).cells[lowest].tolist())
-    assert pick.score == pytest.approx(max(truth), abs=1e-6)
+    assert pick.utility == pytest.approx(max(truth), abs=1e-6)
     before = ours(xyz[:-1], "margin", logits[:-1])
-    assert [p.score for p in before] == [pick.score]  # the last point's margin is its own affair
+    assert [p.utility for p in before] == [
+        pick.utility
+    ]  # the last point's margin is its own affair
 
 
 def test_the_last_point_can_be_labelled(published):
@@ -112,10 +113,10 @@ def test_the_last_point_can_be_labelled(published):
     assert sum(int(r) == last for r in rounds) > 10  # its voxel is asked for again and again
 
     picks = ours(xyz, "vcd", logits, budget=120)
-    rows = np.concatenate([p.point_rows for p in picks])
+    rows = np.concatenate([p.point_indices for p in picks])
     assert sorted(rows.tolist()) == list(range(len(xyz)))
     asked = np.array([p.cell for p in picks], np.int32)
-    assert ours(xyz, "vcd", logits, budget=9, asked_cells=asked) == []
+    assert ours(xyz, "vcd", logits, budget=9, exclude=asked) == []
 
 
 def test_every_point_of_a_voxel_counts(published):
@@ -136,8 +137,8 @@ def test_every_point_of_a_voxel_counts(published):
     assert labelled[:300].sum() == 40  # 260 points can never be labelled
 
     (pick,) = ours(xyz, "vcd", logits)
-    assert pick.num_points == 300 and pick.score == pytest.approx(1.0, abs=1e-9)
-    assert pick.point_rows.tolist() == list(range(300))
+    assert pick.num_points == 300 and pick.utility == pytest.approx(1.0, abs=1e-9)
+    assert pick.point_indices.tolist() == list(range(300))
 
 
 def test_few_voxels_and_certain_points_are_fine(published):
@@ -156,11 +157,11 @@ def test_few_voxels_and_certain_points_are_fine(published):
     best = published.pick(scores, voxels, torch.zeros(120, dtype=torch.bool))
     assert scores[best].isnan().all() and voxels.table[best, 0] == 7  # the most certain is asked
 
-    found = select_scored(
-        xyz, "entropy", scan_id="a", seed=0, budget=120, num_classes=4, logits=logits
+    picks, utilities = VoxelEntropy().query(
+        xyz, logits, scan_id="a", batch_size=120, return_utilities=True
     )
-    assert found.picks[0].point_rows.tolist() == [0]  # the least certain
-    assert found.picks[-1].point_rows.tolist() == [7] and np.isfinite(found.point_scores).all()
+    assert picks[0].point_indices.tolist() == [0]  # the least certain
+    assert picks[-1].point_indices.tolist() == [7] and np.isfinite(utilities).all()
 
 
 def test_equal_scores_do_not_ask_for_the_same_place_in_every_scan(published):
@@ -189,7 +190,5 @@ def test_points_without_a_class_do_not_thin_the_confusion(published):
     of_row = {int(t[0]): float(s) for t, s in zip(voxels.table, scores, strict=True)}
     assert [of_row[row] for row in (0, 4, 8)] == [1.0, 0.5, 0.0]
     labels[labels == 0] = 255
-    found = select_scored(
-        xyz, "vcd", scan_id="a", seed=0, budget=3, num_classes=4, labels_pred=labels
-    )
-    assert found.point_scores[[0, 4, 8]].tolist() == [1.0, 0.0, 0.0]  # all that is known agrees
+    _, utilities = VoxelConfusion().query(xyz, labels, num_classes=4, return_utilities=True)
+    assert utilities[[0, 4, 8]].tolist() == [1.0, 0.0, 0.0]  # all that is known agrees

@@ -15,7 +15,7 @@ NAMES, DIGEST = ["car", "road", "tree"], "d1g357"
 @dataclass(frozen=True)
 class Asked:
     cell: tuple[int, int, int]
-    score: float = 1.0
+    utility: float = 1.0
     num_points: int = 3
 
 
@@ -100,7 +100,7 @@ def test_a_released_voxel_is_given_back_and_may_be_asked_again(ledger):
     first, second = ask(ledger)
     ledger.release(first.id, annotator="a")
     assert ledger.spent() == 1 and ledger.queries() == [second]
-    assert ledger.asked_cells("00/0").tolist() == [list(second.cell)]
+    assert ledger.queried_cells("00/0").tolist() == [list(second.cell)]
     with pytest.raises(ValueError, match="released"):
         ledger.answer(first.id, [0, 0, 0], annotator="a")
     ledger.skip(second.id, annotator="a")
@@ -110,7 +110,7 @@ def test_a_released_voxel_is_given_back_and_may_be_asked_again(ledger):
     ask(ledger, 2, [first.cell])
     with pytest.raises(ValueError, match="asked before"):
         ask(ledger, 3, [first.cell])
-    assert ledger.asked_cells("00/0", before_round=2).tolist() == [list(second.cell)]
+    assert ledger.queried_cells("00/0", before_round=2).tolist() == [list(second.cell)]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_numpy_numbers_are_numbers(ledger):
         clicks=np.int8(1),
     )
     assert ledger.current(np.int64(query.id)) == Answer("answer", None, "a", 2.0, 1)
-    assert ledger.asked_cells("00/0", np.int64(2)).dtype == np.int32
+    assert ledger.queried_cells("00/0", np.int64(2)).dtype == np.int32
 
 
 def test_a_time_that_is_no_number_is_refused(ledger):

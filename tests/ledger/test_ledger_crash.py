@@ -21,7 +21,7 @@ BUDGET, ROUNDS, SCANS = 2, 2, ("a", "b")
 class Asked:
     cell: tuple[int, int, int]
     num_points: int = 2
-    score: float = 0.25
+    utility: float = 0.25
 
 
 def work(path, acknowledge=lambda: None):
@@ -136,7 +136,7 @@ with Ledger.open(path, ["x"], "digest") as ledger:
     won = 0
     for number in range(1, count + 1):
         try:
-            pick = SimpleNamespace(cell=(number, 0, 0), num_points=1, score=0.0)
+            pick = SimpleNamespace(cell=(number, 0, 0), num_points=1, utility=0.0)
             ledger.add_round(number, me, 0, 1, {"a": [pick]})
             won += 1
         except ValueError as error:

@@ -33,8 +33,8 @@ NAMES = ["car", "road", "tree"]
 
 
 class Asked:
-    def __init__(self, cell, points=2, score=0.1):
-        self.cell, self.num_points, self.score = cell, points, score
+    def __init__(self, cell, points=2, utility=0.1):
+        self.cell, self.num_points, self.utility = cell, points, utility
 
 
 def busy_ledger(path):
@@ -42,7 +42,7 @@ def busy_ledger(path):
     with Ledger.open(path, NAMES, "d1") as ledger:
         ledger.register_scans([ScanRecord("00/0", "f0", 9), ScanRecord("00/1", "f1", 9)])
         first, second, third = ledger.add_round(
-            1, "vcd", 7, 3, {"00/0": [Asked((i, -1, 0), score=1 / 3) for i in range(3)]}
+            1, "vcd", 7, 3, {"00/0": [Asked((i, -1, 0), utility=1 / 3) for i in range(3)]}
         )
         ledger.answer(first.id, [0, 255], annotator="ann", seconds=1.1, clicks=2, note='a "kerb",')
         ledger.request(first.id, "overlap", annotator="lead")
@@ -412,7 +412,7 @@ def test_any_history_survives_the_way_through_text(tmp_path_factory, acts, forma
     with Ledger.open(path, NAMES, "d1") as ledger:
         ledger.register_scan("00/0", "f", 9)
         ledger.add_round(
-            1, "vcd", 0, 4, {"00/0": [Asked((i, 0, 0), score=i / 7) for i in range(4)]}
+            1, "vcd", 0, 4, {"00/0": [Asked((i, 0, 0), utility=i / 7) for i in range(4)]}
         )
         for query, kind, labels, seconds, text in acts:
             if kind == "undo":

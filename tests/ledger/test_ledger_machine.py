@@ -21,7 +21,7 @@ CELLS = [(0, 0, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, 0, 1)]  # neighbours a
 class Asked:
     cell: tuple[int, int, int]
     num_points: int
-    score: float = 0.5
+    utility: float = 0.5
 
 
 class LedgerTwin(RuleBasedStateMachine):
@@ -139,7 +139,7 @@ class LedgerTwin(RuleBasedStateMachine):
         assert self.ledger.spent() == len(spent)
         for scan in SCANS:
             cells = {cell for _, s, cell, _ in spent.values() if s == scan}
-            assert {tuple(c) for c in self.ledger.asked_cells(scan).tolist()} == cells
+            assert {tuple(c) for c in self.ledger.queried_cells(scan).tolist()} == cells
         for upto in {None, self.rounds - 1}:
             labelled = {
                 (scan, cell): (self.said[i][-1], number)

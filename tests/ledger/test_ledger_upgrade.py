@@ -14,7 +14,7 @@ NAMES, DIGEST = ["road", "car"], "d1g357"
 
 class Asked:
     def __init__(self, cell):
-        self.cell, self.num_points, self.score = cell, 2, 0.5
+        self.cell, self.num_points, self.utility = cell, 2, 0.5
 
 
 @pytest.fixture

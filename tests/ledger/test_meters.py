@@ -12,7 +12,7 @@ from annotator3d.ledger.ledger import Ledger
 class Asked:
     cell: tuple[int, int, int]
     num_points: int
-    score: float = 1.0
+    utility: float = 1.0
 
 
 @pytest.fixture

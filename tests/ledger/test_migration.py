@@ -31,7 +31,7 @@ OLD = ["car", "plants", "road"]
 
 
 class Asked:
-    score = 1.0
+    utility = 1.0
 
     def __init__(self, number, points):
         self.cell, self.num_points = (number, 0, 0), points

@@ -16,7 +16,7 @@ NAMES = ["car", "road", "tree"]
 
 
 class Asked:
-    cell, num_points, score = (0, 0, 0), 3, 1.0
+    cell, num_points, utility = (0, 0, 0), 3, 1.0
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ SIZE = 0.25
 class Asked:
     cell: tuple[int, int, int]
     num_points: int
-    score: float = 1.0
+    utility: float = 1.0
 
 
 @dataclass

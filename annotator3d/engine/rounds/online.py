@@ -13,16 +13,16 @@ import torch
 from torch import Tensor
 
 from annotator3d.active.oracle import Oracle, answer_open_queries
-from annotator3d.active.selector import Pick
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.batch import InputRule, answer_labels, voxel_targets
 from annotator3d.data.files import fingerprint
 from annotator3d.data.scan import IGNORE, Scan, rows_of_cell
 from annotator3d.engine.config.schema import ActiveConfig, RunConfig
 from annotator3d.engine.rounds.hook import RoundHook
-from annotator3d.engine.rounds.select_round import RoundPlan, asked_cells, select_in
+from annotator3d.engine.rounds.select_round import RoundPlan, queried_cells, select_in
 from annotator3d.errors import ConfigError
 from annotator3d.kernels.grouping import group_cells
+from annotator3d.kernels.selection import VoxelPick
 from annotator3d.ledger.ledger import CellLabels, Ledger, ScanRecord
 
 SOURCE = "online"  # what the ledger names as the origin of the scores of such a round
@@ -98,7 +98,7 @@ class OnlineRound:
         self.plan, self.active, self.rule = plan, active, rule
         self.ledger, self.pool, self.oracle = ledger, pool, oracle
         self.needs_model = get_strategy(plan.strategy).needs_model
-        self.asked = asked_cells(ledger, plan.number)  # by earlier rounds
+        self.asked = queried_cells(ledger, plan.number)  # by earlier rounds
         held = {query.scan for query in ledger.queries(plan.number)}
         self.to_ask = {scan for scan in pool.ids[:: active.stride] if scan not in held}
 
@@ -116,16 +116,16 @@ class OnlineRound:
                 self._put(target, batch, b, answers[scan.id])
         return target
 
-    def _pick(self, batch: dict, b: int, logits: Tensor) -> list[Pick]:
+    def _pick(self, batch: dict, b: int, logits: Tensor) -> list[VoxelPick]:
         """On the raw grid of the scan; a point has the logits of its augmented network voxel."""
         scan, scores = batch["scans"][b], {}
         if self.needs_model:
             voxels, rows = _scan_of(batch, b)
-            scores = {"logits": logits[voxels].float(), "rows": rows}
+            scores = {"prediction": logits[voxels].float(), "rows": rows}
         return select_in(scan, scores, self.plan, self.active, self.asked).picks
 
     def _ask(
-        self, picks: Mapping[str, Sequence[Pick]], scans: Mapping[str, Scan]
+        self, picks: Mapping[str, Sequence[VoxelPick]], scans: Mapping[str, Scan]
     ) -> dict[str, list[CellLabels]]:
         """Write the picks in one transaction, then the answers, which are given by scan."""
         files = {scan: self.pool.path(self.pool.index(scan)) for scan in picks}

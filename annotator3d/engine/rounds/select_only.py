@@ -173,7 +173,7 @@ class _FromFiles:
         if path.suffix == ".label":
             raw = read_label(path, scan.num_raw)
             labels = self.taxonomy.to_train(raw, path)[scan.rows]
-            return {"labels_pred": torch.from_numpy(labels)}
+            return {"prediction": torch.from_numpy(labels)}
         values = np.load(path, allow_pickle=False)
         shapes = ((scan.num_raw,), (scan.num_raw, self.taxonomy.num_classes))
         if values.shape not in shapes or values.dtype.kind != "f":
@@ -181,8 +181,7 @@ class _FromFiles:
                 f"{path}: expected floats of shape {shapes[0]} or {shapes[1]} for scan {scan.id}, "
                 f"got {values.dtype} {values.shape}"
             )
-        scores = torch.from_numpy(values.astype(np.float32)[scan.rows])
-        return {"logits" if scores.ndim == 2 else "point_scores": scores}
+        return {"prediction": torch.from_numpy(values.astype(np.float32)[scan.rows])}
 
     def _find(self, scan_id: str) -> Path:
         sequence, frame = scan_id.split("/")

@@ -11,18 +11,20 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from annotator3d.active.budget import fit_hours
-from annotator3d.active.selector import Pick, ScanSelection, limit_round, select_scored
-from annotator3d.active.stored_predictions import _file_for_viewer, _keep_for_viewer
+from annotator3d.active.budget import cap_round, queries_within_hours
+from annotator3d.active.selector import ScanSelection
+from annotator3d.active.stored_predictions import prediction_file, store_prediction
+from annotator3d.active.strategies import get_strategy
 from annotator3d.data.files import fingerprint
 from annotator3d.data.scan import Scan
 from annotator3d.engine.config.schema import ActiveConfig
 from annotator3d.engine.distributed import ALONE, World
+from annotator3d.kernels.selection import VoxelPick
 from annotator3d.ledger.ledger import Ledger, ScanRecord
 from annotator3d.ledger.records import Cell
 
-# What scores a scan: logits [M, C], class labels [M] or scores [M] and the row of each point, as
-# keywords of `select_scored`; an empty dict for a strategy that needs no model.
+# What predicts a scan: `prediction` and, if these are not of its points, `rows`, as keywords of
+# `QueryStrategy.select`; an empty dict for a strategy that needs no model.
 Scorer = Callable[[Scan], Mapping[str, Tensor]]
 
 
@@ -59,10 +61,9 @@ def select_round(
     Returns:
         the number of voxels asked about.
     """
-    folder = folder / str(plan.number)
     # of an attempt that did not reach the ledger
-    world.lead(lambda: shutil.rmtree(folder, ignore_errors=True))
-    asked = world.lead(lambda: asked_cells(ledger, plan.number))
+    world.lead(lambda: shutil.rmtree(folder / str(plan.number), ignore_errors=True))
+    asked = world.lead(lambda: queried_cells(ledger, plan.number))
     share = world.share(range(0, len(pool), active.stride))
     parts = world.each(
         lambda: _pick_share(share, pool, asked, plan, active, scorer, folder, progress)
@@ -70,7 +71,7 @@ def select_round(
     return world.lead(lambda: _write_round(ledger, plan, active, parts, folder))
 
 
-def asked_cells(ledger: Ledger, before_round: int) -> dict[str, np.ndarray]:
+def queried_cells(ledger: Ledger, before_round: int) -> dict[str, np.ndarray]:
     """Scan id -> cells [Q, 3] int32 that rounds before this one asked about."""
     cells: dict[str, list[Cell]] = defaultdict(list)
     for query in ledger.queries():
@@ -86,19 +87,21 @@ def select_in(
     active: ActiveConfig,
     asked: Mapping[str, np.ndarray],
 ) -> ScanSelection:
-    """Choose a round's voxels of one scan, given what a `Scorer` says and `asked_cells`."""
-    return select_scored(
-        scan.xyz,
+    """Choose a round's voxels of one scan, given what a `Scorer` says and `queried_cells`."""
+    strategy = get_strategy(
         plan.strategy,
-        scan_id=scan.id,
-        seed=plan.seed,
-        budget=active.queries_per_scan,
-        num_classes=plan.num_classes,
         voxel_size=active.voxel_size,
-        asked_cells=asked.get(scan.id),
         max_range=active.max_range,
         min_points=active.min_points,
+    )
+    return strategy.select(
+        scan.xyz,
         **scores,
+        batch_size=active.queries_per_scan,
+        exclude=asked.get(scan.id),
+        num_classes=plan.num_classes,
+        random_state=plan.seed,
+        scan_id=scan.id,
     )
 
 
@@ -111,7 +114,7 @@ def _pick_share(
     scorer: Scorer,
     folder: Path,
     progress: Callable[[int, int], None] | None,
-) -> list[tuple[ScanRecord, list[Pick]]]:
+) -> list[tuple[ScanRecord, list[VoxelPick]]]:
     """The picks of each scan of `share`, indices of `pool`."""
     found = []
     for done, index in enumerate(share, start=1):
@@ -119,12 +122,27 @@ def _pick_share(
         scores = scorer(scan)
         chosen = select_in(scan, scores, plan, active, asked)
         if chosen.picks and scores:
-            _keep_for_viewer(folder, scan, scores, chosen, plan.taxonomy)
+            store_prediction(
+                prediction_file(folder, plan.number, scan.id),
+                scan,
+                chosen.point_utilities,
+                _classes(**scores),
+                {pick.cell: pick.point_indices for pick in chosen.picks},
+                plan.taxonomy,
+            )
         record = ScanRecord(scan.id, fingerprint(pool.path(index)), scan.num_raw)
         found.append((record, chosen.picks))
         if progress:
             progress(done, len(share))
     return found
+
+
+def _classes(prediction: Tensor, rows: Tensor | None = None) -> np.ndarray | None:
+    """Predicted train ids [N] uint8 of the points; None where only scores of points are given."""
+    if prediction.dim() == 1 and prediction.is_floating_point():
+        return None
+    classes = prediction.argmax(1) if prediction.dim() == 2 else prediction
+    return (classes if rows is None else classes[rows]).cpu().numpy().astype(np.uint8)
 
 
 def _write_round(
@@ -135,11 +153,19 @@ def _write_round(
     picks = {scan.id: chosen for part in parts for scan, chosen in part}
     most, decision = active.max_queries, None
     if active.budget_hours is not None:
-        most, decision = fit_hours(ledger, active, picks, plan.seed, plan.number)
+        most, decision = queries_within_hours(
+            ledger,
+            picks,
+            hours=active.budget_hours,
+            seconds_per_voxel=active.seconds_per_voxel,
+            max_queries=most,
+            seed=plan.seed,
+            round=plan.number,
+        )
     if most is not None:
-        everything, picks = picks, limit_round(picks, most, plan.seed, plan.number)
+        everything, picks = picks, cap_round(picks, most, plan.seed, plan.number)
         for scan_id in everything.keys() - picks.keys():
-            _file_for_viewer(folder, scan_id).unlink(missing_ok=True)
+            prediction_file(folder, plan.number, scan_id).unlink(missing_ok=True)
     ledger.register_scans(scans)
     ledger.add_round(
         plan.number,
