@@ -11,7 +11,7 @@ from annotator3d.cli.review_options import add_to_label, criteria_of, label_shar
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
-    from annotator3d.api.labelling import Opened
+    from annotator3d.api import Opened
 
 AddCommand = Callable[[str, str], argparse.ArgumentParser]
 # Copies, since help must work where numpy does not; a test compares them with the originals.
@@ -132,7 +132,7 @@ def _disputed(opened: Opened, work_dir: Path) -> str | None:
 
 def _open(args: argparse.Namespace, work_dir: Path) -> Opened:
     from annotator3d.annotation.session import Options
-    from annotator3d.api.labelling import make_demo, open_labelling
+    from annotator3d.api import make_demo, open_labelling
     from annotator3d.cli.terminal import open_reporter
 
     shares = label_shares(args)
@@ -154,7 +154,7 @@ def _open(args: argparse.Namespace, work_dir: Path) -> Opened:
 
 
 def render(args: argparse.Namespace) -> None:
-    from annotator3d.api.labelling import still_of
+    from annotator3d.api import still_of
     from annotator3d.viz.render import render as draw
 
     width, height = _size(args.size)

@@ -67,7 +67,7 @@ def package(args: argparse.Namespace) -> int:
 
 def _export(args: argparse.Namespace) -> None:
     from annotator3d.annotation.packages.choice import Choice
-    from annotator3d.api.labelling import export_package
+    from annotator3d.api import export_package
     from annotator3d.cli.terminal import open_reporter
 
     if args.limit is not None and args.limit < 1:

@@ -76,7 +76,7 @@ def verify(args: argparse.Namespace) -> int:
 
 def _of_run(path: Path, args: argparse.Namespace, reporter: Reporter) -> _Scans:
     from annotator3d.active.stored_predictions import StoredPredictions
-    from annotator3d.api.labelling import scan_source
+    from annotator3d.api import scan_source
 
     folder = path.parent
     if args.no_scans:
@@ -102,7 +102,7 @@ def _of_run(path: Path, args: argparse.Namespace, reporter: Reporter) -> _Scans:
 def _of_package(path: Path, args: argparse.Namespace) -> _Scans:
     """A package brings its scans and predictions itself."""
     from annotator3d.annotation.packages.package import PackageSource, damaged_contents
-    from annotator3d.api.labelling import refuse_options
+    from annotator3d.api import refuse_options
 
     refuse_options(path, args.config, args.data_root)
     try:

@@ -22,7 +22,7 @@ from annotator3d.annotation.packages import export as packing
 from annotator3d.annotation.packages.choice import Choice, choose
 from annotator3d.annotation.packages.merge import merge
 from annotator3d.annotation.packages.package import PackageSource, read_manifest
-from annotator3d.api.labelling import export_package, open_labelling, still_of
+from annotator3d.api import export_package, open_labelling, still_of
 from annotator3d.cli.main import main
 from annotator3d.cli.terminal import open_reporter
 from annotator3d.data.scan import rows_of_cell
