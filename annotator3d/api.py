@@ -11,11 +11,11 @@ import yaml
 
 from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.annotation.opening import open_session
-from annotator3d.annotation.packages.choice import Choice
-from annotator3d.annotation.packages.export import Packed, export
+from annotator3d.annotation.packages.choice import PackageChoice
+from annotator3d.annotation.packages.export import ExportResult, export
 from annotator3d.annotation.packages.package import TAXONOMY_FILE, PackageSource
 from annotator3d.annotation.review import Criteria
-from annotator3d.annotation.session import LabelSession, Options
+from annotator3d.annotation.session import LabelSession, SessionOptions
 from annotator3d.data.formats.kitti import read_bin
 from annotator3d.data.scan import Scan
 from annotator3d.data.scan_source import DatasetSource
@@ -36,13 +36,13 @@ DEMO_SCANS, DEMO_VOXELS = 4, 6
 
 
 @dataclasses.dataclass
-class Opened:
+class SessionBundle:
     """What a frontend needs."""
 
     session: LabelSession
     keys: KeyTable
     palette: Colours  # of the classes
-    troubles: list[str]  # what cannot be shown, and why; what else a person should know
+    warnings: list[str]  # what cannot be shown, and why; what else a person should know
 
 
 def open_labelling(
@@ -52,10 +52,10 @@ def open_labelling(
     data_root: str | None = None,
     annotator: str | None = None,
     keys: str | None = None,
-    options: Options | None = None,
+    options: SessionOptions | None = None,
     review: Criteria | None = None,
     reporter: Reporter | None = None,
-) -> Opened:
+) -> SessionBundle:
     """A session on the ledger of a work directory, or on a work package.
 
     Args:
@@ -92,16 +92,16 @@ def open_labelling(
         options,
         review,
     )
-    return Opened(session, table, _palette(taxonomy), sorted(source.troubles))
+    return SessionBundle(session, table, _palette(taxonomy), sorted(source.warnings))
 
 
 def _open_package(
     path: Path,
     annotator: str | None,
     keys: str | None,
-    options: Options | None,
+    options: SessionOptions | None,
     review: Criteria | None,
-) -> Opened:
+) -> SessionBundle:
     source = PackageSource(path)
     taxonomy = taxonomy_of(source)
     table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
@@ -118,7 +118,7 @@ def _open_package(
     to, words = source.manifest.to, []
     if session.annotator != to:
         words = [f"{path} was packed for {to}; answers are written as {session.annotator}'s"]
-    return Opened(session, table, _palette(taxonomy), words)
+    return SessionBundle(session, table, _palette(taxonomy), words)
 
 
 def refuse_options(package: Path, config: str | None, data_root: str | None) -> None:
@@ -240,14 +240,14 @@ def export_package(
     out: Path,
     *,
     to: str,
-    choice: Choice,
+    choice: PackageChoice,
     days: float,
     crop: float | None,
     images: bool = False,
     config: str | None = None,
     data_root: str | None = None,
     reporter: Reporter,
-) -> Packed:
+) -> ExportResult:
     """A work package of a work directory's queries; see `active.packing.export`."""
     path = _ledger(work_dir)
     source = scan_source(work_dir, config, data_root, reporter)

@@ -118,8 +118,8 @@ def make_kitti_in(folder: Path) -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def asked(tmp_path_factory):
-    """What tests of work packages start from: see `package_case.make_asked`; not to be changed."""
-    from package_case import make_asked  # imports this module
+    """What tests of work packages start from: see `package_world.make_asked`; not to be changed."""
+    from package_world import make_asked  # imports this module
 
     folder = tmp_path_factory.mktemp("asked")
     make_asked(folder)

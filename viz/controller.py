@@ -114,7 +114,7 @@ class Controller:
     def start(self) -> None:
         """Draw for the first time."""
         self.redraw()
-        for (scan, round), why in self.session.troubles.items():
+        for (scan, round), why in self.session.warnings.items():
             self.frontend.say(
                 f"scan {scan}, round {round}: no prediction is shown: {why}", wrong=True
             )

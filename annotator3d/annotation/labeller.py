@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.annotation.navigator import Browser
-from annotator3d.annotation.parts import Parts
-from annotator3d.annotation.query_states import Standing
-from annotator3d.annotation.undo import Row
-from annotator3d.annotation.views import ScanTrouble
+from annotator3d.annotation.parts import VoxelParts
+from annotator3d.annotation.query_states import QueryStates
+from annotator3d.annotation.undo import UndoRow
+from annotator3d.annotation.views import ScanUnavailableError
 from annotator3d.errors import nearest
 from annotator3d.ledger.leases import Entry, Overtaken
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Answer
@@ -20,7 +20,7 @@ from annotator3d.ledger.schema import ENDING, RESPONSES
 
 
 @dataclass
-class Bulk:
+class BulkResult:
     """What became of the queries of an action."""
 
     done: list[int] = field(default_factory=list)
@@ -95,7 +95,7 @@ class Labeller(Browser):
         self._effort.click()
         self.sync()
 
-    def bulk(self, kind: str, queries: Iterable[int], label: int | None = None) -> Bulk:
+    def bulk(self, kind: str, queries: Iterable[int], label: int | None = None) -> BulkResult:
         """Respond to many queries in one action, which is one step of `undo`.
 
         Queries that somebody else holds or has changed meanwhile are left out.
@@ -119,18 +119,18 @@ class Labeller(Browser):
             entries.append(self._entry(query.id, Answer(kind, labels)))
         result = self._write_what_fits(entries)
         if self.view is not None:
-            self.parts = Parts(self.labels)
+            self.parts = VoxelParts(self.labels)
         self._stay_or_next()
         return result
 
-    def undo(self) -> Bulk:
+    def undo(self) -> BulkResult:
         """Take back this person's last action that still stands, and show its (first) query.
 
         Raises ValueError if there is nothing to undo, Overtaken if somebody else has the query.
         """
         return self._reverse(self._history.undoable, self._undo, "there is nothing to undo")
 
-    def redo(self) -> Bulk:
+    def redo(self) -> BulkResult:
         """Do again what the last `undo` took back; as `undo`."""
         return self._reverse(self._history.redoable, self._redo, "there is nothing to redo")
 
@@ -154,8 +154,11 @@ class Labeller(Browser):
         self.next()
 
     def _reverse(
-        self, find: Callable[[Standing], list[Row]], entry: Callable[[Row], Entry], none: str
-    ) -> Bulk:
+        self,
+        find: Callable[[QueryStates], list[UndoRow]],
+        entry: Callable[[UndoRow], Entry],
+        none: str,
+    ) -> BulkResult:
         self.sync()
         rows = find(self._standing)
         if not rows:
@@ -166,14 +169,16 @@ class Labeller(Browser):
             raise Overtaken("; ".join(result.left_out.values()), list(result.left_out))
         try:
             self._show(self.query(result.done[0]))
-        except ScanTrouble:
+        except ScanUnavailableError:
             self._stay_or_next()  # taken back all the same; `set_aside` says why it is not shown
         return result
 
-    def _undo(self, row: Row) -> Entry:
-        return Entry(row.query, Answer("undo"), self._standing.base(row.query)[0], row.event)
+    def _undo(self, row: UndoRow) -> Entry:
+        return Entry(
+            row.query, Answer("undo"), self._standing.visible_and_parent(row.query)[0], row.event
+        )
 
-    def _redo(self, row: Row) -> Entry:
+    def _redo(self, row: UndoRow) -> Entry:
         answer = row.answer
         if answer.labels is not None and UNASSIGNED in answer.labels:
             answer = replace(answer, kind="draft")  # a class that it had was split since
@@ -182,7 +187,7 @@ class Labeller(Browser):
     def _entry(self, query: int, answer: Answer) -> Entry:
         """A row with what it took, on top of what stood when the person looked at the query."""
         seconds, clicks = self._effort.so_far(query)
-        seen, supersedes = self._standing.base(query)
+        seen, supersedes = self._standing.visible_and_parent(query)
         return Entry(query, replace(answer, seconds=seconds, clicks=clicks), seen, supersedes)
 
     def _write(self, entries: Sequence[Entry]) -> None:
@@ -198,9 +203,9 @@ class Labeller(Browser):
                 self._effort.settle(entry.query)
                 self._offered.discard(entry.query)
 
-    def _write_what_fits(self, entries: Sequence[Entry]) -> Bulk:
+    def _write_what_fits(self, entries: Sequence[Entry]) -> BulkResult:
         """Append one action without the queries that somebody else has."""
-        result = Bulk()
+        result = BulkResult()
         while entries:
             try:
                 self._write(entries)

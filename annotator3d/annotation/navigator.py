@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from itertools import islice
 
-from annotator3d.annotation.parts import Parts
+from annotator3d.annotation.parts import VoxelParts
 from annotator3d.annotation.queue import Filter
-from annotator3d.annotation.second_opinions import Repeats, request_overlap
+from annotator3d.annotation.second_opinions import RepeatScheduler, request_overlap
 from annotator3d.annotation.state import Overview
-from annotator3d.annotation.views import ScanTrouble
+from annotator3d.annotation.views import ScanUnavailableError
 from annotator3d.ledger.connection import ClassListChanged
 from annotator3d.ledger.ledger import Event, Query
 
@@ -25,7 +25,7 @@ class Browser(Overview):
         self._held: set[int] = set()
         self._newest = 0  # query
         self._queue.set_filter(self._beginning())
-        self._repeats = Repeats(
+        self._repeats = RepeatScheduler(
             self.ledger, self._standing.queries, self.annotator, self._shares.repeat
         )
         self.sync()
@@ -48,7 +48,7 @@ class Browser(Overview):
     def go_to(self, query_id: int) -> None:
         """Show one query, whether it passes the filter or not.
 
-        Raises ValueError if there is none of that number, ScanTrouble if its scan cannot be shown.
+        Raises ValueError if there is no such query, ScanUnavailableError for its scan.
         """
         self.sync()
         self._show(self.query(query_id))
@@ -98,7 +98,9 @@ class Browser(Overview):
         new, events = self.ledger.news(self._newest, self._standing.last_event)
         self._newest = max([self._newest, *(query.id for query in new)])
         self._standing.add(new)
-        seen = None if self.view is None else self._standing.base(self.view.query.id)[0]
+        seen = (
+            None if self.view is None else self._standing.visible_and_parent(self.view.query.id)[0]
+        )
         touched = self._standing.feed(events)
         self._history.feed(events)
         self._repeats.feed(events)
@@ -126,11 +128,11 @@ class Browser(Overview):
     def _look_again(self, before: int | None, mine: set[int]) -> None:
         """The query on the screen was released, or what is seen of it changed by somebody else."""
         query = self.view.query.id
-        seen, _ = self._standing.base(query)
+        seen, _ = self._standing.visible_and_parent(query)
         if query not in self._standing.queries:
             self._leave()
         elif seen != before and seen not in mine:
-            self.parts = Parts(self.labels)
+            self.parts = VoxelParts(self.labels)
 
     def _is_mine(self, event: Event) -> bool:
         return event.answer.annotator == self.annotator
@@ -155,7 +157,7 @@ class Browser(Overview):
                 continue
             try:
                 self._show(query)
-            except ScanTrouble:
+            except ScanUnavailableError:
                 continue
             return True
         self._leave()
@@ -169,7 +171,7 @@ class Browser(Overview):
     def _show(self, query: Query) -> None:
         try:
             view = self._views.view(query)
-        except ScanTrouble as trouble:
+        except ScanUnavailableError as trouble:
             self.set_aside[trouble.scan] = trouble.why
             raise
         if self._wants(query.id):
@@ -177,7 +179,7 @@ class Browser(Overview):
         self._give_back(self._held - self._standing.by_scan[query.scan])
         self.view, self._last = view, query.id
         self._effort.show(query.id, self._standing.effort(query.id))
-        self.parts = Parts(self.labels)
+        self.parts = VoxelParts(self.labels)
         self._read_ahead()
 
     def _leave(self) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from annotator3d.annotation.review import Criteria, ReviewSession
 from annotator3d.annotation.session import LabelSession
-from annotator3d.annotation.state import Options
+from annotator3d.annotation.state import SessionOptions
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.ledger.connection import ClassListChanged
 from annotator3d.ledger.ledger import Ledger
@@ -22,7 +22,7 @@ def open_session(
     class_names: Sequence[str],
     digest: str,
     predictions: Predictions | None = None,
-    options: Options | None = None,
+    options: SessionOptions | None = None,
     review: Criteria | None = None,
 ) -> LabelSession:
     """A session on an existing ledger.

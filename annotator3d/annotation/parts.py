@@ -132,7 +132,7 @@ def _dense(second: NDArray[np.bool_]) -> PartNumbers:
     return parts if parts.any() and not parts.all() else np.zeros(len(parts), np.int16)
 
 
-class Parts:
+class VoxelParts:
     """The points of a voxel in parts that are labelled one after the other.
 
     While some points have no label, only these are parted, so that a class never goes to points

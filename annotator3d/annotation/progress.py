@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.annotation.query_states import Standing
+from annotator3d.annotation.query_states import QueryStates
 
 IDLE_LIMIT = 30.0  # seconds
 
@@ -46,7 +46,7 @@ class IdleClock:
         return seconds
 
 
-class Effort:
+class EffortTracker:
     """Seconds and clicks of each query since it was last responded to, over several visits."""
 
     def __init__(self, clock: IdleClock) -> None:
@@ -120,7 +120,7 @@ class Tally:
         points: [C] points of a class.
     """
 
-    def __init__(self, num_classes: int, standing: Standing) -> None:
+    def __init__(self, num_classes: int, standing: QueryStates) -> None:
         self.voxels = np.zeros(num_classes, np.int64)
         self.points = np.zeros(num_classes, np.int64)
         self._standing = standing

@@ -32,7 +32,7 @@ def movable_classes(names: Sequence[str]) -> frozenset[int]:
 
 
 @dataclass(frozen=True, eq=False)
-class Nearby:
+class NearbyVoxel:
     """A queried voxel near another one."""
 
     query: int
@@ -41,7 +41,7 @@ class Nearby:
     distance: float  # metres between the centres
 
 
-class Places:
+class VoxelIndex:
     """Centres of all queried voxels, in the world where there are poses.
 
     Args:
@@ -68,7 +68,7 @@ class Places:
         self._ids = {frame: np.array(found) for frame, found in ids.items()}
         self._centres = {frame: np.concatenate(found) for frame, found in centres.items()}
 
-    def near(self, query: Query, radius: float) -> list[Nearby]:
+    def near(self, query: Query, radius: float) -> list[NearbyVoxel]:
         """Queries whose centres are within `radius` metres, the nearest first, not itself."""
         frame = self._frame(query.scan)
         if frame not in self._ids:
@@ -84,7 +84,7 @@ class Places:
                 centre = self._centres[frame][at]
                 if pose is not None:
                     centre = transform(np.linalg.inv(pose.matrix), centre[None])[0]
-                found.append(Nearby(other.id, other.scan, centre, float(distances[at])))
+                found.append(NearbyVoxel(other.id, other.scan, centre, float(distances[at])))
         return found
 
     def _frame(self, scan: str) -> str:
@@ -116,7 +116,7 @@ class Proposal:
     queries: tuple[int, ...] = ()  # the queries whose answers it comes from
 
 
-def from_prediction(predicted: NDArray[np.uint8] | None, offer: str) -> Proposal | None:
+def propose_from_prediction(predicted: NDArray[np.uint8] | None, offer: str) -> Proposal | None:
     """The predicted classes [n] of a voxel as a proposal, where `offer` (of `OFFERS`) allows it."""
     if predicted is None or offer == "off" or not len(predicted) or (predicted == IGNORE).any():
         return None
@@ -125,7 +125,7 @@ def from_prediction(predicted: NDArray[np.uint8] | None, offer: str) -> Proposal
     return Proposal(predicted, "prediction")
 
 
-def from_place(
+def propose_from_neighbours(
     num_points: int,
     answers: Sequence[tuple[int, NDArray[np.uint8]]],
     movable: frozenset[int] | None,

@@ -1,7 +1,7 @@
 """Where every query stands: the fold of the ledger's events that a labelling session lives on.
 
 A session never keeps a label of its own: it appends to the ledger, reads what came after the last
-event that it knows (its own and other people's) and feeds it to `Standing`.
+event that it knows (its own and other people's) and feeds it to `QueryStates`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Where(NamedTuple):
     supersedes: int | None
 
 
-class Standing:
+class QueryStates:
     """What stands for each query; `feed` it all events in the order of their ids.
 
     Args:
@@ -103,7 +103,7 @@ class Standing:
 
     def outcome(self, query_id: int) -> Outcome:
         """Where the query stands for everybody."""
-        return self._look(query_id).outcome
+        return self._state(query_id).outcome
 
     def event(self, query_id: int, event_id: int) -> Event:
         """An event that takes part in where a query stands."""
@@ -111,12 +111,12 @@ class Standing:
 
     def top(self, query_id: int) -> Event | None:
         """The newest response or draft that is not undone, of those that the annotator sees."""
-        newest = self._look(query_id).seen
+        newest = self._state(query_id).seen
         return None if newest is None else self._told[query_id][newest]
 
-    def base(self, query_id: int) -> tuple[int | None, int | None]:
+    def visible_and_parent(self, query_id: int) -> tuple[int | None, int | None]:
         """(id of `top`, what the annotator's next response supersedes)."""
-        where = self._look(query_id)
+        where = self._state(query_id)
         return where.seen, where.supersedes
 
     def response(self, query_id: int) -> Event | None:
@@ -161,7 +161,7 @@ class Standing:
             return np.full(self.queries[query_id].num_points, fill, np.uint8)
         return top.answer.labels
 
-    def _look(self, query_id: int) -> _Where:
+    def _state(self, query_id: int) -> _Where:
         found = self._where.get(query_id)
         if found is None:
             told = self._happened.get(query_id, ())

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.annotation.query_states import STATES, Standing
+from annotator3d.annotation.query_states import STATES, QueryStates
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.records import IGNORE, Query
 
@@ -28,9 +28,9 @@ _CODES = {state: code for code, state in enumerate(STATES)}
 class Filter:
     """Which queries are gone through; None lets all pass.
 
-    `states` are of `standing.STATES`, `classes` train ids of which an answer has one at least (255:
-    points of no class); with `classes`, only answered queries pass. `match` is asked about a query
-    when something has happened to it.
+    `states` are of `query_states.STATES`; `classes` are train ids of which the answer has at least
+    one (255: no class), so that only answered queries pass. `match` is asked about a query whenever
+    something has happened to it.
 
     Raises ConfigError for a state that there is not.
     """
@@ -57,7 +57,7 @@ class Queue:
     Raises ConfigError for an unknown order.
     """
 
-    def __init__(self, standing: Standing, order: str = "scan") -> None:
+    def __init__(self, standing: QueryStates, order: str = "scan") -> None:
         self.filter, self._standing = Filter(), standing
         self.ids: list[int] = []
         self._place: dict[int, int] = {}

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.annotation.parts import Parts
+from annotator3d.annotation.parts import VoxelParts
 from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.session import LabelSession
 from annotator3d.ledger.leases import BEFORE, Entry
@@ -128,7 +128,7 @@ class ReviewSession(LabelSession):
             raise ValueError("nobody has answered this voxel, or it waits for your own opinion")
         self._effort.click()
         self.opinion = (self.opinion + by) % len(self.opinions)
-        self.parts = Parts(self.labels)
+        self.parts = VoxelParts(self.labels)
 
     def approve(self) -> None:
         """Let the opinion that is shown count before the others, then go on.
@@ -193,21 +193,21 @@ class ReviewSession(LabelSession):
 
     def _go_on(self) -> None:
         if self.view is not None and self._queue.passes(self.view.query.id):
-            self.parts = Parts(self.labels)
+            self.parts = VoxelParts(self.labels)
         else:
             self.next()
 
     def _show(self, query: Query) -> None:
         super()._show(query)
         self._first_opinion()
-        self.parts = Parts(self.labels)
+        self.parts = VoxelParts(self.labels)
 
     def _look_again(self, before: int | None, mine: set[int]) -> None:
         super()._look_again(before, mine)
         if self.view is not None and [e.id for e in self.opinions] != self._seen:
             self._first_opinion()
             if not mine:
-                self.parts = Parts(self.labels)
+                self.parts = VoxelParts(self.labels)
 
     def _first_opinion(self) -> None:
         """Show what was approved, else what was said first."""

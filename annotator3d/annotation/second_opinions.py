@@ -19,7 +19,7 @@ DISTANCE = 20  # answers of a person before the same question may come again
 
 
 @dataclass(frozen=True)
-class Shares:
+class OverlapOptions:
     """How much is asked again, 0..1. Raises ConfigError for other numbers."""
 
     overlap: float = 0.0  # of the queries of each round, to a second person
@@ -42,7 +42,7 @@ def share_of(text: str) -> float:
     return share
 
 
-def is_chosen(query: Query, seed: int, share: float, why: str) -> bool:
+def is_sampled(query: Query, seed: int, share: float, why: str) -> bool:
     """Whether a query is in the share of its round; `why` makes choices that do not depend."""
     text = f"{why}\0{seed}\0{query.scan}\0{query.cell}"
     digest = hashlib.blake2b(text.encode(), digest_size=8).digest()
@@ -50,7 +50,7 @@ def is_chosen(query: Query, seed: int, share: float, why: str) -> bool:
 
 
 def request_all(
-    ledger: Ledger, shares: Shares, *, annotator: str
+    ledger: Ledger, shares: OverlapOptions, *, annotator: str
 ) -> tuple[list[int], dict[str, list[int]]]:
     """What `request_overlap` and then `request_repeats` ask and return, all of it or nothing."""
     with ledger._transaction():
@@ -78,7 +78,7 @@ def _overlap(ledger: Ledger, share: float, annotator: str) -> list[int]:
     wanted = [
         query
         for query in sorted(ledger.queries(), key=lambda query: query.id)
-        if query.id not in asked and is_chosen(query, seeds[query.round], share, "overlap")
+        if query.id not in asked and is_sampled(query, seeds[query.round], share, "overlap")
     ]
     for query in wanted:
         _ask(ledger, query, "overlap", annotator)
@@ -90,7 +90,7 @@ def _repeats(ledger: Ledger, share: float) -> dict[str, list[int]]:
     queries = {query.id: query for query in ledger.queries()}
     outcomes = [ledger.outcome(query) for query in queries]
     for person in sorted({e.answer.annotator for e in events if e.answer.kind == "answer"}):
-        repeats = Repeats(ledger, queries, person, share)
+        repeats = RepeatScheduler(ledger, queries, person, share)
         repeats.feed(events)
         at_end = not any(where.is_open_for(person) for where in outcomes)
         if asked := repeats.write(repeats.due(at_end)):
@@ -98,7 +98,7 @@ def _repeats(ledger: Ledger, share: float) -> dict[str, list[int]]:
     return found
 
 
-class Repeats:
+class RepeatScheduler:
     """What one person is to be asked again; `feed` it all events in the order of their ids.
 
     An answer is due when the person has given `DISTANCE` others since, or when nothing else waits
@@ -168,7 +168,7 @@ class Repeats:
             return False
         if query.round not in self._seeds:
             self._seeds = {entry.number: entry.seed for entry in self._ledger.rounds()}
-        return is_chosen(query, self._seeds[query.round], self.share, f"repeat {self.annotator}")
+        return is_sampled(query, self._seeds[query.round], self.share, f"repeat {self.annotator}")
 
 
 def _ask(ledger: Ledger, query: Query, ask: str, annotator: str) -> None:

@@ -12,7 +12,7 @@ stand, 254 = not yet), `parts` (`numbers`, `mask`, `current`, `method`: which po
 goes to), `state`, `response`, `notes`, `holder` and `held` (who else has the query, and for what),
 `proposals`, `nearby()`, `neighbours()`, `image()`, `in_scan()`; `progress`, `class_voxels`,
 `class_points`, `position`, `can_undo`, `can_redo`; `set_aside` (scan -> why it cannot be shown),
-`troubles`.
+`warnings`.
 `view` is None when nothing is left that the filter lets through.
 
 **To go.** `next`, `previous`, `go_to`, `set_filter`, `set_order`, `retry_set_aside`.
@@ -26,7 +26,7 @@ voxel first `split` or `paint`, then `assign` once for each part; `whole` ends t
 seconds (other people's answers; redraw if it returns True); `close()`.
 
 Refusals are ValueErrors whose text is for the person: `actions.Overtaken` when somebody else was
-faster, `views.ScanTrouble` when a scan cannot be shown. Nothing is written then.
+faster, `views.ScanUnavailableError` when a scan cannot be shown. Nothing is written then.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from annotator3d.annotation import parts as splitting
-from annotator3d.annotation.labeller import Bulk, Labeller
-from annotator3d.annotation.parts import Parts, todo_points
-from annotator3d.annotation.state import Options
+from annotator3d.annotation.labeller import BulkResult, Labeller
+from annotator3d.annotation.parts import VoxelParts, todo_points
+from annotator3d.annotation.state import SessionOptions
 from annotator3d.errors import nearest
 
-__all__ = ["Bulk", "LabelSession", "Options"]
+__all__ = ["BulkResult", "LabelSession", "SessionOptions"]
 
 METHODS = ("prediction", "height", "clusters")
 
@@ -57,7 +57,7 @@ class LabelSession(Labeller):
         source: the scans.
         annotator: who answers. Undo and redo are of this person's actions, in any session.
         predictions: what rounds have stored, such as `proposals.StoredPredictions`.
-        options: see `Options`.
+        options: see `SessionOptions`.
         clock: for tests.
 
     Raises ConfigError for an option that does not exist, or an annotator without a name.
@@ -121,7 +121,7 @@ class LabelSession(Labeller):
     def whole(self) -> None:
         """No parts: the next class goes to all points that have none yet, or to all."""
         self._effort.click()
-        self.parts = Parts(self.labels)
+        self.parts = VoxelParts(self.labels)
 
     def step_part(self, by: int) -> None:
         """Choose another part of the voxel, `by` places later."""
@@ -144,7 +144,7 @@ class LabelSession(Labeller):
         self._effort.click()
         numbers = np.zeros(len(todo), np.int16)
         numbers[todo] = parts
-        self.parts = Parts(self.labels, numbers, method)
+        self.parts = VoxelParts(self.labels, numbers, method)
 
     def _calls(self) -> dict[str, Callable[[], Any]]:
         plain = ("accept", "repeat", "ignore", "skip", "unsure", "undo", "redo", "next", "previous")

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.annotation.parts import Parts
-from annotator3d.annotation.progress import IDLE_LIMIT, Effort, IdleClock, Progress, Tally
+from annotator3d.annotation.parts import VoxelParts
+from annotator3d.annotation.progress import IDLE_LIMIT, EffortTracker, IdleClock, Progress, Tally
 from annotator3d.annotation.proposals import (
     OFFERS,
-    Nearby,
-    Places,
+    NearbyVoxel,
     Proposal,
-    from_place,
-    from_prediction,
+    VoxelIndex,
     movable_classes,
+    propose_from_neighbours,
+    propose_from_prediction,
 )
-from annotator3d.annotation.query_states import Standing
+from annotator3d.annotation.query_states import QueryStates
 from annotator3d.annotation.queue import Filter, Queue
-from annotator3d.annotation.second_opinions import Shares
-from annotator3d.annotation.undo import History
-from annotator3d.annotation.views import Neighbour, View, Views
+from annotator3d.annotation.second_opinions import OverlapOptions
+from annotator3d.annotation.undo import UndoHistory
+from annotator3d.annotation.views import NeighbourScan, QueryView, QueryViews
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.ledger import Event, Ledger, Query
@@ -36,7 +36,7 @@ _SAME_PLACE = 0.87  # voxel edges: the centre of the voxel that a point lies in 
 
 
 @dataclass(frozen=True)
-class Options:
+class SessionOptions:
     """What a person may choose for a session."""
 
     order: str = "scan"  # of `queue.ORDERS`
@@ -59,28 +59,28 @@ class Overview:
         source: ScanSource,
         annotator: str,
         predictions: Predictions | None = None,
-        options: Options | None = None,
+        options: SessionOptions | None = None,
         clock: IdleClock | None = None,
     ) -> None:
-        self.options = options = options or Options()
+        self.options = options = options or SessionOptions()
         if options.offer not in OFFERS:
             raise ConfigError(f"unknown offer {options.offer!r}: {nearest(options.offer, OFFERS)}")
         if not annotator.strip():
             raise ConfigError("an annotator needs a name: it stands beside each answer")
-        self._shares = Shares(options.overlap, options.repeat)
+        self._shares = OverlapOptions(options.overlap, options.repeat)
         self.ledger, self.annotator = ledger, annotator
         self.class_names = ledger.taxonomy_names
-        self.view: View | None = None
-        self.parts = Parts(np.zeros(0, np.uint8))
+        self.view: QueryView | None = None
+        self.parts = VoxelParts(np.zeros(0, np.uint8))
         self.set_aside: dict[str, str] = {}
         self._source, self._movable = source, _ids(options.movable, self.class_names)
         shown = None if options.blind else predictions
-        self._views = Views(source, ledger.scan, ledger.voxel_size, shown)
-        self._effort = Effort(clock or IdleClock(options.idle_limit))
-        self._standing, self._history = Standing(annotator), History(annotator)
+        self._views = QueryViews(source, ledger.scan, ledger.voxel_size, shown)
+        self._effort = EffortTracker(clock or IdleClock(options.idle_limit))
+        self._standing, self._history = QueryStates(annotator), UndoHistory(annotator)
         self._tally = Tally(len(self.class_names), self._standing)
         self._queue = Queue(self._standing, options.order)
-        self._places: Places | None = None
+        self._places: VoxelIndex | None = None
         self._last: int | None = None  # where a walk through the queue goes on
 
     @property
@@ -95,7 +95,7 @@ class Overview:
 
     @property
     def state(self) -> str:
-        """State of the query on the screen, of `standing.STATES`."""
+        """State of the query on the screen, of `query_states.STATES`."""
         return self._standing.state(self._shown().query.id)
 
     @property
@@ -125,7 +125,10 @@ class Overview:
         """What can be accepted for the query on the screen, the best first; none once begun."""
         if self.view is None or self._standing.top(self.view.query.id) is not None:
             return []
-        found = [self._from_place(), from_prediction(self.view.predicted, self.options.offer)]
+        found = [
+            self._from_place(),
+            propose_from_prediction(self.view.predicted, self.options.offer),
+        ]
         return [proposal for proposal in found if proposal is not None]
 
     @property
@@ -184,9 +187,9 @@ class Overview:
         return self._queue.order
 
     @property
-    def troubles(self) -> dict[tuple[str, int], str]:
+    def warnings(self) -> dict[tuple[str, int], str]:
         """(scan id, round) -> why its stored prediction is not shown."""
-        return dict(self._views.troubles)
+        return dict(self._views.warnings)
 
     def query(self, query_id: int) -> Query:
         """A query by its number. Raises ValueError if there is none, or it was released."""
@@ -212,7 +215,7 @@ class Overview:
         found = self._standing.by_scan[scan or self._shown().query.scan]
         return [self._standing.queries[query] for query in sorted(found)]
 
-    def nearby(self, radius: float = NEARBY) -> list[Nearby]:
+    def nearby(self, radius: float = NEARBY) -> list[NearbyVoxel]:
         """Answered queries within `radius` metres of the one on the screen, the nearest first.
 
         Of its scan and, where there are poses, of the other scans of the drive.
@@ -232,7 +235,7 @@ class Overview:
                 found.append((xyz, self._standing.labels(query.id)))
         return found
 
-    def neighbours(self, back: int, forth: int) -> list[Neighbour]:
+    def neighbours(self, back: int, forth: int) -> list[NeighbourScan]:
         """Scans before and after the one on the screen; empty where there are no poses."""
         return self._views.neighbours(self._shown(), back, forth)
 
@@ -241,7 +244,7 @@ class Overview:
         view = self._shown()
         return self._source.image(view.query.scan, (view.low + view.high) / 2)
 
-    def _shown(self) -> View:
+    def _shown(self) -> QueryView:
         if self.view is None:
             raise ValueError("there is no voxel on the screen; change the filter, or go to one")
         return self.view
@@ -259,10 +262,10 @@ class Overview:
         """Metres within which voxels are at the same place."""
         return _SAME_PLACE * self.ledger.voxel_size
 
-    def _answered_near(self, query: Query, radius: float) -> list[Nearby]:
+    def _answered_near(self, query: Query, radius: float) -> list[NearbyVoxel]:
         if self._places is None:
             queries, size = self._standing.queries, self.ledger.voxel_size
-            self._places = Places(queries, self._source.pose, size)
+            self._places = VoxelIndex(queries, self._source.pose, size)
         found = [
             near
             for near in self._places.near(query, radius)
@@ -287,7 +290,7 @@ class Overview:
             (near.query, self._standing.labels(near.query))
             for near in self._answered_near(view.query, self._reach)
         ]
-        return from_place(len(view.rows), answers, self._movable)
+        return propose_from_neighbours(len(view.rows), answers, self._movable)
 
 
 def _ids(movable: Collection[str] | None, class_names: tuple[str, ...]) -> frozenset[int]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from annotator3d.annotation.query_states import Standing
+from annotator3d.annotation.query_states import QueryStates
 from annotator3d.ledger.records import Answer, Event
 from annotator3d.ledger.schema import REVIEWS, UNDOABLE
 
 
 @dataclass(frozen=True)
-class Row:
+class UndoRow:
     """One query's part of an action."""
 
     query: int
@@ -27,20 +27,20 @@ class Row:
 
 
 @dataclass
-class Action:
+class UndoStep:
     """The rows that were written by one key press, and are all done or all undone."""
 
     key: int  # first event of the ledger's bulk action
-    rows: list[Row] = field(default_factory=list)
+    rows: list[UndoRow] = field(default_factory=list)
 
 
-class History:
+class UndoHistory:
     """The actions of one annotator; `feed` it all events in the order of their ids."""
 
     def __init__(self, annotator: str) -> None:
         self.annotator = annotator
-        self._done: list[Action] = []
-        self._undone: list[Action] = []
+        self._done: list[UndoStep] = []
+        self._undone: list[UndoStep] = []
 
     def feed(self, events: Sequence[Event]) -> None:
         """Take in events; those of other people do not matter."""
@@ -56,10 +56,10 @@ class History:
                 _put(self._done, event, event.answer, about)
                 self._undone.clear()
 
-    def undoable(self, standing: Standing) -> list[Row]:
+    def undoable(self, standing: QueryStates) -> list[UndoRow]:
         """Rows that an undo would take back: of the last action, those that still stand."""
 
-        def stands(row: Row) -> bool:
+        def stands(row: UndoRow) -> bool:
             if row.about is not None:
                 return standing.review_stands(row.query, row.event)
             top = standing.top(row.query)
@@ -67,10 +67,10 @@ class History:
 
         return _last(self._done, stands, standing)
 
-    def redoable(self, standing: Standing) -> list[Row]:
+    def redoable(self, standing: QueryStates) -> list[UndoRow]:
         """Rows that a redo would write again: nobody has answered their queries since the undo."""
 
-        def is_free(row: Row) -> bool:
+        def is_free(row: UndoRow) -> bool:
             if row.about is not None:
                 return row.about in [e.id for e in standing.outcome(row.query).current]
             top = standing.top(row.query)
@@ -79,7 +79,9 @@ class History:
         return _last(self._undone, is_free, standing)
 
 
-def _last(stack: list[Action], fits: Callable[[Row], bool], standing: Standing) -> list[Row]:
+def _last(
+    stack: list[UndoStep], fits: Callable[[UndoRow], bool], standing: QueryStates
+) -> list[UndoRow]:
     """The fitting rows of the last action that has any.
 
     Where somebody answered and approved that in one action, the answer decides for both.
@@ -96,7 +98,7 @@ def _last(stack: list[Action], fits: Callable[[Row], bool], standing: Standing) 
     return []
 
 
-def _move(event: Event, source: list[Action], target: list[Action]) -> bool:
+def _move(event: Event, source: list[UndoStep], target: list[UndoStep]) -> bool:
     """Take the row that an undo or redo is about from one stack to the other."""
     for index in reversed(range(len(source))):  # nearly always the last one
         rows = source[index].rows
@@ -110,8 +112,8 @@ def _move(event: Event, source: list[Action], target: list[Action]) -> bool:
     return False
 
 
-def _put(stack: list[Action], event: Event, answer: Answer, about: int | None) -> None:
+def _put(stack: list[UndoStep], event: Event, answer: Answer, about: int | None) -> None:
     """Onto the action that the event belongs to, which is the last one, or as a new one."""
     if event.action is None or not stack or stack[-1].key != event.action:
-        stack.append(Action(event.action or event.id))
-    stack[-1].rows.append(Row(event.query, answer, event.id, about))
+        stack.append(UndoStep(event.action or event.id))
+    stack[-1].rows.append(UndoRow(event.query, answer, event.id, about))

@@ -18,7 +18,7 @@ from annotator3d.data.scan_source import Pose, Prediction, Predictions, ScanSour
 from annotator3d.ledger.records import Query, ScanRecord
 
 
-class ScanTrouble(ValueError):  # noqa: N818 - reads as what happened
+class ScanUnavailableError(ValueError):
     """A scan cannot be shown: its file is gone, unreadable or not the one that was asked about."""
 
     def __init__(self, scan: str, why: str) -> None:
@@ -27,7 +27,7 @@ class ScanTrouble(ValueError):  # noqa: N818 - reads as what happened
 
 
 @dataclass(frozen=True, eq=False)
-class View:
+class QueryView:
     """One query as it is shown."""
 
     query: Query
@@ -52,7 +52,7 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
-class Neighbour:
+class NeighbourScan:
     """Another scan of the same drive, as seen from the one that is shown."""
 
     scan: Scan
@@ -67,7 +67,7 @@ class _Loaded:
     trouble: str | None  # why there is no prediction, if one should be there
 
 
-class Views:
+class QueryViews:
     """Makes views, reading ahead in a thread.
 
     Args:
@@ -90,23 +90,23 @@ class Views:
         self._around: Prefetcher[str, Scan] = Prefetcher(source.scan)
         self._reach = (0, 0)  # the neighbours that were asked for last
         self._voxels: dict[int, NDArray[np.float32] | None] = {}  # points by query, as scanned
-        self.troubles: dict[tuple[str, int], str] = {}
+        self.warnings: dict[tuple[str, int], str] = {}
         """(scan id, round) -> why its stored prediction is not shown."""
 
-    def view(self, query: Query) -> View:
-        """The view of a query. Raises ScanTrouble where its scan is not what was asked about."""
+    def view(self, query: Query) -> QueryView:
+        """The view of a query. Raises ScanUnavailableError if its scan is not the one queried."""
         try:
             loaded = self._loads.get((query.scan, query.round))
         except (OSError, ValueError) as error:
-            raise ScanTrouble(query.scan, str(error)) from error
+            raise ScanUnavailableError(query.scan, str(error)) from error
         if loaded.trouble is not None:
-            self.troubles[query.scan, query.round] = loaded.trouble
+            self.warnings[query.scan, query.round] = loaded.trouble
         scan, known = loaded.scan, self._record(query.scan)
         if known is not None and (scan.num_raw, loaded.fingerprint) != (
             known.num_points,
             known.fingerprint,
         ):
-            raise ScanTrouble(
+            raise ScanUnavailableError(
                 query.scan,
                 f"its file has changed since it was asked about: the ledger has {known.num_points} "
                 f"points and fingerprint {known.fingerprint}, the file has {scan.num_raw} and "
@@ -114,14 +114,14 @@ class Views:
             )
         rows = rows_of_cell(scan.xyz, query.cell, self._size)
         if len(rows) != query.num_points:
-            raise ScanTrouble(
+            raise ScanUnavailableError(
                 query.scan,
                 f"cell {query.cell} was asked with {query.num_points} points and has {len(rows)}",
             )
         self._voxels[query.id] = scan.xyz[rows]
         low = np.array(query.cell) * float(self._size)
         pose = self._source.pose(query.scan)
-        return View(query, scan, rows, low, low + self._size, loaded.prediction, pose)
+        return QueryView(query, scan, rows, low, low + self._size, loaded.prediction, pose)
 
     def prefetch(self, queries: Iterable[Query]) -> None:
         """Begin to read what will be shown next, in order, and the neighbours of the first."""
@@ -130,7 +130,7 @@ class Views:
         if sum(self._reach) and wanted:
             self._around.prefetch(self._source.neighbours(wanted[0].scan, *self._reach))
 
-    def neighbours(self, view: View, back: int, forth: int) -> list[Neighbour]:
+    def neighbours(self, view: QueryView, back: int, forth: int) -> list[NeighbourScan]:
         """Scans before and after, in the frame of the view's; empty without poses.
 
         One that cannot be read, or is of another world, is left out.
@@ -146,10 +146,10 @@ class Views:
             except (OSError, ValueError):
                 continue
             to_view = np.linalg.inv(view.pose.matrix) @ pose.matrix
-            found.append(Neighbour(scan, transform(to_view, scan.xyz).astype(np.float32)))
+            found.append(NeighbourScan(scan, transform(to_view, scan.xyz).astype(np.float32)))
         return found
 
-    def seen_from(self, view: View, query: Query) -> NDArray[np.float32] | None:
+    def seen_from(self, view: QueryView, query: Query) -> NDArray[np.float32] | None:
         """Points [n, 3] of another query's voxel, metres, in the frame of the view's scan.
 
         None where there is no pose in common, or the scan cannot be shown.
@@ -157,7 +157,7 @@ class Views:
         if query.id not in self._voxels:
             try:
                 self.view(query)
-            except ScanTrouble:
+            except ScanUnavailableError:
                 self._voxels[query.id] = None
         xyz, pose = self._voxels[query.id], self._source.pose(query.scan)
         if xyz is None or query.scan == view.query.scan:

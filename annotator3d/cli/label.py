@@ -75,7 +75,7 @@ def label(args: argparse.Namespace) -> int:
     try:
         before = opened.session.progress
         print(f"{work_dir}: {_waiting(opened, before.total)}", flush=True)
-        for trouble in opened.troubles:
+        for trouble in opened.warnings:
             print(trouble, flush=True)
         _log_to(work_dir / "viewer.log" if work_dir.is_dir() else work_dir.with_suffix(".log"))
         settings = ViewSettings(flies=is_quick and not args.jump)

@@ -72,9 +72,9 @@ def quality(args: argparse.Namespace) -> None:
 
 
 def _request(work_dir: Path, overlap: str, repeat: str, annotator: str) -> None:
-    from annotator3d.annotation.second_opinions import Shares, request_all, share_of
+    from annotator3d.annotation.second_opinions import OverlapOptions, request_all, share_of
 
-    shares = Shares(share_of(overlap), share_of(repeat))
+    shares = OverlapOptions(share_of(overlap), share_of(repeat))
     if not (shares.overlap or shares.repeat):
         raise ConfigError("quality request needs --overlap SHARE or --repeat SHARE")
     with _open(work_dir) as ledger:

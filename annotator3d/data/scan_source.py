@@ -142,7 +142,7 @@ class DatasetSource:
     def __init__(self, dataset: ScanDataset, moved: Mapping[str, str] | None = None) -> None:
         self.dataset, self._now = dataset, dict(moved or {})
         self._then = {now: then for then, now in self._now.items()}
-        self.troubles: set[str] = set()
+        self.warnings: set[str] = set()
         """Why poses that are there cannot be used, naming the file; labelling goes on without."""
 
     def scan(self, scan_id: str) -> Scan:
@@ -162,7 +162,7 @@ class DatasetSource:
         try:
             matrix = sensor_pose(path)
         except (OSError, ValueError) as error:
-            self.troubles.add(f"neighbour scans cannot be shown: {error}")
+            self.warnings.add(f"neighbour scans cannot be shown: {error}")
             return None
         return None if matrix is None else Pose(str(path.parents[1]), matrix)
 

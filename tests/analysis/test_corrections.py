@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from session_case import DIGEST, NAMES, SIZE, make_world, start
+from session_world import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.annotation.opening import open_session
 from annotator3d.annotation.review import Criteria, ReviewSession

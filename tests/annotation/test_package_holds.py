@@ -5,7 +5,7 @@ import shutil
 import pytest
 from fake_frontend import label_by
 from killing import die, killed
-from package_case import answer, held_by, ledger_of, pack, state
+from package_world import answer, held_by, ledger_of, pack, state
 
 from annotator3d.annotation.packages import export as packing
 from annotator3d.api import open_labelling

@@ -14,12 +14,12 @@ from fake_frontend import label_by
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from killing import die, killed, killed_at, killed_while_writing
-from package_case import answer, held_by, ledger_of, opened, pack, spoiled, state
+from package_world import answer, held_by, ledger_of, opened, pack, spoiled, state
 from PIL import Image
 
 from annotator3d.annotation.packages import contents as carrying
 from annotator3d.annotation.packages import export as packing
-from annotator3d.annotation.packages.choice import Choice, choose
+from annotator3d.annotation.packages.choice import PackageChoice, choose
 from annotator3d.annotation.packages.merge import merge
 from annotator3d.annotation.packages.package import PackageSource, read_manifest
 from annotator3d.api import export_package, open_labelling, still_of
@@ -189,14 +189,14 @@ def chosen(ledger, choice):
 
 def test_shares_part_the_queries(home):
     with ledger_of(home) as ledger:
-        parts = [chosen(ledger, Choice(share=(i, 3))) for i in (1, 2, 3)]
+        parts = [chosen(ledger, PackageChoice(share=(i, 3))) for i in (1, 2, 3)]
         everything = {q.id for q in ledger.queries()}
         assert set().union(*parts) == everything and sum(map(len, parts)) == len(everything)
         assert all(parts)
-        assert chosen(ledger, Choice("2,5-7")) == {2, 5, 6, 7}
+        assert chosen(ledger, PackageChoice("2,5-7")) == {2, 5, 6, 7}
         scan = ledger.query(2).scan
         ours = {q.id for q in ledger.queries(scan=scan)}
-        assert chosen(ledger, Choice(scans=(scan,))) == ours
+        assert chosen(ledger, PackageChoice(scans=(scan,))) == ours
 
 
 def test_an_opinion_of_ones_own_is_blind_by_file(home):
@@ -623,7 +623,7 @@ def test_an_export_that_fails_leaves_an_earlier_package_its_queries(home, monkey
             home,
             home.parent / "two.a3dpack",
             to="ann",
-            choice=Choice("1-8"),
+            choice=PackageChoice("1-8"),
             days=1,
             crop=None,
             reporter=reporter,

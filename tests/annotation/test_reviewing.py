@@ -9,7 +9,7 @@ from itertools import count
 import pytest
 from fake_frontend import open_review
 from killing import die, killed
-from session_case import DIGEST, NAMES, SIZE, make_world, start
+from session_world import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.annotation.opening import open_session
 from annotator3d.annotation.review import Criteria, ReviewSession

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from session_case import (
+from session_world import (
     CELLS,
     DIGEST,
     NAMES,
@@ -21,7 +21,7 @@ from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.annotation.opening import ClassListChanged, open_session
 from annotator3d.annotation.progress import IdleClock
 from annotator3d.annotation.queue import Filter
-from annotator3d.annotation.views import Prefetcher, ScanTrouble
+from annotator3d.annotation.views import Prefetcher, ScanUnavailableError
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.data.scan_source import Pose
 from annotator3d.errors import ConfigError
@@ -273,10 +273,10 @@ def test_stored_predictions_are_read_and_damaged_ones_do_not_stop_anybody(path, 
     (folder / "00_1.npz").write_bytes(b"not a zip file")
     session = start(path, source, predictions=StoredPredictions(tmp_path / "rounds"))
     assert session.view.prediction.classes.tolist() == [255, *classes[1:].tolist()]
-    assert np.isnan(session.view.prediction.score[0]) and session.troubles == {}
+    assert np.isnan(session.view.prediction.score[0]) and session.warnings == {}
     session.go_to(4)
     assert session.view.prediction is None
-    assert "00_1.npz is not a stored prediction" in session.troubles["00/1", 1]
+    assert "00_1.npz is not a stored prediction" in session.warnings["00/1", 1]
     session.close()
 
 
@@ -595,7 +595,7 @@ def test_a_scan_that_changed_or_vanished_is_named_and_set_aside(path, trouble):
     }
     assert words[trouble] in session.set_aside["00/0"] and session.current.id == 4
     assert session.progress.set_aside == 3 and source.reads.count("00/0") == 1
-    with pytest.raises(ScanTrouble, match="scan 00/0 cannot be shown"):
+    with pytest.raises(ScanUnavailableError, match="scan 00/0 cannot be shown"):
         session.go_to(1)
     assert session.current.id == 4
     session.skip()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from session_case import make_world, predict, start
 from session_model import Model, Person, check_all, check_screen
+from session_world import make_world, predict, start
 
 from annotator3d.ledger import connection
 

@@ -5,7 +5,8 @@ import pytest
 import session_model
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from session_case import (
+from session_model import Model, Person
+from session_world import (
     CELLS,
     DIGEST,
     NAMES,
@@ -17,9 +18,8 @@ from session_case import (
     predict,
     start,
 )
-from session_model import Model, Person
 
-from annotator3d.annotation import second_opinions as asking
+from annotator3d.annotation import second_opinions
 from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.second_opinions import request_overlap
 from annotator3d.annotation.state import Overview
@@ -256,7 +256,7 @@ def test_a_repeat_comes_twenty_answers_later_as_an_ordinary_query(path):
             when[query] = number
         if session.progress.open == 0:
             break
-    assert when and min(when[query] - given[query] for query in when) == asking.DISTANCE
+    assert when and min(when[query] - given[query] for query in when) == second_opinions.DISTANCE
     due = next(query for query in repeats(path) if session.state_of(query) == "open")
     session.go_to(due)
     assert (session.state, session.response, session.notes) == ("open", None, [])

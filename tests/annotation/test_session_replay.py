@@ -5,10 +5,10 @@ from collections import Counter
 import numpy as np
 import pytest
 from expert import Expert
-from session_case import SIZE, make_world, start
+from session_world import SIZE, make_world, start
 
 from annotator3d.active.strategies import VoxelConfusion
-from annotator3d.annotation.session import LabelSession, Options
+from annotator3d.annotation.session import LabelSession, SessionOptions
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.files import fingerprint
 from annotator3d.ledger.ledger import Ledger, ScanRecord
@@ -86,7 +86,7 @@ def test_the_most_mixed_real_voxels_take_hardly_more_actions_than_classes(tmp_pa
     ledger = Ledger.open(tmp_path / "ledger.sqlite", names, digest)
     ledger.register_scans(records)
     assert len(ledger.add_round(1, "vcd", 0, 20, picks)) == 200
-    session = LabelSession(ledger, Scans(dataset), "expert", options=Options(blind=True))
+    session = LabelSession(ledger, Scans(dataset), "expert", options=SessionOptions(blind=True))
     expert, replayed = Expert(session, truths.__getitem__), []
     while session.current:
         replayed.append(expert.answer())

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from session_case import DIGEST, NAMES, SIZE, make_world, start
+from session_world import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.annotation.queue import Filter
 from annotator3d.ledger.leases import Entry, Overtaken
@@ -256,7 +256,7 @@ def test_an_action_is_written_whole_or_not_at_all(two, path):
 WORKER = """
 import sys
 sys.path.insert(0, sys.argv[1])
-from session_case import make_scan, Source, start
+from session_world import make_scan, Source, start
 path, me, scans = sys.argv[2], sys.argv[3], sys.argv[4].split()
 cells = [(4 + i, 0, 0) for i in range(int(sys.argv[5]))]
 source = Source({scan: make_scan(scan, cells, 1) for scan in scans})

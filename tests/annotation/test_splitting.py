@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from annotator3d.annotation import parts as splitting
-from annotator3d.annotation.parts import Parts, todo_points
+from annotator3d.annotation.parts import VoxelParts, todo_points
 
 # On a coarse grid there are equal points, equal distances and equal heights.
 grid = arrays(np.int64, st.tuples(st.integers(1, 12), st.just(3)), elements=st.integers(-3, 3))
@@ -121,7 +121,7 @@ def test_a_crowded_voxel_is_parted_in_a_moment():
 
 def test_parts_are_labelled_one_after_the_other():
     labels = np.array([254, 1, 254, 254, 254], np.uint8)
-    parts = Parts(labels, np.array([2, 0, 0, 1, 1], np.int16))
+    parts = VoxelParts(labels, np.array([2, 0, 0, 1, 1], np.int16))
     assert parts.numbers.tolist() == [2, -1, 0, 1, 1] and parts.count == 3
     assert parts.mask.tolist() == [False, False, True, False, False] and not parts.is_last
     parts.step(-1)
@@ -132,7 +132,7 @@ def test_parts_are_labelled_one_after_the_other():
     assert parts.current == 1 and parts.is_last and not parts.untouched
     parts.step(1)
     assert parts.current == 2 and not parts.is_last  # done before; part 1 still waits
-    parts = Parts(labels, np.array([2, 0, 0, 1, 1], np.int16))
+    parts = VoxelParts(labels, np.array([2, 0, 0, 1, 1], np.int16))
     parts.step(1)
     parts.labelled()
     assert parts.current == 2  # onwards, before back to 0
@@ -140,6 +140,6 @@ def test_parts_are_labelled_one_after_the_other():
 
 def test_without_unlabelled_points_all_can_be_labelled_anew():
     labels = np.array([0, 255, 1], np.uint8)
-    assert todo_points(labels).all() and Parts(labels).mask.all()
+    assert todo_points(labels).all() and VoxelParts(labels).mask.all()
     labels[1] = 254
-    assert Parts(labels).mask.tolist() == [False, True, False]
+    assert VoxelParts(labels).mask.tolist() == [False, True, False]

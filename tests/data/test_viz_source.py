@@ -71,7 +71,7 @@ def write_poses(root, tr=True):
 def test_neighbours_come_with_poses(root, opening):
     write_poses(root)
     opened = opening()
-    assert opened.troubles == []
+    assert opened.warnings == []
     (near,) = opened.session.neighbours(1, 1)
     moved = np.fromfile(file(root, 1), "<f4").reshape(-1, 4)[:, :3] + [1, 0, 0]
     assert np.allclose(near.xyz, moved, atol=1e-5)
@@ -80,7 +80,7 @@ def test_neighbours_come_with_poses(root, opening):
 def test_poses_that_cannot_be_used_are_told_and_do_not_stop_the_work(root, opening):
     write_poses(root, tr=False)
     opened = opening()
-    (trouble,) = opened.troubles
+    (trouble,) = opened.warnings
     assert "neighbour scans cannot be shown" in trouble and "calib.txt" in trouble
     assert opened.session.neighbours(1, 1) == []
     assert len(answer_all(opened.session)) == 9

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from annotator3d.annotation.query_states import Standing
+from annotator3d.annotation.query_states import QueryStates
 from annotator3d.ledger.ledger import Answer, Ledger, ScanRecord
 from annotator3d.ledger.lineage import Happened
 from annotator3d.ledger.resolution import base, outcome
@@ -36,7 +36,7 @@ def labels(ledger):
 
 
 def seen_by(ledger, who):
-    standing = Standing(who)
+    standing = QueryStates(who)
     standing.add(ledger.queries())
     standing.feed(ledger.events())
     return standing
@@ -146,7 +146,7 @@ def test_after_a_decision_everybody_corrects_what_was_decided(ledger):
     ledger.review(first, "approve", annotator="lead")
     assert [e.id for e in ledger.outcome(1).approved] == [first]
     bob = seen_by(ledger, "bob")
-    assert bob.labels(1).tolist() == [0, 0, 0] and bob.base(1) == (first, first)
+    assert bob.labels(1).tolist() == [0, 0, 0] and bob.visible_and_parent(1) == (first, first)
 
 
 def test_a_single_answer_can_be_approved(ledger):
@@ -182,9 +182,9 @@ def test_a_draft_of_an_opinion_of_ones_own_is_for_nobody_else(ledger):
     with ledger._transaction():
         draft = Answer("draft", np.array([1, 254, 254], np.uint8), "bob")
         draft = ledger._append(1, draft, asked)
-    assert seen_by(ledger, "ann").base(1) == (first, first)
-    assert seen_by(ledger, "bob").base(1) == (draft, draft)
-    assert seen_by(ledger, "cid").base(1) == (None, asked)
+    assert seen_by(ledger, "ann").visible_and_parent(1) == (first, first)
+    assert seen_by(ledger, "bob").visible_and_parent(1) == (draft, draft)
+    assert seen_by(ledger, "cid").visible_and_parent(1) == (None, asked)
 
 
 def test_no_class_for_any_point_is_the_same_however_it_was_said(ledger):

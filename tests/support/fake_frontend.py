@@ -1,9 +1,9 @@
-"""A frontend without a toolkit, and a controller on the small world of `session_case`."""
+"""A frontend without a toolkit, and a controller on the small world of `session_world`."""
 
 from __future__ import annotations
 
 import numpy as np
-from session_case import DIGEST, NAMES, SIZE, make_world, start
+from session_world import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.annotation.review import Criteria, ReviewSession
 from annotator3d.ledger.ledger import Ledger

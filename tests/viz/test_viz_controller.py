@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from fake_frontend import open_viewer
-from session_case import (
+from session_world import (
     CELLS,
     SIZE,
     Asked,

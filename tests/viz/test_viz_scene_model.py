@@ -7,7 +7,7 @@ import pytest
 from fake_frontend import PALETTE, open_viewer
 from hypothesis import given
 from hypothesis import strategies as st
-from session_case import CELLS, SIZE, make_world, predict
+from session_world import CELLS, SIZE, make_world, predict
 
 from annotator3d.data.scan import rows_of_cell, rows_of_cells
 from annotator3d.data.scan_source import Pose

@@ -13,7 +13,7 @@ from annotator3d.ledger.resolution import Outcome
 
 
 @dataclass(frozen=True)
-class Choice:
+class PackageChoice:
     """Which queries go into a package."""
 
     which: str = "open"  # open, disputed, all, or numbers such as "3,17-20"
@@ -25,7 +25,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class PackageContents:
     """The queries of a choice, and what of it was left out.
 
     Attributes:
@@ -43,7 +43,7 @@ class Chosen:
     out: int
 
 
-def choose(ledger: Ledger, choice: Choice, to: str) -> Chosen:
+def choose(ledger: Ledger, choice: PackageChoice, to: str) -> PackageContents:
     """The queries of a choice that can be packed for `to`; the limit counts these only.
 
     "open" is what `to` may answer; shares part the queries by a hash of scan and voxel, so that
@@ -68,7 +68,7 @@ def choose(ledger: Ledger, choice: Choice, to: str) -> Chosen:
         raise ValueError(f"{ledger.path}: {_why_none(choice, to, len(held), len(out))}")
     taken = free[: choice.limit]
     to_answer &= {query.id for query in taken}
-    return Chosen(
+    return PackageContents(
         taken,
         frozenset(to_answer),
         sum(where[query].disputed for query in taken if query.id not in to_answer),
@@ -95,7 +95,9 @@ def numbers_of(text: str, known: Collection[int], ledger: Ledger) -> set[int]:
     return numbers
 
 
-def _chosen(where: dict[Query, Outcome], choice: Choice, to: str, ledger: Ledger) -> list[Query]:
+def _chosen(
+    where: dict[Query, Outcome], choice: PackageChoice, to: str, ledger: Ledger
+) -> list[Query]:
     if choice.which == "disputed":
         found = [query for query, outcome in where.items() if outcome.disputed]
     elif choice.which == "open":
@@ -115,7 +117,7 @@ def _chosen(where: dict[Query, Outcome], choice: Choice, to: str, ledger: Ledger
     return found
 
 
-def _require_there(choice: Choice, where: Collection[Query], ledger: Ledger) -> None:
+def _require_there(choice: PackageChoice, where: Collection[Query], ledger: Ledger) -> None:
     rounds = len(ledger.rounds())
     for number in choice.rounds:
         if not 1 <= number <= rounds:
@@ -130,7 +132,7 @@ def _require_there(choice: Choice, where: Collection[Query], ledger: Ledger) -> 
             )
 
 
-def _why_none(choice: Choice, to: str, held: int, out: int) -> str:
+def _why_none(choice: PackageChoice, to: str, held: int, out: int) -> str:
     if choice.again:
         return f"no query of this choice is out in a work package for {to}; leave out --again"
     why = [f"{held} are held by somebody else"] if held else []

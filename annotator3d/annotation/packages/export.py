@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
-from annotator3d.annotation.packages.choice import Choice, choose, numbers_of
+from annotator3d.annotation.packages.choice import PackageChoice, choose, numbers_of
 from annotator3d.annotation.packages.contents import put_images, put_scans, require_scans
 from annotator3d.annotation.packages.package import TABLES, TAXONOMY_FILE, Manifest, digest_of
 from annotator3d.data.files import clear_parts, fsync_folder, part_of
@@ -35,7 +35,7 @@ _EVENT = (
 
 
 @dataclass(frozen=True)
-class Packed:
+class ExportResult:
     """What a package holds."""
 
     manifest: Manifest
@@ -56,13 +56,13 @@ def export(
     taxonomy: bytes,
     *,
     to: str,
-    choice: Choice | None = None,
+    choice: PackageChoice | None = None,
     days: float = 14.0,
     crop: float | None = None,
     images: bool = False,
     predictions: Predictions | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Packed:
+) -> ExportResult:
     """Write a package and hold at home those of its queries that `to` may answer.
 
     The file gets its name when it is whole. Killed on the way, the queries are held for a day at
@@ -81,7 +81,7 @@ def export(
         FileNotFoundError: the folder of `out` does not exist.
     """
     _check(out, days, crop, to)
-    chosen = choose(ledger, choice or Choice(), to)
+    chosen = choose(ledger, choice or PackageChoice(), to)
     require_scans(ledger, chosen.queries, source)
     before = {number for number in chosen.to_answer if ledger.holder(number) == to}
     # Not yet as out in a package, which there is not before the file has its name.
@@ -132,7 +132,7 @@ def export(
         ledger.lease(sorted(held), annotator=to, seconds=0)
         raise
     fsync_folder(out.parent)
-    return Packed(
+    return ExportResult(
         manifest=manifest,
         queries=len(taken),
         scans=scans,

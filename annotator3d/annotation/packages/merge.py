@@ -28,7 +28,7 @@ _LINKS = ("supersedes", "action")
 
 
 @dataclass
-class Merged:
+class MergeResult:
     """What came home with a package."""
 
     manifest: Manifest
@@ -47,7 +47,7 @@ class Merged:
         return self.responses.total() + self.others.total()
 
 
-def merge(ledger: Ledger, package: Path) -> Merged:
+def merge(ledger: Ledger, package: Path) -> MergeResult:
     """Add to a ledger what happened in a package and is not there yet, all or nothing.
 
     The package is only read. Answers to a query that was released at home meanwhile stay in it, and
@@ -58,7 +58,7 @@ def merge(ledger: Ledger, package: Path) -> Merged:
         ValueError: it is none, is damaged, breaks a rule of ledgers or belongs to another one;
             nothing is written then.
     """
-    result = Merged(read_manifest(package))
+    result = MergeResult(read_manifest(package))
     _require_sound(package)
     with Ledger.read(package) as away, away._transaction("DEFERRED") as there:
         _require_ours(ledger, away, there, result.manifest)

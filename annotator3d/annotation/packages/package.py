@@ -115,7 +115,7 @@ class PackageSource:
 
     def __init__(self, path: Path) -> None:
         self.path, self.manifest = path, read_manifest(path)
-        self.troubles: set[str] = set()
+        self.warnings: set[str] = set()
         with Ledger.read(path) as ledger:
             self._voxel_size = ledger.voxel_size
             self._prints = {scan.id: scan.fingerprint for scan in ledger.scans()}

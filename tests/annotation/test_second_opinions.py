@@ -11,13 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from killing import killed_at
-from session_case import DIGEST, NAMES, SIZE, make_world, start
+from session_world import DIGEST, NAMES, SIZE, make_world, start
 
-from annotator3d.annotation import second_opinions as asking
+from annotator3d.annotation import second_opinions
 from annotator3d.annotation.second_opinions import (
     DISTANCE,
-    Shares,
-    is_chosen,
+    OverlapOptions,
+    is_sampled,
     request_overlap,
     request_repeats,
     share_of,
@@ -55,14 +55,14 @@ cells = st.tuples(*[st.integers(-(2**31), 2**31 - 1)] * 3)
 def test_a_larger_share_holds_every_smaller_one(cell, seed, one, other):
     low, high = sorted((one, other))
     voxel = query("00/0", cell)
-    assert not is_chosen(voxel, seed, low, "overlap") or is_chosen(voxel, seed, high, "overlap")
-    assert is_chosen(voxel, seed, 1.0, "overlap") and not is_chosen(voxel, seed, 0.0, "overlap")
+    assert not is_sampled(voxel, seed, low, "overlap") or is_sampled(voxel, seed, high, "overlap")
+    assert is_sampled(voxel, seed, 1.0, "overlap") and not is_sampled(voxel, seed, 0.0, "overlap")
 
 
 def test_the_share_is_that_of_many_queries_and_another_one_for_each_reason():
     voxels = [query(f"{scan:02}/0", (cell, 0, 0)) for scan in range(20) for cell in range(500)]
     chosen = {
-        why: {(v.scan, v.cell) for v in voxels if is_chosen(v, 0, 0.05, why)}
+        why: {(v.scan, v.cell) for v in voxels if is_sampled(v, 0, 0.05, why)}
         for why in ("overlap", "repeat ann", "repeat bob")
     }
     for found in chosen.values():  # 500 expected; 5 sigma are 109
@@ -72,9 +72,9 @@ def test_the_share_is_that_of_many_queries_and_another_one_for_each_reason():
 
 
 def test_a_choice_depends_on_scan_and_cell_only():
-    a = is_chosen(query("00/0", (1, 2, 3)), 5, 0.5, "overlap")
+    a = is_sampled(query("00/0", (1, 2, 3)), 5, 0.5, "overlap")
     others = [Query(7, 1, "00/0", (1, 2, 3), 9, 3.5, 40), query("00/0", (1, 2, 3), 2)]
-    assert {is_chosen(other, 5, 0.5, "overlap") for other in others} == {a}
+    assert {is_sampled(other, 5, 0.5, "overlap") for other in others} == {a}
 
 
 def test_second_opinions_are_asked_for_once(ledger, path):
@@ -153,7 +153,7 @@ def test_other_shares_are_refused(text):
 
 def test_a_share_out_of_range_is_refused():
     with pytest.raises(ConfigError, match="repeat: expected a share of 0 to 1, got 2"):
-        Shares(repeat=2)
+        OverlapOptions(repeat=2)
 
 
 def test_the_command_asks_and_says_how_much(path, capsys):
@@ -200,7 +200,7 @@ def requests(path):
 @pytest.fixture
 def answered(tmp_path, monkeypatch):
     """A ledger in which everybody's answers but the last are due, and its scans."""
-    monkeypatch.setattr(asking, "DISTANCE", 1)
+    monkeypatch.setattr(second_opinions, "DISTANCE", 1)
     source = make_world(tmp_path / "before.sqlite")
     with Ledger.open(tmp_path / "before.sqlite", NAMES, DIGEST, SIZE) as ledger:
         for number, person in enumerate(("ann", "ann", "ann", "bob", "bob"), start=1):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from annotator3d.annotation.session import LabelSession, Options
+from annotator3d.annotation.session import LabelSession, SessionOptions
 from annotator3d.data.scan import Scan
 from annotator3d.data.scan_source import Pose, Prediction
 from annotator3d.ledger.ledger import Ledger, ScanRecord
@@ -95,7 +95,7 @@ def make_world(path, scans=("00/0", "00/1"), cells=CELLS, points=4, scores=None,
 def start(path, source, annotator="ann", predictions=None, clock=None, **options):
     """A session on the ledger of `make_world`."""
     ledger = Ledger.open(path, NAMES, DIGEST, SIZE)
-    return LabelSession(ledger, source, annotator, predictions, Options(**options), clock)
+    return LabelSession(ledger, source, annotator, predictions, SessionOptions(**options), clock)
 
 
 def predict(classes):
