@@ -29,7 +29,7 @@ from annotator3d.data.batch import InputRule, TrainingScans
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.datasets.simulated import SimulatedStreets
-from annotator3d.engine.prediction import voxel_scores
+from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.training.loading import batches, training_loader
 from annotator3d.models.minkunet import PUBLISHED_PLANES
 from annotator3d.models.segmentor import Segmentor
@@ -168,7 +168,7 @@ def selection(bench: Bench, backbone: str) -> tuple[float, float]:
         picked: list[float] = []
         with bench.clock(taken):
             scan = bench.dataset.read(turn % len(bench.dataset), labels=False)
-            scores = voxel_scores(model, scan, bench.rule)
+            scores = voxel_logits(model, scan, bench.rule)
             with bench.clock(picked):
                 VoxelConfusion().select(scan.xyz, **scores, num_classes=CLASSES, scan_id=scan.id)
         if turn >= 0:
@@ -212,7 +212,7 @@ def measure(bench: Bench, backbone: str) -> dict[str, float]:
     step = Step(bench.model(backbone), bench.precision)
     found["memory of a step (GB)"] = peak(bench, lambda: step(batch))
     model, scan = bench.model(backbone), bench.dataset.read(0, labels=False)
-    found["memory of a pass (GB)"] = peak(bench, lambda: voxel_scores(model, scan, bench.rule))
+    found["memory of a pass (GB)"] = peak(bench, lambda: voxel_logits(model, scan, bench.rule))
     return found
 
 

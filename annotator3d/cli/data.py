@@ -112,14 +112,14 @@ def check(args: argparse.Namespace) -> int:
 def export(args: argparse.Namespace) -> None:
     from annotator3d.cli.terminal import open_reporter
     from annotator3d.engine.class_list import with_todays_classes
-    from annotator3d.engine.export import Order
+    from annotator3d.engine.export import ExportRequest
     from annotator3d.engine.export import export as run
     from annotator3d.engine.workdir import config_of
 
     work_dir, out = Path(args.work_dir), Path(args.out)
     settings = list(args.set or [])
     settings += [] if args.device is None else [f"device={args.device}"]
-    order = Order(
+    request = ExportRequest(
         what=args.what,
         format=args.format,
         split=args.split,
@@ -132,7 +132,7 @@ def export(args: argparse.Namespace) -> None:
     with open_reporter() as reporter:
         config = config_of(work_dir, args.config, settings)
         config = with_todays_classes(config, work_dir, args.data_root)
-        result = run(config, work_dir, out, order, reporter)
+        result = run(config, work_dir, out, request, reporter)
     print(
         f"{args.what} of {result.files:,} of {result.scans:,} scans in {out}: "
         f"{result.labelled:,} of {result.points:,} points have a class; from {result.source}"

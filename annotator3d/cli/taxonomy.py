@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
-    from annotator3d.engine.migrate import Wanted
+    from annotator3d.engine.migrate import MigrationRequest
     from annotator3d.ledger.maintenance.migrate import Migration
 
 
@@ -36,10 +36,10 @@ def add_taxonomy(sub: argparse.ArgumentParser) -> None:
 def taxonomy(args: argparse.Namespace) -> None:
     from annotator3d.engine.migrate import migrate_run, preview
 
-    work_dir, wanted = Path(args.work_dir), _wanted(args)
+    work_dir, request = Path(args.work_dir), _request(args)
     if not args.apply:
-        return _show(preview(work_dir, wanted), args.json)
-    done = migrate_run(work_dir, wanted)
+        return _show(preview(work_dir, request), args.json)
+    done = migrate_run(work_dir, request)
     if done.plan is not None:
         _show(done.plan, args.json, done.version)
     if args.json:
@@ -58,15 +58,17 @@ def taxonomy(args: argparse.Namespace) -> None:
         print("Name the new class list in the config from now on: data.train.taxonomy")
 
 
-def _wanted(args: argparse.Namespace) -> Wanted:
-    from annotator3d.engine.migrate import Wanted
+def _request(args: argparse.Namespace) -> MigrationRequest:
+    from annotator3d.engine.migrate import MigrationRequest
 
     become = dict(_pair("--map", text) for text in args.map or ())
     split = {}
     for text in args.split or ():
         old, _, parts = text.partition("=")
         split[old] = tuple(part for part in parts.split(",") if part)
-    return Wanted(args.new, args.old, become, split, tuple(args.remove or ()), args.set or ())
+    return MigrationRequest(
+        args.new, args.old, become, split, tuple(args.remove or ()), args.set or ()
+    )
 
 
 def _pair(option: str, text: str) -> tuple[str, str]:

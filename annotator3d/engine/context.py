@@ -38,7 +38,7 @@ from annotator3d.reporter import Reporter
 
 
 @dataclass
-class Parts:
+class RunContext:
     """Attributes:
     ledger: open for writing, on rank 0 of an active run; else None.
     oracle: who answers; None if nothing is asked.
@@ -119,56 +119,56 @@ class Parts:
         return hooks
 
 
-def make_runner(parts: Parts) -> A3dRunner:
+def make_runner(context: RunContext) -> A3dRunner:
     """The runner of a run, its loop and its hooks included."""
-    config, schedule, datasets = parts.config, parts.config.schedule, parts.datasets
+    config, schedule, datasets = context.config, context.config.schedule, context.datasets
     scans = datasets.source if config.setting == "source_only" else datasets.pool
-    training = parts.training_scans(scans, config.is_active)
+    training = context.training_scans(scans, config.is_active)
     loader = training_loader(
-        training, schedule.batch_size, config.seed, schedule.workers, parts.device
+        training, schedule.batch_size, config.seed, schedule.workers, context.device
     )
     # mmengine keeps loggers by name: two runs of one process must not share one.
     name = f"{config.name or config.setting}_{secrets.token_hex(4)}"
     runner = A3dRunner(
-        model=parts.model,
-        work_dir=str(parts.record.folder / "logs"),
+        model=context.model,
+        work_dir=str(context.record.folder / "logs"),
         train_dataloader=loader,
         train_cfg={"by_epoch": True, "max_epochs": schedule.epochs},
-        optim_wrapper=optimiser(schedule, parts.device),
+        optim_wrapper=optimiser(schedule, context.device),
         param_scheduler=learning_rate(schedule, len(loader)),
         default_hooks={"checkpoint": None, "logger": {"type": "LoggerHook", "interval": EVERY}},
-        custom_hooks=parts.hooks(training),
+        custom_hooks=context.hooks(training),
         randomness={"seed": config.seed},
         env_cfg={"mp_cfg": {"mp_start_method": multiprocessing.get_start_method()}},
         visualizer={
             "type": "Visualizer",
             "name": name,
             "vis_backends": backends(config.logs),
-            "save_dir": str(parts.record.folder / "logs"),
+            "save_dir": str(context.record.folder / "logs"),
         },
         experiment_name=name,
-        device=parts.device,
-        world=parts.world,
+        device=context.device,
+        world=context.world,
     )
     runner._train_loop = TrainLoop(
         runner,
         loader,
         schedule.epochs,
-        parts.source_loader(),
+        context.source_loader(),
         schedule.source_until,
-        Boundary(parts, runner),
-        parts.files,
-        parts.stop,
+        EvaluationSchedule(context, runner),
+        context.files,
+        context.stop,
     )
     return runner
 
 
-class Boundary:
+class EvaluationSchedule:
     """Evaluates where the config asks for it: before each later round and at the end."""
 
-    def __init__(self, parts: Parts, runner: A3dRunner) -> None:
-        self.parts, self.runner = parts, runner
-        config = parts.config
+    def __init__(self, context: RunContext, runner: A3dRunner) -> None:
+        self.context, self.runner = context, runner
+        config = context.config
         at = config.schedule.evaluate_at
         if at is None:
             at = config.active.rounds_at if config.is_active else []
@@ -176,26 +176,26 @@ class Boundary:
 
     def __call__(self, finished: int) -> None:
         """Evaluate if `finished` epochs are one of the times."""
-        parts = self.parts
-        if finished not in self.epochs or parts.datasets.val is None:
+        context = self.context
+        if finished not in self.epochs or context.datasets.val is None:
             return
         with scoring_weights(self.runner):
             confusion = evaluate(
                 self.runner.network,
-                parts.datasets.val,
-                parts.rule,
-                lambda done, total: parts.stoppable.progress("evaluating", done, total),
-                parts.world,
+                context.datasets.val,
+                context.rule,
+                lambda done, total: context.stoppable.progress("evaluating", done, total),
+                context.world,
             )
         rounds = 0
-        if parts.config.is_active:
-            rounds = sum(at < finished for at in parts.config.active.rounds_at)
-        line = parts.world.lead(
-            lambda: parts.record.add_metrics(finished, rounds, confusion, parts.ledger)
+        if context.config.is_active:
+            rounds = sum(at < finished for at in context.config.active.rounds_at)
+        line = context.world.on_rank_zero(
+            lambda: context.record.add_metrics(finished, rounds, confusion, context.ledger)
         )
         kept = {f"val/{name}": line[name] for name in ("miou", "voxels", "points")}
         self.runner.visualizer.add_scalars(kept, step=self.runner.iter)
-        parts.reporter.info(
+        context.reporter.info(
             f"epoch {finished}: mIoU {line['miou']:.1f} % with {line['voxels']} voxels "
             f"({line['points']} points)"
         )

@@ -61,7 +61,7 @@ class World:
         dist.all_gather_object(everything, mine)
         return everything
 
-    def together(self, work: Callable[[], T]) -> T:
+    def on_all_ranks(self, work: Callable[[], T]) -> T:
         """Run `work` on every rank; each gets its own result.
 
         An exception of one rank is raised on all of them, that of the lowest rank if there are
@@ -79,13 +79,13 @@ class World:
                 raise _known_to_all(failed)
         return result
 
-    def each(self, work: Callable[[], T]) -> list[T]:
-        """As `together`, but every rank gets the results of all, in the order of the ranks."""
-        return self.gather(self.together(work))
+    def map_ranks(self, work: Callable[[], T]) -> list[T]:
+        """As `on_all_ranks`, but every rank gets the results of all, in the order of the ranks."""
+        return self.gather(self.on_all_ranks(work))
 
-    def lead(self, work: Callable[[], T]) -> T:
+    def on_rank_zero(self, work: Callable[[], T]) -> T:
         """Run `work` on rank 0 alone; every rank gets its result, or its exception."""
-        result = [self.together(work if self.is_first else _nothing)]
+        result = [self.on_all_ranks(work if self.is_first else _nothing)]
         if self.size > 1:
             dist.broadcast_object_list(result, src=0)
         return result[0]

@@ -30,7 +30,7 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Order:
+class ExportRequest:
     """What to export; see `annotator3d export --help`."""
 
     what: str
@@ -44,7 +44,7 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Exported:
+class ExportResult:
     """What was written."""
 
     files: int
@@ -56,30 +56,30 @@ class Exported:
 
 
 def export(
-    config: RunConfig, work_dir: Path, out: Path, order: Order, reporter: Reporter
-) -> Exported:
+    config: RunConfig, work_dir: Path, out: Path, request: ExportRequest, reporter: Reporter
+) -> ExportResult:
     """Write labels below `out`, in raw ids: of the class's entry in ``learning_map_inv``.
 
     Raises:
-        ConfigError: the order makes no sense.
+        ConfigError: the request makes no sense.
         ValueError, FileNotFoundError: no answers, no checkpoint; or a file that is there has more
             labelled points than the one that would replace it, and `force` is False. Nothing is
             written then.
     """
-    _check(order)
-    answers = order.what == "answers"
-    split = "train" if answers else order.split
-    root = order.data_root or root_of(card_of(work_dir), split)
+    _check(request)
+    answers = request.what == "answers"
+    split = "train" if answers else request.split
+    root = request.data_root or root_of(card_of(work_dir), split)
     if answers:
         dataset, moved = _pool(config, work_dir, root, reporter)
         counts, labels_of, source = _answers(work_dir, dataset, moved)
     else:
         dataset = open_dataset(config, split, root, reporter, needs_labels=False)
-        counts, labels_of, source = _predictions(config, work_dir, dataset, order)
-    writer = WRITERS[order.format](dataset, out, predicted=not answers)
+        counts, labels_of, source = _predictions(config, work_dir, dataset, request)
+    writer = WRITERS[request.format](dataset, out, predicted=not answers)
     rows = sorted(counts)
     _protect_input(writer, rows)
-    if not order.force:
+    if not request.force:
         _refuse_loss(writer, rows, counts)
     labelled = points = 0
     for done, (i, labels) in enumerate(_labels(dataset, rows, labels_of), 1):
@@ -90,24 +90,24 @@ def export(
         reporter.progress("exporting", done, len(rows))
     writer.finish(rows)
     archive = None
-    if order.zip:
+    if request.zip:
         archive = Path(f"{out.resolve()}.zip")
-        write_archive(archive, out, [writer.path(i) for i in rows], order.description)
+        write_archive(archive, out, [writer.path(i) for i in rows], request.description)
         if (held := {id_.split("/")[0] for id_ in dataset.ids}) != set(SEMANTICKITTI_TEST):
             reporter.info(
                 f"the test server wants sequences 11 to 21, this has {', '.join(sorted(held))}"
             )
-    return Exported(len(rows), len(dataset), labelled, points, source, archive)
+    return ExportResult(len(rows), len(dataset), labelled, points, source, archive)
 
 
-def _check(order: Order) -> None:
-    if order.zip and (order.format, order.what) != ("semantickitti", "predictions"):
+def _check(request: ExportRequest) -> None:
+    if request.zip and (request.format, request.what) != ("semantickitti", "predictions"):
         raise ConfigError(
             "--zip is for SemanticKITTI's test server: --what predictions --format semantickitti"
         )
-    if order.description is not None and not order.zip:
+    if request.description is not None and not request.zip:
         raise ConfigError("--description goes into the archive: pass --zip too")
-    if order.checkpoint is not None and order.what == "answers":
+    if request.checkpoint is not None and request.what == "answers":
         raise ConfigError("--checkpoint is for --what predictions; answers are in the ledger")
 
 
@@ -164,8 +164,10 @@ def _raw_labels(dataset: ScanDataset, i: int, answers: list[CellLabels], size: f
     return train
 
 
-def _predictions(config: RunConfig, work_dir: Path, dataset: ScanDataset, order: Order) -> _Plan:
-    path = order.checkpoint or newest_whole(work_dir / "checkpoints")
+def _predictions(
+    config: RunConfig, work_dir: Path, dataset: ScanDataset, request: ExportRequest
+) -> _Plan:
+    path = request.checkpoint or newest_whole(work_dir / "checkpoints")
     count = dataset.taxonomy.num_classes
     model = load_model(config, count, read_weights(path), path)
     rule = input_rule(config, count)

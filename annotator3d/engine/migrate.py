@@ -35,7 +35,7 @@ _MADE_BY_IT = ("checkpoints", "metrics.jsonl")
 _COUNTED = "pool_classes.json"  # points of each class; the report counts them again
 
 
-def take_over(work_dir: Path, version: int) -> tuple[str, ...]:
+def carry_over_outputs(work_dir: Path, version: int) -> tuple[str, ...]:
     """Bring what networks left to class list `version`; gives the names of what was set aside.
 
     Where each class has kept its number a network stays what it is, and its measures get the new
@@ -49,7 +49,7 @@ def take_over(work_dir: Path, version: int) -> tuple[str, ...]:
         _rename_classes(work_dir, names)
     else:
         _set_aside(work_dir, version - 1)
-    _name_in_card(work_dir / "run.json", names)
+    _name_in_run_info(work_dir / "run.json", names)
     return tuple(sorted(path.name for path in work_dir.glob(f"*.classes-{version - 1}")))
 
 
@@ -71,7 +71,7 @@ def _rename_classes(work_dir: Path, names: Sequence[str]) -> None:
         file.write("".join(json.dumps(line) + "\n" for line in named).encode())
 
 
-def _name_in_card(path: Path, names: Sequence[str]) -> None:
+def _name_in_run_info(path: Path, names: Sequence[str]) -> None:
     if path.is_file():
         card = {**json.loads(path.read_text(encoding="utf-8")), "classes": list(names)}
         with atomic_write(path) as file:
@@ -79,7 +79,7 @@ def _name_in_card(path: Path, names: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class MigrationRequest:
     """What `annotator3d taxonomy migrate` was told."""
 
     new: str  # name or path of the new taxonomy
@@ -91,7 +91,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Migrated:
+class MigrationResult:
     """What a migration does, or has done."""
 
     plan: Migration | None  # None: the ledger had the new class list already
@@ -101,28 +101,28 @@ class Migrated:
     data_root: str | None = None  # where the run reads its scans, if not where the config says
 
 
-def preview(work_dir: Path, wanted: Wanted) -> Migration:
+def preview(work_dir: Path, request: MigrationRequest) -> Migration:
     """What `migrate_run` would do; nothing is written.
 
     Raises as `active.migration.plan`, and ConfigError where the run could not go on afterwards.
     """
-    new = load_taxonomy(wanted.new)
+    new = load_taxonomy(request.new)
     with Ledger.read(_ledger(work_dir)) as ledger:
-        found = _plan(ledger, work_dir, new, wanted)
-    _config_after(work_dir, wanted, found)
+        found = _plan(ledger, work_dir, new, request)
+    _config_after(work_dir, request, found)
     return found
 
 
-def migrate_run(work_dir: Path, wanted: Wanted) -> Migrated:
+def migrate_run(work_dir: Path, request: MigrationRequest) -> MigrationResult:
     """Write the new class list into the ledger and make the work directory ready to go on.
 
     Checkpoints and metrics are set aside by renaming, unless each class has kept its number
-    (`leftovers.take_over`): then the next ``train --resume`` trains a new network on all answers.
+    (`carry_over_outputs`): then the next ``train --resume`` trains a new network on all answers.
     Killed on the way, the same call ends what it began.
 
     Raises as `preview`, and ValueError while a training or a viewer holds what has to change.
     """
-    path, new = _ledger(work_dir), load_taxonomy(wanted.new)
+    path, new = _ledger(work_dir), load_taxonomy(request.new)
     with Ledger.read(path) as ledger:
         names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
         version, done = ledger.taxonomy_version, (names, digest) == (tuple(new.names), new.digest())
@@ -134,21 +134,21 @@ def migrate_run(work_dir: Path, wanted: Wanted) -> Migrated:
         found = None
         if not done:
             with Ledger.open(path, names, digest, size) as ledger:
-                found = _plan(ledger, work_dir, new, wanted)
-                config = _config_after(work_dir, wanted, found)
-                _copy(taxonomy_path(wanted.new), kept_classes(work_dir, found.version + 1))
-                note_migration(work_dir, found.version + 1, wanted.settings)
+                found = _plan(ledger, work_dir, new, request)
+                config = _config_after(work_dir, request, found)
+                _copy(taxonomy_path(request.new), kept_classes(work_dir, found.version + 1))
+                note_migration(work_dir, found.version + 1, request.settings)
                 version = migrate(ledger, found)
         else:
-            config = _config_after(work_dir, wanted, None, version)
-        aside = take_over(work_dir, version)
+            config = _config_after(work_dir, request, None, version)
+        aside = carry_over_outputs(work_dir, version)
         if config is not None:
             with atomic_write(kept) as file:
                 file.write(dump_config(config).encode())
         forget_migration(work_dir)
     if config is None:
-        return Migrated(found, version, aside, None)
-    return Migrated(found, version, aside, kept, moved_root(config, card_of(work_dir)))
+        return MigrationResult(found, version, aside, None)
+    return MigrationResult(found, version, aside, kept, moved_root(config, card_of(work_dir)))
 
 
 def _is_ready(work_dir: Path, version: int) -> bool:
@@ -160,9 +160,9 @@ def _is_ready(work_dir: Path, version: int) -> bool:
     return not kept.is_file() or config_of(work_dir).data.train.get("taxonomy") == place
 
 
-def _plan(ledger: Ledger, work_dir: Path, new: Taxonomy, wanted: Wanted) -> Migration:
+def _plan(ledger: Ledger, work_dir: Path, new: Taxonomy, request: MigrationRequest) -> Migration:
     refuse_unfinished(work_dir, ledger.taxonomy_version)
-    old, by_raw_id = _old_taxonomy(work_dir, wanted, ledger.taxonomy_digest), None
+    old, by_raw_id = _old_taxonomy(work_dir, request, ledger.taxonomy_digest), None
     if old is not None:
         by_raw_id = targets_by_raw_id(old.learning_map, new.learning_map, old.num_classes)
     return plan(
@@ -170,19 +170,19 @@ def _plan(ledger: Ledger, work_dir: Path, new: Taxonomy, wanted: Wanted) -> Migr
         new.names,
         new.digest(),
         by_raw_id=by_raw_id,
-        become=wanted.become,
-        split=wanted.split,
-        removed=wanted.removed,
+        become=request.become,
+        split=request.split,
+        removed=request.removed,
     )
 
 
-def _old_taxonomy(work_dir: Path, wanted: Wanted, digest: str) -> Taxonomy | None:
+def _old_taxonomy(work_dir: Path, request: MigrationRequest, digest: str) -> Taxonomy | None:
     """The class list that the ledger has now, with its raw ids; None if it cannot be found."""
-    if wanted.old is not None:
-        old = load_taxonomy(wanted.old)
+    if request.old is not None:
+        old = load_taxonomy(request.old)
         if old.digest() != digest:
             raise ValueError(
-                f"--old {wanted.old} is not the class list of the ledger (digest {old.digest()} "
+                f"--old {request.old} is not the class list of the ledger (digest {old.digest()} "
                 f"against {digest})"
             )
         return old
@@ -193,7 +193,7 @@ def _old_taxonomy(work_dir: Path, wanted: Wanted, digest: str) -> Taxonomy | Non
 
 
 def _config_after(
-    work_dir: Path, wanted: Wanted, found: Migration | None, version: int = 0
+    work_dir: Path, request: MigrationRequest, found: Migration | None, version: int = 0
 ) -> RunConfig | None:
     """The run's config with the new class list; None where the work directory keeps no config."""
     if not (work_dir / "config.yaml").is_file():
@@ -206,9 +206,9 @@ def _config_after(
         if name in ("train", "val") or (name == "source" and shared):
             if isinstance(table, dict):
                 table["taxonomy"] = place
-    for setting in wanted.settings:
+    for setting in request.settings:
         override(values, setting)
-    given = {setting.partition("=")[0].strip() for setting in wanted.settings}
+    given = {setting.partition("=")[0].strip() for setting in request.settings}
     _refuse_unfit(config, found, shared, given)
     return make_config(values)
 

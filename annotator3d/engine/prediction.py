@@ -18,25 +18,25 @@ from annotator3d.engine.distributed import ALONE, World
 from annotator3d.engine.metrics import confusion_matrix
 
 
-def point_scores(model, scan: Scan, rule: InputRule) -> Tensor:
+def point_logits(model, scan: Scan, rule: InputRule) -> Tensor:
     """Logits [N, C] float32 on CPU of the points of `scan` (finite ones, file order)."""
-    found = voxel_scores(model, scan, rule)
+    found = voxel_logits(model, scan, rule)
     return found["prediction"][found["rows"]].cpu() if len(scan.xyz) else found["prediction"]
 
 
-def voxel_scores(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
+def voxel_logits(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
     """Arguments of `QueryStrategy.select`, on the device of the model: `prediction` [V, C], float32
     logits of the voxels of the network, and `rows` [N] int64, the voxel of each point."""
     if len(scan.xyz) == 0:
         return {"prediction": torch.zeros(0, rule.num_classes)}
     batch = model.data_preprocessor(collate([make_sample(scan, rule)]), False)
-    return {"prediction": model.voxel_scores(batch).float(), "rows": batch["point_to_voxel"]}
+    return {"prediction": model.voxel_logits(batch).float(), "rows": batch["point_to_voxel"]}
 
 
 def predict_raw(model, scan: Scan, rule: InputRule) -> np.ndarray:
     """Classes [num_raw] uint8 of every raw point; 255 where a point is not finite."""
     predicted = np.full(scan.num_raw, IGNORE, np.uint8)
-    predicted[scan.rows] = point_scores(model, scan, rule).argmax(1).numpy()
+    predicted[scan.rows] = point_logits(model, scan, rule).argmax(1).numpy()
     return predicted
 
 
@@ -52,7 +52,7 @@ def evaluate(
     Each process of `world` evaluates its share of the scans; nothing is padded.
     """
     share = world.share(range(len(dataset)))
-    mine = world.together(lambda: _confusion(model, dataset, share, rule, progress))
+    mine = world.on_all_ranks(lambda: _confusion(model, dataset, share, rule, progress))
     return world.total(mine)
 
 

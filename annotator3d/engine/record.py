@@ -65,7 +65,7 @@ class RunRecord:
         self.rounds = self.folder / "rounds"
         self.metrics = self.folder / "metrics.jsonl"
         self.ledger = self.folder / "ledger.sqlite"
-        self._card = self.folder / "run.json"
+        self._run_info = self.folder / "run.json"
         self._began = time.monotonic()
 
     def check_start(self, resume: bool) -> None:
@@ -95,7 +95,7 @@ class RunRecord:
         return (
             path.is_file()
             and path.read_text() == dump_config(self.config)
-            and self._read_card().get("state") == "done"
+            and self._read_run_info().get("state") == "done"
         )
 
     @contextmanager
@@ -125,17 +125,17 @@ class RunRecord:
     def check_shared(self) -> None:
         """Raise ValueError if this process does not see the folder that `start` wrote to."""
         for _ in range(30):  # a network disk may show a new file late
-            if self._card.exists():
+            if self._run_info.exists():
                 return
             time.sleep(1)
         raise ValueError(
-            f"{socket.gethostname()} does not see {self._card}, which the first process has "
+            f"{socket.gethostname()} does not see {self._run_info}, which the first process has "
             "written; put --work-dir on a disk that all machines of the run share"
         )
 
     def start(self, model, datasets: dict, device, processes: int = 1) -> None:
         """Write the effective config and the run card; `datasets` by name."""
-        config, old = self.config, self._read_card()
+        config, old = self.config, self._read_run_info()
         data = {
             name: {
                 "root": str(Path(d.root).absolute()),  # commands may come from other folders
@@ -180,7 +180,7 @@ class RunRecord:
             "git": git_hash(),
             "config": dataclasses.asdict(config),
         }
-        self._write_card(card)
+        self._write_run_info(card)
         for name, dataset in datasets.items():
             if dataset.drawn:
                 lines = [f"# {dataset.drawn}", *dataset.ids]
@@ -192,13 +192,13 @@ class RunRecord:
     def update(self, ledger: Ledger | None, state: str = "running") -> None:
         """Bring the run card up to date: minutes so far, what was asked and what it cost."""
         now = time.monotonic()
-        card = {**self._read_card(), "state": state}
+        card = {**self._read_run_info(), "state": state}
         card["minutes"] += (now - self._began) / 60
         self._began = now
         if ledger is not None:
             card["ledger"] = dataclasses.asdict(ledger.summary())
             card["rounds"] = [dataclasses.asdict(meter) for meter in meter_rounds(ledger)]
-        self._write_card(card)
+        self._write_run_info(card)
 
     def add_metrics(
         self, epoch: int, rounds: int, confusion: np.ndarray, ledger: Ledger | None
@@ -237,11 +237,11 @@ class RunRecord:
         text = self.metrics.read_text() if self.metrics.exists() else ""
         return [json.loads(line) for line in text.splitlines()]
 
-    def _read_card(self) -> dict:
-        return json.loads(self._card.read_text()) if self._card.exists() else {}
+    def _read_run_info(self) -> dict:
+        return json.loads(self._run_info.read_text()) if self._run_info.exists() else {}
 
-    def _write_card(self, card: dict) -> None:
-        with atomic_write(self._card) as file:
+    def _write_run_info(self, card: dict) -> None:
+        with atomic_write(self._run_info) as file:
             file.write(json.dumps(card, indent=1).encode())
 
 

@@ -12,7 +12,7 @@ from annotator3d.engine.build import build_model, load_weights, pick_device, rea
 from annotator3d.engine.class_list import with_todays_classes
 from annotator3d.engine.config.load import import_custom
 from annotator3d.engine.config.schema import RunConfig
-from annotator3d.engine.context import Parts, make_runner
+from annotator3d.engine.context import RunContext, make_runner
 from annotator3d.engine.datasets import Datasets, known_scans, open_datasets
 from annotator3d.engine.distributed import World, is_of_lost_process, joined, tell_launcher
 from annotator3d.engine.record import RunRecord
@@ -81,32 +81,32 @@ def _train(
     stop: StopSignal,
 ) -> RunRecord:
     if resume:
-        config = world.lead(lambda: with_todays_classes(config, folder, data_root))
+        config = world.on_rank_zero(lambda: with_todays_classes(config, folder, data_root))
     stoppable = StoppableReporter(reporter, stop)
     files = Checkpoints(folder / "checkpoints", config.schedule.keep_checkpoints)
-    found = world.lead(lambda: files.newest(world.size, reporter.info) if resume else None)
-    weights = world.together(lambda: None if found else _initial_weights(config))
-    known = world.lead(lambda: known_scans(folder) if resume else [])
+    found = world.on_rank_zero(lambda: files.newest(world.size, reporter.info) if resume else None)
+    weights = world.on_all_ranks(lambda: None if found else _initial_weights(config))
+    known = world.on_rank_zero(lambda: known_scans(folder) if resume else [])
     datasets = _open_datasets(config, data_root, stoppable, world, known)
-    oracle = world.together(lambda: _oracle(config, datasets.taxonomy.names))
+    oracle = world.on_all_ranks(lambda: _oracle(config, datasets.taxonomy.names))
     torch.manual_seed(config.seed)
     model = build_model(config, datasets.taxonomy.num_classes)
     if weights is not None:
-        world.together(lambda: load_weights(model, weights, config.init))
+        world.on_all_ranks(lambda: load_weights(model, weights, config.init))
     record = RunRecord(folder, config, datasets.taxonomy.names)
-    world.lead(lambda: record.check_start(resume))
+    world.on_rank_zero(lambda: record.check_start(resume))
     with ExitStack() as stack:
-        ledger = world.together(
+        ledger = world.on_all_ranks(
             lambda: (
                 _begin(stack, record, model, datasets, files, device, world)
                 if world.is_first
                 else None
             )
         )
-        world.together(record.check_shared)
+        world.on_all_ranks(record.check_shared)
         for line in describe_batch(config, world.size):
             reporter.info(line)
-        parts = Parts(
+        context = RunContext(
             config,
             record,
             datasets,
@@ -121,29 +121,29 @@ def _train(
             stop,
         )
         try:
-            _run(parts, found)
+            _run(context, found)
         except Paused as pause:
             state = "stopped" if isinstance(pause, Stopped) else "waiting"
-            world.lead(lambda: record.update(ledger, state))
+            world.on_rank_zero(lambda: record.update(ledger, state))
             raise
-        world.lead(lambda: record.update(ledger, "done"))
+        world.on_rank_zero(lambda: record.update(ledger, "done"))
     return record
 
 
-def _run(parts: Parts, found: Place | None) -> None:
-    config = parts.config
+def _run(context: RunContext, found: Place | None) -> None:
+    config = context.config
     if found is None and config.setting in ("asfda", "ada") and config.model.adapt_bn:
         adapt_statistics(
-            parts.model.to(parts.device),
-            parts.datasets.pool,
-            parts.rule,
-            parts.world,
-            lambda done, total: parts.stoppable.progress("adapting batch norm", done, total),
+            context.model.to(context.device),
+            context.datasets.pool,
+            context.rule,
+            context.world,
+            lambda done, total: context.stoppable.progress("adapting batch norm", done, total),
         )
-    runner = make_runner(parts)
+    runner = make_runner(context)
     if found is not None:
-        runner._load_from, runner._resume = str(parts.files.path(found)), True
-        parts.reporter.info(f"going on from {found.file_name}")
+        runner._load_from, runner._resume = str(context.files.path(found)), True
+        context.reporter.info(f"going on from {found.file_name}")
     runner.train()
 
 
@@ -180,7 +180,7 @@ def _open_datasets(
     """One process of each machine first: it makes what is not there yet."""
     opened = None
     for turn in (world.local == 0, world.local != 0):
-        opened = world.together(
+        opened = world.on_all_ranks(
             lambda opened=opened, turn=turn: (
                 open_datasets(config, data_root, reporter, known) if turn else opened
             )

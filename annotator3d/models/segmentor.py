@@ -52,7 +52,7 @@ class Segmentor(BaseModel):
         self.label_smoothing, self.lovasz, self.bn = label_smoothing, lovasz, bn
         self.before_loss: Callable[[dict, Tensor], Tensor] | None = None
 
-    def scores(self, batch: dict) -> Tensor:
+    def logits(self, batch: dict) -> Tensor:
         """Logits [V, C] of the voxels of a collated batch."""
         return self._outputs(batch)[:, : self.num_classes]
 
@@ -66,7 +66,7 @@ class Segmentor(BaseModel):
         """``loss``: named losses; ``predict``: logits of the points, scan by scan; else voxels'."""
         if mode == "loss":
             return self._loss(batch, source)
-        logits = self.scores(batch)
+        logits = self.logits(batch)
         if mode == "predict":
             return list(logits[batch["point_to_voxel"]].split(batch["num_points"].tolist()))
         return logits
@@ -90,12 +90,12 @@ class Segmentor(BaseModel):
             target = before_loss(batch, outputs.detach()[:, : self.num_classes])
         return segmentation_loss(outputs, target, self.label_smoothing, self.lovasz)
 
-    def point_scores(self, batch: dict) -> Tensor:
-        """Logits [N, C] of every point of one scan: those of its voxel (`voxel_scores`)."""
-        return self.voxel_scores(batch)[batch["point_to_voxel"]]
+    def point_logits(self, batch: dict) -> Tensor:
+        """Logits [N, C] of every point of one scan: those of its voxel (`voxel_logits`)."""
+        return self.voxel_logits(batch)[batch["point_to_voxel"]]
 
     @torch.no_grad()
-    def voxel_scores(self, batch: dict) -> Tensor:
+    def voxel_logits(self, batch: dict) -> Tensor:
         """Logits [V, C] of the voxels of one scan, in eval mode; the mode is put back after."""
         assert len(batch["num_points"]) == 1, "one scan per forward: bits depend on the row count"
         training = self.training

@@ -13,7 +13,7 @@ from engine_case import tiny_config
 from annotator3d.active.strategies import STRATEGIES, QueryStrategy, get_strategy
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.engine.build import build_model, input_rule
-from annotator3d.engine.prediction import voxel_scores
+from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
 from annotator3d.ledger.ledger import Ledger
 
@@ -137,7 +137,7 @@ def test_a_round_leaves_model_and_random_numbers_untouched(
                 pool,
                 RoundPlan(1, 0, strategy.name, 0, "weights", 19),
                 config.active,
-                lambda scan: voxel_scores(model, scan, rule) if strategy.needs_model else {},
+                lambda scan: voxel_logits(model, scan, rule) if strategy.needs_model else {},
                 tmp_path / "rounds",
             )
             assert asked == ledger.spent() == 2 * 2

@@ -194,7 +194,7 @@ def test_before_anybody_was_asked_twice_the_report_says_how(make_kitti, tmp_path
 def contradictions(work_dir, truth, config):
     """By hand: query -> mean probability of what is in force, from the last checkpoint."""
     from annotator3d.engine.build import input_rule, load_model, read_weights
-    from annotator3d.engine.prediction import point_scores
+    from annotator3d.engine.prediction import point_logits
 
     path = work_dir / "checkpoints" / "epoch_4.pth"
     model, rule = load_model(config, 19, read_weights(path), path), input_rule(config, 19)
@@ -204,7 +204,7 @@ def contradictions(work_dir, truth, config):
             if answer is None or answer.labels is None or (answer.labels == 255).all():
                 continue
             scan = truth.read(truth.index(query.scan))
-            logits = point_scores(model, scan, rule)
+            logits = point_logits(model, scan, rule)
             rows = rows_of_cell(scan.xyz, query.cell, config.active.voxel_size)
             chances = [
                 float(torch.softmax(logits[row].double(), 0)[label])

@@ -10,7 +10,7 @@ from annotator3d.active.strategies import STRATEGIES, get_strategy
 from annotator3d.data.batch import InputRule
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.engine.config.schema import ActiveConfig
-from annotator3d.engine.prediction import point_scores, voxel_scores
+from annotator3d.engine.prediction import point_logits, voxel_logits
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.models.segmentor import Segmentor
@@ -33,9 +33,9 @@ def model():
 
 def test_rows_of_the_networks_voxels_are_the_logits_of_the_points(pool, model):
     scan = pool.read(0)
-    scores = voxel_scores(model, scan, RULE)
+    scores = voxel_logits(model, scan, RULE)
     assert len(scores["prediction"]) < len(scan.xyz) == len(scores["rows"])
-    assert torch.equal(scores["prediction"][scores["rows"]], point_scores(model, scan, RULE))
+    assert torch.equal(scores["prediction"][scores["rows"]], point_logits(model, scan, RULE))
     assert model.training
 
 
@@ -51,14 +51,14 @@ def test_a_round_asks_what_the_logits_of_the_points_would(strategy, pool, model,
             pool,
             plan,
             active,
-            lambda scan: voxel_scores(model, scan, RULE) if needs else {},
+            lambda scan: voxel_logits(model, scan, RULE) if needs else {},
             tmp_path / "rounds",
         )
         queries = {(q.scan, q.cell): q.score for q in ledger.queries()}
     assert asked == 9 and len(queries) == 9
     for index in range(3):
         scan = pool.read(index)
-        logits = point_scores(model, scan, RULE) if needs else None
+        logits = point_logits(model, scan, RULE) if needs else None
         picks = get_strategy(strategy, voxel_size=2.0).query(
             scan.xyz, logits, batch_size=3, random_state=7, scan_id=scan.id
         )

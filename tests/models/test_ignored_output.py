@@ -45,6 +45,6 @@ def test_scores_and_predictions_have_the_classes_only(batch):
     with torch.no_grad():
         model.head.bias[3] = 1e6  # it would win everywhere
     outputs = model.head(model.backbone(batch["features"], batch["cells"], batch["splits"]))
-    for scores in (model.scores(batch), model(batch), model.point_scores(batch)):
+    for scores in (model.logits(batch), model(batch), model.point_logits(batch)):
         torch.testing.assert_close(scores, outputs[:, :3])
     assert model(batch, mode="predict")[0].shape == (12, 3)

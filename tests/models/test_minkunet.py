@@ -76,7 +76,7 @@ def test_published_batch_norm_mixes_the_domains():
 def test_scoring_leaves_the_network_as_it_was():
     model = Segmentor(SMALL, 3).train()
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    first, second = model.point_scores(batch_of(50)), model.point_scores(batch_of(50))
+    first, second = model.point_logits(batch_of(50)), model.point_logits(batch_of(50))
     assert torch.equal(first, second)
     assert model.training and not first.requires_grad
     assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())

@@ -22,7 +22,7 @@ from annotator3d.engine.build import input_rule, load_model, read_weights
 from annotator3d.engine.class_list import refuse_unfinished
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
-from annotator3d.engine.prediction import point_scores
+from annotator3d.engine.prediction import point_logits
 from annotator3d.engine.training.checkpoints import newest_whole
 from annotator3d.engine.workdir import card_of, root_of
 from annotator3d.ledger.ledger import Ledger
@@ -167,7 +167,7 @@ def judge_answers(
     model, rule = load_model(config, count, weights, path), input_rule(config, count)
 
     def prepare(scan: Scan) -> Says:
-        probabilities = torch.softmax(point_scores(model, scan, rule).double(), 1).numpy()
+        probabilities = torch.softmax(point_logits(model, scan, rule).double(), 1).numpy()
         classes = probabilities.argmax(1).astype(np.uint8)
         return classes, probabilities
 

@@ -12,7 +12,7 @@ from annotator3d.data.batch import InputRule, TrainingScans
 from annotator3d.data.files import fingerprint
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.distributed import ALONE, World
-from annotator3d.engine.prediction import voxel_scores
+from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
 from annotator3d.engine.training.optim import scoring_weights
 from annotator3d.errors import Paused
@@ -79,7 +79,7 @@ class RoundHook(Hook):
         self.world = world
 
     def before_train(self, runner) -> None:
-        self.world.lead(lambda: self._check_checkpoint(runner.epoch))
+        self.world.on_rank_zero(lambda: self._check_checkpoint(runner.epoch))
 
     def _check_checkpoint(self, epoch: int) -> None:
         """Refuse a checkpoint whose rounds the ledger does not hold: it would train unlabelled."""
@@ -98,7 +98,7 @@ class RoundHook(Hook):
             with scoring_weights(runner):
                 self._run_round(schedule.index(epoch) + 1, epoch, runner.network)
         finished = sum(at <= epoch for at in schedule)
-        self.training.answers = self.world.lead(
+        self.training.answers = self.world.on_rank_zero(
             lambda: self.ledger.labels_by_scan(up_to_round=finished)
         )
         self._check_labels()
@@ -118,7 +118,7 @@ class RoundHook(Hook):
         self.world.check_same(
             "the weights", {"the network": plan.source}, "start the run again with --resume"
         )
-        if not self.world.lead(lambda: self._is_known(plan)):
+        if not self.world.on_rank_zero(lambda: self._is_known(plan)):
             asked = select_round(
                 self.ledger,
                 self.pool,
@@ -135,10 +135,10 @@ class RoundHook(Hook):
                 f"round {number}: {plan.strategy} asks about {asked} voxels"
                 f"{_kept(self.folder / str(number))}"
             )
-            if decision := self.world.lead(lambda: self.ledger.round_decision(number)):
+            if decision := self.world.on_rank_zero(lambda: self.ledger.round_decision(number)):
                 self.reporter.info(f"round {number}: {decision}")
-        self._say_cost(self.world.lead(lambda: self._answer(number)))
-        if disputed := self.world.lead(lambda: self._disputed(number)):
+        self._say_cost(self.world.on_rank_zero(lambda: self._answer(number)))
+        if disputed := self.world.on_rank_zero(lambda: self._disputed(number)):
             self.reporter.info(f"not trained on: {disputed_in_words(disputed, self.folder.parent)}")
 
     def _disputed(self, number: int) -> int:
@@ -197,7 +197,7 @@ class RoundHook(Hook):
         first = number == 1 and config.setting == "al" and config.active.first_round == "random"
         strategy = "random" if first else config.active.strategy
         source = self._source(strategy, model)
-        taxonomy = self.world.lead(lambda: self.ledger.taxonomy_version)
+        taxonomy = self.world.on_rank_zero(lambda: self.ledger.taxonomy_version)
         classes = self.rule.num_classes
         return RoundPlan(number, epoch, strategy, config.seed, source, classes, taxonomy)
 
@@ -207,7 +207,7 @@ class RoundHook(Hook):
     def _scorer(self, strategy: str, model):
         if not get_strategy(strategy).needs_model:
             return lambda scan: {}
-        return lambda scan: voxel_scores(model, scan, self.rule)
+        return lambda scan: voxel_logits(model, scan, self.rule)
 
     def _read(self, scan_id: str):
         return self.pool.read(self.pool.index(scan_id))

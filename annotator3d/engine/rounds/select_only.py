@@ -20,7 +20,7 @@ from annotator3d.engine.class_list import with_todays_classes
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import known_scans, open_dataset
-from annotator3d.engine.prediction import voxel_scores
+from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds.hook import weights_digest
 from annotator3d.engine.rounds.select_round import RoundPlan, Scorer, select_round
@@ -30,7 +30,7 @@ from annotator3d.reporter import Reporter
 
 
 @dataclass(frozen=True)
-class Selected:
+class RoundResult:
     """What a call of `select_only` asked about; `listing` is the CSV file with the voxels."""
 
     round: int
@@ -49,7 +49,7 @@ def select_only(
     predictions: str | None = None,
     data_root: str | None = None,
     reporter: Reporter | None = None,
-) -> Selected:
+) -> RoundResult:
     """Ask about the next round's voxels of ``data.train`` and write them to the ledger.
 
     Args:
@@ -76,7 +76,7 @@ def select_only(
             rounds = ledger.rounds()
             if rounds and not _listing_path(work_dir, rounds[-1].number).exists():
                 reporter.info(f"round {rounds[-1].number} was selected before; writing its list")
-                return _selected(ledger, work_dir, rounds[-1])
+                return _result(ledger, work_dir, rounds[-1])
             number = len(rounds) + 1
             at = config.active.rounds_at
             epoch = at[number - 1] if number <= len(at) else config.schedule.epochs
@@ -95,7 +95,7 @@ def select_only(
             )
             if decision := ledger.round_decision(number):
                 reporter.info(f"round {number}: {decision}")
-            return _selected(ledger, work_dir, ledger.rounds()[-1])
+            return _result(ledger, work_dir, ledger.rounds()[-1])
 
 
 def _keep_config(path: Path, config: RunConfig, data_root: str | None) -> None:
@@ -134,13 +134,13 @@ def _check(
         )
 
 
-def _selected(ledger: Ledger, work_dir: Path, round: Round) -> Selected:
+def _result(ledger: Ledger, work_dir: Path, round: Round) -> RoundResult:
     """Write the list of a round and say what is in it."""
     queries = ledger.queries(round.number)
     path = _listing_path(work_dir, round.number)
     _write_listing(path, queries, ledger.voxel_size)
     points, scans = sum(q.num_points for q in queries), len({q.scan for q in queries})
-    return Selected(round.number, round.strategy, len(queries), points, scans, path)
+    return RoundResult(round.number, round.strategy, len(queries), points, scans, path)
 
 
 def _listing_path(work_dir: Path, number: int) -> Path:
@@ -157,7 +157,7 @@ def _scorer(
         return _FromFiles(Path(predictions), taxonomy), "predictions"
     rule = input_rule(config, taxonomy.num_classes)
     model = load_model(config, taxonomy.num_classes, read_weights(checkpoint), checkpoint)
-    return (lambda scan: voxel_scores(model, scan, rule)), weights_digest(model)
+    return (lambda scan: voxel_logits(model, scan, rule)), weights_digest(model)
 
 
 class _FromFiles:

@@ -62,13 +62,13 @@ def select_round(
         the number of voxels asked about.
     """
     # of an attempt that did not reach the ledger
-    world.lead(lambda: shutil.rmtree(folder / str(plan.number), ignore_errors=True))
-    asked = world.lead(lambda: queried_cells(ledger, plan.number))
+    world.on_rank_zero(lambda: shutil.rmtree(folder / str(plan.number), ignore_errors=True))
+    asked = world.on_rank_zero(lambda: queried_cells(ledger, plan.number))
     share = world.share(range(0, len(pool), active.stride))
-    parts = world.each(
+    parts = world.map_ranks(
         lambda: _pick_share(share, pool, asked, plan, active, scorer, folder, progress)
     )
-    return world.lead(lambda: _write_round(ledger, plan, active, parts, folder))
+    return world.on_rank_zero(lambda: _write_round(ledger, plan, active, parts, folder))
 
 
 def queried_cells(ledger: Ledger, before_round: int) -> dict[str, np.ndarray]:

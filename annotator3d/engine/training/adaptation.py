@@ -39,7 +39,7 @@ def adapt_statistics(
         norm.momentum = 1.0  # the statistics after a forward pass are those of its scan
     model.train()
     try:
-        sums = world.each(lambda: _sums_of_parts(model, norms, pool, rule, world, progress))
+        sums = world.map_ranks(lambda: _sums_of_parts(model, norms, pool, rule, world, progress))
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

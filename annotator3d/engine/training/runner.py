@@ -68,7 +68,7 @@ class A3dRunner(Runner):
 
     def save(self, files: Checkpoints, place: Place) -> None:
         """Write a checkpoint; `Checkpoints.save` on rank 0."""
-        self.world.lead(lambda: files.save(self, place))
+        self.world.on_rank_zero(lambda: files.save(self, place))
 
 
 def wrap(model: nn.Module, device: torch.device, world: World) -> nn.Module:
@@ -212,6 +212,6 @@ class TrainLoop(EpochBasedTrainLoop):
         place = Place(self._epoch, self.step)
         if place == Place(0):
             return "nothing was trained yet"
-        if self.runner.world.lead(lambda: place not in self.files.places()):
+        if self.runner.world.on_rank_zero(lambda: place not in self.files.places()):
             self.runner.save(self.files, place)
         return f"saved as {place.file_name}"
