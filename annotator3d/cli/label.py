@@ -11,7 +11,7 @@ from annotator3d.cli.review_options import add_to_label, criteria_of, label_shar
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
-    from annotator3d.api import Opened
+    from annotator3d.api import SessionBundle
 
 AddCommand = Callable[[str, str], argparse.ArgumentParser]
 # Copies, since help must work where numpy does not; a test compares them with the originals.
@@ -101,7 +101,7 @@ def label(args: argparse.Namespace) -> int:
     return 0
 
 
-def _waiting(opened: Opened, total: int, still: str = "") -> str:
+def _waiting(opened: SessionBundle, total: int, still: str = "") -> str:
     from annotator3d.annotation.review import ReviewSession
     from annotator3d.ledger.describe import held_in_words
 
@@ -119,7 +119,7 @@ def _waiting(opened: Opened, total: int, still: str = "") -> str:
     return "; ".join(words)
 
 
-def _disputed(opened: Opened, work_dir: Path) -> str | None:
+def _disputed(opened: SessionBundle, work_dir: Path) -> str | None:
     """What nobody has decided about; in a review that is what it goes through."""
     from annotator3d.annotation.review import ReviewSession
     from annotator3d.ledger.describe import disputed_in_words
@@ -130,13 +130,13 @@ def _disputed(opened: Opened, work_dir: Path) -> str | None:
     return disputed_in_words(count, work_dir)
 
 
-def _open(args: argparse.Namespace, work_dir: Path) -> Opened:
-    from annotator3d.annotation.session import Options
+def _open(args: argparse.Namespace, work_dir: Path) -> SessionBundle:
+    from annotator3d.annotation.session import SessionOptions
     from annotator3d.api import make_demo, open_labelling
     from annotator3d.cli.terminal import open_reporter
 
     shares = label_shares(args)
-    options = Options(order=args.order, offer=args.offer, blind=args.blind, **shares)
+    options = SessionOptions(order=args.order, offer=args.offer, blind=args.blind, **shares)
     review = None if args.demo else criteria_of(args, work_dir)
     with open_reporter() as reporter:
         if args.demo:

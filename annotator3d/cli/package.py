@@ -66,13 +66,13 @@ def package(args: argparse.Namespace) -> int:
 
 
 def _export(args: argparse.Namespace) -> None:
-    from annotator3d.annotation.packages.choice import Choice
+    from annotator3d.annotation.packages.choice import PackageChoice
     from annotator3d.api import export_package
     from annotator3d.cli.terminal import open_reporter
 
     if args.limit is not None and args.limit < 1:
         raise ConfigError(f"--limit: expected 1 or more, got {args.limit}")
-    choice = Choice(
+    choice = PackageChoice(
         args.queries,
         tuple(args.round or ()),
         tuple(args.scan or ()),
