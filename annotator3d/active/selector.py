@@ -73,7 +73,7 @@ def select_fused(
         max_range=rule.max_range,
         want_scores=True,
     )
-    per_point = (found.point_scores.double() / SCORE_ONE).float().cpu().numpy()
+    per_point = (found.point_utilities.double() / SCORE_ONE).float().cpu().numpy()
     return ScanSelection(found.picks(), per_point)
 
 

@@ -23,7 +23,7 @@ from annotator3d.active.selector import (
 )
 from annotator3d.kernels.grouping import voxelize
 from annotator3d.kernels.score_table import SCORE_ONE
-from annotator3d.kernels.scores import point_scores, voxel_confusion, voxel_reduce
+from annotator3d.kernels.scores import entropy_and_margin, voxel_confusion, voxel_reduce
 from annotator3d.kernels.selection import VoxelPick
 from annotator3d.kernels.voxels import IGNORE, Voxels
 from annotator3d.registry import STRATEGIES, build
@@ -237,7 +237,7 @@ class _PointwiseStrategy(QueryStrategy):
         reduce: 'max' or 'mean'.
     """
 
-    column: ClassVar[int]  # of what the kernels' `point_scores` gives
+    column: ClassVar[int]  # of what the kernels' `entropy_and_margin` gives
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class _PointwiseStrategy(QueryStrategy):
             return voxel_reduce(prediction.double(), voxels, self.reduce)
         if prediction.shape[1] != num_classes:
             raise ValueError(f"logits must be [N, {num_classes}], got {list(prediction.shape)}")
-        fixed = voxel_reduce(point_scores(prediction)[self.column], voxels, self.reduce)
+        fixed = voxel_reduce(entropy_and_margin(prediction)[self.column], voxels, self.reduce)
         return fixed.double() / SCORE_ONE
 
 

@@ -6,12 +6,12 @@ All give the same integers; entropy and margin of the reference are within 1e-6 
 """
 
 from annotator3d.kernels.cpu import build_info
-from annotator3d.kernels.dispatch import cuda_info
+from annotator3d.kernels.cuda_library import build_info as cuda_info
 from annotator3d.kernels.grouping import group_cells, voxel_features, voxel_mean, voxelize
 from annotator3d.kernels.neighbours import devoxelize, interpolation, kernel_map
 from annotator3d.kernels.score_table import SCORE_ONE
 from annotator3d.kernels.scores import (
-    point_scores,
+    entropy_and_margin,
     voxel_class_histogram,
     voxel_confusion,
     voxel_reduce,
@@ -38,7 +38,7 @@ __all__ = [
     "group_cells",
     "interpolation",
     "kernel_map",
-    "point_scores",
+    "entropy_and_margin",
     "select_voxels",
     "top_voxels",
     "voxel_class_histogram",

@@ -17,16 +17,17 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from annotator3d.kernels import cpu_abi as native_abi
-from annotator3d.kernels import reference
-from annotator3d.kernels.reference import Group, Selected
+from annotator3d.kernels import cpu_abi, reference
+from annotator3d.kernels.reference import SelectionTensors, VoxelTensors
+from annotator3d.kernels.request import SelectionRequest
 
-_BAD_VALUE, _NO_MEMORY = native_abi.BAD_VALUE, -2
+_BAD_VALUE, _NO_MEMORY = cpu_abi.BAD_VALUE, -2
+_CONTIGUOUS = ("splits", "prediction", "rows", "table", "asked", "asked_splits", "seeds")
 
 
 @cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    return native_abi.find()
+    return cpu_abi.find()
 
 
 def library() -> ctypes.CDLL | None:
@@ -75,57 +76,43 @@ def variant(name: str) -> Iterator[None]:
         lib.a3d_use(before)
 
 
-def voxelize(points: Tensor, size: float, splits: Tensor) -> Group:
+def voxelize(points: Tensor, size: float, splits: Tensor) -> VoxelTensors:
     """As :func:`.reference.voxelize`."""
     points = _rows(points)
     found = _group(splits, len(points), "points", points.data_ptr(), points.stride(0), size)
     return found or reference.voxelize(points, size, splits)
 
 
-def group_cells(cells: Tensor, splits: Tensor) -> Group:
+def group_cells(cells: Tensor, splits: Tensor) -> VoxelTensors:
     """As :func:`.reference.group_cells`."""
     cells = cells.contiguous()
     return _group(splits, len(cells), "cells", cells.data_ptr())
 
 
-def select(
-    points: Tensor,
-    splits: Tensor,
-    size: float,
-    prediction: Tensor,
-    rows: Tensor,
-    num_classes: int,
-    score: str,
-    reduce: str,
-    table: Tensor,
-    asked: Tensor,
-    asked_splits: Tensor,
-    seeds: Tensor,
-    k: int,
-    min_points: int,
-    max_range: float,
-    want_scores: bool,
-) -> Selected:
+def select(request: SelectionRequest) -> SelectionTensors:
     """As :func:`.reference.select`; a bad value sets the status."""
-    points, n, b = _rows(points), len(points), len(splits) - 1
-    kept = [t.contiguous() for t in (splits, prediction, rows, table, asked, asked_splits, seeds)]
-    splits, prediction, rows, table, asked, asked_splits, seeds = kept
-    cells = torch.empty(b, k, 3, dtype=torch.int32)
-    scores, counts = (torch.empty(b, k, dtype=torch.int64) for _ in range(2))
+    r = request._replace(
+        points=_rows(request.points),
+        **{name: getattr(request, name).contiguous() for name in _CONTIGUOUS},
+    )
+    n, b = len(r.points), len(r.splits) - 1
+    cells = torch.empty(b, r.k, 3, dtype=torch.int32)
+    scores, counts = (torch.empty(b, r.k, dtype=torch.int64) for _ in range(2))
     pick_of_point = torch.empty(n, dtype=torch.int32)
-    point_scores = torch.empty(n if want_scores else 0, dtype=torch.int64)
-    question = native_abi.Select(
-        *(points.data_ptr(), points.stride(0), splits.data_ptr(), b, size),
-        *(prediction.data_ptr(), native_abi.KINDS[prediction.dtype], len(prediction)),
-        *(rows.data_ptr() if len(rows) else None, num_classes),
-        *(native_abi.SCORES.index(score), native_abi.REDUCTIONS.index(reduce)),
-        *(table.data_ptr(), len(table), *_at((asked, asked_splits, seeds)), k),
-        *(min_points, max_range, _threads(splits), *_at((cells, scores, counts, pick_of_point))),
-        point_scores.data_ptr() if want_scores else None,
+    per_point = torch.empty(n if r.want_scores else 0, dtype=torch.int64)
+    question = cpu_abi.Select(
+        *(r.points.data_ptr(), r.points.stride(0), r.splits.data_ptr(), b, r.size),
+        *(r.prediction.data_ptr(), cpu_abi.KINDS[r.prediction.dtype], len(r.prediction)),
+        *(r.rows.data_ptr() if len(r.rows) else None, r.num_classes),
+        *(cpu_abi.SCORES.index(r.score), cpu_abi.REDUCTIONS.index(r.reduce)),
+        *(r.table.data_ptr(), len(r.table), *_at((r.asked, r.asked_splits, r.seeds)), r.k),
+        *(r.min_points, r.max_range, _threads(r.splits)),
+        *_at((cells, scores, counts, pick_of_point)),
+        per_point.data_ptr() if r.want_scores else None,
     )
     status = library().a3d_select(byref(question))
     bad = int(status == _BAD_VALUE or _done(status))
-    return cells, scores, counts, pick_of_point, point_scores, torch.tensor([bad])
+    return cells, scores, counts, pick_of_point, per_point, torch.tensor([bad])
 
 
 def histogram(
@@ -163,12 +150,12 @@ def confusion(
     return out
 
 
-def point_scores(logits: Tensor) -> tuple[Tensor, Tensor]:
-    """As :func:`.reference.point_scores`, computed in float32."""
+def entropy_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`.reference.entropy_and_margin`, computed in float32."""
     logits = logits.float().contiguous()
     entropy, margin = (torch.empty(len(logits), dtype=torch.int64) for _ in range(2))
     status = library().a3d_point_scores(logits.data_ptr(), *logits.shape, *_at((entropy, margin)))
-    return reference.point_scores(logits) if status == _BAD_VALUE else (entropy, margin)
+    return reference.entropy_and_margin(logits) if status == _BAD_VALUE else (entropy, margin)
 
 
 def voxel_mean(features: Tensor, point_to_voxel: Tensor, members: Tensor, splits: Tensor) -> Tensor:
@@ -189,7 +176,7 @@ def interpolation(
     points, cells = _rows(points), cells.contiguous()
     index = torch.empty(len(points), 8, dtype=torch.int64)
     weight = torch.empty(len(points), 8)
-    question = native_abi.Interpolation(
+    question = cpu_abi.Interpolation(
         *(points.data_ptr(), points.stride(0), *_at((point_splits, cells, splits))),
         *(len(splits) - 1, stride, _threads(splits), *_at((index, weight))),
     )
@@ -234,7 +221,7 @@ def kernel_map(
     return out
 
 
-def _group(splits: Tensor, rows: int, what: str, *source: int | float) -> Group | None:
+def _group(splits: Tensor, rows: int, what: str, *source: int | float) -> VoxelTensors | None:
     """The voxels of points or cells, or None where a value is refused."""
     splits = splits.contiguous()
     lib, group, threads = library(), c_void_p(), _threads(splits)
@@ -247,7 +234,7 @@ def _group(splits: Tensor, rows: int, what: str, *source: int | float) -> Group 
         cells = torch.empty(voxels, 3, dtype=torch.int32)
         lengths = (voxels, rows, rows, voxels + 1, len(splits))
         out = cells, *(torch.empty(n, dtype=torch.int64) for n in lengths)
-        lib.a3d_group_write(group, byref(native_abi.GroupOut(*_at(out))), threads)
+        lib.a3d_group_write(group, byref(cpu_abi.GroupOut(*_at(out))), threads)
     finally:
         lib.a3d_group_free(group)
     return out
@@ -260,7 +247,7 @@ def _devoxelized(
     wide = torch.float64 if values.dtype == torch.float64 else torch.float32
     source, weight, index = (t.contiguous() for t in (values.to(wide), weight.to(wide), index))
     out = torch.zeros(rows, values.shape[1], dtype=wide)
-    question = native_abi.Devoxelize(
+    question = cpu_abi.Devoxelize(
         *(source.data_ptr(), source.element_size(), *_at((index, weight)), *index.shape),
         *(voxels, values.shape[1], out.data_ptr()),
     )
@@ -270,11 +257,11 @@ def _devoxelized(
 
 def _classes(prediction: Tensor, num_classes: int) -> Tensor | None:
     """Class of each point as uint8, or None where the reference has something to refuse."""
-    if prediction.dtype not in native_abi.KINDS:  # halves and short integers: exact
+    if prediction.dtype not in cpu_abi.KINDS:  # halves and short integers: exact
         prediction = prediction.float() if prediction.is_floating_point() else prediction.long()
     prediction = prediction.contiguous()
     out = torch.empty(len(prediction), dtype=torch.uint8)
-    kind = native_abi.KINDS[prediction.dtype]
+    kind = cpu_abi.KINDS[prediction.dtype]
     status = library().a3d_classes(
         prediction.data_ptr(), kind, len(prediction), num_classes, out.data_ptr()
     )

@@ -1,8 +1,9 @@
 """Calls of the library in csrc/cuda, with the reference's signatures.
 
-One class for its two builds: for CUDA (:mod:`.cuda`), and for host threads, which the tests make to
-run the same code where there is no GPU. Nothing here waits for the device but to read what a result
-needs: the number of voxels, and whether a value was refused. The reference then runs to raise.
+One class for its two builds: for CUDA (:mod:`.cuda_library`), and for host threads, which the
+tests build to run the same code without a GPU. Nothing here waits for the device except to read
+what a result needs: the number of voxels, and whether a value was refused. The reference then runs
+to raise.
 """
 
 from __future__ import annotations
@@ -26,14 +27,15 @@ from annotator3d.kernels.cuda_abi import (
     points_batch,
     prediction_of,
 )
-from annotator3d.kernels.reference import Group, Selected
+from annotator3d.kernels.reference import SelectionTensors, VoxelTensors
+from annotator3d.kernels.request import SelectionRequest
 
 
-class DeviceKernels:
+class CudaKernels:
     """The kernels of :mod:`.reference` by a loaded library.
 
     Args:
-        library: gives the library of :func:`.device_abi.load` when it is first needed.
+        library: gives the library of :func:`.cuda_abi.load` when it is first needed.
         place: for a tensor, a context that gives the number of its device and the stream to run on
             (for the host build the number of threads).
     """
@@ -45,20 +47,22 @@ class DeviceKernels:
     ) -> None:
         self._library, self._place = library, place
 
-    def voxelize(self, points: Tensor, size: float, splits: Tensor) -> Group:
+    def voxelize(self, points: Tensor, size: float, splits: Tensor) -> VoxelTensors:
         """As :func:`.reference.voxelize`."""
         batch, keep = points_batch(points, splits)
         group = self._group(batch, size, keep, splits)
         return group or reference.voxelize(points, size, splits)
 
-    def group_cells(self, cells: Tensor, splits: Tensor) -> Group:
+    def group_cells(self, cells: Tensor, splits: Tensor) -> VoxelTensors:
         """As :func:`.reference.group_cells`."""
         batch, keep = cells_batch(cells, splits)
         group = self._group(batch, 1.0, keep, splits)
         assert group, "the library refuses a cell that the reference takes"
         return group
 
-    def _group(self, batch: Batch, size: float, like: Tensor, splits: Tensor) -> Group | None:
+    def _group(
+        self, batch: Batch, size: float, like: Tensor, splits: Tensor
+    ) -> VoxelTensors | None:
         """The voxels, or None where a value is refused."""
         sizes = _longs(like, 3)
         workspace = self._call("group_begin", like, byref(batch), size, sizes.data_ptr())
@@ -126,8 +130,8 @@ class DeviceKernels:
             return reference.confusion(prediction, *layout, table, num_classes)
         return out
 
-    def point_scores(self, logits: Tensor) -> tuple[Tensor, Tensor]:
-        """As :func:`.reference.point_scores`, in float32: see csrc/arith.h."""
+    def entropy_and_margin(self, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """As :func:`.reference.entropy_and_margin`, in float32: see csrc/arith.h."""
         described, keep = prediction_of(logits.float(), logits.shape[1])
         entropy, margin, status = (
             _longs(keep, len(logits)),
@@ -136,44 +140,27 @@ class DeviceKernels:
         )
         pointers = (t.data_ptr() for t in (entropy, margin, status))
         self._call("point_scores", keep, byref(described), *pointers)
-        return reference.point_scores(logits) if int(status) else (entropy, margin)
+        return reference.entropy_and_margin(logits) if int(status) else (entropy, margin)
 
-    def select(
-        self,
-        points: Tensor,
-        splits: Tensor,
-        size: float,
-        prediction: Tensor,
-        rows: Tensor,
-        num_classes: int,
-        score: str,
-        reduce: str,
-        table: Tensor,
-        asked: Tensor,
-        asked_splits: Tensor,
-        seeds: Tensor,
-        k: int,
-        min_points: int,
-        max_range: float,
-        want_scores: bool,
-    ) -> Selected:
+    def select(self, request: SelectionRequest) -> SelectionTensors:
         """As :func:`.reference.select`, but a refused value only ends up in the status."""
-        batch, keep = points_batch(points, splits)
-        asked_batch, keep_asked = cells_batch(asked, asked_splits)
-        described, keep_prediction = prediction_of(prediction, num_classes)
-        n, b = len(points), len(splits) - 1
-        cells = keep.new_empty((b, k, 3), dtype=torch.int32)
+        r = request
+        batch, keep = points_batch(r.points, r.splits)
+        asked, keep_asked = cells_batch(r.asked, r.asked_splits)
+        prediction, keep_prediction = prediction_of(r.prediction, r.num_classes)
+        n, b = len(r.points), len(r.splits) - 1
+        cells = keep.new_empty((b, r.k, 3), dtype=torch.int32)
         picks = keep.new_empty(n, dtype=torch.int32)
-        per_point = _longs(keep, n if want_scores else 0)
-        out = (cells, _longs(keep, b, k), _longs(keep, b, k), picks, per_point, _longs(keep, 1))
-        table = table.to(keep.device)
+        per_point = _longs(keep, n if r.want_scores else 0)
+        out = (cells, _longs(keep, b, r.k), _longs(keep, b, r.k), picks, per_point, _longs(keep, 1))
+        table = r.table.to(keep.device)
         arguments = Select(
-            *(batch, size, described, rows.data_ptr() or None, SCORES.index(score)),
-            *(reduce == "mean", table.data_ptr(), len(table), asked_batch, seeds.data_ptr()),
-            *(k, min_points, max_range, *(t.data_ptr() or None for t in out)),
+            *(batch, r.size, prediction, r.rows.data_ptr() or None, SCORES.index(r.score)),
+            *(r.reduce == "mean", table.data_ptr(), len(table), asked, r.seeds.data_ptr()),
+            *(r.k, r.min_points, r.max_range, *(t.data_ptr() or None for t in out)),
         )
         self._call("select", keep, byref(arguments))
-        del keep_asked, keep_prediction  # lived as long as their addresses were needed
+        del keep_asked, keep_prediction  # they had to live as long as their addresses were needed
         return out
 
     def interpolation(

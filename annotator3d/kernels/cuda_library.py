@@ -15,9 +15,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from annotator3d.kernels import cpu as native
-from annotator3d.kernels import cuda as device
-from annotator3d.kernels import cuda_abi as device_abi
+from annotator3d.kernels import cuda_abi
+from annotator3d.kernels.cpu_abi import folders
+from annotator3d.kernels.cuda import CudaKernels
 
 _NAME = "libannotator3d_cuda.so"
 
@@ -25,10 +25,10 @@ _NAME = "libannotator3d_cuda.so"
 @cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
     reason = "the CUDA library is not built"
-    for path in (folder / _NAME for folder in native.folders()):
+    for path in (folder / _NAME for folder in folders()):
         if path.is_file():
             try:
-                return device_abi.load(str(path)), str(path)
+                return cuda_abi.load(str(path)), str(path)
             except OSError as error:
                 reason = f"the CUDA library cannot be loaded ({error})"
     return None, reason
@@ -74,14 +74,14 @@ def _place(like: Tensor) -> Iterator[tuple[int, int]]:
         yield like.device.index, torch.cuda.current_stream().cuda_stream
 
 
-_kernels = device.DeviceKernels(library, _place)
+_kernels = CudaKernels(library, _place)
 
 voxelize = _kernels.voxelize
 group_cells = _kernels.group_cells
 voxel_mean = _kernels.voxel_mean
 histogram = _kernels.histogram
 confusion = _kernels.confusion
-point_scores = _kernels.point_scores
+entropy_and_margin = _kernels.entropy_and_margin
 select = _kernels.select
 interpolation = _kernels.interpolation
 devoxelize = _kernels.devoxelize

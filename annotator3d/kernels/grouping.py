@@ -1,4 +1,4 @@
-"""kernels.grouping."""
+"""Points to voxels, and what a voxel carries of its points."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 
 from annotator3d.kernels import checks, ops
-from annotator3d.kernels import ops as ops_neighbours
 from annotator3d.kernels.voxels import Voxels
 
 
@@ -55,7 +54,7 @@ def voxel_features(features: Tensor, voxels: Voxels, how: str = "mean") -> Tenso
     checks.tensor("features", features, shape, checks.FLOATS, voxels.members)
     if checks.choice("how", how, ("first", "mean")) == "first":
         return features[voxels.first]
-    return ops_neighbours.voxel_mean(features, voxels.point_to_voxel, voxels.members, voxels.splits)
+    return ops.voxel_mean(features, voxels.point_to_voxel, voxels.members, voxels.splits)
 
 
 def voxel_mean(features: Tensor, voxels: Voxels) -> Tensor:

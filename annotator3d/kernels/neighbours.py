@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from annotator3d.kernels import checks
-from annotator3d.kernels import ops as ops_neighbours
+from annotator3d.kernels import checks, ops
 
 
 def kernel_map(
@@ -49,7 +48,7 @@ def kernel_map(
         out_splits = checks.row_splits("out_splits", out_splits, out_cells.shape[0], cells)
         if len(out_splits) != len(scan_splits):
             checks.fail("out_splits", f"{len(scan_splits) - 1} scans", len(out_splits) - 1)
-    return ops_neighbours.kernel_map(cells, scan_splits, offsets, out_cells, out_splits, stride)
+    return ops.kernel_map(cells, scan_splits, offsets, out_cells, out_splits, stride)
 
 
 def interpolation(
@@ -93,9 +92,7 @@ def interpolation(
     point_splits = checks.row_splits("point_splits", point_splits, points.shape[0], points)
     if len(point_splits) != len(splits):
         checks.fail("point_splits", f"{len(splits) - 1} scans", len(point_splits) - 1)
-    index, weight = ops_neighbours.interpolation(
-        points.detach(), point_splits, cells, splits, stride
-    )
+    index, weight = ops.interpolation(points.detach(), point_splits, cells, splits, stride)
     if mode == "nearest":  # corner 0 is the cell that the point lies in
         index = index[:, :1].contiguous()
         weight = (index >= 0).to(torch.float32)
@@ -122,4 +119,4 @@ def devoxelize(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     checks.tensor("index", index, (None, None), (torch.int64,), features)
     floats = (torch.float32, torch.float64)
     checks.tensor("weight", weight, tuple(index.shape), floats, features)
-    return ops_neighbours.devoxelize(features, index, weight.detach())
+    return ops.devoxelize(features, index, weight.detach())

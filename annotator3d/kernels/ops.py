@@ -7,19 +7,25 @@ data (the number of voxels) are dynamic there.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import get_type_hints
 
 import torch
 from torch import Tensor
 
 from annotator3d.kernels.dispatch import run
+from annotator3d.kernels.request import SelectionRequest
 
 _LIBRARY = torch.library.Library("annotator3d", "FRAGMENT")
 
 
-def _operator(kernel: Callable) -> torch._ops.OpOverload:
+def _operator(kernel: Callable, schema: str | None = None) -> torch._ops.OpOverload:
     """Register an operator without gradient, as torch.library.custom_op does, but without layers of
-    Python around its call: they take longer than the rest of a call with few points."""
+    Python around its call: they take longer than the rest of a call with few points.
+
+    Its schema is that of the kernel's signature, unless one is given.
+    """
     name = kernel.__name__
+    schema = schema or torch.library.infer_schema(kernel, mutates_args=())
 
     untraced: list[Callable] = []  # made at the first call, because it loads the compiler
 
@@ -28,9 +34,17 @@ def _operator(kernel: Callable) -> torch._ops.OpOverload:
             untraced.append(torch.compiler.disable(kernel))
         return untraced[0](*args)
 
-    _LIBRARY.define(name + torch.library.infer_schema(kernel, mutates_args=()))
+    _LIBRARY.define(name + schema)
     _LIBRARY.impl(name, run_untraced, "CompositeExplicitAutograd")
     return getattr(torch.ops.annotator3d, name).default
+
+
+def _select_schema() -> str:
+    """The fields of :class:`SelectionRequest`, one by one."""
+    names = {Tensor: "Tensor", float: "float", int: "SymInt", str: "str", bool: "bool"}
+    fields = get_type_hints(SelectionRequest).items()
+    arguments = ", ".join(f"{names[kind]} {field}" for field, kind in fields)
+    return f"({arguments}) -> ({', '.join(['Tensor'] * 6)})"
 
 
 def _fake(operator: torch._ops.OpOverload) -> Callable:
@@ -83,34 +97,21 @@ def confusion(
 
 
 @_operator
-def point_scores(logits: Tensor) -> tuple[Tensor, Tensor]:
+def entropy_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Entropy and margin, [N] int64 each."""
-    return run("point_scores", logits)
+    return run("entropy_and_margin", logits)
 
 
-@_operator
-def select(
-    points: Tensor,
-    splits: Tensor,
-    size: float,
-    prediction: Tensor,
-    rows: Tensor,
-    num_classes: int,
-    score: str,
-    reduce: str,
-    table: Tensor,
-    asked: Tensor,
-    asked_splits: Tensor,
-    seeds: Tensor,
-    k: int,
-    min_points: int,
-    max_range: float,
-    want_scores: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """The tensors of :func:`.reference.select`; nothing is raised where the last is not 0."""
-    scoring = (prediction, rows, num_classes, score, reduce, table)
-    choice = (asked, asked_splits, seeds, k, min_points, max_range, want_scores)
-    return run("select", points, splits, size, *scoring, *choice)
+def select(*arguments: object) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """The tensors of :func:`.reference.select` for the fields of a :class:`SelectionRequest`.
+
+    Nothing is raised where the last, the status, is not 0.
+    """
+    request = SelectionRequest(*arguments)
+    return run("select", request, like=request.points)
+
+
+select = _operator(select, _select_schema())
 
 
 def _fake_group(rows: Tensor, splits: Tensor) -> tuple[Tensor, ...]:
@@ -137,22 +138,23 @@ def _(prediction, point_to_voxel, members, splits, scan, table, num_classes):
     return scan.new_empty(scan.shape)
 
 
-@_fake(point_scores)
+@_fake(entropy_and_margin)
 def _(logits):
     return tuple(logits.new_empty(logits.shape[0], dtype=torch.int64) for _ in range(2))
 
 
 @_fake(select)
-def _(points, splits, size, prediction, rows, num_classes, score, reduce, table, asked,
-      asked_splits, seeds, k, min_points, max_range, want_scores):  # fmt: skip
-    n, b = points.shape[0], splits.shape[0] - 1
+def _(*arguments):
+    request = SelectionRequest(*arguments)
+    points, k = request.points, request.k
+    n, b = points.shape[0], request.splits.shape[0] - 1
 
     def longs(*shape: object) -> Tensor:
         return points.new_empty(shape, dtype=torch.int64)
 
     cells = points.new_empty((b, k, 3), dtype=torch.int32)
     picks = points.new_empty(n, dtype=torch.int32)
-    return cells, longs(b, k), longs(b, k), picks, longs(n if want_scores else 0), longs(1)
+    return cells, longs(b, k), longs(b, k), picks, longs(n if request.want_scores else 0), longs(1)
 
 
 @torch.library.custom_op("annotator3d::kernel_map", mutates_args=())

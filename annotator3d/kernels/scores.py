@@ -59,7 +59,7 @@ def voxel_confusion(prediction: Tensor, voxels: Voxels, num_classes: int) -> Ten
     return ops.confusion(prediction.detach(), *_layout(voxels), table, num_classes)
 
 
-def point_scores(logits: Tensor) -> tuple[Tensor, Tensor]:
+def entropy_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax entropy in bits, and margin (gap between the two likeliest classes), of each point.
 
     The compiled paths compute in float32 with one polynomial for exp and log, so they agree with
@@ -77,7 +77,7 @@ def point_scores(logits: Tensor) -> tuple[Tensor, Tensor]:
     """
     checks.tensor("logits", logits, (None, None), checks.FLOATS)
     checks.integer("number of columns of logits", logits.shape[1], 1, IGNORE)
-    return ops.point_scores(logits.detach().float())
+    return ops.entropy_and_margin(logits.detach().float())
 
 
 def voxel_reduce(values: Tensor, voxels: Voxels, how: str) -> Tensor:
@@ -87,8 +87,8 @@ def voxel_reduce(values: Tensor, voxels: Voxels, how: str) -> Tensor:
     error is below 2^-33 plus the rounding to the dtype of the values.
 
     Args:
-        values: [N] float of any precision, or int64 (as of :func:`point_scores`; the mean is then
-            rounded down).
+        values: [N] float of any precision, or int64 (as of :func:`entropy_and_margin`; the mean is
+            then rounded down).
         voxels: of these N points.
         how: 'max' or 'mean'.
 

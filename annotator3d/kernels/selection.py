@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from annotator3d.kernels import checks, ops, reference
+from annotator3d.kernels.request import SelectionRequest
 from annotator3d.kernels.score_table import MAX_POPULATION, SCORE_ONE, score_table
 from annotator3d.kernels.voxels import IGNORE, Voxels
 
@@ -41,8 +42,8 @@ class Selection:
     """[B, k] int64, points in each chosen voxel; 0: the scan has no such pick."""
     pick_of_point: Tensor
     """[N] int32, rank of the pick that the point lies in, or -1."""
-    point_scores: Tensor | None
-    """[N] int64, score of the point's voxel, if asked for."""
+    point_utilities: Tensor | None
+    """[N] int64, score of the voxel that the point lies in, if asked for."""
     splits: Tensor
     """[B+1] int64 of the points, on the CPU."""
 
@@ -130,7 +131,7 @@ def select_voxels(
 ) -> Selection:
     """Score the voxels of each scan and choose the best k, in one pass.
 
-    The same as :func:`voxelize`, then :func:`voxel_confusion` or :func:`point_scores` and
+    The same as :func:`voxelize`, then :func:`voxel_confusion` or :func:`entropy_and_margin` and
     :func:`voxel_reduce`, then :func:`top_voxels`, whose order of equal scores it has.
 
     Args:
@@ -150,7 +151,7 @@ def select_voxels(
         reduce: 'max' or 'mean' (rounded down) of the points' entropy or margin.
         min_points: only voxels of at least this many points.
         max_range: only voxels whose centre lies horizontally within this many metres of the origin.
-        want_scores: fill ``Selection.point_scores``.
+        want_scores: fill ``Selection.point_utilities``.
 
     Raises:
         ValueError: wrong type, shape, device or word; NaN or Inf coordinates or logits; cells
@@ -170,11 +171,12 @@ def select_voxels(
     population = min(longest, MAX_POPULATION) if score == "vcd" else 0
     table = score_table(population, points.device)
     splits = checks.on_device(bounds, points)
-    args = (points.detach(), splits, checks.voxel_size(size), prediction, rows, num_classes)
-    args = (*args, score, reduce, table, *choice, *limits)
-    *found, status = ops.select(*args)
+    edge = checks.voxel_size(size)
+    scoring = (prediction, rows, num_classes, score, reduce, table)
+    request = SelectionRequest(points.detach(), splits, edge, *scoring, *choice, *limits)
+    *found, status = ops.select(*request)
     if int(status):
-        reference.select(*args)
+        reference.select(request)
         raise AssertionError("a compiled path refuses a value that the reference takes")
     cells, scores, counts, pick_of_point, per_point = found
     per_point = per_point if want_scores else None

@@ -111,7 +111,7 @@ CASES: list[tuple[str, tuple, dict, str]] = [
     ("voxel_confusion", (labels(40, (3, 4)), "voxels", 4), {}, "prediction: .*got 4 at 1 points"),
     ("voxel_confusion", (table(40, 3), "voxels", 4), {}, r"prediction: expected shape \[40, 4\]"),
     *(
-        ("point_scores", (given,), {}, words)
+        ("entropy_and_margin", (given,), {}, words)
         for given, words in [
             (table(40, 3, (2, 0, math.nan), (9, 1, math.inf)), "logits: expected finite.*2 rows"),
             (table(40, 3, (2, 0, 1e39), dtype=torch.float64), "logits: expected finite.*1 rows"),
@@ -312,7 +312,7 @@ def test_more_than_can_be_counted_is_refused(path):
             ("points", lambda: kernels.voxelize(rows, 0.25)),
             ("points", lambda: kernels.select_voxels(rows, 0.25, score="none", **few)),
             ("cells", lambda: kernels.group_cells(longs)),
-            ("logits", lambda: kernels.point_scores(rows)),
+            ("logits", lambda: kernels.entropy_and_margin(rows)),
             ("cells", lambda: kernels.kernel_map(longs, whole[:2], longs[:1])),
             ("points", lambda: kernels.interpolation(rows, longs[:1])),
             ("features", lambda: kernels.devoxelize(rows, whole[:1, None], rows[:1, :1])),

@@ -17,7 +17,8 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
 from annotator3d import kernels
-from annotator3d.kernels import dispatch, reference
+from annotator3d.kernels import cuda_library, reference
+from annotator3d.kernels.request import SelectionRequest
 from annotator3d.kernels.score_table import score_table
 from annotator3d.kernels.selection import SCORES
 
@@ -33,7 +34,7 @@ NAMES = (
     "voxel_mean",
     "histogram",
     "confusion",
-    "point_scores",
+    "entropy_and_margin",
     "select",
 )
 NAMES = (*NAMES, "interpolation", "devoxelize", "devoxelize_backward")
@@ -41,14 +42,14 @@ NAMES = (*NAMES, "interpolation", "devoxelize", "devoxelize_backward")
 
 @pytest.fixture
 def cuda():
-    module = dispatch.cuda()
-    if module is None or module.library() is None:
+    if cuda_library.library() is None:
         pytest.fail("a GPU, but no CUDA library: install with nvcc on the PATH")
-    return module
+    return cuda_library
 
 
 def on_gpu(values: tuple) -> tuple:
-    return tuple(v.cuda() if isinstance(v, Tensor) else v for v in values)
+    moved = [v.cuda() if isinstance(v, Tensor) else v for v in values]
+    return SelectionRequest(*moved) if isinstance(values, SelectionRequest) else tuple(moved)
 
 
 def on_cpu(values: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -65,7 +66,7 @@ def scans(seed: int = 0) -> tuple[Tensor, Tensor]:
     return torch.cat(parts), torch.tensor([0] + [len(p) for p in parts]).cumsum(0)
 
 
-def large_question(score: str, **changes) -> tuple:
+def large_question(score: str, **changes) -> SelectionRequest:
     points, splits = scans()
     logits = torch.randn(len(points), 19, generator=torch.Generator().manual_seed(1))
     changes = {"prediction": logits, "num_classes": 19, "k": 50} | changes
@@ -76,10 +77,10 @@ def large_question(score: str, **changes) -> tuple:
 @pytest.mark.parametrize("score", SCORES)
 def test_selection_has_the_bits_of_the_host_build_every_time(cuda, score, reduce):
     arguments = large_question(score, reduce=reduce)
-    expected = kernels_host.select(*arguments)
+    expected = kernels_host.select(arguments)
     arguments = on_gpu(arguments)
     for _ in range(10):
-        assert same(on_cpu(cuda.select(*arguments)), expected)
+        assert same(on_cpu(cuda.select(arguments)), expected)
 
 
 @pytest.mark.parametrize("kind", ["f32", "f64", "u8", "i32", "i64"])
@@ -96,9 +97,9 @@ def test_every_prediction_has_the_bits_of_the_host_build(cuda, kind):
     }[kind]
     rows = torch.randint(0, 90_001, (90_001,), generator=torch.Generator().manual_seed(3))
     arguments = large_question("vcd", prediction=prediction, rows=rows)
-    expected = kernels_host.select(*arguments)
-    assert same(on_cpu(cuda.select(*on_gpu(arguments))), expected)
-    voxels = reference.voxelize(arguments[0], 0.25, arguments[1])
+    expected = kernels_host.select(arguments)
+    assert same(on_cpu(cuda.select(on_gpu(arguments))), expected)
+    voxels = reference.voxelize(arguments.points, 0.25, arguments.splits)
     layout = (voxels[2], voxels[3], voxels[4], voxels[1])
     args = (prediction, *layout, score_table(90_001), 19)
     assert torch.equal(cuda.confusion(*on_gpu(args)).cpu(), kernels_host.confusion(*args))
@@ -107,8 +108,8 @@ def test_every_prediction_has_the_bits_of_the_host_build(cuda, kind):
 @pytest.mark.parametrize("classes", [1, 2, 19, 20, 47, 48, 255])
 def test_scores_of_points_have_the_bits_of_the_host_build(cuda, classes):
     logits = torch.randn(10_007, classes, generator=torch.Generator().manual_seed(4)) * 5
-    expected = kernels_host.point_scores(logits)
-    assert same(on_cpu(cuda.point_scores(logits.cuda())), expected)
+    expected = kernels_host.entropy_and_margin(logits)
+    assert same(on_cpu(cuda.entropy_and_margin(logits.cuda())), expected)
 
 
 def test_grouping_is_the_references_every_time(cuda):
@@ -160,7 +161,7 @@ def launches(work) -> Counter[str]:
 @pytest.mark.parametrize("score", SCORES)
 def test_selection_takes_eight_launches_at_most_and_waits_for_nothing(cuda, score):
     arguments = on_gpu(large_question(score))
-    seen = launches(lambda: cuda.select(*arguments))
+    seen = launches(lambda: cuda.select(arguments))
     assert 5 <= seen["launches"] <= 8 and seen["copies"] == 0
     # The profiler itself waits once, when it stops.
     assert seen["waits"] <= launches(lambda: None)["waits"]
@@ -181,34 +182,34 @@ def test_selection_can_be_captured_and_replayed(cuda, score):
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
-        cuda.select(*arguments)
+        cuda.select(arguments)
     torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        captured = cuda.select(*arguments)
-    for points in (arguments[0].clone(), other):
-        arguments[0].copy_(points)
+        captured = cuda.select(arguments)
+    for points in (arguments.points.clone(), other):
+        arguments.points.copy_(points)
         graph.replay()
-        assert same(on_cpu(captured), on_cpu(cuda.select(*arguments)))
+        assert same(on_cpu(captured), on_cpu(cuda.select(arguments)))
 
 
 def test_everything_runs_on_the_current_stream(cuda):
     """Its inputs are written late on a stream of their own: another stream would read zeros."""
     right = large_question("entropy")
-    expected = kernels_host.select(*right)
-    grouped = reference.voxelize(right[0], 0.25, right[1])
+    expected = kernels_host.select(right)
+    grouped = reference.voxelize(right.points, 0.25, right.splits)
     late = on_gpu(right)
-    points, logits = late[0].clone(), late[3].clone()
-    late[0].zero_()
-    late[3].zero_()
+    points, logits = late.points.clone(), late.prediction.clone()
+    late.points.zero_()
+    late.prediction.zero_()
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         torch.cuda._sleep(200_000_000)  # cycles
-        late[0].copy_(points)
-        late[3].copy_(logits)
-        found = cuda.select(*late)
-        voxels = cuda.voxelize(late[0], 0.25, late[1])
+        late.points.copy_(points)
+        late.prediction.copy_(logits)
+        found = cuda.select(late)
+        voxels = cuda.voxelize(late.points, 0.25, late.splits)
     stream.synchronize()
     assert same(on_cpu(found), expected) and same(on_cpu(voxels), grouped)
 
@@ -217,10 +218,11 @@ def test_another_device_is_used_and_the_current_one_stays(cuda):
     if torch.cuda.device_count() < 2:
         pytest.skip("one GPU")
     arguments = large_question("vcd")
-    there = tuple(v.to("cuda:1") if isinstance(v, Tensor) else v for v in arguments)
-    found = cuda.select(*there)
+    moved = [v.to("cuda:1") if isinstance(v, Tensor) else v for v in arguments]
+    there = SelectionRequest(*moved)
+    found = cuda.select(there)
     assert torch.cuda.current_device() == 0 and found[0].device == torch.device("cuda:1")
-    assert same(on_cpu(found), kernels_host.select(*arguments))
+    assert same(on_cpu(found), kernels_host.select(arguments))
 
 
 def test_a_refused_value_does_not_last(cuda):
@@ -229,7 +231,7 @@ def test_a_refused_value_does_not_last(cuda):
     bad[30, 2] = float("nan")
     for given, status in ((bad, 1), (points, 0), (bad, 1)):
         arguments = on_gpu(question(given, splits, "vcd"))
-        assert int(cuda.select(*arguments)[5]) == status
+        assert int(cuda.select(arguments)[5]) == status
     with pytest.raises(ValueError, match="points: expected finite values, got NaN or Inf in 1 row"):
         kernels.voxelize(bad.cuda(), 0.25)
 
@@ -247,12 +249,12 @@ def test_more_than_2_31_logits_are_indexed_right(cuda):
     points[:, 0] = torch.arange(rows, device="cuda") // 1000
     found = kernels.select_voxels(points, 1.0, logits, classes, k=2, seeds=[0], want_scores=True)
     assert int(found.counts.sum()) == 2000 and int(found.scores.abs().sum()) == 0
-    entropy, margin = kernels.point_scores(logits)
+    entropy, margin = kernels.entropy_and_margin(logits)
     assert entropy[0] == entropy[last - 1] > 7 * kernels.SCORE_ONE > entropy[last]
     assert entropy[last:].unique().numel() == 1 and margin[last - 1] == 0 < margin[last]
     logits[rows - 1, classes - 1] = float("inf")
     with pytest.raises(ValueError, match="finite values, got NaN or Inf in 1 rows"):
-        kernels.point_scores(logits)
+        kernels.entropy_and_margin(logits)
 
 
 class Spies:
@@ -288,7 +290,7 @@ def test_cuda_tensors_go_to_the_library(cuda, monkeypatch):
         kernels.group_cells(voxels.cells, voxels.scan_splits)
         kernels.voxel_class_histogram(torch.zeros(500, dtype=torch.uint8, device="cuda"), voxels, 4)
         kernels.voxel_confusion(features, voxels, 4)
-        kernels.point_scores(features)
+        kernels.entropy_and_margin(features)
         kernels.select_voxels(points, 0.25, features, 4, k=3, seeds=[1, 2], splits=splits)
         around = kernels.interpolation(
             points, voxels.cells, voxels.scan_splits, point_splits=splits

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from kernel_paths import KINDS
 from torch import Tensor
 
-from annotator3d.kernels import SCORE_ONE, reference
-from annotator3d.kernels import cpu as native
+from annotator3d.kernels import SCORE_ONE, cpu, reference
 from annotator3d.kernels.reference import selection
+from annotator3d.kernels.request import SelectionRequest
 from annotator3d.kernels.score_table import score_table
 
 pytestmark = pytest.mark.skipif(
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.skipif(
 THREADS = (1, 2, 4)
 
 
-def specified(arguments: tuple, kernels) -> tuple[Tensor, ...]:
+def specified(arguments: SelectionRequest, kernels) -> tuple[Tensor, ...]:
     """What the reference selects from this path's scores of points: exact for every strategy."""
-    with patch.object(selection, "point_scores", kernels.point_scores):
-        return reference.select(*arguments)
+    with patch.object(selection, "entropy_and_margin", kernels.entropy_and_margin):
+        return reference.select(arguments)
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -61,18 +61,18 @@ def test_selection_is_the_references_on_any_number_of_threads(
 ):
     kernels = kernels_host.kernels(threads)
     arguments = question(*batch(lengths, kind, seed), score, reduce=reduce)
-    assert same(kernels.select(*arguments), specified(arguments, kernels))
+    assert same(kernels.select(arguments), specified(arguments, kernels))
 
 
 @pytest.mark.parametrize("k", [1, 64, 900, 5000])
 def test_places_that_every_voxel_fights_for(k):
     """All scores are equal, so nobody is turned away by score; few or all voxels are picked."""
     points, splits = batch([4000, 0, 1000], "spread", 1)
-    slow = reference.select(*question(points, splits, "none", k=k))
+    slow = reference.select(question(points, splits, "none", k=k))
     for threads in THREADS:
         kernels = kernels_host.kernels(threads)
         for _ in range(3):
-            assert same(kernels.select(*question(points, splits, "none", k=k)), slow)
+            assert same(kernels.select(question(points, splits, "none", k=k)), slow)
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -129,7 +129,10 @@ def test_rows_of_every_width_are_read_right(dtype, classes):
     for threads in THREADS:
         kernels = kernels_host.kernels(threads)
         assert torch.equal(kernels.confusion(logits, *layout, score_table(3), classes), slow)
-    exact, found = reference.point_scores(logits.float()), kernels_host.point_scores(logits)
+    exact, found = (
+        reference.entropy_and_margin(logits.float()),
+        kernels_host.entropy_and_margin(logits),
+    )
     assert all(
         int((a - b).abs().max()) <= 1e-6 * SCORE_ONE for a, b in zip(exact, found, strict=True)
     )
@@ -139,10 +142,10 @@ def test_rows_of_every_width_are_read_right(dtype, classes):
         with pytest.raises(
             ValueError, match="logits: expected finite values, got NaN or Inf in 1 r"
         ):
-            kernels_host.point_scores(bad)
+            kernels_host.entropy_and_margin(bad)
 
 
-@pytest.mark.skipif(not hasattr(native, "point_scores"), reason="the C++ library has none")
+@pytest.mark.skipif(not hasattr(cpu, "entropy_and_margin"), reason="the C++ library has none")
 @given(
     st.integers(0, 2**32 - 1),
     st.integers(1, 255),
@@ -151,11 +154,11 @@ def test_rows_of_every_width_are_read_right(dtype, classes):
 )
 @settings(max_examples=60, deadline=None)
 def test_scores_of_points_are_the_cpp_librarys_bits(seed, classes, n, spread):
-    if native.library() is None:
-        pytest.skip(native.missing_reason())
+    if cpu.library() is None:
+        pytest.skip(cpu.missing_reason())
     rng = np.random.default_rng(seed)
     logits = torch.from_numpy(rng.normal(0, spread, (n, classes)).astype(np.float32))
-    assert same(kernels_host.point_scores(logits), native.point_scores(logits))
+    assert same(kernels_host.entropy_and_margin(logits), cpu.entropy_and_margin(logits))
 
 
 @pytest.mark.parametrize("threads", THREADS)
@@ -175,9 +178,9 @@ def test_gradients_are_added_in_the_references_order(threads, wide):
 
 
 BAD_QUESTIONS = {
-    "a point": lambda q: q[0].__setitem__((30, 2), float("nan")),
-    "a cell": lambda q: q[0].__setitem__((30, 1), 1e30),
-    "a logit": lambda q: q[3].__setitem__((30, 5), float("inf")),
+    "a point": lambda q: q.points.__setitem__((30, 2), float("nan")),
+    "a cell": lambda q: q.points.__setitem__((30, 1), 1e30),
+    "a logit": lambda q: q.prediction.__setitem__((30, 5), float("inf")),
 }
 
 
@@ -187,23 +190,23 @@ def test_a_refused_value_is_in_the_status_and_does_not_last(what):
     right = question(points, splits, "vcd")
     wrong = question(points.clone(), splits, "vcd")
     BAD_QUESTIONS[what](wrong)
-    assert int(kernels_host.select(*wrong)[5]) == 1
-    assert int(kernels_host.select(*right)[5]) == 0
+    assert int(kernels_host.select(wrong)[5]) == 1
+    assert int(kernels_host.select(right)[5]) == 0
 
 
 def test_a_population_beyond_the_table_and_rows_of_nothing_are_refused():
     points, splits = torch.zeros(60, 4), torch.tensor([0, 60])
     assert (
-        int(kernels_host.select(*question(points, splits, "vcd", table=score_table(60)[:61]))[5])
+        int(kernels_host.select(question(points, splits, "vcd", table=score_table(60)[:61]))[5])
         == 0
     )
     assert (
-        int(kernels_host.select(*question(points, splits, "vcd", table=score_table(60)[:60]))[5])
+        int(kernels_host.select(question(points, splits, "vcd", table=score_table(60)[:60]))[5])
         == 1
     )
     for row in (-1, 60, 2**40):
         rows = torch.arange(60).index_fill(0, torch.tensor([9]), row)
-        assert int(kernels_host.select(*question(points, splits, "entropy", rows=rows))[5]) == 1
+        assert int(kernels_host.select(question(points, splits, "entropy", rows=rows))[5]) == 1
 
 
 def test_a_workspace_that_is_too_small_is_an_error_and_nothing_runs():
@@ -212,4 +215,4 @@ def test_a_workspace_that_is_too_small_is_an_error_and_nothing_runs():
     call = kernels._call
     with patch.object(kernels, "_call", lambda *a, **k: call(*a, **{**k, "workspace": small})):
         with pytest.raises(RuntimeError, match="annotator3d kernels: the workspace is too small"):
-            kernels.point_scores(logits)
+            kernels.entropy_and_margin(logits)

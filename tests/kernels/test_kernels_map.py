@@ -13,11 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_paths import PATHS, Path
 
-from annotator3d.kernels import build_info, dispatch, kernel_map
-from annotator3d.kernels import cpu as native
+from annotator3d.kernels import build_info, cpu, dispatch, kernel_map
 from annotator3d.kernels.grouping import group_cells, voxelize
 
-needs_library = pytest.mark.skipif(native.library() is None, reason=native.missing_reason())
+needs_library = pytest.mark.skipif(cpu.library() is None, reason=cpu.missing_reason())
 CUBE = torch.tensor(list(product((-1, 0, 1), repeat=3)), dtype=torch.int32)
 
 
@@ -125,7 +124,7 @@ def test_kernel_map_reads_transposed_cells_as_they_are(path):
 
 def test_without_the_library_the_reference_runs_and_says_so_once(monkeypatch):
     cells = torch.zeros(3, 3, dtype=torch.int32)
-    monkeypatch.setattr(native, "_load", lambda: (None, "the C++ library is not built"))
+    monkeypatch.setattr(cpu, "_load", lambda: (None, "the C++ library is not built"))
     dispatch._warn_once.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -148,11 +147,11 @@ def test_library_is_found_from_inside_a_folder_that_shadows_the_package(tmp_path
     from pathlib import Path as File
 
     shadow = tmp_path / "annotator3d"
-    shadow.symlink_to(File(native.__file__).parents[1], target_is_directory=True)
+    shadow.symlink_to(File(cpu.__file__).parents[1], target_is_directory=True)
     code = (  # without the hook of an editable install, which would find the sources first
         "import sys; sys.meta_path = [f for f in sys.meta_path if 'Redirecting' not in str(f)];"
-        "from annotator3d.kernels import build_info, cpu as native;"
-        "print(native.__file__, build_info()['library'], sep='\\n')"
+        "from annotator3d.kernels import build_info, cpu;"
+        "print(cpu.__file__, build_info()['library'], sep='\\n')"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -10,8 +10,8 @@ from kernel_paths import DEVICES, Path
 
 from annotator3d import kernels
 from annotator3d.kernels import dispatch, ops
-from annotator3d.kernels import ops as ops_neighbours
 from annotator3d.kernels.grouping import group_cells
+from annotator3d.kernels.request import SelectionRequest
 from annotator3d.kernels.score_table import score_table
 
 
@@ -40,7 +40,7 @@ def questions() -> dict[str, tuple]:
         "group_cells": (cells, splits),
         "histogram": (labels, *layout, 4),
         "confusion": (logits, *layout, score_table(50), 4),
-        "point_scores": (logits,),
+        "entropy_and_margin": (logits,),
         "select": (points, splits, 0.5, *scoring, *asked, 3, 1, math.inf, True),
         "kernel_map": (v.cells, v.scan_splits, cube, v.cells, v.scan_splits, 1),
         "voxel_mean": (features(50), *layout[:3]),
@@ -52,14 +52,18 @@ def questions() -> dict[str, tuple]:
 
 OPERATORS = {
     name: operator
-    for module in (ops, ops_neighbours)
-    for name, operator in vars(module).items()
+    for name, operator in vars(ops).items()
     if isinstance(operator, torch.library.CustomOpDef | torch._ops.OpOverload)
 }
 
 
 def test_every_operator_is_asked_about():
     assert set(OPERATORS) == set(questions())
+
+
+def test_the_operator_of_selection_takes_the_fields_of_a_request():
+    taken = torch.ops.annotator3d.select.default._schema.arguments
+    assert tuple(argument.name for argument in taken) == SelectionRequest._fields
 
 
 def on(path: Path, args: tuple) -> tuple:
@@ -130,7 +134,7 @@ def test_compile_runs_selection_and_voxelisation(path):
 
     def both(points, logits):
         found = kernels.select_voxels(points, 0.5, logits, 5, k=3, seeds=[4], want_scores=True)
-        return found.cells, found.point_scores, kernels.voxelize(points, 0.5).cells
+        return found.cells, found.point_utilities, kernels.voxelize(points, 0.5).cells
 
     with path.used():
         found = torch.compile(both, backend="eager")(points, logits)

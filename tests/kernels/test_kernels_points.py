@@ -15,7 +15,7 @@ from kernel_paths import FAST, KINDS, PATHS, Path, cloud
 
 from annotator3d.kernels import SCORE_ONE, devoxelize, interpolation
 from annotator3d.kernels.grouping import group_cells, voxel_features, voxel_mean, voxelize
-from annotator3d.kernels.scores import point_scores
+from annotator3d.kernels.scores import entropy_and_margin
 
 LN2 = math.log(2)
 
@@ -36,12 +36,12 @@ def softmax_scores(row: list[float]) -> tuple[float, float]:
     st.sampled_from([1e-3, 1.0, 8.0, 60.0, 3e4]),
 )
 @settings(max_examples=40, deadline=None)
-def test_point_scores_are_softmax_entropy_and_margin(path: Path, seed, classes, n, spread):
+def test_entropy_and_margin_are_those_of_the_softmax(path: Path, seed, classes, n, spread):
     rng = np.random.default_rng(seed)
     logits = torch.from_numpy(rng.normal(0, spread, (n, classes)).astype(np.float32))
     logits[::5] = logits[::5].round()  # equal ones
     with path.used():
-        entropy, margin = point_scores(path.put(logits))
+        entropy, margin = entropy_and_margin(path.put(logits))
     assert entropy.dtype == margin.dtype == torch.int64
     for row, *found in zip(logits.tolist(), entropy.tolist(), margin.tolist(), strict=True):
         wanted = softmax_scores(row)
@@ -50,7 +50,7 @@ def test_point_scores_are_softmax_entropy_and_margin(path: Path, seed, classes, 
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_point_scores_at_the_ends(path):
+def test_entropy_and_margin_at_the_ends(path):
     rows = [
         ([0.0, 0, 0, 0], (2, 0)),
         ([3e38, -3e38, 0, 0], (0, 1)),  # their difference is beyond float32
@@ -60,10 +60,10 @@ def test_point_scores_at_the_ends(path):
     ]
     with path.used():
         logits = torch.tensor([row for row, _ in rows])
-        entropy, margin = point_scores(path.put(logits))
-        single = point_scores(path.put(torch.tensor([[-7.0], [3e38]])))
-        halves = point_scores(path.put(torch.tensor([[0.5, 0.25]] * 3).half()))
-        floats = point_scores(path.put(torch.tensor([[0.5, 0.25]]).double()))
+        entropy, margin = entropy_and_margin(path.put(logits))
+        single = entropy_and_margin(path.put(torch.tensor([[-7.0], [3e38]])))
+        halves = entropy_and_margin(path.put(torch.tensor([[0.5, 0.25]] * 3).half()))
+        floats = entropy_and_margin(path.put(torch.tensor([[0.5, 0.25]]).double()))
     for e, m, (_, wanted) in zip(entropy.tolist(), margin.tolist(), rows, strict=True):
         assert (e / SCORE_ONE, m / SCORE_ONE) == pytest.approx(wanted, abs=1e-9)
     assert [t.tolist() for t in single] == [[0, 0], [SCORE_ONE, SCORE_ONE]]

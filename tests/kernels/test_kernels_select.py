@@ -16,10 +16,10 @@ from kernel_paths import FAST, KINDS, PATHS, Path, cloud
 
 from annotator3d.kernels import SCORE_ONE, select_voxels
 from annotator3d.kernels.score_table import score_table
-from annotator3d.kernels.scores import point_scores
+from annotator3d.kernels.scores import entropy_and_margin
 from annotator3d.kernels.selection import SCORES
 
-FIELDS = ("cells", "scores", "counts", "pick_of_point", "point_scores")
+FIELDS = ("cells", "scores", "counts", "pick_of_point", "point_utilities")
 
 
 LABELS = (torch.uint8, torch.int16, torch.int32, torch.int64)
@@ -130,7 +130,7 @@ def values_of_points(q: dict) -> list:
     elif q["score"] == "vcd":
         values = [row.index(max(row)) for row in prediction.tolist()]
     else:
-        values = point_scores(prediction)[q["score"] == "margin"].tolist()
+        values = entropy_and_margin(prediction)[q["score"] == "margin"].tolist()
     return values if q["rows"] is None else [values[row] for row in q["rows"].tolist()]
 
 
@@ -147,7 +147,7 @@ def test_selection_is_its_definition(path: Path, score, kind, lengths, seed):
     with path.used():
         found = select_voxels(**path.put(q))
         expected = twin(q, values_of_points(path.put(q)))
-    scores = found.point_scores.tolist()
+    scores = found.point_utilities.tolist()
     ranks = [-1] * len(q["points"])
     for scan, answer in enumerate(expected):
         picks = [
@@ -366,7 +366,7 @@ def test_real_scans_select_the_same_on_every_path(path, score):
         slow = select_voxels(**question)
     with path.used():
         fast = select_voxels(**path.put(question))
-    apart = (slow.point_scores - fast.point_scores.cpu()).abs().max()
+    apart = (slow.point_utilities - fast.point_utilities.cpu()).abs().max()
     assert int(apart) <= 1e-6 * SCORE_ONE
     picks = (slow.scores - fast.scores.cpu()).abs().max()  # rank by rank
     assert int(picks) <= 1e-6 * SCORE_ONE

@@ -13,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_paths import KINDS, VARIANTS, Path, cloud
 
-from annotator3d.kernels import SCORE_ONE, select_voxels
-from annotator3d.kernels import cpu as native
+from annotator3d.kernels import SCORE_ONE, cpu, select_voxels
 from annotator3d.kernels.grouping import voxelize
-from annotator3d.kernels.scores import point_scores
+from annotator3d.kernels.scores import entropy_and_margin
 
-needs_library = pytest.mark.skipif(native.library() is None, reason=native.missing_reason())
+needs_library = pytest.mark.skipif(cpu.library() is None, reason=cpu.missing_reason())
 
 
 @pytest.fixture
@@ -42,7 +41,7 @@ def digests(seeds: range) -> tuple[str, str]:
         found = voxelize(points, 0.25, splits)
         for tensor in (found.cells, found.point_to_voxel, found.members, found.splits):
             exact.update(tensor.numpy().tobytes())
-        for scores in point_scores(logits):
+        for scores in entropy_and_margin(logits):
             rounded.update(scores.numpy().tobytes())
         for score in ("vcd", "entropy", "margin", "none"):
             given = logits if score != "none" else None
@@ -93,7 +92,7 @@ def test_any_number_of_classes_is_read_alike(variant, kind, lengths, classes, sp
     found = []
     for name in ("generic", variant):
         with Path(name).used():
-            scores = point_scores(logits)
+            scores = entropy_and_margin(logits)
             picked = [
                 select_voxels(
                     *(points, 0.25, logits, classes),
@@ -102,7 +101,7 @@ def test_any_number_of_classes_is_read_alike(variant, kind, lengths, classes, sp
                 )
                 for score in ("vcd", "margin")
             ]
-        found.append([*scores, *(t for p in picked for t in (p.pick_of_point, p.point_scores))])
+        found.append([*scores, *(t for p in picked for t in (p.pick_of_point, p.point_utilities))])
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
 
 

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from kernel_paths import FAST, KINDS, PATHS, Path, cloud
 from torch import Tensor
 
-from annotator3d.kernels import cpu as native
-from annotator3d.kernels import reference
+from annotator3d.kernels import cpu, reference
 from annotator3d.kernels.grouping import group_cells, voxelize
 
 FIELDS = ("cells", "scan", "point_to_voxel", "members", "splits", "scan_splits")
@@ -182,5 +181,5 @@ def test_real_scans_give_the_partition_of_numpy():
             rank = np.argsort(order)
             assert np.array_equal(result[0].numpy(), unique[order])
             assert np.array_equal(result[2].numpy(), rank[inverse.ravel()])
-            if native.library() is not None:
-                assert same(result, native.voxelize(points, size, one))
+            if cpu.library() is not None:
+                assert same(result, cpu.voxelize(points, size, one))

@@ -7,6 +7,7 @@ import torch
 from kernel_paths import cloud
 from torch import Tensor
 
+from annotator3d.kernels.request import SelectionRequest
 from annotator3d.kernels.score_table import score_table
 
 NOTHING = torch.zeros(0, dtype=torch.int64)
@@ -20,8 +21,8 @@ def batch(lengths: list[int], kind: str, seed: int) -> tuple[Tensor, Tensor]:
     return cloud(seed, sum(lengths), kind), torch.tensor([0, *np.cumsum(lengths).tolist()])
 
 
-def question(points: Tensor, splits: Tensor, score: str, **changes) -> tuple:
-    """Arguments of `select`; some cells were asked about."""
+def question(points: Tensor, splits: Tensor, score: str, **changes) -> SelectionRequest:
+    """What `select` is asked; some cells were asked about before."""
     n, b = len(points), len(splits) - 1
     generator = torch.Generator().manual_seed(n)
     asked = (points[::9, :3] / 0.25).floor().int()
@@ -44,4 +45,4 @@ def question(points: Tensor, splits: Tensor, score: str, **changes) -> tuple:
         "max_range": 1e3,
         "want_scores": True,
     }
-    return tuple((given | changes).values())
+    return SelectionRequest(**(given | changes))

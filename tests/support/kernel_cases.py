@@ -19,6 +19,7 @@ from torch import Tensor
 
 from annotator3d.kernels import reference
 from annotator3d.kernels.cuda_abi import SCORES, prediction_of
+from annotator3d.kernels.request import SelectionRequest
 from annotator3d.kernels.score_table import score_table
 
 Case = dict[str, object]
@@ -127,7 +128,7 @@ def scores() -> Iterator[Case]:
                 found = answer(("out",), reference.histogram, *args, classes)
                 yield {"operation": "histogram", **voxels, **common, **found}
             elif prediction.dtype == torch.float32:
-                found = answer(("entropy", "margin"), reference.point_scores, prediction)
+                found = answer(("entropy", "margin"), reference.entropy_and_margin, prediction)
                 yield {"operation": "point_scores", **common, **found}
 
 
@@ -229,7 +230,7 @@ def selection(
         **{"row_of_point": rows, "score": SCORES.index(score), "mean": reduce, "table": table},
         **{"asked_cells": asked, "asked_splits": bounds, "seeds": seeds},
         **{"k": k, "min_points": 2, "max_range": 50.0},
-        **answer(SELECTED, reference.select, *args),
+        **answer(SELECTED, reference.select, SelectionRequest(*args)),
     }
 
 

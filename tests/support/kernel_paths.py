@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from types import ModuleType
 from unittest.mock import patch
 
+import kernels_host
 import numpy as np
 import pytest
 import torch
 
-from annotator3d.kernels import cpu as native
-from annotator3d.kernels import dispatch, reference
+from annotator3d.kernels import cpu, cuda_library, dispatch, reference
 
 VARIANTS = ("generic", "v3", "v4")
 """Of the C++ library; the path "native" is the one that this machine runs."""
@@ -37,15 +36,12 @@ class Path:
         if self.name == "default":
             return dispatch.path(torch.zeros(0))
         if self.name == "host":
-            if importlib.util.find_spec("kernels_host") is None:
-                pytest.skip("no host build of the CUDA bodies in these tests")
-            import kernels_host as module
+            module = kernels_host
         else:
-            module = dispatch.cuda() if self.name == "cuda" else native
-        if module is None or module.library() is None:
-            reason = "not built" if module is None else module.missing_reason()
-            pytest.skip(f"{self.name}: {reason}")
-        if self.name in VARIANTS and self.name not in native.build_info()["variants"].split():
+            module = cuda_library if self.name == "cuda" else cpu
+        if module.library() is None:
+            pytest.skip(f"{self.name}: {module.missing_reason()}")
+        if self.name in VARIANTS and self.name not in cpu.build_info()["variants"].split():
             pytest.skip(f"this processor does not run the {self.name} variant")
         return module
 
@@ -53,7 +49,7 @@ class Path:
     def used(self) -> Iterator[None]:
         """Inside, every kernel runs on this path and no other."""
         module = self.module()
-        variant = native.variant(self.name) if self.name in VARIANTS else nullcontext()
+        variant = cpu.variant(self.name) if self.name in VARIANTS else nullcontext()
         with variant, patch.object(dispatch, "path", lambda tensor: module):
             yield
 

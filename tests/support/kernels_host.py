@@ -15,8 +15,8 @@ from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 
-from annotator3d.kernels import cuda_abi as device_abi
-from annotator3d.kernels.cuda import DeviceKernels
+from annotator3d.kernels import cuda_abi
+from annotator3d.kernels.cuda import CudaKernels
 
 SOURCES = Path(__file__).parents[2] / "annotator3d/kernels/csrc"
 COMPILER = shutil.which(os.environ.get("CXX", "c++"))
@@ -34,7 +34,7 @@ def missing_reason() -> str | None:
 @cache
 def library() -> ctypes.CDLL | None:
     """The library, built if it is not there yet; None where it cannot be."""
-    return None if missing_reason() else device_abi.load(str(_build()))
+    return None if missing_reason() else cuda_abi.load(str(_build()))
 
 
 def _build() -> Path:
@@ -53,9 +53,9 @@ def _build() -> Path:
     return built
 
 
-def kernels(threads: int) -> DeviceKernels:
+def kernels(threads: int) -> CudaKernels:
     """The path on this many threads."""
-    return DeviceKernels(library, lambda like: nullcontext((0, threads)))
+    return CudaKernels(library, lambda like: nullcontext((0, threads)))
 
 
 _kernels = kernels(THREADS)
@@ -65,7 +65,7 @@ group_cells = _kernels.group_cells
 voxel_mean = _kernels.voxel_mean
 histogram = _kernels.histogram
 confusion = _kernels.confusion
-point_scores = _kernels.point_scores
+entropy_and_margin = _kernels.entropy_and_margin
 select = _kernels.select
 interpolation = _kernels.interpolation
 devoxelize = _kernels.devoxelize

@@ -20,7 +20,7 @@ constexpr int64_t kBadValue = -1, kNoMemory = -2;
 
 }  // namespace a3d
 
-// Number of this interface; native.py refuses a library with another.
+// Number of this interface; cpu_abi.py refuses a library with another.
 A3D_API int64_t a3d_abi();
 // Version, compiler and flags, on a line each.
 A3D_API const char* a3d_build();

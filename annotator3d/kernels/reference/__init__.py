@@ -1,23 +1,34 @@
-"""The specification of the kernels in plain torch, for any device (:mod:`.specification`).
+"""The specification of the kernels in plain torch, for any device.
 
 Slow and obvious where the C++ and the CUDA code are fast. Arguments have the right types and shapes
 here (the public functions saw to it); what depends on values is checked here, so that a fast path
 which meets a bad value needs to say no more than that: this then runs and raises with words.
 """
 
-from annotator3d.kernels.reference.grouping import Group, group_cells, voxel_mean, voxelize
+from annotator3d.kernels.reference.grouping import VoxelTensors, group_cells, voxel_mean, voxelize
 from annotator3d.kernels.reference.neighbours import (
     devoxelize,
     devoxelize_backward,
     interpolation,
     kernel_map,
 )
-from annotator3d.kernels.reference.scores import confusion, histogram, point_scores, reduce_fixed
-from annotator3d.kernels.reference.selection import Selected, in_range, select, tie_hash, top_rows
+from annotator3d.kernels.reference.scores import (
+    confusion,
+    entropy_and_margin,
+    histogram,
+    reduce_fixed,
+)
+from annotator3d.kernels.reference.selection import (
+    SelectionTensors,
+    in_range,
+    select,
+    tie_hash,
+    top_rows,
+)
 
 __all__ = [
-    "Group",
-    "Selected",
+    "VoxelTensors",
+    "SelectionTensors",
     "confusion",
     "devoxelize",
     "devoxelize_backward",
@@ -26,7 +37,7 @@ __all__ = [
     "in_range",
     "interpolation",
     "kernel_map",
-    "point_scores",
+    "entropy_and_margin",
     "reduce_fixed",
     "select",
     "tie_hash",

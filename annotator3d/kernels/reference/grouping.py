@@ -7,10 +7,10 @@ from torch import Tensor
 
 from annotator3d.kernels import checks
 
-Group = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+VoxelTensors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def voxelize(points: Tensor, size: float, splits: Tensor) -> Group:
+def voxelize(points: Tensor, size: float, splits: Tensor) -> VoxelTensors:
     """Voxels of points [N, 3+] float32: see :func:`annotator3d.kernels.voxelize`."""
     return group_cells(floor_cells(points[:, :3], size, splits).to(torch.int32), splits)
 
@@ -26,7 +26,7 @@ def floor_cells(xyz: Tensor, size: float, splits: Tensor) -> Tensor:
     return cells
 
 
-def group_cells(cells: Tensor, splits: Tensor) -> Group:
+def group_cells(cells: Tensor, splits: Tensor) -> VoxelTensors:
     """Voxels of integer cells [N, 3] int32, as the six tensors of :class:`Voxels`."""
     n, device = cells.shape[0], cells.device
     key = of_row = scan_of_row(splits)

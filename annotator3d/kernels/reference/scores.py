@@ -56,7 +56,7 @@ def confusion(
     return (table[n] - table[h].sum(1)) // n.clamp(min=1)
 
 
-def point_scores(logits: Tensor) -> tuple[Tensor, Tensor]:
+def entropy_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Softmax entropy in bits and margin of each row of logits [N, C], C >= 1, computed in float64.
 
     With m the largest logit, d_c = l_c - m, Z = sum_c exp(d_c) and d' the second largest d:

@@ -6,56 +6,32 @@ import torch
 from torch import Tensor
 
 from annotator3d.kernels import checks
-from annotator3d.kernels.reference.grouping import Group, scan_of_row, voxelize
+from annotator3d.kernels.reference.grouping import VoxelTensors, scan_of_row, voxelize
 from annotator3d.kernels.reference.neighbours import rows_of
-from annotator3d.kernels.reference.scores import confusion, point_scores, reduce_fixed
+from annotator3d.kernels.reference.scores import confusion, entropy_and_margin, reduce_fixed
+from annotator3d.kernels.request import SelectionRequest
 from annotator3d.kernels.score_table import score_table
 
-Selected = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
+SelectionTensors = tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]
 
 
-def select(
-    points: Tensor,
-    splits: Tensor,
-    size: float,
-    prediction: Tensor,
-    rows: Tensor,
-    num_classes: int,
-    score: str,
-    reduce: str,
-    table: Tensor,
-    asked: Tensor,
-    asked_splits: Tensor,
-    seeds: Tensor,
-    k: int,
-    min_points: int,
-    max_range: float,
-    want_scores: bool,
-) -> Selected:
+def select(request: SelectionRequest) -> SelectionTensors:
     """The best k voxels of each scan: see :func:`annotator3d.kernels.select_voxels`.
-
-    Args:
-        prediction: logits [M, C] float32 (or float64 with score 'vcd'), labels [M] uint8, int32 or
-            int64, or anything empty with score 'none'.
-        rows: [N] int64, row of the prediction of each point; empty: row i is point i's (M = N).
-        table: of :mod:`annotator3d.kernels.score_table`, long enough for the most crowded voxel of
-            score 'vcd' unless that is beyond what can be scored; not read here.
-        asked, asked_splits: [Q, 3] int32 and [B+1]: cells of each scan that are never picked.
-        max_range: metres, inf for no limit.
 
     Returns:
         cells [B, k, 3] int32, scores [B, k] int64, counts [B, k] int64 (all 0 where fewer than k
         voxels may be picked), pick_of_point [N] int32 (rank of the pick that the point lies in, or
-        -1), point_scores [N] int64 (of the point's voxel; [0] unless asked for), status [1] int64:
-        0, or else the path met a bad value, and the other tensors mean nothing.
+        -1), score of each point's voxel [N] int64 ([0] unless wanted), status [1] int64: 0, or else
+        the path met a bad value, and the other tensors mean nothing.
     """
-    group = voxelize(points, size, splits)
+    points, splits, k = request.points, request.splits, request.k
+    group = voxelize(points, request.size, splits)
     cells, _, point_to_voxel, _, members_splits, scan_splits = group
     counts = members_splits.diff()
-    scores = _voxel_scores(group, splits, prediction, rows, num_classes, score, reduce)
-    allowed = counts >= min_points
-    allowed &= in_range(cells, size, max_range)
-    again = rows_of(cells, scan_splits, asked.long()[None], asked_splits)[0]
+    scores = _voxel_scores(group, request)
+    allowed = counts >= request.min_points
+    allowed &= in_range(cells, request.size, request.max_range)
+    again = rows_of(cells, scan_splits, request.asked.long()[None], request.asked_splits)[0]
     allowed[again[again >= 0]] = False
 
     b, n = len(splits) - 1, len(points)
@@ -65,12 +41,12 @@ def select(
     bounds = scan_splits.tolist()
     for s, (start, stop) in enumerate(zip(bounds, bounds[1:], strict=False)):
         candidates = start + allowed[start:stop].nonzero()[:, 0]
-        best = top_rows(scores, cells, candidates, k, seeds[s])
+        best = top_rows(scores, cells, candidates, k, request.seeds[s])
         out_cells[s, : len(best)] = cells[best]
         out_scores[s, : len(best)] = scores[best]
         out_counts[s, : len(best)] = counts[best]
         pick_of_voxel[best] = torch.arange(len(best), dtype=torch.int32, device=cells.device)
-    per_point = scores[point_to_voxel] if want_scores else scores.new_zeros(0)
+    per_point = scores[point_to_voxel] if request.want_scores else scores.new_zeros(0)
     status = torch.zeros(1, dtype=torch.int64, device=cells.device)
     picks = pick_of_voxel[point_to_voxel] if n else pick_of_voxel.new_zeros(0)
     return out_cells, out_scores, out_counts, picks, per_point, status
@@ -106,37 +82,37 @@ def tie_hash(seed: Tensor, cells: Tensor) -> Tensor:
     return state
 
 
-def _voxel_scores(
-    group: Group,
-    splits: Tensor,
-    prediction: Tensor,
-    rows: Tensor,
-    num_classes: int,
-    score: str,
-    reduce: str,
-) -> Tensor:
+def _voxel_scores(group: VoxelTensors, request: SelectionRequest) -> Tensor:
+    """[V] int64, what the voxels are ordered by."""
     _, scan, point_to_voxel, members, members_splits, _ = group
-    if score == "none":
+    if request.score == "none":
         return torch.zeros_like(scan)
-    if len(rows) or not len(point_to_voxel):
-        checks.row_range("rows", rows, len(prediction), missing=False)
-        # Words that name a scan where points are affected; rows of no point are checked as well.
-        if prediction.dim() == 2:
-            checks.finite_rows("prediction", prediction[rows], scan_of_row(splits))
-            checks.finite_rows("prediction", prediction, None)
-        else:
-            checks.label_range("prediction", prediction.long(), num_classes)
-        prediction = prediction[rows]
+    prediction = _of_points(request)
     counts = members_splits.diff()
-    if score == "vcd":
+    if request.score == "vcd":
         table = score_table(int(counts.max()) if len(counts) else 0)
         layout = (point_to_voxel, members, members_splits, scan)
-        return confusion(prediction, *layout, table, num_classes)
-    checks.finite_rows("prediction", prediction, scan_of_row(splits))
-    entropy, margin = point_scores(prediction)
-    if score == "entropy":
-        return reduce_fixed(entropy, point_to_voxel, counts, reduce)
-    return -reduce_fixed(margin, point_to_voxel, counts, reduce)
+        return confusion(prediction, *layout, table, request.num_classes)
+    checks.finite_rows("prediction", prediction, scan_of_row(request.splits))
+    entropy, margin = entropy_and_margin(prediction)
+    if request.score == "entropy":
+        return reduce_fixed(entropy, point_to_voxel, counts, request.reduce)
+    return -reduce_fixed(margin, point_to_voxel, counts, request.reduce)
+
+
+def _of_points(request: SelectionRequest) -> Tensor:
+    """The prediction, a row for each point."""
+    prediction, rows = request.prediction, request.rows
+    if not len(rows) and len(request.points):
+        return prediction
+    checks.row_range("rows", rows, len(prediction), missing=False)
+    # Words that name a scan where points are affected; rows of no point are checked as well.
+    if prediction.dim() == 2:
+        checks.finite_rows("prediction", prediction[rows], scan_of_row(request.splits))
+        checks.finite_rows("prediction", prediction, None)
+    else:
+        checks.label_range("prediction", prediction.long(), request.num_classes)
+    return prediction[rows]
 
 
 def _splitmix64(x: Tensor) -> Tensor:
