@@ -1,6 +1,5 @@
-"""Networks: sparse convolution back end, backbones, losses, segmentor."""
+"""The networks: sparse convolution (`sparse` hides the device), backbones, losses, the segmentor.
 
-from annotator3d.models.minkunet import MinkUNet
-from annotator3d.models.spvcnn import SPVCNN
-
-__all__ = ["SPVCNN", "MinkUNet"]
+A backbone is one file here that registers its class in ``BACKBONES``; the registry finds it. May
+import `kernels` and `data`; `sparse_cuda` alone imports spconv, when something convolves on CUDA.
+"""

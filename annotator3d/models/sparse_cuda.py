@@ -1,8 +1,8 @@
 """Sparse convolution on CUDA, by spconv, behind the wall of `sparse.py`.
 
-spconv's silent faults that this file guards against: index tensors that are not contiguous are
-read as if they were; an odd spatial shape drops the last plane of a strided convolution; rows
-out of the spatial shape corrupt memory; a feature tensor of another length is accepted.
+It guards against spconv's silent faults: index tensors that are not contiguous are read as if they
+were; an odd spatial shape drops the last plane of a strided convolution; rows beyond the spatial
+shape corrupt memory; a feature tensor of another length is accepted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from functools import lru_cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 MAX_LEVELS = 6  # spatial shapes are multiples of 2**MAX_LEVELS, so no strided convolution drops one
 
@@ -48,7 +48,8 @@ class CudaGeometry:
         self.batch_size = len(counts)
         self.tensors: dict[int, object] = {}  # level -> the latest SparseConvTensor there
 
-    def tensor(self, level: int, features: Tensor):
+    def tensor(self, level: int, features: Tensor) -> object:
+        """spconv's tensor of a level with these features [V, C]."""
         if level not in self.tensors:
             assert level == 0
             self.tensors[0] = _spconv().SparseConvTensor(
@@ -57,7 +58,7 @@ class CudaGeometry:
         return self.tensors[level].replace_feature(features)
 
     def occupied(self, level: int) -> tuple[Tensor, Tensor, Tensor]:
-        """As `sparse.Geometry.occupied`: spconv's rows of a level are in no order of ours."""
+        """As `CpuGeometry.occupied`: spconv's rows of a level are in no order of ours."""
         indices = self.tensors[level].indices
         rows = torch.argsort(indices[:, 0], stable=True)
         counts = torch.bincount(indices[:, 0], minlength=self.batch_size)
@@ -65,28 +66,39 @@ class CudaGeometry:
         return cells.contiguous(), torch.nn.functional.pad(counts.cumsum(0), (1, 0)), rows
 
 
-def cuda_conv(conv, x):
-    """Run `SparseConv` `conv` on the CUDA tensor `x` (see `sparse.SparseTensor`)."""
-    from annotator3d.models.sparse import SparseTensor
+def cuda_conv(
+    conv: nn.Module, features: Tensor, geometry: CudaGeometry, level: int
+) -> tuple[Tensor, int]:
+    """Convolve on CUDA, as `sparse_cpu.cpu_conv`.
 
-    if len(x.features) == 0:
+    Args:
+        conv: a `sparse.SparseConv`; it keeps spconv's layers.
+        features: [V, in] of the cells of `level`.
+
+    Raises:
+        ValueError: there is no voxel, or a level beyond `MAX_LEVELS`.
+    """
+    if len(features) == 0:
         raise ValueError("a batch on CUDA needs at least one voxel, got none")
-    level = x.level + {"subm": 0, "down": 1, "up": -1}[conv.kind]
-    if level > MAX_LEVELS:
+    new_level = level + {"subm": 0, "down": 1, "up": -1}[conv.kind]
+    if new_level > MAX_LEVELS:
         raise ValueError(f"planes: on CUDA a network has at most {MAX_LEVELS} levels, got more")
-    layer = _layer(conv, x.level if conv.kind != "up" else level)
-    features, context = x.features, nullcontext()
+    layer = _layer(conv, min(level, new_level))
+    context = nullcontext()
     if torch.is_autocast_enabled("cuda") and torch.get_autocast_dtype("cuda") != torch.float16:
         # spconv has float16 and float32 only, and under autocast would take float16 unasked.
         features, context = features.float(), torch.autocast("cuda", enabled=False)
     with context:
-        out = layer(x.geometry.tensor(x.level, features))
-    x.geometry.tensors[level] = out
-    return SparseTensor(out.features, x.geometry, level)
+        out = layer(geometry.tensor(level, features))
+    geometry.tensors[new_level] = out
+    return out.features, new_level
 
 
-def _layer(conv, level: int):
-    """spconv's layer that shares the parameter of `conv` (not registered as a submodule)."""
+def _layer(conv: nn.Module, level: int) -> nn.Module:
+    """spconv's layer that shares the parameter of `conv` (not registered as a submodule).
+
+    `level` is the finer one of its two levels: a strided convolution and its inverse share pairs.
+    """
     layers = conv.__dict__.setdefault("_cuda_layers", {})
     if level not in layers:
         spconv = _spconv()
