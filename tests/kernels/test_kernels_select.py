@@ -208,7 +208,7 @@ def test_a_voxel_of_more_points_than_16_bits_count(path):
     labels[:70_001] = 2  # 70,001 of 100,000 in one class: beyond 16 bits as well
     with path.used():
         found = select_voxels(*path.put((points, 0.25, labels, 3)), k=2, seeds=[0])
-    crowded, other = sorted(found.picks(), key=lambda p: -p.count)
+    crowded, other = sorted(found.picks(), key=lambda p: -p.num_points)
     assert (crowded.num_points, other.num_points) == (100_000, 40_000) and other.utility == 1
     shares = (0.70001, 0.149995, 0.149995)  # one odd point more or less
     assert crowded.utility == pytest.approx(-sum(s * math.log2(s) for s in shares), 1e-4)
@@ -228,11 +228,11 @@ def test_populations_beyond_the_table_are_refused(path, monkeypatch):
     with path.used():
         select = {"k": 1, "seeds": [0]}
         found = select_voxels(*path.put((torch.zeros(1024, 3), 1.0, labels[:1024], 2)), **select)
-        assert found.picks()[0].count == 1024
+        assert found.picks()[0].num_points == 1024
         with pytest.raises(ValueError, match="voxels: expected at most 1024 points in a voxel, go"):
             select_voxels(*path.put((torch.zeros(1025, 3), 1.0, labels, 2)), **select)
         found = select_voxels(path.put(torch.zeros(1025, 3)), 1.0, score="none", **select)
-        assert found.picks()[0].count == 1025  # nothing to look up
+        assert found.picks()[0].num_points == 1025  # nothing to look up
 
 
 @pytest.mark.parametrize("path", FAST)
