@@ -314,8 +314,8 @@ def test_scans_do_not_depend_on_their_batch(path):
             summary = [[(p.cell, p.utility, p.num_points) for p in s] for s in (alone.picks(),
                        whole.picks(scan))]  # fmt: skip
             assert summary[0] == summary[1] and len(summary[0]) == (6 if b > a else 0)
-            rows = [(p.rows + a).tolist() for p in alone.picks()]
-            assert rows == [p.rows.tolist() for p in whole.picks(scan)]
+            rows = [(p.point_indices + a).tolist() for p in alone.picks()]
+            assert rows == [p.point_indices.tolist() for p in whole.picks(scan)]
 
 
 @pytest.mark.parametrize("path", PATHS)
