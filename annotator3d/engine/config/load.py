@@ -41,9 +41,9 @@ def find_config(name: str) -> Path:
     """
     if Path(name).is_file():
         return Path(name)
+    folder = _config_folder()
     known = {
         str(path.relative_to(folder).with_suffix("")): path
-        for folder in _config_folders()
         for path in sorted(folder.rglob("*.py"))
         if "_base_" not in path.parts
     }
@@ -53,12 +53,11 @@ def find_config(name: str) -> Path:
     return known[wanted]
 
 
-def _config_folders() -> list[Path]:
-    """Where configs lie, the one that counts last."""
+def _config_folder() -> Path:
+    """Where the configs lie: inside the installed package, or at the top of a checkout."""
     package = Path(__file__).resolve().parents[2]
-    checkout = package.parent
-    folders = [package / "configs"]  # in an editable install a copy, perhaps an old one
-    return folders + [checkout / "configs"] * (checkout / "pyproject.toml").is_file()
+    installed = package / "configs"
+    return installed if installed.is_dir() else package.parent / "configs"
 
 
 def load_config(path: str | Path, settings: Sequence[str] = ()) -> RunConfig:
@@ -76,7 +75,7 @@ def load_config(path: str | Path, settings: Sequence[str] = ()) -> RunConfig:
     """
     values = _with_settings(_read(path), settings)
     if (variant := values.pop("variant", None)) is not None:
-        known = {p.stem: p for f in _config_folders() for p in f.glob("_base_/variants/*.py")}
+        known = {p.stem: p for p in _config_folder().glob("_base_/variants/*.py")}
         if str(variant) not in known:
             raise ConfigError(f"variant: unknown {variant!r}: {nearest(str(variant), known)}")
         values = _with_settings(overlay(values, _read(known[variant])), settings)

@@ -1,0 +1,16 @@
+"""Loads viz/, which lies beside this folder in a checkout; no part of an installed package.
+
+Without it `annotator3d.viz` would be missing when Python starts in a checkout, whose folder then
+hides the installed package.
+"""
+
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+_folder = Path(__file__).resolve().parents[1] / "viz"
+_spec = spec_from_file_location(
+    __name__, _folder / "__init__.py", submodule_search_locations=[str(_folder)]
+)
+sys.modules[__name__] = module_from_spec(_spec)  # the import system takes it from there
+_spec.loader.exec_module(sys.modules[__name__])
