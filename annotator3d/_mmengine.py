@@ -17,7 +17,6 @@ __all__ = [
     "VISBACKENDS",
     "BaseModel",
     "BaseVisBackend",
-    "Config",
     "DefaultSampler",
     "EpochBasedTrainLoop",
     "Hook",
@@ -50,24 +49,9 @@ with warnings.catch_warnings():
     except Exception as error:  # whatever is broken in cv2 is no reason to stop
         sys.modules["cv2"] = _stand_in_for_cv2(error)
         logging.getLogger("annotator3d").debug("cv2 is replaced by a stand-in: %r", error)
-    from mmengine.config import Config
     from mmengine.dataset import DefaultSampler
     from mmengine.hooks import Hook
     from mmengine.model import BaseModel, MMDistributedDataParallel
     from mmengine.registry import VISBACKENDS
     from mmengine.runner import EpochBasedTrainLoop, Runner
     from mmengine.visualization import BaseVisBackend
-
-_resolve_base = Config._get_cfg_path
-
-
-def _resolve_ours(path: str, filename: str) -> tuple[str, str | None]:
-    """``_base_ = "annotator3d::al/streets_demo"``, the form in which mmengine names its own."""
-    if path.startswith("annotator3d::"):
-        from annotator3d.engine.config.load import find_config
-
-        return str(find_config(path.removeprefix("annotator3d::"))), None
-    return _resolve_base(path, filename)
-
-
-Config._get_cfg_path = staticmethod(_resolve_ours)

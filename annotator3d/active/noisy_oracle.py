@@ -215,6 +215,11 @@ class NoisyOracle:
         median += self.click_seconds * (clicks - 1)
         return median * math.exp(self.spread * draws("seconds").standard_normal())
 
+    @classmethod
+    def check_config(cls, keywords: Mapping[str, object]) -> None:
+        """Refuse keywords that make no oracle. Raises ConfigError with the keyword."""
+        cls(**keywords)
+
     def _check(self) -> None:
         for key in (*_RATES, *_AMOUNTS):
             _require(key, getattr(self, key), most=1.0 if key in _RATES else math.inf)

@@ -32,8 +32,10 @@ __all__ = [
 class Oracle(Protocol):
     """Anything that answers queries.
 
-    It may have an attribute `needs_truth` (True: the scans must have labels) and a method
-    `begin(ledger)`, which is called with what was asked and answered until then, before it answers.
+    It may have an attribute `needs_truth` (True: the scans must have labels), a method
+    `begin(ledger)`, which is called before it answers with what was asked and answered until then,
+    and a class method `check_config(keywords)`, which raises ConfigError for keywords of a config
+    that make no oracle, so that they are refused before any work begins.
     """
 
     automatic: bool  # False: never answers by itself, so scans need not be read for it

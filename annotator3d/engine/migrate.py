@@ -22,7 +22,8 @@ from annotator3d.engine.class_list import (
     refuse_unfinished,
     taxonomy_of,
 )
-from annotator3d.engine.config.load import dump_config, make_config, override
+from annotator3d.engine.config.load import dump_config, make_config
+from annotator3d.engine.config.overrides import override
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.metrics import describe
 from annotator3d.engine.record import RunRecord
@@ -206,8 +207,7 @@ def _config_after(
         if name in ("train", "val") or (name == "source" and shared):
             if isinstance(table, dict):
                 table["taxonomy"] = place
-    for setting in request.settings:
-        override(values, setting)
+    override(values, request.settings)
     given = {setting.partition("=")[0].strip() for setting in request.settings}
     _refuse_unfit(config, found, shared, given)
     return make_config(values)

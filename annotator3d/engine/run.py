@@ -10,7 +10,7 @@ import torch
 from annotator3d.active.oracle import Oracle, get_oracle
 from annotator3d.engine.build import build_model, load_weights, pick_device, read_weights
 from annotator3d.engine.class_list import with_todays_classes
-from annotator3d.engine.config.load import import_custom
+from annotator3d.engine.config.custom_imports import import_custom
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.context import RunContext, make_runner
 from annotator3d.engine.datasets import Datasets, known_scans, open_datasets

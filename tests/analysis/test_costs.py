@@ -311,9 +311,12 @@ def test_a_later_round_into_which_nothing_fits_says_what_one_voxel_takes(root, t
     ("active", "words"),
     [
         ({"budget_hours": 0.0}, "active.budget_hours: expected hours above 0, got 0"),
-        ({"budget_hours": ".inf"}, "active.budget_hours: expected hours above 0"),
+        ({"budget_hours": ".inf"}, "active.budget_hours: expected a finite number, got inf"),
         ({"budget_hours": 1.0, "seconds_per_voxel": -1.0}, "active.seconds_per_voxel: expected"),
-        ({"budget_hours": 0.000001}, "one voxel counts as active.seconds_per_voxel=20 s until"),
+        (
+            {"budget_hours": 0.000001},
+            "until answers are timed, one voxel counts as active.seconds_per_voxel=20 s",
+        ),
         ({"budget_hours": 0.005}, "nothing fits into 0.005 h.*give at least 0.006"),
         ({"budget_hours": 1.0, "when": "online"}, "active.budget_hours: online selection"),
     ],

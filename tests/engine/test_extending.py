@@ -194,8 +194,8 @@ def test_an_unknown_name_gets_the_nearest_one_that_is_not_ours(tmp_path, clean):
         ("imports=['outside_broken.py']", "outside_broken.py: cannot be imported: ZeroDivision"),
         ("imports=['outside_taken.py']", "outside_taken.py: cannot be imported: KeyError.*vcd"),
         ("imports=['random.py']", "Python has another module of that name.*rename the file"),
-        ("imports=['x.py'], allow_failed_imports=True", "allow_failed_imports: only False"),
-        ("imports='outside_taken.py'", "custom_imports.imports: expected list"),
+        ("imports=['x.py'], allow_failed_imports=True", "allow_failed_imports: expected false"),
+        ("imports='outside_taken.py'", "custom_imports.imports: expected a list"),
         ("import_=['x.py']", "unknown key 'custom_imports.import_': did you mean 'imports'"),
     ],
 )

@@ -63,7 +63,7 @@ def test_a_working_cv2_is_left_alone_and_importing_is_quiet(tmp_path):
 
 
 def test_every_name_behind_the_door_is_used():
-    program = (REPOSITORY / "annotator3d" / "mm.py").read_text(encoding="utf-8")
+    program = (REPOSITORY / "annotator3d" / "_mmengine.py").read_text(encoding="utf-8")
     names = next(
         ast.literal_eval(node.value)
         for node in ast.parse(program).body

@@ -1,109 +1,169 @@
-"""What a run may be told: every key, its default and its check. Configs say only what differs."""
+"""Every key of a config: its default and, beside it, its type, range or choices.
+
+Configs say only what differs. Rules that need more than one key are in `checks`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import field
+from typing import Annotated, Any, Literal
 
-SETTINGS = ("al", "asfda", "ada", "source_only", "target_only")
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
+from pydantic.dataclasses import dataclass
+
 RENAMED = {"active.budget": "active.queries_per_scan"}  # old key -> key; both are read
 
 
-@dataclass
+def rule(words: str, holds: Callable[[Any], bool]) -> AfterValidator:
+    """A rule for a value; `words` say what is expected, for the message."""
+
+    def check(value: Any) -> Any:
+        if not holds(value):
+            raise ValueError(words)
+        return value
+
+    return AfterValidator(check)
+
+
+def _name_or_table(value: Any) -> Any:
+    if not isinstance(value, str | dict):
+        raise ValueError("a name, or a table of keys with a 'type'")
+    return value
+
+
+def _increase_from_0(epochs: list[int]) -> bool:
+    return all(a < b for a, b in zip([-1, *epochs], epochs, strict=False))
+
+
+Integer = Annotated[int, Field(strict=True)]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # an integer is one, too
+Count = Annotated[Integer, Field(ge=1)]
+CountOrZero = Annotated[Integer, Field(ge=0)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+NotNegative = Annotated[Number, Field(ge=0)]
+Positive = Annotated[Number, rule("a number above 0", lambda number: number > 0)]
+Metres = Annotated[Number, rule("metres above 0", lambda metres: metres > 0)]
+Hours = Annotated[Number, rule("hours above 0", lambda hours: hours > 0)]
+Seconds = Annotated[Number, rule("seconds above 0", lambda seconds: seconds > 0)]
+Decay = Annotated[Number, rule("a decay between 0 and 1", lambda decay: 0 < decay < 1)]
+Epochs = Annotated[list[Integer], rule("increasing epochs from 0", _increase_from_0)]
+NameOrTable = Annotated[StrictStr | dict, BeforeValidator(_name_or_table)]
+"""The name of a plug-in, or {type: name} with the keywords of that plug-in."""
+
+
+def table_over(default: dict) -> Any:
+    """The type of a table that takes what it lacks from `default`, unless it names its type."""
+    return Annotated[
+        dict, AfterValidator(lambda given: given if "type" in given else {**default, **given})
+    ]
+
+
+_BACKBONE = {"type": "MinkUNet"}
+_OPTIMIZER = {"type": "SGD", "lr": 0.16, "momentum": 0.9, "weight_decay": 1e-4}
+_KEYS = ConfigDict(extra="forbid")
+
+
+@dataclass(config=_KEYS)
 class CustomImports:
     """Python files or modules to import before the names of a config are looked up."""
 
-    imports: list[str] = field(default_factory=list)  # 'mine.py' or 'package.module'
-    folder: str | None = None  # where they are; None: the folder of the config file
-    allow_failed_imports: bool = False  # mmengine's key; only False
+    imports: list[StrictStr] = field(default_factory=list)  # 'mine.py' or 'package.module'
+    folder: StrictStr | None = None  # where they are; None: the folder of the config file
+    allow_failed_imports: Annotated[  # mmengine's key
+        StrictBool, rule("false: a run needs what its config names", lambda allowed: not allowed)
+    ] = False
 
 
-@dataclass
+@dataclass(config=_KEYS)
 class DataConfig:
     """Where scans come from.
 
     `train` (the target's pool), `val` and `source` are configs of registered datasets. Their
     ``root`` may be left to ``--data-root`` (target and validation). Where a person answers, `val`
-    may be none: nothing is evaluated then.
+    may be None: then nothing is evaluated.
     """
 
     train: dict | None = None
     val: dict | None = None
     source: dict | None = None
-    quarantine: bool = False  # leave scans with errors out instead of refusing the dataset
+    quarantine: StrictBool = False  # leave scans with errors out instead of refusing the dataset
 
 
-@dataclass
+@dataclass(config=_KEYS)
 class ModelConfig:
     """The network and how a scan becomes its input (`data.batch.InputRule`)."""
 
-    voxel_size: float = 0.05
-    features: str = "first"
-    target_rule: str = "any"
-    backbone: dict = field(default_factory=lambda: {"type": "MinkUNet"})
-    label_smoothing: float = 0.1
-    lovasz: float = 1.0
-    ignored_output: bool = False  # one output more, of no class: published
-    bn: str = "target"
-    adapt_bn: bool = True  # re-estimate statistics on the pool before round 1 (ASFDA, ADA)
+    voxel_size: Metres = 0.05
+    features: Literal["first", "mean"] = "first"
+    target_rule: Literal["any", "first"] = "any"
+    backbone: table_over(_BACKBONE) = field(default_factory=lambda: dict(_BACKBONE))
+    label_smoothing: Share = 0.1
+    lovasz: NotNegative = 1.0
+    ignored_output: StrictBool = False  # one more output, of no class: published
+    bn: Literal["target", "published"] = "target"
+    adapt_bn: StrictBool = True  # re-estimate statistics on the pool before round 1 (ASFDA, ADA)
 
 
-@dataclass
+@dataclass(config=_KEYS)
 class ScheduleConfig:
     """Published: SGD, linear warm-up over one epoch, then cosine by iteration, 50 epochs."""
 
-    epochs: int = 50
-    batch_size: int = 16
-    source_batch_size: int | None = None  # None: as batch_size
+    epochs: Count = 50
+    batch_size: Count = 16
+    source_batch_size: Count | None = None  # None: as batch_size
     augmentation: dict | None = field(default_factory=dict)  # keywords of `augment`; None: none
-    workers: int = 0  # processes that read scans
-    optimizer: dict = field(
-        default_factory=lambda: {"type": "SGD", "lr": 0.16, "momentum": 0.9, "weight_decay": 1e-4}
-    )
-    warmup_epochs: float = 1.0
-    min_factor: float = 1e-3
-    cosine: str = "full"  # or 'published': ends above `min_factor`
-    precision: str = "fp32"  # or 'fp16', 'bf16' (CUDA)
-    accumulate: int = 1  # batches of each process whose gradients make one update
-    reference_batch: int | None = None  # scans an update that `lr` is for; None: batch_size
-    ema: float | None = None  # decay of the averaged weights, per update; None: no average
-    clip_norm: float | None = 10.0
-    source_until: int = 30  # ADA: epochs with a source loss
-    evaluate_at: list[int] | None = None  # finished epochs, besides the last; None: each round
-    checkpoint_every: int = 1
-    keep_checkpoints: int = 2
+    workers: CountOrZero = 0  # processes that read scans
+    optimizer: table_over(_OPTIMIZER) = field(default_factory=lambda: dict(_OPTIMIZER))
+    warmup_epochs: NotNegative = 1.0
+    min_factor: Share = 1e-3
+    cosine: Literal["full", "published"] = "full"  # published: ends above `min_factor`
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"  # fp16 and bf16 need CUDA
+    accumulate: Count = 1  # batches of each process whose gradients make one update
+    reference_batch: Count | None = None  # scans an update that `lr` is for; None: batch_size
+    ema: Decay | None = None  # of the averaged weights, per update; None: no average
+    clip_norm: Positive | None = 10.0  # of the gradient; None: no clipping
+    source_until: CountOrZero = 30  # ADA: epochs with a source loss
+    evaluate_at: list[Integer] | None = None  # finished epochs, besides the last; None: each round
+    checkpoint_every: Count = 1
+    keep_checkpoints: Count = 2
 
 
-@dataclass
+@dataclass(config=_KEYS)
 class ActiveConfig:
     """Which voxels are asked about, when, and by whom they are answered."""
 
-    strategy: str = "vcd"
-    when: str = "round"  # before the epoch; or 'online': during it, in each training step
-    rounds_at: list[int] = field(default_factory=lambda: [0, 3, 6, 9, 12])  # epochs, from 0
-    queries_per_scan: int = 1  # voxels of each scan and round
-    max_queries: int | None = None  # voxels of a round over all scans
-    budget_hours: float | None = None  # a person's hours for a round, as far as can be told
-    seconds_per_voxel: float = 20.0  # for budget_hours, before enough answers were timed
-    first_round: str = "random"  # AL only: or 'self', the strategy on the untrained network
-    oracle: str | dict = "truth"  # a name, or {type: name} with the keywords of that oracle
-    voxel_size: float = 0.25
-    max_range: float | None = None
-    min_points: int = 1
-    stride: int = 1  # ask about every n-th scan of the pool
+    strategy: StrictStr = "vcd"
+    when: Literal["round", "online"] = "round"  # before the epoch, or in each of its steps
+    rounds_at: Epochs = field(default_factory=lambda: [0, 3, 6, 9, 12])
+    queries_per_scan: Count = 1  # voxels of each scan and round
+    max_queries: Count | None = None  # voxels of a round over all scans
+    budget_hours: Hours | None = None  # a person's hours for a round, as far as can be told
+    seconds_per_voxel: Seconds = 20.0  # for budget_hours, before enough answers were timed
+    first_round: Literal["random", "self"] = "random"  # AL; self: `strategy`, untrained network
+    oracle: NameOrTable = "truth"
+    voxel_size: Metres = 0.25
+    max_range: Metres | None = None
+    min_points: Count = 1
+    stride: Count = 1  # ask about every n-th scan of the pool
 
     @property
     def oracle_name(self) -> str:
         return self.oracle if isinstance(self.oracle, str) else self.oracle["type"]
 
 
-@dataclass
+@dataclass(config=_KEYS)
 class RunConfig:
-    setting: str = "al"
-    name: str = ""
-    seed: int = 0
-    init: str | None = None  # source checkpoint: needed by asfda and ada
-    device: str = "auto"  # auto, cpu or cuda
-    logs: list[str] = field(default_factory=lambda: ["json", "csv"])  # and 'tensorboard'
+    """All keys of a run."""
+
+    setting: Literal["al", "asfda", "ada", "source_only", "target_only"] = "al"
+    name: StrictStr = ""
+    seed: CountOrZero = 0
+    init: StrictStr | None = None  # source checkpoint: needed by asfda and ada
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    logs: list[Literal["json", "csv", "tensorboard"]] = field(
+        default_factory=lambda: ["json", "csv"]
+    )
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)

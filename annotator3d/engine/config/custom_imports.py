@@ -1,0 +1,52 @@
+"""Files and modules of the user's own, which a config names in ``custom_imports``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+from annotator3d.engine.config.schema import CustomImports
+from annotator3d.errors import ConfigError
+
+
+def resolve_folder(values: dict, config_file: Path) -> None:
+    """Write the folder of the imports into the nested `values` of a config, as an absolute path."""
+    table = values.get("custom_imports")
+    named = isinstance(table, dict) and table.get("imports")
+    if named and isinstance(table.get("folder"), str | None):
+        folder = config_file.parent / (table.get("folder") or ".")
+        values["custom_imports"] = {**table, "folder": str(folder.resolve())}
+
+
+def import_custom(custom: CustomImports) -> None:
+    """Import what a config names, each once in a process.
+
+    The folders stay at the end of Python's path, so that worker processes find the modules too.
+
+    Raises:
+        ConfigError: there is no such file or module, it cannot be imported, or its name is taken.
+    """
+    for name in custom.imports:
+        _import(name, Path(custom.folder or ".").resolve())
+
+
+def _import(name: str, folder: Path) -> None:
+    where = f"custom_imports.imports: {name}"
+    path = (folder / name).resolve() if name.endswith(".py") else None
+    if path is not None and not path.is_file():
+        raise ConfigError(f"{where}: there is no file {path}")
+    folder = folder if path is None else path.parent
+    if str(folder) not in sys.path:
+        sys.path.append(str(folder))  # last: no file of the user's hides an installed package
+    importlib.invalidate_caches()
+    try:
+        module = importlib.import_module(name if path is None else path.stem)
+    except Exception as error:  # the user's own code: it can fail in any way
+        hint = "" if path else f" (searched on Python's path and in {folder})"
+        words = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"{where}: cannot be imported: {words}{hint}") from error
+    if path is not None and Path(getattr(module, "__file__", None) or "").resolve() != path:
+        raise ConfigError(
+            f"{where}: Python has another module of that name, {module!r}; rename the file"
+        )
