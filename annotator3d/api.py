@@ -69,7 +69,7 @@ def open_labelling(
     Raises:
         FileNotFoundError: no work directory, no ledger yet, or no scans.
         ConfigError: `config` or `data_root` for a package.
-        ClassListChanged, ConfigError: see `opening.open_session`.
+        ClassListChangedError, ConfigError: see `opening.open_session`.
     """
     if is_package(work_dir):
         refuse_options(work_dir, config, data_root)
@@ -81,7 +81,7 @@ def open_labelling(
     taxonomy = source.dataset.taxonomy
     table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
     with Ledger.read(ledger) as read:
-        predictions = StoredPredictions(work_dir / "rounds", read.to_today)
+        predictions = StoredPredictions(work_dir / "rounds", read.to_current)
     session = open_session(
         ledger,
         source,
@@ -198,7 +198,7 @@ def still_of(
         source = scan_source(what, config, data_root, Reporter())
         palette = _palette(source.dataset.taxonomy)
         with Ledger.read(path) as ledger:
-            stored = StoredPredictions(what / "rounds", ledger.to_today)
+            stored = StoredPredictions(what / "rounds", ledger.to_current)
             return still_of_query(ledger, source, stored, query, palette, mode, view, background)
     if not what.is_file():
         raise FileNotFoundError(f"there is no scan file or work directory {what}")
@@ -265,7 +265,7 @@ def export_package(
             days=days,
             crop=crop,
             images=images,
-            predictions=StoredPredictions(work_dir / "rounds", ledger.to_today),
+            predictions=StoredPredictions(work_dir / "rounds", ledger.to_current),
             progress=lambda done, total: reporter.progress("packing scans", done, total),
         )
 

@@ -43,7 +43,7 @@ def fill(path: Path, scans: int, rounds: int) -> int:
     taxonomy, random = load_taxonomy("semantickitti19"), np.random.default_rng(0)
     ids = [f"{i // 4541:02d}/{i % 4541:06d}" for i in range(scans)]
     with Ledger.open(path, taxonomy.names, taxonomy.digest(), 0.25) as ledger:
-        ledger._db.execute("PRAGMA synchronous = OFF")  # it is only written to be read
+        ledger.file.db.execute("PRAGMA synchronous = OFF")  # it is only written to be read
         ledger.register_scans(ScanRecord(id_, f"{i:064x}", 120_000) for i, id_ in enumerate(ids))
         for round_ in range(1, rounds + 1):
             asked = {

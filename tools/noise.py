@@ -24,7 +24,7 @@ from annotator3d.data.scan import IGNORE, rows_of_cell
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.jobs import Job, run_jobs
-from annotator3d.ledger.effort import meter_rounds
+from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
 
 SOURCE = "source-only"
@@ -66,7 +66,7 @@ def outcome(job: Job) -> Outcome:
     pool = build_dataset(job.config.data.train, "data.train")
     labelled = wrong = 0
     with Ledger.read(job.work_dir / "ledger.sqlite") as ledger:
-        meters = meter_rounds(ledger)
+        meters = round_costs(ledger)
         for scan_id, answers in ledger.labels_by_scan().items():
             scan = pool.read(pool.index(scan_id))
             for cell, labels, _ in answers:

@@ -6,7 +6,12 @@ import numpy as np
 
 from annotator3d.annotation.review import ReviewSession
 from annotator3d.annotation.session import LabelSession
-from annotator3d.ledger.describe import TO_LABEL, classes_in_words, held_in_words, said_in_words
+from annotator3d.ledger.describe import (
+    TO_LABEL,
+    describe_answer,
+    describe_classes,
+    describe_holders,
+)
 from annotator3d.ledger.records import UNASSIGNED
 from annotator3d.viz.keys import KeyTable
 
@@ -18,7 +23,7 @@ def heading(session: LabelSession) -> str:
     query = session.current
     if query is None:
         held = session.held_by_others
-        words = held_in_words(held[q] for q in session.matching() if q in held)
+        words = describe_holders(held[q] for q in session.matching() if q in held)
         return "no voxel on the screen" + (f"; {words}" if words else "")
     place, count = session.position
     x, y, z = ((np.array(query.cell) + 0.5) * session.ledger.voxel_size).tolist()
@@ -50,7 +55,7 @@ def _opinions(session: ReviewSession) -> list[str]:
         answer = event.answer
         said = "no class" if answer.kind == "ignore" else answer.kind
         if answer.labels is not None:
-            said = said_in_words(session.ledger, event.id, answer.labels)
+            said = describe_answer(session.ledger, event.id, answer.labels)
         words = " (approved)" if place in approved else ""
         mark = ">" if place == session.opinion % len(found) else " "
         when = event.created_at[:16].replace("T", " ")
@@ -68,10 +73,10 @@ def offers(session: LabelSession) -> str:
     lines = []
     for proposal in session.proposals[:1]:
         source = "predicted" if proposal.source == "prediction" else "answered here in other scans"
-        names = classes_in_words(proposal.labels, session.class_names)
+        names = describe_classes(proposal.labels, session.class_names)
         lines.append(f"proposed: {names} ({source})")
     for near in session.nearby()[:_NEARBY] if session.view is not None else []:
-        names = classes_in_words(session.labels_of(near.query), session.class_names)
+        names = describe_classes(session.labels_of(near.query), session.class_names)
         where = "" if near.scan == session.current.scan else f", scan {near.scan}"
         lines.append(f"{near.distance:.1f} m away: {names}{where}")
     return "\n".join(lines)

@@ -16,7 +16,7 @@ from annotator3d.active.timing import (
     timed,
 )
 from annotator3d.kernels.selection import VoxelPick
-from annotator3d.ledger.effort import work_of
+from annotator3d.ledger.effort import effort_by_query
 from annotator3d.ledger.ledger import Ledger, Query
 
 
@@ -77,7 +77,7 @@ def queries_within_hours(
         max_queries: at most so many; None: no other limit.
     """
     order = rank_round(picks, seed, round)
-    answers = timed(work_of(ledger))
+    answers = timed(effort_by_query(ledger))
     if len(answers) >= MIN_ANSWERS:
         seconds = _predicted(answers, [picks[scan][rank] for scan, rank in order], ledger)
         by = f"by the times of {len(answers):,} answers"

@@ -62,11 +62,11 @@ class StoredPredictions:
 
     Args:
         folder: ``rounds/`` of a work directory; see `prediction_file`.
-        to_today: `Ledger.to_today`, by which predictions of earlier classes are read.
+        to_current: `Ledger.to_current`, by which predictions of earlier classes are read.
     """
 
-    def __init__(self, folder: str | Path, to_today: Mapping[int, bytes] | None = None) -> None:
-        self.folder, self._to_today = Path(folder), to_today or {}
+    def __init__(self, folder: str | Path, to_current: Mapping[int, bytes] | None = None) -> None:
+        self.folder, self._to_current = Path(folder), to_current or {}
 
     def __call__(self, round: int, scan: Scan) -> Prediction | None:
         """The prediction of a round on a scan; None where none was stored (random rounds).
@@ -87,8 +87,8 @@ class StoredPredictions:
         at = np.searchsorted(scan.rows, rows)
         if len(score) != len(rows) or not np.array_equal(scan.rows[at % max(len(scan), 1)], rows):
             raise ValueError(f"{path} is of another scan than {scan.id} as it is now; delete it")
-        if classes is not None and version in self._to_today:
-            classes = _translated(classes, self._to_today[version])
+        if classes is not None and version in self._to_current:
+            classes = _translated(classes, self._to_current[version])
         return Prediction(
             None if classes is None else _spread(classes, at, len(scan), IGNORE),
             _spread(score.astype(np.float32), at, len(scan), np.nan),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.ledger.effort import Work
+from annotator3d.ledger.effort import Effort
 from annotator3d.ledger.records import Query
 
 Floats = NDArray[np.float64]
@@ -94,7 +94,7 @@ class TimeModel:
         return (np.asarray(people)[:, None] == np.array(self.names, str)).astype(float)
 
 
-def timed(work: Iterable[Work]) -> list[Work]:
+def timed(work: Iterable[Effort]) -> list[Effort]:
     """The answers whose time was taken, in their order."""
     return [each for each in work if each.answered and each.seconds is not None]
 
@@ -118,7 +118,7 @@ def before_answers(
     return np.array(rows, float).reshape(-1, 4)
 
 
-def after_answers(work: Sequence[Work], voxel_size: float) -> Floats:
+def after_answers(work: Sequence[Effort], voxel_size: float) -> Floats:
     """[n, 5] features of given answers.
 
     Points and range as `before_answers`, classes beyond the first, proposal accepted, typed over.
@@ -141,7 +141,7 @@ def place(num_points: int, cell: Sequence[int], voxel_size: float) -> tuple[floa
     return float(np.log2(num_points)), metres / 10
 
 
-def seconds_of(work: Sequence[Work]) -> Floats:
+def seconds_of(work: Sequence[Effort]) -> Floats:
     return np.array([each.seconds for each in work], float)
 
 

@@ -23,7 +23,7 @@ from annotator3d.active.timing import (
 from annotator3d.analysis.quality.corrections import records
 from annotator3d.analysis.quality.report import Table
 from annotator3d.analysis.report.page import duration, note, percent, section, table
-from annotator3d.ledger.effort import Work, meter_rounds, work_of
+from annotator3d.ledger.effort import Effort, effort_by_query, round_costs
 from annotator3d.ledger.ledger import Ledger, Query
 from annotator3d.ledger.resolution import Outcome, outcome
 
@@ -42,7 +42,7 @@ def cost_of(ledger: Ledger, rounds_folder: Path) -> dict[str, Any]:
     Args:
         rounds_folder: ``rounds/`` of the work directory, with what was predicted for the voxels.
     """
-    work = work_of(ledger)
+    work = effort_by_query(ledger)
     answers = timed(work)
     ahead, times = _ahead(ledger)
     result: dict[str, Any] = {
@@ -54,7 +54,7 @@ def cost_of(ledger: Ledger, rounds_folder: Path) -> dict[str, Any]:
                 **{name: getattr(meter, name) for name in ("answered", "clicks", "seconds")},
                 "decision": ledger.round_decision(meter.round),
             }
-            for meter in meter_rounds(ledger)
+            for meter in round_costs(ledger)
         ],
         "remaining": {"voxels": len(ahead), "answers": int(times.sum())},
         "model": None,
@@ -142,7 +142,7 @@ def cost_section(ledger: Ledger, rounds_folder: Path) -> str:
     return section("Time and cost", "".join(parts))
 
 
-def _spent(work: Sequence[Work]) -> dict[str, Any]:
+def _spent(work: Sequence[Effort]) -> dict[str, Any]:
     queries = {each.query.id: each.query for each in work if each.given}
     return {
         "voxels": len(queries),
@@ -153,7 +153,7 @@ def _spent(work: Sequence[Work]) -> dict[str, Any]:
     }
 
 
-def _people(ledger: Ledger, work: Sequence[Work]) -> list[dict[str, Any]]:
+def _people(ledger: Ledger, work: Sequence[Effort]) -> list[dict[str, Any]]:
     history, found = records(ledger), []
     for name in sorted({each.annotator for each in work}):
         mine = [each for each in work if each.annotator == name]
@@ -168,7 +168,7 @@ def _people(ledger: Ledger, work: Sequence[Work]) -> list[dict[str, Any]]:
     return found
 
 
-def _seconds_per_answer(work: Sequence[Work]) -> float | None:
+def _seconds_per_answer(work: Sequence[Effort]) -> float | None:
     """Of an answer as it was given: a correction is one more, not a longer first one."""
     known = [each for each in work if each.answering is not None]
     given = sum(each.given for each in known)
@@ -184,10 +184,10 @@ def _ahead(ledger: Ledger) -> tuple[list[Query], np.ndarray]:
 
 def _answers_left(where: Outcome) -> int:
     """The first answer, or the rest of a split class; and one for each request."""
-    return int(not where.current or where.in_part) + len(where.waiting)
+    return int(not where.active_responses or where.in_part) + len(where.pending_requests)
 
 
-def _why_none(work: Sequence[Work], answers: Sequence[Work]) -> str | None:
+def _why_none(work: Sequence[Effort], answers: Sequence[Effort]) -> str | None:
     """Why nothing is predicted, in words; None if it is."""
     if not answers and any(each.answered for each in work):
         who = ", ".join(sorted({each.annotator for each in work}))
@@ -200,7 +200,7 @@ def _why_none(work: Sequence[Work], answers: Sequence[Work]) -> str | None:
 
 
 def _model(
-    answers: Sequence[Work],
+    answers: Sequence[Effort],
     features: np.ndarray,
     people: Sequence[str],
     seconds: np.ndarray,
@@ -225,7 +225,7 @@ def _model(
     }
 
 
-def _sum(work: Sequence[Work]) -> float | None:
+def _sum(work: Sequence[Effort]) -> float | None:
     seconds = [each.seconds for each in work if each.seconds is not None]
     return float(sum(seconds)) if seconds else None
 

@@ -14,7 +14,7 @@ from annotator3d.annotation.query_states import QueryStates
 from annotator3d.annotation.undo import UndoRow
 from annotator3d.annotation.views import ScanUnavailableError
 from annotator3d.errors import nearest
-from annotator3d.ledger.leases import Entry, Overtaken
+from annotator3d.ledger.actions import ConflictError, EventDraft
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Answer
 from annotator3d.ledger.schema import ENDING, RESPONSES
 
@@ -44,7 +44,7 @@ class Labeller(Browser):
         Args:
             label: train id, 255 = no class fits.
 
-        Raises ValueError for a label that is no class, Overtaken.
+        Raises ValueError for a label that is no class, ConflictError.
         """
         count = len(self.class_names)
         if not (0 <= label < count or label == IGNORE):
@@ -71,7 +71,7 @@ class Labeller(Browser):
     def accept(self, index: int = 0) -> None:
         """Label the voxel as proposed, then go to the next query.
 
-        Raises ValueError if there is no such proposal, Overtaken.
+        Raises ValueError if there is no such proposal, ConflictError.
         """
         proposals = self.proposals
         if not 0 <= index < len(proposals):
@@ -80,11 +80,11 @@ class Labeller(Browser):
         self.next()
 
     def skip(self) -> None:
-        """Pass the query by: it gives no labels and does not come again. Raises Overtaken."""
+        """Pass the query by: it gives no labels and does not come again. Raises ConflictError."""
         self._settle("skip")
 
     def unsure(self) -> None:
-        """Say that the class cannot be told: as `skip`, with the reason. Raises Overtaken."""
+        """Say that the class cannot be told: as `skip`, with the reason. Raises ConflictError."""
         self._settle("unsure")
 
     def note(self, text: str) -> None:
@@ -126,7 +126,7 @@ class Labeller(Browser):
     def undo(self) -> BulkResult:
         """Take back this person's last action that still stands, and show its (first) query.
 
-        Raises ValueError if there is nothing to undo, Overtaken if somebody else has the query.
+        Raises ValueError if there is nothing to undo, ConflictError if somebody else has the query.
         """
         return self._reverse(self._history.undoable, self._undo, "there is nothing to undo")
 
@@ -156,7 +156,7 @@ class Labeller(Browser):
     def _reverse(
         self,
         find: Callable[[QueryStates], list[UndoRow]],
-        entry: Callable[[UndoRow], Entry],
+        entry: Callable[[UndoRow], EventDraft],
         none: str,
     ) -> BulkResult:
         self.sync()
@@ -166,35 +166,35 @@ class Labeller(Browser):
         self._effort.click(rows[0].query)
         result = self._write_what_fits([entry(row) for row in rows])
         if not result.done:
-            raise Overtaken("; ".join(result.left_out.values()), list(result.left_out))
+            raise ConflictError("; ".join(result.left_out.values()), list(result.left_out))
         try:
             self._show(self.query(result.done[0]))
         except ScanUnavailableError:
             self._stay_or_next()  # taken back all the same; `set_aside` says why it is not shown
         return result
 
-    def _undo(self, row: UndoRow) -> Entry:
-        return Entry(
+    def _undo(self, row: UndoRow) -> EventDraft:
+        return EventDraft(
             row.query, Answer("undo"), self._standing.visible_and_parent(row.query)[0], row.event
         )
 
-    def _redo(self, row: UndoRow) -> Entry:
+    def _redo(self, row: UndoRow) -> EventDraft:
         answer = row.answer
         if answer.labels is not None and UNASSIGNED in answer.labels:
             answer = replace(answer, kind="draft")  # a class that it had was split since
         return replace(self._entry(row.query, answer), supersedes=row.event)
 
-    def _entry(self, query: int, answer: Answer) -> Entry:
+    def _entry(self, query: int, answer: Answer) -> EventDraft:
         """A row with what it took, on top of what stood when the person looked at the query."""
         seconds, clicks = self._effort.so_far(query)
         seen, supersedes = self._standing.visible_and_parent(query)
-        return Entry(query, replace(answer, seconds=seconds, clicks=clicks), seen, supersedes)
+        return EventDraft(query, replace(answer, seconds=seconds, clicks=clicks), seen, supersedes)
 
-    def _write(self, entries: Sequence[Entry]) -> None:
+    def _write(self, entries: Sequence[EventDraft]) -> None:
         """Append one action, all of it or, with the exception, nothing."""
         try:
             self.ledger.act(entries, annotator=self.annotator)
-        except Overtaken:
+        except ConflictError:
             self.sync()
             raise
         self.sync()
@@ -203,7 +203,7 @@ class Labeller(Browser):
                 self._effort.settle(entry.query)
                 self._offered.discard(entry.query)
 
-    def _write_what_fits(self, entries: Sequence[Entry]) -> BulkResult:
+    def _write_what_fits(self, entries: Sequence[EventDraft]) -> BulkResult:
         """Append one action without the queries that somebody else has."""
         result = BulkResult()
         while entries:
@@ -211,7 +211,7 @@ class Labeller(Browser):
                 self._write(entries)
                 result.done = [entry.query for entry in entries]
                 break
-            except Overtaken as error:
+            except ConflictError as error:
                 result.left_out.update(dict.fromkeys(error.queries, str(error)))
                 entries = [entry for entry in entries if entry.query not in error.queries]
         return result

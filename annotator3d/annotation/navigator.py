@@ -10,7 +10,7 @@ from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.second_opinions import RepeatScheduler, request_overlap
 from annotator3d.annotation.state import Overview
 from annotator3d.annotation.views import ScanUnavailableError
-from annotator3d.ledger.connection import ClassListChanged
+from annotator3d.ledger.connection import ClassListChangedError
 from annotator3d.ledger.ledger import Event, Query
 
 _HELD = 20  # open queries of one scan that are held at once, so that two people share no scan
@@ -95,7 +95,7 @@ class Browser(Overview):
         return changed
 
     def _take_in(self) -> bool:
-        new, events = self.ledger.news(self._newest, self._standing.last_event)
+        new, events = self.ledger.changes_since(self._newest, self._standing.last_event)
         self._newest = max([self._newest, *(query.id for query in new)])
         self._standing.add(new)
         seen = (
@@ -118,7 +118,7 @@ class Browser(Overview):
         try:
             if self._held:
                 self._give_back(self._held)
-        except ClassListChanged:
+        except ClassListChangedError:
             pass  # what is held runs out by itself
         finally:
             self.view, self._held = None, set()
@@ -202,7 +202,7 @@ class Browser(Overview):
             same = self._standing.queries[other].scan == query.scan
             if same and other != query.id and self._wants(other):
                 wanted.append(other)
-        held = self.ledger.lease(
+        held = self.ledger.leases.hold(
             wanted, annotator=self.annotator, seconds=self.options.lease_seconds
         )
         self._held |= held
@@ -226,7 +226,7 @@ class Browser(Overview):
         ours = self.options.lease_seconds
         still_held = [query for query in given if 0 < self._left(query) <= ours]
         if still_held:
-            self.ledger.lease(still_held, annotator=self.annotator, seconds=0)
+            self.ledger.leases.give_back(still_held, annotator=self.annotator)
             self.sync()
 
     def _read_ahead(self) -> None:

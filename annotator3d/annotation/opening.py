@@ -9,10 +9,10 @@ from annotator3d.annotation.review import Criteria, ReviewSession
 from annotator3d.annotation.session import LabelSession
 from annotator3d.annotation.state import SessionOptions
 from annotator3d.data.scan_source import Predictions, ScanSource
-from annotator3d.ledger.connection import ClassListChanged
+from annotator3d.ledger.connection import ClassListChangedError
 from annotator3d.ledger.ledger import Ledger
 
-__all__ = ["ClassListChanged", "compare_classes", "open_session"]
+__all__ = ["ClassListChangedError", "compare_classes", "open_session"]
 
 
 def open_session(
@@ -38,7 +38,7 @@ def open_session(
 
     Raises:
         FileNotFoundError: there is no such ledger.
-        ClassListChanged: the ledger has another class list; says what differs and what to do.
+        ClassListChangedError: the ledger has another class list; says what differs and what to do.
         ConfigError: an option that does not exist, or an annotator without a name.
     """
     with Ledger.read(path) as ledger:
@@ -47,7 +47,7 @@ def open_session(
         if not differences and ledger.taxonomy_digest != digest:
             differences = ["the map of raw ids to classes has changed"]
     if differences:
-        raise ClassListChanged(
+        raise ClassListChangedError(
             f"the class list has changed since the queries of {path} were asked: "
             f"{'; '.join(differences)}. Take the class list of then, or carry queries and answers "
             f"over to the new one: `annotator3d taxonomy migrate {Path(path).parent} NEW.yaml` "

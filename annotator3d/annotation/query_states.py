@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.ledger.lineage import INDEPENDENT, Happened, happened, undone_of
+from annotator3d.ledger.lineage import INDEPENDENT, EventView, undone_of, view_of
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Event, Lease, Query
-from annotator3d.ledger.resolution import Outcome, base, outcome
+from annotator3d.ledger.resolution import Outcome, outcome, visible_and_parent
 from annotator3d.ledger.schema import ENDING, RESPONSES, TOLD
 
 STATES = ("open", "answered", "skipped", "unsure", "disputed")
@@ -27,7 +27,7 @@ _STATE = {"answer": "answered", "ignore": "answered", "skip": "skipped", "unsure
 
 class _Where(NamedTuple):
     outcome: Outcome
-    seen: int | None  # see `resolution.base`
+    seen: int | None  # see `resolution.visible_and_parent`
     supersedes: int | None
 
 
@@ -55,7 +55,7 @@ class QueryStates:
         self.settled: dict[str, set[int]] = defaultdict(set)
         self.settled_by_anyone: set[int] = set()
         self._told: dict[int, dict[int, Event]] = defaultdict(dict)  # query -> id -> event
-        self._happened: dict[int, list[Happened]] = defaultdict(list)
+        self._happened: dict[int, list[EventView]] = defaultdict(list)
         self._where: dict[int, _Where] = {}  # of the queries that were looked at since
         self._notes: dict[int, list[Event]] = defaultdict(list)
         self._leases: dict[int, Lease] = {}
@@ -78,7 +78,7 @@ class QueryStates:
         self.last_event = event.id
         if kind in TOLD:
             self._told[query][event.id] = event
-            self._happened[query].append(happened(event))
+            self._happened[query].append(view_of(event))
             self._where.pop(query, None)
         if kind in RESPONSES:
             self.seconds[answer.annotator] += answer.seconds or 0.0
@@ -125,9 +125,9 @@ class QueryStates:
         None where the annotator is asked for an opinion without it.
         """
         where = self.outcome(query_id)
-        if where.in_force is None or self.is_blind(query_id):
+        if where.effective is None or self.is_blind(query_id):
             return None
-        return self._told[query_id][where.in_force.id]
+        return self._told[query_id][where.effective.id]
 
     def review_stands(self, query_id: int, event_id: int) -> bool:
         """Whether a review was not undone, and what it approves not replaced since."""
@@ -146,7 +146,7 @@ class QueryStates:
         where = self.outcome(query_id)
         if where.is_open_for(self.annotator):
             return "open"
-        return "disputed" if where.in_force is None else _STATE[where.in_force.kind]
+        return "disputed" if where.effective is None else _STATE[where.effective.kind]
 
     def labels(self, query_id: int) -> NDArray[np.uint8]:
         """[n] what each point is labelled at the moment, draft included; 254 = not yet.
@@ -166,7 +166,7 @@ class QueryStates:
         if found is None:
             told = self._happened.get(query_id, ())
             where = outcome(told)
-            found = _Where(where, *base(told, where, self.annotator))
+            found = _Where(where, *visible_and_parent(told, where, self.annotator))
             self._where[query_id] = found
         return found
 

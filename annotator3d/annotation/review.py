@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from annotator3d.annotation.parts import VoxelParts
 from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.session import LabelSession
-from annotator3d.ledger.leases import BEFORE, Entry
+from annotator3d.ledger.actions import PREVIOUS, EventDraft
 from annotator3d.ledger.ledger import Event, Query
-from annotator3d.ledger.lineage import Happened
+from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Answer
 from annotator3d.ledger.resolution import Outcome
 
@@ -46,16 +46,16 @@ class Criteria:
         """Whether a query is still to be reviewed."""
         if (where.approved and not where.disputed) or (self.disputed and not where.disputed):
             return False
-        return any(map(self._fits, where.current))
+        return any(map(self._fits, where.active_responses))
 
-    def _fits(self, response: Happened) -> bool:
-        if response.said is None or not self.since <= response.created_at < self.until:
+    def _fits(self, response: EventView) -> bool:
+        if response.labels is None or not self.since <= response.created_at < self.until:
             return False
         if self.people is not None and response.annotator not in self.people:
             return False
         if self.responses is not None and response.id not in self.responses:
             return False
-        said = set(response.said) or {IGNORE}
+        said = set(response.labels) or {IGNORE}
         return self.classes is None or not said.isdisjoint(self.classes)
 
 
@@ -80,7 +80,7 @@ class ReviewSession(LabelSession):
         query = self._shown().query.id
         if self._standing.state(query) not in REVIEWED:
             return []
-        current = self._standing.outcome(query).current
+        current = self._standing.outcome(query).active_responses
         return [self._standing.event(query, e.id) for e in current]
 
     @property
@@ -164,14 +164,14 @@ class ReviewSession(LabelSession):
             return super()._label(labels, accepted)
         void = bool((labels == IGNORE).all())
         entry = self._entry(query, Answer("ignore") if void else Answer("answer", labels))
-        approve = replace(self._verdict("approve", BEFORE), answer=Answer("approve"))
+        approve = replace(self._verdict("approve", PREVIOUS), answer=Answer("approve"))
         self._effort.click()
         replaced = self._standing.outcome(query).corrected_by(self.annotator)
         self._write([entry, approve, *self._overruled(labels, replaced)])
 
     def _overruled(
-        self, labels: NDArray[np.uint8], replaced: Happened | None = None
-    ) -> list[Entry]:
+        self, labels: NDArray[np.uint8], replaced: EventView | None = None
+    ) -> list[EventDraft]:
         """Rejections of what was approved and says otherwise, but for what is replaced."""
         opinions = self.opinions
         others = [opinions[place] for place in self.approved]
@@ -182,7 +182,7 @@ class ReviewSession(LabelSession):
             and not np.array_equal(self._said(e), labels)
         ]
 
-    def _verdict(self, kind: str, response: int) -> Entry:
+    def _verdict(self, kind: str, response: int) -> EventDraft:
         return replace(self._entry(self._shown().query.id, Answer(kind)), supersedes=response)
 
     def _said(self, event: Event) -> NDArray[np.uint8]:

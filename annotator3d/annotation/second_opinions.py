@@ -53,7 +53,7 @@ def request_all(
     ledger: Ledger, shares: OverlapOptions, *, annotator: str
 ) -> tuple[list[int], dict[str, list[int]]]:
     """What `request_overlap` and then `request_repeats` ask and return, all of it or nothing."""
-    with ledger._transaction():
+    with ledger.transaction():
         return _overlap(ledger, shares.overlap, annotator), _repeats(ledger, shares.repeat)
 
 
@@ -62,19 +62,19 @@ def request_overlap(ledger: Ledger, share: float, *, annotator: str) -> list[int
 
     A query for which one was ever asked is left out, also if that request was undone.
     """
-    with ledger._transaction():  # so that two processes ask once
+    with ledger.transaction():  # so that two processes ask once
         return _overlap(ledger, share, annotator)
 
 
 def request_repeats(ledger: Ledger, share: float) -> dict[str, list[int]]:
     """Ask everybody again what is due of theirs now; returns the queries by person."""
-    with ledger._transaction():
+    with ledger.transaction():
         return _repeats(ledger, share)
 
 
 def _overlap(ledger: Ledger, share: float, annotator: str) -> list[int]:
     seeds = {entry.number: entry.seed for entry in ledger.rounds()}
-    asked = {query for query, _ in _requests(ledger, "overlap")}
+    asked = {event.query for event in ledger.requests("overlap")}
     wanted = [
         query
         for query in sorted(ledger.queries(), key=lambda query: query.id)
@@ -137,7 +137,7 @@ class RepeatScheduler:
         due = self.due(at_end)
         if not due:
             return []
-        with self._ledger._transaction():
+        with self._ledger.transaction():
             wanted = self.write(due)
         for query in due:  # those without an opinion come back with their next answer
             del self._pending[query]
@@ -150,7 +150,8 @@ class RepeatScheduler:
 
     def write(self, due: Iterable[int]) -> list[int]:
         """Ask for those that were not asked for yet, in a transaction that is begun."""
-        asked = {q for q, who in _requests(self._ledger, "repeat") if who == self.annotator}
+        requests = self._ledger.requests("repeat")
+        asked = {e.query for e in requests if e.answer.annotator == self.annotator}
         wanted = [q for q in due if q not in asked and self._has_opinion(q)]
         for query in wanted:
             _ask(self._ledger, self._queries[query], "repeat", self.annotator)
@@ -158,8 +159,10 @@ class RepeatScheduler:
 
     def _has_opinion(self, query: int) -> bool:
         """Whether there is something of this person's own to compare with."""
-        told = self._ledger._happened(query)
-        stands = any(e.annotator == self.annotator for e in self._ledger.outcome(query).current)
+        told = self._ledger.history(query)
+        stands = any(
+            e.annotator == self.annotator for e in self._ledger.outcome(query).active_responses
+        )
         return stands and any(o.event.annotator == self.annotator for o in opinions(told))
 
     def _is_chosen(self, query_id: int) -> bool:
@@ -177,9 +180,4 @@ def _ask(ledger: Ledger, query: Query, ask: str, annotator: str) -> None:
     text = f"{ask}\0{who}\0{query.round}\0{query.scan}\0{query.cell}"
     uid = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
     request = Answer("request", None, annotator)
-    ledger._append(query.id, request, None, ask=ask, uid=uid)
-
-
-def _requests(ledger: Ledger, ask: str) -> list[tuple[int, str]]:
-    """(query, annotator) of every request of a kind that was ever made."""
-    return ledger._rows("SELECT query, annotator FROM events WHERE ask = ?", ask)
+    ledger.append(query.id, request, None, ask=ask, uid=uid)

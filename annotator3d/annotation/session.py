@@ -25,7 +25,7 @@ voxel first `split` or `paint`, then `assign` once for each part; `whole` ends t
 **To keep going.** `touch()` on every key and mouse move (idle time, lease); `sync()` every few
 seconds (other people's answers; redraw if it returns True); `close()`.
 
-Refusals are ValueErrors whose text is for the person: `actions.Overtaken` when somebody else was
+Refusals are ValueErrors whose text is for the person: `ledger.ConflictError` when somebody else was
 faster, `views.ScanUnavailableError` when a scan cannot be shown. Nothing is written then.
 """
 

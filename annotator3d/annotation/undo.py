@@ -72,7 +72,7 @@ class UndoHistory:
 
         def is_free(row: UndoRow) -> bool:
             if row.about is not None:
-                return row.about in [e.id for e in standing.outcome(row.query).current]
+                return row.about in [e.id for e in standing.outcome(row.query).active_responses]
             top = standing.top(row.query)
             return top is None or top.id < row.event or top.answer.annotator == self.annotator
 

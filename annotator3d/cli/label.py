@@ -103,7 +103,7 @@ def label(args: argparse.Namespace) -> int:
 
 def _waiting(opened: SessionBundle, total: int, still: str = "") -> str:
     from annotator3d.annotation.review import ReviewSession
-    from annotator3d.ledger.describe import held_in_words
+    from annotator3d.ledger.describe import describe_holders
 
     session, held = opened.session, opened.session.held_by_others
     if isinstance(session, ReviewSession):
@@ -115,19 +115,19 @@ def _waiting(opened: SessionBundle, total: int, still: str = "") -> str:
         words = [f"{session.progress.open} of {total} voxels {still}wait for an answer"]
         wanted = {query for query in held if session.state_of(query) == "open"}
     if wanted:
-        words.append(held_in_words(held[query] for query in wanted))
+        words.append(describe_holders(held[query] for query in wanted))
     return "; ".join(words)
 
 
 def _disputed(opened: SessionBundle, work_dir: Path) -> str | None:
     """What nobody has decided about; in a review that is what it goes through."""
     from annotator3d.annotation.review import ReviewSession
-    from annotator3d.ledger.describe import disputed_in_words
+    from annotator3d.ledger.describe import describe_disputed
 
     count = opened.session.progress.disputed
     if not count or isinstance(opened.session, ReviewSession):
         return None
-    return disputed_in_words(count, work_dir)
+    return describe_disputed(count, work_dir)
 
 
 def _open(args: argparse.Namespace, work_dir: Path) -> SessionBundle:

@@ -188,10 +188,7 @@ def _show(args: argparse.Namespace) -> None:
 def _open_to_write(work_dir: str) -> Ledger:
     from annotator3d.ledger.ledger import Ledger
 
-    path = _work_dir(work_dir) / "ledger.sqlite"
-    with Ledger.read(path) as ledger:
-        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
-    return Ledger.open(path, names, digest, size)
+    return Ledger.open_existing(_work_dir(work_dir) / "ledger.sqlite")
 
 
 def _work_dir(text: str) -> Path:

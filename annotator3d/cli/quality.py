@@ -134,7 +134,7 @@ def suspicious(args: argparse.Namespace) -> None:
             checkpoint=None if args.checkpoint is None else Path(args.checkpoint),
             data_root=args.data_root,
         )
-    found, in_force = contradicted(judged, below)
+    found, effective = contradicted(judged, below)
     from annotator3d.ledger.ledger import Ledger
 
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
@@ -142,7 +142,7 @@ def suspicious(args: argparse.Namespace) -> None:
         fresh = not_asked_before(ledger, found)
     before = f"; {len(found) - len(fresh)} of these were asked about before" if found else ""
     print(
-        f"{source}: {len(found)} of {in_force} answers in force are contradicted "
+        f"{source}: {len(found)} of {effective} answers in force are contradicted "
         f"(below {args.below}){before}"
     )
     listed = fresh[: args.worst]
@@ -167,10 +167,7 @@ def suspicious(args: argparse.Namespace) -> None:
 def _open(work_dir: Path) -> Ledger:
     from annotator3d.ledger.ledger import Ledger
 
-    path = work_dir / "ledger.sqlite"
-    with Ledger.read(path) as ledger:
-        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
-    return Ledger.open(path, names, digest, size)
+    return Ledger.open_existing(work_dir / "ledger.sqlite")
 
 
 COMMANDS = {"quality": quality}

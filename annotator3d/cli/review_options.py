@@ -102,7 +102,7 @@ def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Crit
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         voxels = sum(
             found.match(where)
-            for query, where in ledger._outcomes()
+            for query, where in ledger.outcomes()
             if found.rounds is None or query.round in found.rounds
         )
     print(
@@ -126,8 +126,7 @@ def _class(name: str | None, ledger: Ledger) -> tuple[int, ...] | None:
 def _person(name: str | None, ledger: Ledger) -> tuple[str, ...] | None:
     from annotator3d.errors import nearest
 
-    answers = "SELECT DISTINCT annotator FROM events WHERE kind IN ('answer', 'ignore')"
-    people = {who for (who,) in ledger._rows(answers)}
+    people = ledger.annotators("answer", "ignore")
     if name is not None and name not in people:
         raise ConfigError(f"--person: {name!r} has answered nothing: {nearest(name, people)}")
     return None if name is None else (name,)

@@ -47,8 +47,7 @@ def round_command(args: argparse.Namespace) -> None:
 
 
 def _status(work_dir: Path, number: int | None) -> None:
-    from annotator3d.ledger.closing import is_closed
-    from annotator3d.ledger.describe import disputed_in_words
+    from annotator3d.ledger.describe import describe_disputed
     from annotator3d.ledger.ledger import Ledger
 
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
@@ -57,13 +56,13 @@ def _status(work_dir: Path, number: int | None) -> None:
             raise ConfigError(f"{ledger.path} has no round{f' {number}' if number else ''}")
         for entry in rounds:
             asked, waiting = ledger.spent(entry.number), len(ledger.open_queries(entry.number))
-            state = "closed" if is_closed(ledger, entry.number) else "waits"
+            state = "closed" if ledger.is_closed(entry.number) else "waits"
             print(
                 f"round {entry.number} ({entry.strategy}): {asked - waiting} of {asked} voxels "
                 f"answered{f', {waiting} open, {state}' if waiting else ''}"
             )
             if disputed := len(ledger.disputed_queries(entry.number)):
-                print(f"  {disputed_in_words(disputed, work_dir)}")
+                print(f"  {describe_disputed(disputed, work_dir)}")
             if decision := ledger.round_decision(entry.number):
                 print(f"  {decision}")
             for line in _held(ledger, entry.number):
@@ -72,7 +71,7 @@ def _status(work_dir: Path, number: int | None) -> None:
 
 def _held(ledger: Ledger, number: int) -> list[str]:
     """Who holds open queries of a round, how many, and until when."""
-    leases, found = ledger.leases(), defaultdict(list)
+    leases, found = ledger.leases.current(), defaultdict(list)
     for query in ledger.open_queries(number):
         if query.id in leases:
             lease = leases[query.id]
@@ -85,22 +84,18 @@ def _held(ledger: Ledger, number: int) -> list[str]:
 
 
 def _close(work_dir: Path, number: int | None, release: bool, annotator: str) -> None:
-    from annotator3d.ledger.closing import close_round, is_closed
     from annotator3d.ledger.ledger import Ledger
 
-    path = work_dir / "ledger.sqlite"
-    with Ledger.read(path) as ledger:
-        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
-    with Ledger.open(path, names, digest, size) as ledger:
+    with Ledger.open_existing(work_dir / "ledger.sqlite") as ledger:
         numbers = [number]
         if number is None:
             waiting = sorted({query.round for query in ledger.open_queries()})
-            numbers = [n for n in waiting if release or not is_closed(ledger, n)]
+            numbers = [n for n in waiting if release or not ledger.is_closed(n)]
         if not numbers:
             print(f"no query of {work_dir} waits for an answer; there is nothing to close")
             return
         for each in numbers:
-            closed = close_round(ledger, each, annotator=annotator, release=release)
+            closed = ledger.close_round(each, annotator=annotator, release=release)
             kept = f"{closed.open} stay open" if closed.open else "none stays open"
             given = f", {closed.released} released" if release else ""
             given += f" ({closed.held} are held by somebody)" if closed.held else ""

@@ -44,7 +44,7 @@ def carry_over_outputs(work_dir: Path, version: int) -> tuple[str, ...]:
     """
     (work_dir / _COUNTED).unlink(missing_ok=True)
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
-        names, table = ledger.taxonomy_names, ledger.to_today[version - 1]
+        names, table = ledger.taxonomy_names, ledger.to_current[version - 1]
         count = len(ledger.class_names_of(version - 1))
     if table[:count] == bytes(range(len(names))):
         _rename_classes(work_dir, names)
@@ -125,7 +125,7 @@ def migrate_run(work_dir: Path, request: MigrationRequest) -> MigrationResult:
     """
     path, new = _ledger(work_dir), load_taxonomy(request.new)
     with Ledger.read(path) as ledger:
-        names, digest, size = ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size
+        names, digest = ledger.taxonomy_names, ledger.taxonomy_digest
         version, done = ledger.taxonomy_version, (names, digest) == (tuple(new.names), new.digest())
     if done and (version == 1 or _is_ready(work_dir, version)):
         raise ValueError(f"{path} has this class list already; there is nothing to migrate")
@@ -134,7 +134,7 @@ def migrate_run(work_dir: Path, request: MigrationRequest) -> MigrationResult:
     with record.locked() if record else nullcontext():
         found = None
         if not done:
-            with Ledger.open(path, names, digest, size) as ledger:
+            with Ledger.open_existing(path) as ledger:
                 found = _plan(ledger, work_dir, new, request)
                 config = _config_after(work_dir, request, found)
                 _copy(taxonomy_path(request.new), kept_classes(work_dir, found.version + 1))

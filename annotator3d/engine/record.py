@@ -23,7 +23,7 @@ from annotator3d.data.files import atomic_write, clear_parts
 from annotator3d.engine.config.load import dump_config, make_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.metrics import describe
-from annotator3d.ledger.effort import meter_rounds
+from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
 
 # Keys that may change on the way: no result depends on them, or the data's digest is checked.
@@ -197,7 +197,7 @@ class RunRecord:
         self._began = now
         if ledger is not None:
             card["ledger"] = dataclasses.asdict(ledger.summary())
-            card["rounds"] = [dataclasses.asdict(meter) for meter in meter_rounds(ledger)]
+            card["rounds"] = [dataclasses.asdict(meter) for meter in round_costs(ledger)]
         self._write_run_info(card)
 
     def add_metrics(
@@ -211,7 +211,7 @@ class RunRecord:
         Returns:
             the line.
         """
-        spent = meter_rounds(ledger)[:rounds] if ledger is not None else []
+        spent = round_costs(ledger)[:rounds] if ledger is not None else []
         line = {
             "epoch": epoch,
             "round": rounds,

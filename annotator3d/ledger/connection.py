@@ -5,50 +5,57 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from itertools import zip_longest
 from pathlib import Path
-from types import TracebackType
-from typing import TypeVar
 
-from annotator3d.ledger import database as storage
-from annotator3d.ledger import schema
-from annotator3d.ledger.database import WAIT, connect, register, require_ledger
+import numpy as np
 
-_Self = TypeVar("_Self", bound="LedgerFile")
+from annotator3d.ledger import network_disk, schema
+from annotator3d.ledger.class_lists import register
+from annotator3d.ledger.database import WAIT, connect, require_ledger
+from annotator3d.ledger.network_disk import HostLock
 
 
-class ClassListChanged(ValueError):  # noqa: N818 - reads as what happened
+class ClassListChangedError(ValueError):
     """The classes are not those that the ledger was opened or asked with."""
 
 
 class LedgerFile:
-    """An open ledger file. Use `Ledger.open` or `Ledger.read`."""
+    """An open ledger file: its connection, its transactions, and what it says of itself.
 
-    def __init__(self, path: Path, read_only: bool) -> None:
-        self.path, self.read_only = path, read_only
+    Args:
+        mode: see `database.connect`.
+
+    Attributes:
+        taxonomy_names, taxonomy_digest, taxonomy_version: the current class list; as long as
+            `identify` was not called: (), "" and 0.
+        to_current: version of a class list -> [256] current train id by that of this version.
+        voxel_size: metres.
+    """
+
+    def __init__(self, path: Path, mode: str) -> None:
+        self.path, self.read_only = path, mode == "ro"
         self.taxonomy_names: tuple[str, ...] = ()
         self.taxonomy_digest = ""
-        self.taxonomy_version = 0  # of the class list that labels are read in and written in
-        self.to_today: dict[int, bytes] = {}  # version -> [256] today's train id by that of then
+        self.taxonomy_version = 0
+        self.to_current: dict[int, bytes] = {}
         self.voxel_size = 0.0
         self._pid = os.getpid()
-        self._lock: storage.HostLock | None = None
-        network = storage.on_network(path.parent)
-        if network and not read_only:
-            self._lock = storage.HostLock(path)
+        self._lock: HostLock | None = None
+        network = network_disk.on_network(path.parent)
+        if network and not self.read_only:
+            self._lock = HostLock(path)
         try:
-            with self._words():
-                self._connection = connect(path, read_only, network)
+            with self.plain_errors():
+                self._connection = connect(path, mode, network)
         except BaseException:
             self._unlock()
             raise
 
     @property
-    def _db(self) -> sqlite3.Connection:
+    def db(self) -> sqlite3.Connection:
         if os.getpid() != self._pid:
             raise RuntimeError(
                 f"{self.path} was opened by process {self._pid} and cannot be used in its fork "
@@ -57,7 +64,7 @@ class LedgerFile:
         return self._connection
 
     @contextmanager
-    def _words(self) -> Iterator[None]:
+    def plain_errors(self) -> Iterator[None]:
         """SQLite errors as errors that a user can act on."""
         try:
             yield
@@ -74,15 +81,15 @@ class LedgerFile:
             raise ValueError(f"{self.path} is not a ledger: {error}") from error
 
     @contextmanager
-    def _transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
+    def transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
         """All or nothing. IMMEDIATE for writing; DEFERRED for several reads of one state."""
-        db = self._db
+        db = self.db
         if mode == "IMMEDIATE" and self.read_only:
             raise ValueError(f"{self.path} was opened for reading only; use Ledger.open to write")
-        with self._words():
+        with self.plain_errors():
             db.execute(f"BEGIN {mode}")
             try:
-                self._require_todays_classes(db)
+                self._require_current_classes(db)
                 yield db
                 db.execute("COMMIT")
             except BaseException:
@@ -90,59 +97,30 @@ class LedgerFile:
                     db.execute("ROLLBACK")
                 raise
 
-    def _require_todays_classes(self, db: sqlite3.Connection) -> None:
+    def rows(self, sql: str, *values: object) -> list[tuple]:
+        """All rows of a query with these parameters."""
+        # SQLite would take a numpy integer for a blob and find nothing
+        plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+        with self.plain_errors():
+            return self.db.execute(sql, plain).fetchall()
+
+    def _require_current_classes(self, db: sqlite3.Connection) -> None:
         if not self.taxonomy_version:  # not known yet
             return
         (last,) = db.execute("SELECT MAX(version) FROM taxonomies").fetchone()
         if last != self.taxonomy_version:
-            raise ClassListChanged(
+            raise ClassListChangedError(
                 f"the class list of {self.path} was changed while it was open; nothing was "
                 "written just now and nothing is lost: close it and open it again"
             )
 
-    def _create_if_empty(self, names: Sequence[str], digest: str, voxel_size: float) -> None:
-        with self._transaction() as db:
-            if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-                return
-            for statement in schema.statements():
-                db.execute(statement)
-            made_by = {
-                "voxel_size": repr(float(voxel_size)),
-                "created_by": _created_by(),
-                "ledger_id": uuid.uuid4().hex,
-            }
-            db.executemany("INSERT INTO meta VALUES (?, ?)", made_by.items())
-            db.execute(
-                "INSERT INTO taxonomies (version, digest, classes) VALUES (1, ?, ?)",
-                (digest, json.dumps(list(names))),
-            )
-
-    def _upgrade(self) -> None:
-        """Bring the file of an earlier version up to this one; no row is changed.
-
-        A copy of the file as it was stays beside it, as ``ledger.sqlite.version-1``.
-        """
-        db = self._db
-        with self._words():
-            if db.execute("PRAGMA user_version").fetchone()[0] != 1:
-                return
-            db.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction
-        with self._transaction():
-            if db.execute("PRAGMA user_version").fetchone()[0] == 1:  # nobody was faster
-                storage.back_up(self.path, self.path.with_name(f"{self.path.name}.version-1"))
-                rows = db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
-                drop = [f"DROP TRIGGER {name}" for (name,) in rows.fetchall()]
-                for statement in (*drop, *schema.upgrade_statements()):
-                    db.execute(statement)
-        db.execute("PRAGMA foreign_keys = ON")
-
-    def _identify(self) -> None:
+    def identify(self) -> None:
         """Read what the file says of itself; ValueError if it is not a ledger of this version."""
-        with self._words():
-            require_ledger(self._db, self.path)
-            found = self._db.execute("PRAGMA user_version").fetchone()[0]
+        with self.plain_errors():
+            require_ledger(self.db, self.path)
+            found = self.db.execute("PRAGMA user_version").fetchone()[0]
             if found == 1 and self.read_only:  # seen as if it had been upgraded
-                self._db.execute(
+                self.db.execute(
                     "CREATE TEMP VIEW events AS SELECT *, NULL AS action, NULL AS ask,"
                     " 'event ' || id AS uid FROM main.events"
                 )
@@ -152,17 +130,17 @@ class LedgerFile:
                     f"{self.path} has schema version {found}, this annotator3d reads version "
                     f"{schema.SCHEMA_VERSION}; install the version that wrote it"
                 )
-            digest, classes = self._db.execute(
+            digest, classes = self.db.execute(
                 "SELECT digest, classes FROM taxonomies ORDER BY version DESC LIMIT 1"
             ).fetchone()
-            size = self._db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
-            maps = self._db.execute("SELECT mapping FROM taxonomies ORDER BY version").fetchall()
+            size = self.db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
+            maps = self.db.execute("SELECT mapping FROM taxonomies ORDER BY version").fetchall()
         self.taxonomy_names, self.taxonomy_digest = tuple(json.loads(classes)), digest
         self.taxonomy_version = len(maps)
         self.voxel_size = float(size[0])
-        self.to_today = register(self._db, [mapping for (mapping,) in maps])
+        self.to_current = register(self.db, [mapping for (mapping,) in maps])
 
-    def _expect(self, names: Sequence[str], digest: str, voxel_size: float) -> None:
+    def expect(self, names: Sequence[str], digest: str, voxel_size: float) -> None:
         advice = "use the settings that the ledger was made with, or a new work directory"
         if self.voxel_size != float(voxel_size):
             raise ValueError(
@@ -191,23 +169,5 @@ class LedgerFile:
 
     def close(self) -> None:
         """Close the file; closing twice is allowed."""
-        self._db.close()
+        self.db.close()
         self._unlock()
-
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-
-def _created_by() -> str:
-    try:
-        return f"annotator3d {version('annotator3d')}"
-    except PackageNotFoundError:  # run from a checkout
-        return "annotator3d"

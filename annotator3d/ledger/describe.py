@@ -17,35 +17,34 @@ TO_LABEL = "to be labelled"
 _SPECIAL = {IGNORE: "no class", UNASSIGNED: TO_LABEL}
 
 
-def classes_in_words(labels: NDArray[np.uint8], names: Sequence[str]) -> str:
+def describe_classes(labels: NDArray[np.uint8], names: Sequence[str]) -> str:
     """Classes of labels [n], the most frequent first."""
     ids, counts = np.unique(labels, return_counts=True)
     ordered = ids[np.argsort(-counts, kind="stable")].tolist()
-    return ", ".join(class_in_words(i, names) for i in ordered)
+    return ", ".join(describe_class(i, names) for i in ordered)
 
 
-def class_in_words(label: int, names: Sequence[str]) -> str:
+def describe_class(label: int, names: Sequence[str]) -> str:
     """The class of a label, also where it is none."""
     return _SPECIAL.get(label) or names[label]
 
 
-def said_in_words(ledger: LedgerReader, event: int, labels: NDArray[np.uint8]) -> str:
+def describe_answer(ledger: LedgerReader, event: int, labels: NDArray[np.uint8]) -> str:
     """What an answer says, and of points of a class that was split since what it said then.
 
     Args:
         event: its id.
         labels: [n] in today's classes.
     """
-    words = classes_in_words(labels, ledger.taxonomy_names)
+    words = describe_classes(labels, ledger.taxonomy_names)
     if UNASSIGNED not in labels:
         return words
-    sql = "SELECT labels, taxonomy FROM events WHERE id = ?"
-    ((then, version),) = ledger._rows(sql, event)
+    then, version = ledger.written_labels(event)
     told = np.frombuffer(then, np.uint8)[labels == UNASSIGNED]
-    return f"{words} (then: {classes_in_words(told, ledger.class_names_of(version))})"
+    return f"{words} (then: {describe_classes(told, ledger.class_names_of(version))})"
 
 
-def disputed_in_words(count: int, where: Path) -> str:
+def describe_disputed(count: int, where: Path) -> str:
     """How many voxels wait for a decision, and the command; `where`: work directory or package."""
     differ = (
         "1 voxel is answered differently and waits"
@@ -55,7 +54,7 @@ def disputed_in_words(count: int, where: Path) -> str:
     return f"{differ} for a decision: annotator3d label {where} --review --disputed"
 
 
-def held_in_words(holders: Iterable[str]) -> str:
+def describe_holders(holders: Iterable[str]) -> str:
     """Of voxels that wait but are held, by whom; empty where there are none.
 
     Args:
@@ -119,8 +118,7 @@ def _check(
         there = f"it has 1 to {len(numbers)}" if numbers else "it has none yet"
         raise ConfigError(f"--round: {path} has no round {round}; {there}")
     if annotator is not None:
-        rows = ledger._rows("SELECT DISTINCT annotator FROM events ORDER BY annotator")
-        people = [name for (name,) in rows]
+        people = ledger.annotators()
         if annotator not in people:
             there = f"these did: {', '.join(people)}" if people else "nobody has yet"
             raise ConfigError(f"--annotator: {annotator!r} has done nothing in {path}; {there}")
@@ -128,7 +126,7 @@ def _check(
 
 def _then(ledger: LedgerReader) -> dict[int, str]:
     """What answers in earlier class lists said, in the words of then: event -> classes."""
-    rows = ledger._rows(
+    rows = ledger.file.rows(
         "SELECT id, labels, taxonomy FROM events WHERE labels IS NOT NULL AND taxonomy < ?",
         ledger.taxonomy_version,
     )
@@ -199,4 +197,4 @@ def _time(seconds: float) -> str:
 def _classes(labels: np.ndarray, names: Sequence[str]) -> str:
     ids, counts = np.unique(labels, return_counts=True)
     found = sorted(zip(counts.tolist(), ids.tolist(), strict=True), reverse=True)
-    return ", ".join(f"{class_in_words(i, names)} {count}" for count, i in found)
+    return ", ".join(f"{describe_class(i, names)} {count}" for count, i in found)

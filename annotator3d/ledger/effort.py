@@ -13,7 +13,7 @@ from annotator3d.ledger.schema import RESPONSES, REVIEWS
 
 
 @dataclass
-class Work:
+class Effort:
     """All that one person did about one query: first answer, second looks, drafts, reviews."""
 
     query: Query
@@ -33,16 +33,16 @@ class Work:
         self.clicks += answer.clicks or 0
 
 
-def work_of(ledger: LedgerReader) -> list[Work]:
+def effort_by_query(ledger: LedgerReader) -> list[Effort]:
     """All work, in the order in which it was begun; that of an unfinished draft too."""
     queries = {query.id: query for query in ledger.queries()}
-    found: dict[tuple[int, str], Work] = {}
+    found: dict[tuple[int, str], Effort] = {}
     drafts: dict[int, Answer] = {}  # what a query's draft took is in its next response again
     events = sorted(ledger.events(), key=lambda e: (e.created_at, e.uid))
     undone = {event.supersedes for event in events if event.answer.kind == "undo"}
 
-    def work(query: int, annotator: str) -> Work:
-        return found.setdefault((query, annotator), Work(queries[query], annotator))
+    def work(query: int, annotator: str) -> Effort:
+        return found.setdefault((query, annotator), Effort(queries[query], annotator))
 
     for event in events:
         answer, kind = event.answer, event.answer.kind
@@ -73,7 +73,7 @@ def _classes(answer: Answer) -> int:
 
 
 @dataclass(frozen=True)
-class RoundMeter:
+class RoundCost:
     """The cost of one round, or of all up to it."""
 
     round: int
@@ -87,7 +87,7 @@ class RoundMeter:
     clicks: int
 
 
-def meter_rounds(ledger: LedgerReader, cumulative: bool = False) -> list[RoundMeter]:
+def round_costs(ledger: LedgerReader, cumulative: bool = False) -> list[RoundCost]:
     """One meter per round, of that round alone or of all rounds up to it; from the ledger only."""
     parts: dict[int, list[tuple[Query, Answer | None]]] = defaultdict(list)
     for query, answer in ledger.responses():
@@ -103,9 +103,9 @@ def meter_rounds(ledger: LedgerReader, cumulative: bool = False) -> list[RoundMe
     return meters
 
 
-def meter_round(ledger: LedgerReader, round: int, cumulative: bool = False) -> RoundMeter:
+def round_cost(ledger: LedgerReader, round: int, cumulative: bool = False) -> RoundCost:
     """The meter of one round. Raises ValueError if there is no such round."""
-    meters = meter_rounds(ledger, cumulative)
+    meters = round_costs(ledger, cumulative)
     if not 1 <= round <= len(meters):
         raise ValueError(f"{ledger.path} has rounds 1 to {len(meters)}, there is no round {round}")
     return meters[round - 1]
@@ -113,11 +113,11 @@ def meter_round(ledger: LedgerReader, round: int, cumulative: bool = False) -> R
 
 def _meter(
     round: int, part: list[tuple[Query, Answer | None]], seconds: float, clicks: int
-) -> RoundMeter:
+) -> RoundCost:
     given = [_labels(query, answer) for query, answer in part]
     answers = [labels[labels != IGNORE] for labels in given if labels is not None]
     distinct = [len(set(labels.tobytes())) for labels in answers if len(labels)]
-    return RoundMeter(
+    return RoundCost(
         round=round,
         voxels=len(part),
         points=sum(query.num_points for query, _ in part),
@@ -142,7 +142,7 @@ def _labels(query: Query, answer: Answer | None) -> np.ndarray | None:
 def _effort(ledger: LedgerReader) -> dict[int, tuple[float, int]]:
     """Seconds and clicks of all work, by round."""
     found: dict[int, tuple[float, int]] = defaultdict(lambda: (0.0, 0))
-    for work in work_of(ledger):
+    for work in effort_by_query(ledger):
         seconds, clicks = found[work.query.round]
         found[work.query.round] = (seconds + (work.seconds or 0.0), clicks + work.clicks)
     return found

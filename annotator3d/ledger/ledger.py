@@ -6,13 +6,21 @@ from its rows; an undo or a correction is a new row. A round is written whole or
 
 from __future__ import annotations
 
-import math
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from types import TracebackType
 
-from annotator3d.ledger.leases import ActionBook
-from annotator3d.ledger.reader import decision_key
+import numpy as np
+from numpy.typing import ArrayLike
+
+from annotator3d.ledger import actions, closing, creation, events, rounds
+from annotator3d.ledger.actions import EventDraft
+from annotator3d.ledger.closing import CloseResult
+from annotator3d.ledger.connection import LedgerFile
+from annotator3d.ledger.leases import Leases
+from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import (
     Answer,
     Asked,
@@ -23,17 +31,24 @@ from annotator3d.ledger.records import (
     ScanRecord,
     Summary,
 )
+from annotator3d.ledger.schema import ASKS, RESPONSES
 
 __all__ = ["Answer", "CellLabels", "Event", "Ledger", "Query", "Round", "ScanRecord", "Summary"]
 
 
-class Ledger(ActionBook):
+class Ledger(LedgerReader):
     """An open ledger, a context manager. One connection of one process: reopen it after a fork.
 
-    `LedgerReader` has the methods that read, `AnswerBook` those that answer and `ActionBook` those
-    of the labelling session. Each may raise
+    Each method that writes is one transaction, durable when it returns. Every method may raise
     TimeoutError when another process writes for over a minute, and OSError when the disk fails.
+
+    Attributes:
+        leases: who holds which query.
     """
+
+    def __init__(self, file: LedgerFile) -> None:
+        super().__init__(file)
+        self.leases = Leases(file)
 
     @classmethod
     def open(
@@ -53,16 +68,24 @@ class Ledger(ActionBook):
         path = Path(path)
         if not path.parent.is_dir():
             raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
-        ledger = cls(path, read_only=False)
-        try:
-            ledger._create_if_empty(taxonomy_names, taxonomy_digest, voxel_size)
-            ledger._upgrade()
-            ledger._identify()
-            ledger._expect(taxonomy_names, taxonomy_digest, voxel_size)
-        except BaseException:
-            ledger.close()
-            raise
-        return ledger
+        with _closed_on_error(LedgerFile(path, "rwc")) as file:
+            creation.create_if_empty(file, taxonomy_names, taxonomy_digest, voxel_size)
+            creation.upgrade(file)
+            file.identify()
+            file.expect(taxonomy_names, taxonomy_digest, voxel_size)
+            return cls(file)
+
+    @classmethod
+    def open_existing(cls, path: str | Path) -> Ledger:
+        """Open an existing ledger for reading and writing, with the settings that it has.
+
+        Raises FileNotFoundError if there is no such file, ValueError if it is no ledger, was made
+        by another version or is held by another host on a network disk.
+        """
+        with _closed_on_error(LedgerFile(_existing(path), "rw")) as file:
+            creation.upgrade(file)
+            file.identify()
+            return cls(file)
 
     @classmethod
     def read(cls, path: str | Path) -> Ledger:
@@ -70,16 +93,183 @@ class Ledger(ActionBook):
 
         Raises FileNotFoundError if there is no such file, ValueError if it is no ledger.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"there is no ledger {path}; check the work directory")
-        ledger = cls(path, read_only=True)
-        try:
-            ledger._identify()
-        except BaseException:
-            ledger.close()
-            raise
-        return ledger
+        with _closed_on_error(LedgerFile(_existing(path), "ro")) as file:
+            file.identify()
+            return cls(file)
+
+    def close(self) -> None:
+        """Close the file; closing twice is allowed."""
+        self.file.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All that `append` writes in the block is written, or nothing; others wait meanwhile."""
+        with self.file.transaction():
+            yield
+
+    def append(
+        self,
+        query_id: int,
+        answer: Answer,
+        supersedes: int | None,
+        action: int | None = None,
+        ask: str | None = None,
+        uid: str | None = None,
+    ) -> int:
+        """Write one event of any kind within a `transaction`; returns its id.
+
+        The rules of the database hold, but nothing is looked up: `answer` and the others do that.
+
+        Args:
+            supersedes: id of the event that this one is about, of the same query.
+            action: id of the first event of the bulk action that this one belongs to.
+            ask: of a request, one of `schema.ASKS`.
+            uid: tells the event from all others, in any ledger; default: a new one.
+        """
+        return events.append(self.file, query_id, answer, supersedes, action, ask, uid)
+
+    def record(self, query_id: int, answer: Answer) -> int:
+        """Write what an oracle says about a query; gives the id of the event.
+
+        A response to an answered query is a correction: it supersedes the one before. Where another
+        opinion is asked for, it is that, if it comes from the right person.
+
+        Raises ValueError for an unknown or released query, or labels that do not fit.
+        """
+        if answer.kind not in RESPONSES:
+            raise ValueError(f"an oracle responds with one of {RESPONSES}, not {answer.kind!r}")
+        query = self.query(query_id)
+        if answer.kind == "answer":
+            answer = replace(
+                answer, labels=events.checked_labels(query, answer.labels, len(self.taxonomy_names))
+            )
+        elif answer.labels is not None:
+            raise ValueError(f"query {query_id}: {answer.kind!r} takes no labels")
+        with self.transaction():
+            before = self.outcome(query_id).replaced_by(answer.annotator)
+            return self.append(query_id, answer, before)
+
+    def answer(
+        self,
+        query_id: int,
+        labels: ArrayLike,
+        *,
+        annotator: str,
+        seconds: float | None = None,
+        clicks: int | None = None,
+        proposal_accepted: bool | None = None,
+        note: str | None = None,
+    ) -> int:
+        """Label every point of the voxel: train ids [n], points in file order, 255 = ignore."""
+        given = np.asarray(labels)
+        return self.record(
+            query_id,
+            Answer("answer", given, annotator, seconds, clicks, proposal_accepted, note),
+        )
+
+    def skip(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
+        """Pass the query by: it stays spent, gives no labels and no longer waits."""
+        return self.record(query_id, Answer("skip", None, annotator, seconds))
+
+    def unsure(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
+        """Say that the class cannot be told: as `skip`, with the reason on record."""
+        return self.record(query_id, Answer("unsure", None, annotator, seconds))
+
+    def ignore(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
+        """Say that no class of the taxonomy fits: every point is 255."""
+        return self.record(query_id, Answer("ignore", None, annotator, seconds))
+
+    def undo(self, query_id: int, *, annotator: str) -> int:
+        """Take back the response in force; the one before it, if any, is in force again.
+
+        To redo, record the response again. Raises ValueError if nothing is in force.
+        """
+        self.query(query_id)
+        with self.transaction():
+            before = self._in_force(query_id)
+            if before is None:
+                raise ValueError(f"query {query_id} has no response that could be undone")
+            return self.append(query_id, Answer("undo", None, annotator), before.id)
+
+    def release(self, query_id: int, *, annotator: str) -> int:
+        """Give back a query that nobody has ever answered: its voxel may be asked about again."""
+        self.query(query_id)
+        with self.transaction():
+            return self.append(query_id, Answer("release", None, annotator), None)
+
+    def note(self, query_id: int, text: str, *, annotator: str) -> int:
+        """Leave a remark on a query."""
+        self.query(query_id)
+        with self.transaction():
+            return self.append(query_id, Answer("note", None, annotator, note=text), None)
+
+    def request(
+        self,
+        query_id: int,
+        ask: str,
+        *,
+        annotator: str,
+        note: str | None = None,
+    ) -> int:
+        """Ask about a voxel once more; it waits until that is answered, and is not spent again.
+
+        Args:
+            ask: of `schema.ASKS`. "overlap": an opinion of somebody who has given none. "repeat":
+                another one of `annotator`. "again": a correction of what is in force, which counts
+                until then, by anybody.
+            annotator: who asks; of "repeat", who is asked.
+            note: why.
+
+        Raises ValueError for an unknown `ask`, or "again" where nothing is in force.
+        """
+        if ask not in ASKS:
+            raise ValueError(f"a request asks for one of {ASKS}, not {ask!r}")
+        self.query(query_id)
+        with self.transaction():
+            before = self.outcome(query_id).effective
+            if ask == "again" and before is None:
+                raise ValueError(f"query {query_id} has no answer that could be given again")
+            about = before.id if ask == "again" else None
+            answer = Answer("request", None, annotator, note=note)
+            return self.append(query_id, answer, about, ask=ask)
+
+    def review(
+        self, event_id: int, verdict: str, *, annotator: str, note: str | None = None
+    ) -> int:
+        """Judge a response: "approve" lets it count before others, "reject" takes it away.
+
+        Raises ValueError for another verdict, or an event that is no response which stands.
+        """
+        if verdict not in ("approve", "reject"):
+            raise ValueError(f"a verdict is approve or reject, not {verdict!r}")
+        with self.transaction():
+            found = self._events("WHERE id = ?", event_id)
+            query = found[0].query if found else 0
+            if not found or event_id not in [e.id for e in self.outcome(query).active_responses]:
+                raise ValueError(f"event {event_id} of {self.path} is no response that stands")
+            answer = Answer(verdict, None, annotator, note=note)
+            return self.append(query, answer, event_id)
+
+    def act(self, drafts: Sequence[EventDraft], *, annotator: str) -> list[int]:
+        """Write the events of one action, all or none; returns their ids.
+
+        Raises:
+            ConflictError: a query is held by somebody else, was released, or has another response
+                or draft on top than the person saw.
+            ValueError: an unknown query, or labels that do not fit.
+        """
+        return actions.write_action(self, self.leases, drafts, annotator)
 
     def register_scan(self, scan_id: str, fingerprint: str, num_points: int) -> None:
         """`register_scans` of one scan."""
@@ -90,21 +280,7 @@ class Ledger(ActionBook):
 
         Raises ValueError for a scan whose file is not the one registered before.
         """
-        with self._transaction() as db:
-            for scan in scans:
-                known = self.scan(scan.id)
-                if known is None:
-                    db.execute(
-                        "INSERT INTO scans (id, fingerprint, num_points) VALUES (?, ?, ?)",
-                        (scan.id, scan.fingerprint, int(scan.num_points)),
-                    )
-                elif known != scan:
-                    raise ValueError(
-                        f"scan {scan.id} has changed since it was asked about: the ledger has "
-                        f"{known.num_points} points and fingerprint {known.fingerprint}, the file "
-                        f"has {scan.num_points} and {scan.fingerprint}; restore the file or start "
-                        "a new work directory"
-                    )
+        rounds.register_scans(self.file, scans)
 
     def add_round(
         self,
@@ -136,33 +312,9 @@ class Ledger(ActionBook):
         Returns the queries as recorded. Raises ValueError, and writes nothing, for a round that
         exists or is not the next, a voxel asked before, an unknown scan or a passed budget.
         """
-        rows = _rows(round, queries)
-        # int(): SQLite would store a numpy integer as a blob
-        limit = None if max_queries is None else int(max_queries)
-        values = (
-            int(round),
-            strategy,
-            int(seed),
-            int(budget),
-            limit,
-            len(rows) if planned is None else int(planned),
-            int(epoch),
-            source,
-        )
-        with self._transaction() as db:
-            last = db.execute("SELECT COALESCE(MAX(round), 0) FROM rounds").fetchone()[0]
-            if round != last + 1:
-                raise ValueError(f"{self.path} has rounds up to {last}; cannot add round {round}")
-            self._require_registered(queries)
-            db.execute(
-                "INSERT INTO rounds (round, strategy, seed, budget, max_queries, num_queries,"
-                " epoch, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                values,
-            )
-            if decision is not None:
-                db.execute("INSERT INTO meta VALUES (?, ?)", (decision_key(round), decision))
-            for row in rows:
-                self._add_query(db, row)
+        count = sum(map(len, queries.values())) if planned is None else planned
+        entry = Round(round, strategy, seed, budget, max_queries, count, epoch, source)
+        rounds.insert_round(self.file, entry, queries, decision)
         return self.queries(round)
 
     def fill_round(self, round: int, queries: Mapping[str, Sequence[Asked]]) -> list[Query]:
@@ -175,55 +327,37 @@ class Ledger(ActionBook):
         Returns those of these scans as recorded. Raises ValueError, and writes nothing, for an
         unknown scan, one that the round has asked about, a voxel asked before or a passed budget.
         """
-        with self._transaction() as db:
-            self._require_registered(queries)
-            (written,) = db.execute(
-                "SELECT COUNT(*) FROM queries WHERE round = ?", (int(round),)
-            ).fetchone()
-            for row in _rows(round, queries, start=written):
-                self._add_query(db, row)
+        rounds.insert_queries(self.file, round, queries)
         return [query for scan in sorted(queries) for query in self.queries(round, scan)]
 
-    def _require_registered(self, scans: Iterable[str]) -> None:
-        for scan in scans:
-            if self.scan(scan) is None:
-                raise ValueError(f"scan {scan} is not registered; call register_scan first")
+    def close_round(self, round: int, *, annotator: str, release: bool = False) -> CloseResult:
+        """Let training go on with the answers that a round has.
 
-    def _add_query(self, db: sqlite3.Connection, row: tuple) -> None:
-        try:
-            db.execute(
-                "INSERT INTO queries (round, position, scan, x, y, z, rank, score, num_points)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                row,
-            )
-        except sqlite3.IntegrityError as error:
-            round, _, scan, *cell = row[:6]
-            raise ValueError(f"round {round}, scan {scan}, cell {cell}: {error}") from error
+        An open query stays open and spent: an answer that comes later counts from the next epoch
+        on. Closing again is allowed. Nothing is lost if the process is killed on the way.
 
+        Args:
+            annotator: who closes it.
+            release: give the open queries back unspent instead; their voxels may be asked about
+                again. One that somebody has worked on (a draft, or an answer that was undone) or
+                holds (on the screen, or in a work package) stays open.
 
-def _rows(round: int, queries: Mapping[str, Sequence[Asked]], start: int = 0) -> list[tuple]:
-    """Values for `Ledger._add_query`; positions in the round count from `start`."""
-    ordered = (
-        (scan, rank, pick)
-        for scan in sorted(queries)  # not in the order in which they were gathered
-        for rank, pick in enumerate(queries[scan])
-    )
-    return [
-        (
-            int(round),
-            position,
-            scan,
-            *(int(i) for i in pick.cell),
-            rank,
-            _finite(scan, pick),
-            int(pick.num_points),
-        )
-        for position, (scan, rank, pick) in enumerate(ordered, start)
-    ]
+        Raises ValueError if there is no such round.
+        """
+        return closing.close_round(self, self.leases, round, annotator, release)
 
 
-def _finite(scan: str, pick: Asked) -> float:
-    if not math.isfinite(pick.utility):
-        cell = tuple(pick.cell)
-        raise ValueError(f"scan {scan}, cell {cell}: utility {pick.utility} is not finite")
-    return float(pick.utility)
+def _existing(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no ledger {path}; check the work directory")
+    return path
+
+
+@contextmanager
+def _closed_on_error(file: LedgerFile) -> Iterator[LedgerFile]:
+    try:
+        yield file
+    except BaseException:
+        file.close()
+        raise

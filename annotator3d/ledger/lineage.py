@@ -15,51 +15,51 @@ VOID = b""
 _NO_CLASS = bytes([IGNORE])
 
 
-class Happened(NamedTuple):
+class EventView(NamedTuple):
     """An event as far as it matters here."""
 
     id: int
     kind: str
     annotator: str
     supersedes: int | None
-    said: bytes | None  # labels in today's classes, `VOID` for "ignore"; None for other kinds
+    labels: bytes | None  # labels in today's classes, `VOID` for "ignore"; None for other kinds
     ask: str | None  # of a request
     created_at: str
     uid: str
 
 
-def happened(event: Event) -> Happened:
+def view_of(event: Event) -> EventView:
     """What matters of an event of the ledger."""
-    answer, said = event.answer, None
+    answer, labels = event.answer, None
     if answer.kind == "answer":
-        said = answer.labels.tobytes()
+        labels = answer.labels.tobytes()
     elif answer.kind == "ignore":
-        said = VOID
-    return Happened(
+        labels = VOID
+    return EventView(
         event.id,
         answer.kind,
         answer.annotator,
         event.supersedes,
-        said,
+        labels,
         event.ask,
         event.created_at,
         event.uid,
     )
 
 
-def undone_of(events: Iterable[Happened]) -> set[int | None]:
+def undone_of(events: Iterable[EventView]) -> set[int | None]:
     """Ids of what was taken back."""
     return {e.supersedes for e in events if e.kind == "undo"}
 
 
-def judged_by(events: Iterable[Happened]) -> Callable[[Happened], int]:
+def judged_by(events: Iterable[EventView]) -> Callable[[EventView], int]:
     """A function from a review to the id of the response that it judges.
 
     A review that was done again, after an undo, goes back to the undo.
     """
     by_id = {e.id: e for e in events}
 
-    def judged(review: Happened) -> int:
+    def judged(review: EventView) -> int:
         at = by_id.get(review.supersedes)
         while at is not None and at.kind == "undo" and at.supersedes in by_id:
             undone = by_id[at.supersedes]
@@ -71,17 +71,17 @@ def judged_by(events: Iterable[Happened]) -> Callable[[Happened], int]:
     return judged
 
 
-def revoked_of(events: Sequence[Happened]) -> set[int | None]:
+def revoked_of(events: Sequence[EventView]) -> set[int | None]:
     """Ids of what was taken back, or rejected by a reviewer."""
     undone, judged = undone_of(events), judged_by(events)
     return undone | {judged(e) for e in events if e.kind == "reject" and e.id not in undone}
 
 
-def before_of(events: Iterable[Happened]) -> Callable[[Happened], set[int]]:
+def ancestors_of(events: Iterable[EventView]) -> Callable[[EventView], set[int]]:
     """A function from an event to the ids of all that it goes back to."""
     link = {e.id: e.supersedes for e in events}
 
-    def before(event: Happened) -> set[int]:
+    def before(event: EventView) -> set[int]:
         found: set[int] = set()
         at = event.supersedes
         while at is not None and at not in found:
@@ -92,7 +92,7 @@ def before_of(events: Iterable[Happened]) -> Callable[[Happened], set[int]]:
     return before
 
 
-def start_of(event: Happened, by_id: Mapping[int, Happened]) -> tuple[bool, int | None]:
+def independence_of(event: EventView, by_id: Mapping[int, EventView]) -> tuple[bool, int | None]:
     """(whether it knew of nobody else's, the request for an opinion that it meets, if any).
 
     It did not if it goes back, through responses and drafts of the same person only, to nothing or
@@ -108,7 +108,7 @@ def start_of(event: Happened, by_id: Mapping[int, Happened]) -> tuple[bool, int 
     return True, None
 
 
-def first_done(events: Iterable[Happened]) -> Callable[[int], int]:
+def original_of(events: Iterable[EventView]) -> Callable[[int], int]:
     """A function from the id of what was done again, after an undo, to that of the first time.
 
     Both are the same act: what went back to the one goes back to the other.
@@ -124,9 +124,9 @@ def first_done(events: Iterable[Happened]) -> Callable[[int], int]:
     return first
 
 
-def replaced_of(events: Iterable[Happened], standing: Iterable[Happened]) -> set[int]:
-    """Ids (`first_done`) of what responses that stand go back to, but for the same act."""
-    link, first = {e.id: e.supersedes for e in events}, first_done(events)
+def superseded_by(events: Iterable[EventView], standing: Iterable[EventView]) -> set[int]:
+    """Ids (`original_of`) of what responses that stand go back to, but for the same act."""
+    link, first = {e.id: e.supersedes for e in events}, original_of(events)
     replaced: set[int] = set()
     known: set[int] = set()  # all that is above them is in `replaced` already
     for event in standing:
@@ -139,6 +139,6 @@ def replaced_of(events: Iterable[Happened], standing: Iterable[Happened]) -> set
     return replaced
 
 
-def plain(said: bytes | None) -> bytes | None:
-    """What is said, in one way: that no point has a class can be said in two."""
-    return VOID if said is not None and not said.strip(_NO_CLASS) else said
+def plain(labels: bytes | None) -> bytes | None:
+    """Labels in their one normal form: all 255 and "ignore" mean the same."""
+    return VOID if labels is not None and not labels.strip(_NO_CLASS) else labels

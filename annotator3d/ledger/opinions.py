@@ -15,33 +15,33 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from annotator3d.ledger.lineage import Happened, start_of, undone_of
+from annotator3d.ledger.lineage import EventView, independence_of, undone_of
 from annotator3d.ledger.schema import RESPONSES
 
 
 class Opinion(NamedTuple):
     """What one person said independently."""
 
-    event: Happened
+    event: EventView
     repeat: bool  # asked the same question before
 
 
 class Pair(NamedTuple):
     """Two labelled opinions on one query; of one person, the earlier and the repeated one."""
 
-    first: Happened
-    second: Happened
+    first: EventView
+    second: EventView
 
 
-def opinions(events: Iterable[Happened]) -> list[Opinion]:
+def opinions(events: Iterable[EventView]) -> list[Opinion]:
     """All independent opinions on a query, by time, those without labels included."""
     events = sorted(events, key=_when)
     undone = undone_of(events)
     by_id = {event.id: event for event in events}
-    said: dict[tuple[str, int | None], list[Happened]] = defaultdict(list)
+    said: dict[tuple[str, int | None], list[EventView]] = defaultdict(list)
     for event in events:
         if event.kind in RESPONSES and event.id not in undone:
-            blind, request = start_of(event, by_id)
+            blind, request = independence_of(event, by_id)
             if blind:
                 said[event.annotator, request].append(event)
     found: list[Opinion] = []
@@ -56,9 +56,9 @@ def opinions(events: Iterable[Happened]) -> list[Opinion]:
     return sorted(found, key=lambda opinion: _when(opinion.event))
 
 
-def pairs(events: Iterable[Happened]) -> Iterator[Pair]:
+def pairs(events: Iterable[EventView]) -> Iterator[Pair]:
     """Of different people, every two of them by name; of one person, each with what it repeats."""
-    found = [o for o in opinions(events) if o.event.said is not None]
+    found = [o for o in opinions(events) if o.event.labels is not None]
     firsts = [o.event for o in found if not o.repeat]
     for at, one in enumerate(firsts):
         for other in firsts[:at]:
@@ -70,5 +70,5 @@ def pairs(events: Iterable[Happened]) -> Iterator[Pair]:
             yield Pair(before[0], again)
 
 
-def _when(event: Happened) -> tuple[str, str]:
+def _when(event: EventView) -> tuple[str, str]:
     return event.created_at, event.uid

@@ -6,12 +6,14 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import numpy as np
 
 from annotator3d.ledger import digest as export
+from annotator3d.ledger.class_lists import tables_to_last
 from annotator3d.ledger.connection import LedgerFile
-from annotator3d.ledger.lineage import Happened
+from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.records import (
     IGNORE,
     UNASSIGNED,
@@ -24,18 +26,19 @@ from annotator3d.ledger.records import (
     Summary,
 )
 from annotator3d.ledger.resolution import Outcome, outcome
-from annotator3d.ledger.schema import RELEASED, RESPONSE_KINDS, TOLD_KINDS
+from annotator3d.ledger.rounds import closed_key, decision_key
+from annotator3d.ledger.schema import RELEASED, RESPONSE_KINDS, TOLD_KINDS, UNDONE
 
 _ROUND = "round, strategy, seed, budget, max_queries, num_queries, epoch, source, created_at"
 _QUERY = "q.id, q.round, q.scan, q.x, q.y, q.z, q.rank, q.score, q.num_points, q.asked_at"
-QUERY_ROWS = f"SELECT {_QUERY} FROM queries q"
+_QUERY_ROWS = f"SELECT {_QUERY} FROM queries q"
 _EVENT = (
-    "id, query, kind, today(labels, taxonomy) AS labels, annotator, seconds, clicks,"
+    "id, query, kind, to_current(labels, taxonomy) AS labels, annotator, seconds, clicks,"
     " proposal_accepted, note, supersedes, created_at, action, ask, uid, taxonomy"
 )
-_HAPPENED = (
+_VIEWS = (
     "SELECT e.query, e.id, e.kind, e.annotator, e.supersedes,"
-    " said(e.kind, e.labels, e.taxonomy), e.ask, e.created_at, e.uid"
+    " view_labels(e.kind, e.labels, e.taxonomy), e.ask, e.created_at, e.uid"
     f" FROM queries q JOIN events e ON e.query = q.id WHERE e.kind IN {TOLD_KINDS}"
 )
 _NOTHING = Outcome()
@@ -44,42 +47,93 @@ _LAST = 2**62  # past any round
 _TRAINED = bytes(IGNORE if label == UNASSIGNED else label for label in range(256))
 
 
-class LedgerReader(LedgerFile):
-    """The reading half of `Ledger`."""
+class LedgerReader:
+    """All that can be asked of an open ledger. `Ledger` adds what can be written.
+
+    Attributes:
+        file: the open file.
+    """
+
+    def __init__(self, file: LedgerFile) -> None:
+        self.file = file
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
+
+    @property
+    def read_only(self) -> bool:
+        return self.file.read_only
+
+    @property
+    def taxonomy_names(self) -> tuple[str, ...]:
+        """The current classes, by train id."""
+        return self.file.taxonomy_names
+
+    @property
+    def taxonomy_digest(self) -> str:
+        return self.file.taxonomy_digest
+
+    @property
+    def taxonomy_version(self) -> int:
+        """Number of the class list that labels are read in and written in, from 1."""
+        return self.file.taxonomy_version
+
+    @property
+    def to_current(self) -> dict[int, bytes]:
+        """Version of a class list -> [256] current train id by that of this version."""
+        return self.file.to_current
+
+    @property
+    def voxel_size(self) -> float:
+        """Edge of a voxel, metres."""
+        return self.file.voxel_size
+
+    @property
+    def ledger_id(self) -> str:
+        """What tells this ledger, and the work packages made of it, from all others."""
+        ((value,),) = self.file.rows("SELECT value FROM meta WHERE key = 'ledger_id'")
+        return value
 
     def scan(self, scan_id: str) -> ScanRecord | None:
         """The scan as registered, None if it never was."""
-        rows = self._rows("SELECT id, fingerprint, num_points FROM scans WHERE id = ?", scan_id)
+        rows = self.file.rows("SELECT id, fingerprint, num_points FROM scans WHERE id = ?", scan_id)
         return next((ScanRecord(*row) for row in rows), None)
 
     def scans(self) -> list[ScanRecord]:
         """All registered scans, by id."""
-        rows = self._rows("SELECT id, fingerprint, num_points FROM scans ORDER BY id")
+        rows = self.file.rows("SELECT id, fingerprint, num_points FROM scans ORDER BY id")
         return [ScanRecord(*row) for row in rows]
 
     def class_names_of(self, version: int) -> tuple[str, ...]:
         """The classes of a version of the class list, by train id."""
-        (row,) = self._rows("SELECT classes FROM taxonomies WHERE version = ?", version)
+        (row,) = self.file.rows("SELECT classes FROM taxonomies WHERE version = ?", version)
         return tuple(json.loads(row[0]))
+
+    def tables_to(self, version: int) -> dict[int, bytes]:
+        """Version up to this one -> [256] train id in this version by that of the other."""
+        rows = self.file.rows("SELECT mapping FROM taxonomies ORDER BY version")
+        return tables_to_last([mapping for (mapping,) in rows[:version]])
 
     def earlier_digests(self) -> set[str]:
         """Digests of the class lists before the one of today."""
-        rows = self._rows("SELECT digest FROM taxonomies ORDER BY version")
+        rows = self.file.rows("SELECT digest FROM taxonomies ORDER BY version")
         return {digest for (digest,) in rows[:-1]}
 
     def rounds(self) -> list[Round]:
         """All rounds in order."""
-        return [Round(*row) for row in self._rows(f"SELECT {_ROUND} FROM rounds ORDER BY round")]
-
-    def round_at(self, epoch: int) -> int:
-        """The last round whose answers training may use at `epoch`; 0 if there is none."""
-        (row,) = self._rows("SELECT COALESCE(MAX(round), 0) FROM rounds WHERE epoch <= ?", epoch)
-        return row[0]
+        return [
+            Round(*row) for row in self.file.rows(f"SELECT {_ROUND} FROM rounds ORDER BY round")
+        ]
 
     def round_decision(self, round: int) -> str | None:
         """How the size of a round was decided, in words; None where nothing had to be decided."""
-        rows = self._rows("SELECT value FROM meta WHERE key = ?", decision_key(round))
+        rows = self.file.rows("SELECT value FROM meta WHERE key = ?", decision_key(round))
         return next((value for (value,) in rows), None)
+
+    def is_closed(self, round: int) -> bool:
+        """Whether training need not wait for the open queries of a round."""
+        return bool(self.file.rows("SELECT 1 FROM meta WHERE key = ?", closed_key(round)))
 
     def queries(self, round: int | None = None, scan: str | None = None) -> list[Query]:
         """Queries asked and not released, by round, scan and rank."""
@@ -99,10 +153,10 @@ class LedgerReader(LedgerFile):
 
     def query(self, query_id: int) -> Query:
         """One query, released or not. Raises ValueError if there is none of that id."""
-        rows = self._rows(f"{QUERY_ROWS} WHERE q.id = ?", query_id)
+        rows = self.file.rows(f"{_QUERY_ROWS} WHERE q.id = ?", query_id)
         for row in rows:
-            return query_of(row)
-        ((first, last),) = self._rows("SELECT MIN(id), MAX(id) FROM queries")
+            return _query_of(row)
+        ((first, last),) = self.file.rows("SELECT MIN(id), MAX(id) FROM queries")
         there = "it has none yet" if last is None else f"its numbers go from {first} to {last}"
         raise ValueError(f"{self.path} has no query {query_id!r}; {there}")
 
@@ -116,20 +170,55 @@ class LedgerReader(LedgerFile):
         """Everything that happened (to one query), oldest first."""
         return self._events("") if query_id is None else self._events("WHERE query = ?", query_id)
 
+    def changes_since(self, query_id: int, event_id: int) -> tuple[list[Query], list[Event]]:
+        """Queries asked after one (released ones too) and events after one, by id."""
+        with self.snapshot():
+            rows = self.file.rows(f"{_QUERY_ROWS} WHERE q.id > ? ORDER BY q.id", query_id)
+            return [_query_of(row) for row in rows], self._events("WHERE id > ?", event_id)
+
+    def requests(self, ask: str | None = None, *, undone: bool = True) -> list[Event]:
+        """Every request (of one kind) that was ever made, oldest first.
+
+        Args:
+            ask: of `schema.ASKS`.
+            undone: those that were taken back, too.
+        """
+        back = "" if undone else f" AND NOT {UNDONE.format('events.id')}"
+        return self._events(f"WHERE kind = 'request' AND (?1 IS NULL OR ask = ?1){back}", ask)
+
+    def annotators(self, *kinds: str) -> list[str]:
+        """Names of all who did anything, or something of these kinds, sorted."""
+        marks = ", ".join("?" * len(kinds))
+        where = f"WHERE kind IN ({marks}) " if kinds else ""
+        rows = self.file.rows(
+            f"SELECT DISTINCT annotator FROM events {where}ORDER BY annotator", *kinds
+        )
+        return [name for (name,) in rows]
+
+    def proposals_accepted(self) -> dict[int, bool | None]:
+        """Event id -> whether it took a proposal as it was; None where none was offered."""
+        rows = self.file.rows("SELECT id, proposal_accepted FROM events")
+        return {id_: None if taken is None else bool(taken) for id_, taken in rows}
+
+    def written_labels(self, event_id: int) -> tuple[bytes | None, int]:
+        """(labels, version of the class list): an event's as they were written, untranslated."""
+        (row,) = self.file.rows("SELECT labels, taxonomy FROM events WHERE id = ?", event_id)
+        return row
+
     def outcome(self, query_id: int) -> Outcome:
         """Where a query stands: all current responses, disputes, what it is asked again for."""
-        return outcome(self._happened(query_id))
+        return outcome(self.history(query_id))
 
     def responses(self, round: int | None = None) -> list[tuple[Query, Answer | None]]:
         """Every spent query with what stands as its response, by round, scan and rank."""
-        found = [(query, where.in_force) for query, where in self._outcomes(round)]
+        found = [(query, where.effective) for query, where in self.outcomes(round)]
         # read after the outcomes: whatever they name is there
         events = {e.id: e.answer for e in self._events(f"WHERE kind IN {RESPONSE_KINDS}")}
         return [(query, None if best is None else events[best.id]) for query, best in found]
 
     def queried_cells(self, scan_id: str, before_round: int | None = None) -> np.ndarray:
         """Cells of a scan that were asked about and not released: [Q, 3] int32."""
-        rows = self._rows(
+        rows = self.file.rows(
             f"SELECT q.x, q.y, q.z FROM queries q WHERE q.scan = ? AND q.round < ? AND {_SPENT}"
             " ORDER BY q.round, q.rank",
             scan_id,
@@ -155,17 +244,17 @@ class LedgerReader(LedgerFile):
 
         So are the points of a class that was split, until they are labelled anew.
         """
-        found = self._outcomes(scan=scan_id, up_to_round=up_to_round)
+        found = self.outcomes(scan=scan_id, up_to_round=up_to_round)
         for query, where in sorted(found, key=lambda pair: pair[0].scan):  # stable
-            if where.in_force is not None and where.in_force.said is not None:
-                said = where.in_force.said or bytes([IGNORE]) * query.num_points
+            if where.effective is not None and where.effective.labels is not None:
+                said = where.effective.labels or bytes([IGNORE]) * query.num_points
                 labels = np.frombuffer(said.translate(_TRAINED), np.uint8)
                 yield query.scan, CellLabels(query.cell, labels, query.round)
 
     def spent(self, round: int | None = None) -> int:
         """Number of voxels asked and not released, of one round or of all."""
         where, values = ("", ()) if round is None else ("AND q.round = ?", (round,))
-        (row,) = self._rows(f"SELECT COUNT(*) FROM queries q WHERE {_SPENT} {where}", *values)
+        (row,) = self.file.rows(f"SELECT COUNT(*) FROM queries q WHERE {_SPENT} {where}", *values)
         return row[0]
 
     def digest(self, up_to_round: int | None = None) -> str:
@@ -177,23 +266,25 @@ class LedgerReader(LedgerFile):
 
         Keep it short: on a network disk and in a package, who writes waits for its end.
         """
-        return self._transaction("DEFERRED")
+        return self.file.transaction("DEFERRED")
 
     def export_canonical(self) -> str:
         """The ledger as JSON lines without ids, times and origin of the weights.
 
         Two runs that asked the same and were answered the same give the same text.
         """
-        with self._transaction("DEFERRED"):
+        with self.file.transaction("DEFERRED"):
             return export.canonical(self)
 
     def summary(self) -> Summary:
         """Where the ledger stands."""
-        found = self._outcomes()
+        found = self.outcomes()
         settled = [where for _, where in found if not where.open]
-        with_labels = [o for o in settled if o.in_force is not None and o.in_force.said is not None]
+        with_labels = [
+            o for o in settled if o.effective is not None and o.effective.labels is not None
+        ]
         disputed = sum(where.disputed for where in settled)
-        (counts,) = self._rows(
+        (counts,) = self.file.rows(
             "SELECT (SELECT COUNT(*) FROM rounds),"
             " (SELECT COUNT(*) FROM events WHERE kind = 'release')"
         )
@@ -209,7 +300,7 @@ class LedgerReader(LedgerFile):
             disputed=disputed,
         )
 
-    def _outcomes(
+    def outcomes(
         self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
     ) -> list[tuple[Query, Outcome]]:
         """Where every spent query stands, by round, scan and rank."""
@@ -218,61 +309,50 @@ class LedgerReader(LedgerFile):
 
     def histories(
         self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
-    ) -> list[tuple[Query, list[Happened]]]:
+    ) -> list[tuple[Query, list[EventView]]]:
         """Every spent query with what decides where it stands, by round, scan and rank."""
         last = _LAST if up_to_round is None else int(up_to_round)
         queries = self._queries(f"{_SPENT} AND q.round <= {last}", round, scan)
-        rows = self._rows(
-            f"{_HAPPENED} AND (?1 IS NULL OR q.round = ?1) AND (?2 IS NULL OR q.scan = ?2)",
+        rows = self.file.rows(
+            f"{_VIEWS} AND (?1 IS NULL OR q.round = ?1) AND (?2 IS NULL OR q.scan = ?2)",
             round,
             scan,
         )
-        told: dict[int, list[Happened]] = defaultdict(list)
+        told: dict[int, list[EventView]] = defaultdict(list)
         for query, *values in rows:
-            told[query].append(Happened(*values))
+            told[query].append(EventView(*values))
         return [(query, told[query.id]) for query in queries]
 
     def _those(
         self, which: Callable[[Outcome], bool], round: int | None, scan: str | None
     ) -> list[Query]:
-        return [query for query, where in self._outcomes(round, scan) if which(where)]
+        return [query for query, where in self.outcomes(round, scan) if which(where)]
 
-    def _happened(self, query_id: int) -> list[Happened]:
-        rows = self._rows(f"{_HAPPENED} AND q.id = ?", query_id)
-        return [Happened(*values) for _, *values in rows]
+    def history(self, query_id: int) -> list[EventView]:
+        """What decides where a query stands, in no order."""
+        rows = self.file.rows(f"{_VIEWS} AND q.id = ?", query_id)
+        return [EventView(*values) for _, *values in rows]
 
     def _in_force(self, query_id: int) -> Event | None:
-        best = self.outcome(query_id).in_force
+        best = self.outcome(query_id).effective
         return None if best is None else self._events("WHERE id = ?", best.id)[0]
 
     def _events(self, where: str, *values: object) -> list[Event]:
-        rows = self._rows(f"SELECT {_EVENT} FROM events {where} ORDER BY id", *values)
+        rows = self.file.rows(f"SELECT {_EVENT} FROM events {where} ORDER BY id", *values)
         return [_event(row) for row in rows]
 
     def _queries(self, where: str, round: int | None, scan: str | None) -> list[Query]:
-        rows = self._rows(
-            f"{QUERY_ROWS} WHERE {where} AND (?1 IS NULL OR q.round = ?1)"
+        rows = self.file.rows(
+            f"{_QUERY_ROWS} WHERE {where} AND (?1 IS NULL OR q.round = ?1)"
             " AND (?2 IS NULL OR q.scan = ?2) ORDER BY q.round, q.scan, q.rank",
             round,
             scan,
         )
-        return [query_of(row) for row in rows]
-
-    def _rows(self, sql: str, *values: object) -> list[tuple]:
-        db = self._db
-        # SQLite would take a numpy integer for a blob and find nothing
-        plain = [value.item() if isinstance(value, np.generic) else value for value in values]
-        with self._words():
-            return db.execute(sql, plain).fetchall()
+        return [_query_of(row) for row in rows]
 
 
-def decision_key(round: int) -> str:
-    """Where `LedgerReader.round_decision` is kept."""
-    return f"round_{int(round)}_decision"
-
-
-def query_of(row: tuple) -> Query:
-    """The query of a row of `QUERY_ROWS`."""
+def _query_of(row: tuple) -> Query:
+    """The query of a row of `_QUERY_ROWS`."""
     id_, round_, scan, x, y, z, *rest = row
     return Query(id_, round_, scan, (x, y, z), *rest)
 

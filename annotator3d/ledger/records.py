@@ -49,7 +49,7 @@ class Round:
     num_queries: int
     epoch: int  # training uses the answers from this epoch (0-based) on
     source: str  # digest of the weights that scored, "predictions", "online" or "none"
-    created_at: str
+    created_at: str = ""
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def new_uid(values: Sequence[Any]) -> str:
     return f"{secrets.token_hex(8)}-{_digest(values)}"
 
 
-def fits(uid: Any, values: Sequence[Any]) -> bool:
+def matches(uid: Any, values: Sequence[Any]) -> bool:
     """Whether the values of `COLUMNS` are those that the uid was made for, or it has no seal."""
     _, dash, digest = str(uid).partition("-")
     return not dash or digest == _digest(values)

@@ -26,14 +26,14 @@ from dataclasses import dataclass
 
 from annotator3d.ledger.lineage import (
     INDEPENDENT,
-    Happened,
-    before_of,
-    first_done,
+    EventView,
+    ancestors_of,
+    independence_of,
     judged_by,
+    original_of,
     plain,
-    replaced_of,
     revoked_of,
-    start_of,
+    superseded_by,
     undone_of,
 )
 from annotator3d.ledger.records import IGNORE, UNASSIGNED
@@ -47,45 +47,47 @@ class Outcome:
     """Where a query stands. Events are sorted by time and uid.
 
     Attributes:
-        current: responses that stand and were not replaced.
-        in_force: the one that counts; None if there is none, or if they are disputed.
+        active_responses: responses that stand and were not replaced.
+        effective: the one that counts; None if there is none, or if they are disputed.
         disputed: current responses give different labels, and none or several are approved.
         approved: of the current ones, those that a reviewer approved.
-        waiting: requests that nobody has met.
+        pending_requests: requests that nobody has met.
         authors: who gave a response that stands.
     """
 
-    current: tuple[Happened, ...] = ()
-    in_force: Happened | None = None
+    active_responses: tuple[EventView, ...] = ()
+    effective: EventView | None = None
     disputed: bool = False
-    approved: tuple[Happened, ...] = ()
-    waiting: tuple[Happened, ...] = ()
+    approved: tuple[EventView, ...] = ()
+    pending_requests: tuple[EventView, ...] = ()
     authors: frozenset[str] = frozenset()
 
     @property
     def open(self) -> bool:
         """Whether somebody is still to answer: for the first time, by request, or in part."""
-        return not self.current or bool(self.waiting) or self.in_part
+        return not self.active_responses or bool(self.pending_requests) or self.in_part
 
     @property
     def in_part(self) -> bool:
         """Whether points of what is in force have no label, since their class was split."""
-        return self.in_force is not None and _TO_LABEL in (self.in_force.said or b"")
+        return self.effective is not None and _TO_LABEL in (self.effective.labels or b"")
 
-    def asks(self, annotator: str) -> Happened | None:
+    def asks(self, annotator: str) -> EventView | None:
         """The waiting request that a person may meet."""
-        return next((r for r in self.waiting if _may_meet(r, annotator, self.authors)), None)
+        return next(
+            (r for r in self.pending_requests if _may_meet(r, annotator, self.authors)), None
+        )
 
     def is_open_for(self, annotator: str) -> bool:
         """Whether this person can answer it, without correcting anybody."""
-        return not self.current or self.in_part or self.asks(annotator) is not None
+        return not self.active_responses or self.in_part or self.asks(annotator) is not None
 
-    def corrected_by(self, annotator: str) -> Happened | None:
+    def corrected_by(self, annotator: str) -> EventView | None:
         """The current response that a correction by this person is about."""
-        if self.in_force is not None and self.in_force in self.approved:
-            return self.in_force
-        mine = [e for e in self.current if e.annotator == annotator]
-        return mine[-1] if mine else self.in_force or next(iter(self.current), None)
+        if self.effective is not None and self.effective in self.approved:
+            return self.effective
+        mine = [e for e in self.active_responses if e.annotator == annotator]
+        return mine[-1] if mine else self.effective or next(iter(self.active_responses), None)
 
     def replaced_by(self, annotator: str) -> int | None:
         """What a new response of this person goes back to, when they know all that is current."""
@@ -93,7 +95,7 @@ class Outcome:
         return None if best is None else best.id
 
 
-def outcome(events: Iterable[Happened]) -> Outcome:
+def outcome(events: Iterable[EventView]) -> Outcome:
     """Where a query stands after these events, in any order."""
     events = sorted(events, key=lambda e: (e.created_at, e.uid))
     revoked = revoked_of(events)
@@ -102,36 +104,36 @@ def outcome(events: Iterable[Happened]) -> Outcome:
     reviewed = any(e.kind == "approve" for e in events)
     if len(standing) == 1 and not requests and not reviewed:  # nearly always
         return Outcome((standing[0],), standing[0], authors=frozenset((standing[0].annotator,)))
-    first, replaced = first_done(events), replaced_of(events, standing)
+    first, replaced = original_of(events), superseded_by(events, standing)
     current = tuple(e for e in standing if first(e.id) not in replaced)
     judged = judged_by(events)
     kept = {first(judged(e)) for e in events if e.kind == "approve" and e.id not in revoked}
     rest_of = _completed(events, revoked) if kept else lambda response: ()
     approved = tuple(e for e in current if any(first(at.id) in kept for at in (e, *rest_of(e))))
     deciding = approved or current
-    labelled = [e for e in deciding if e.said is not None] or list(deciding)
-    disputed = len({plain(e.said) for e in labelled}) > 1
+    labelled = [e for e in deciding if e.labels is not None] or list(deciding)
+    disputed = len({plain(e.labels) for e in labelled}) > 1
     return Outcome(
-        current=current,
-        in_force=labelled[0] if labelled and not disputed else None,
+        active_responses=current,
+        effective=labelled[0] if labelled and not disputed else None,
         disputed=disputed,
         approved=approved,
-        waiting=_waiting(events, requests, replaced),
+        pending_requests=_waiting(events, requests, replaced),
         authors=frozenset(e.annotator for e in standing),
     )
 
 
 def _completed(
-    events: Iterable[Happened], revoked: set[int | None]
-) -> Callable[[Happened], Iterator[Happened]]:
+    events: Iterable[EventView], revoked: set[int | None]
+) -> Callable[[EventView], Iterator[EventView]]:
     """A function from a response to those before it of which it only labels the split class."""
     by_id = {e.id: e for e in events}
 
-    def before(response: Happened) -> Iterator[Happened]:
+    def before(response: EventView) -> Iterator[EventView]:
         at = by_id.get(response.supersedes)
         while at is not None:
-            if at.said is not None and at.id not in revoked:
-                if not _completes(response.said, at.said):
+            if at.labels is not None and at.id not in revoked:
+                if not _completes(response.labels, at.labels):
                     return
                 yield at
             at = by_id.get(at.supersedes)
@@ -147,8 +149,8 @@ def _completes(said: bytes | None, before: bytes) -> bool:
     return all(old in (UNASSIGNED, new) for old, new in zip(before, labels, strict=True))
 
 
-def base(
-    events: Sequence[Happened], where: Outcome, annotator: str
+def visible_and_parent(
+    events: Sequence[EventView], where: Outcome, annotator: str
 ) -> tuple[int | None, int | None]:
     """What a person sees on top of a query, and what their next response goes back to.
 
@@ -159,31 +161,31 @@ def base(
     asked = where.asks(annotator)
     newest = max(_known(events, where, asked, annotator), key=lambda e: e.id, default=None)
     seen = None if newest is None else newest.id
-    if asked is None or (newest is not None and asked.id in before_of(events)(newest)):
+    if asked is None or (newest is not None and asked.id in ancestors_of(events)(newest)):
         return seen, seen
     return seen, asked.id
 
 
 def _known(
-    events: Sequence[Happened], where: Outcome, asked: Happened | None, annotator: str
-) -> list[Happened]:
+    events: Sequence[EventView], where: Outcome, asked: EventView | None, annotator: str
+) -> list[EventView]:
     revoked = revoked_of(events)
     known = [e for e in events if e.kind in UNDOABLE and e.id not in revoked]
     requests = {e.id for e in events if e.kind == "request" and e.ask in INDEPENDENT}
-    if not requests and len(where.current) <= 1:  # nearly always
+    if not requests and len(where.active_responses) <= 1:  # nearly always
         return known
-    before, first, by_id = before_of(events), first_done(events), {e.id: e for e in events}
+    before, first, by_id = ancestors_of(events), original_of(events), {e.id: e for e in events}
     mine = [e for e in known if e.annotator == annotator]
     if asked is not None and asked.ask == "repeat":
         return [e for e in mine if asked.id in before(e)]
     corrected = where.corrected_by(annotator)
     if corrected is None or (asked is not None and asked.ask == "overlap"):
-        return [e for e in mine if start_of(e, by_id)[0]]  # such drafts are for nobody else
+        return [e for e in mine if independence_of(e, by_id)[0]]  # such drafts are for nobody else
     act = first(corrected.id)
     return [e for e in known if act in {first(at) for at in before(e) | {e.id}}]
 
 
-def _may_meet(request: Happened, annotator: str, authors: frozenset[str]) -> bool:
+def _may_meet(request: EventView, annotator: str, authors: frozenset[str]) -> bool:
     if request.ask == "repeat":
         return annotator == request.annotator
     if request.ask == "overlap":  # the first opinion of all is nobody's second one
@@ -192,12 +194,12 @@ def _may_meet(request: Happened, annotator: str, authors: frozenset[str]) -> boo
 
 
 def _waiting(
-    events: Sequence[Happened], requests: Sequence[Happened], replaced: set[int]
-) -> tuple[Happened, ...]:
+    events: Sequence[EventView], requests: Sequence[EventView], replaced: set[int]
+) -> tuple[EventView, ...]:
     undone, by_id = undone_of(events), {e.id: e for e in events}
     given = [e for e in events if e.kind in RESPONSES and e.id not in undone]
-    met = {e.id for r in given for e in requests if start_of(r, by_id) == (True, e.id)}
-    people = {e.annotator for e in given if start_of(e, by_id)[0]}
+    met = {e.id for r in given for e in requests if independence_of(r, by_id) == (True, e.id)}
+    people = {e.annotator for e in given if independence_of(e, by_id)[0]}
     # People who answered at the same time, on two machines, each took theirs for the first opinion.
     overlaps = sorted((r for r in requests if r.ask == "overlap"), key=lambda r: r.id in met)
     wanted = overlaps[: max(len(overlaps) + 1 - max(len(people), 1), 0)]

@@ -21,7 +21,7 @@ from annotator3d.engine.config.load import dump_config, find_config, load_config
 from annotator3d.engine.run import train
 from annotator3d.errors import ConfigError
 from annotator3d.kernels.selection import VoxelPick
-from annotator3d.ledger.effort import meter_rounds
+from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger, Query
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -274,7 +274,7 @@ def test_a_run_that_was_killed_while_it_was_answered_ends_as_the_unbroken_one(ro
     for name, more in (("broken", ["--resume"]), ("whole", [])):
         assert cli.main(["train", str(path), "--work-dir", str(tmp_path / name), *more]) == 0
     with Ledger.read(tmp_path / "whole" / "ledger.sqlite") as ledger:
-        whole, meters = ledger.export_canonical(), meter_rounds(ledger)
+        whole, meters = ledger.export_canonical(), round_costs(ledger)
         effort = [(e.answer.seconds, e.answer.clicks) for e in ledger.events()]
     with Ledger.read(tmp_path / "broken" / "ledger.sqlite") as ledger:
         assert ledger.export_canonical() == whole

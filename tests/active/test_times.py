@@ -14,7 +14,7 @@ from annotator3d.active.timing import (
     held_out,
     total_interval,
 )
-from annotator3d.ledger.effort import Work
+from annotator3d.ledger.effort import Effort
 from annotator3d.ledger.records import Query
 
 
@@ -122,5 +122,5 @@ def test_features_are_points_range_and_classes():
     assert before[0] == pytest.approx([3, metres / 10, 2, 1])
     assert before[1] == pytest.approx([3, metres / 10, 0, 0])
     assert before_answers([query], 0.5).tolist() == before[1:].tolist()
-    work = Work(query, "anna", answered=True, seconds=1.0, classes=2, proposal=False)
+    work = Effort(query, "anna", answered=True, seconds=1.0, classes=2, proposal=False)
     assert after_answers([work], 0.5)[0] == pytest.approx([3, metres / 10, 1, 0, 1])

@@ -17,7 +17,7 @@ from annotator3d.analysis.quality.agreement import (
     percentage,
 )
 from annotator3d.analysis.quality.corrections import changed_by
-from annotator3d.ledger.lineage import Happened
+from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.opinions import opinions, pairs
 from annotator3d.ledger.records import Query
 
@@ -31,7 +31,7 @@ class Story:
     def add(self, kind, who, after=None, said=None, ask=None):
         number = len(self.events) + 1
         said = bytes(said) if said is not None else None
-        event = Happened(number, kind, who, after, said, ask, f"{number:03}", f"u{number}")
+        event = EventView(number, kind, who, after, said, ask, f"{number:03}", f"u{number}")
         self.events.append(event)
         return number
 
@@ -43,7 +43,7 @@ class Story:
 
     @property
     def found(self):
-        return [(o.event.annotator, list(o.event.said), o.repeat) for o in opinions(self.events)]
+        return [(o.event.annotator, list(o.event.labels), o.repeat) for o in opinions(self.events)]
 
 
 def query(id=1, round=1, points=2):
@@ -120,7 +120,7 @@ def test_an_answer_asked_again_for_a_doubt_is_no_opinion_and_a_repeat_is_compare
     story.answer("ann", [0, 1], story.ask("repeat", "ann"))
     assert story.found == [("ann", [0, 0], False), ("ann", [0, 1], True)]
     (pair,) = pairs(story.events)
-    assert (pair.first.said, pair.second.said) == (bytes([0, 0]), bytes([0, 1]))
+    assert (pair.first.labels, pair.second.labels) == (bytes([0, 0]), bytes([0, 1]))
 
 
 def test_a_skip_is_no_labelled_opinion():

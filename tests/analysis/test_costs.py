@@ -17,7 +17,7 @@ from annotator3d.cli import main as cli
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.run import train
 from annotator3d.kernels.selection import VoxelPick
-from annotator3d.ledger.effort import meter_round, work_of
+from annotator3d.ledger.effort import effort_by_query, round_cost
 from annotator3d.ledger.ledger import Answer, Ledger
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -39,7 +39,7 @@ def ask(ledger, number, sizes, x=0):
 
 
 def draft(ledger, query, labels, who, seconds):
-    from annotator3d.ledger.leases import Entry
+    from annotator3d.ledger.actions import Entry
 
     answer = Answer("draft", np.array(labels, np.uint8), seconds=seconds, clicks=1)
     ledger.act([Entry(query, answer, None, None)], annotator=who)
@@ -70,7 +70,7 @@ def test_drafts_second_looks_and_reviews_count_once_for_who_spent_them(ledger):
     ledger.answer(first, [0, 0], annotator="ben", seconds=2.0, clicks=1)
     draft(ledger, second, [0, 254], "ben", 4.0)  # not finished yet
     ledger.answer(third, [0, 1], annotator="truth")
-    work = {(each.query.id, each.annotator): each for each in work_of(ledger)}
+    work = {(each.query.id, each.annotator): each for each in effort_by_query(ledger)}
     assert {key: (w.seconds, w.clicks, w.answered) for key, w in work.items()} == {
         (first, "anna"): (6.5, 4, True),
         (first, "ben"): (2.0, 1, True),
@@ -78,7 +78,7 @@ def test_drafts_second_looks_and_reviews_count_once_for_who_spent_them(ledger):
         (third, "truth"): (None, 0, True),
     }
     assert work[first, "anna"].classes == 1 and work[third, "truth"].classes == 2
-    assert meter_round(ledger, 1).seconds == 12.5
+    assert round_cost(ledger, 1).seconds == 12.5
     spent = cost_of(ledger, ledger.path.parent / "rounds")["spent"]
     assert spent == {"voxels": 2, "points": 4, "answers": 3, "clicks": 6, "seconds": 12.5}
 
@@ -98,9 +98,9 @@ def test_answering_anew_takes_time_but_makes_no_answer_longer(ledger, tmp_path, 
     assert anna() == (6, 4, 36.0, 6.0)
     ledger.undo(queries[0], annotator="anna")  # its time was spent all the same
     assert anna() == (5, 4, 36.0, 7.2)
-    with ledger._transaction():
-        first = ledger.outcome(queries[0]).in_force.id
-        ledger._append(queries[0], Answer("approve", None, "anna", seconds=9.0), first)
+    with ledger.transaction():
+        first = ledger.outcome(queries[0]).effective.id
+        ledger.append(queries[0], Answer("approve", None, "anna", seconds=9.0), first)
     assert anna() == (5, 4, 45.0, 7.2)
     assert "7.2 s" in cost(tmp_path, capsys)
 
@@ -244,7 +244,7 @@ def test_a_round_is_cut_to_its_hours_first_by_the_default_then_by_the_answers(
         assert "35 of 48 voxels" in ledger.round_decision(1)
         assert "active.seconds_per_voxel=20: 0 timed answers so far" in ledger.round_decision(1)
         assert "by the times of 35 answers" in ledger.round_decision(2)
-        took = sum(work.seconds for work in work_of(ledger) if work.query.round == 1)
+        took = sum(work.seconds for work in effort_by_query(ledger) if work.query.round == 1)
         fit = round(700 / (took / 35))
         assert min(48, fit) - 6 <= second.num_queries <= 48  # by far not 20 s each
         asked = [(q.scan, q.cell) for q in ledger.queries(1)]

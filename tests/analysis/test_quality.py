@@ -181,7 +181,7 @@ def test_before_anybody_was_asked_twice_the_report_says_how(make_kitti, tmp_path
     with opened(tmp_path / "run") as ledger:  # as from two packages of one person
         count = ledger.query(1).num_points
         for label in (3, 4):
-            ledger._append(1, Answer("answer", np.full(count, label, np.uint8), "ann"), None)
+            ledger.append(1, Answer("answer", np.full(count, label, np.uint8), "ann"), None)
     assert main(["quality", "report", str(tmp_path / "run")]) == 0
     said = capsys.readouterr().out
     assert "nobody has answered the same voxel twice" not in said
@@ -373,11 +373,11 @@ def test_low_agreement_is_that_with_the_network_as_trained(run, monkeypatch, cap
 
     expected, found = set(), []
     with opened(work_dir) as ledger:
-        alike = next(q for q in ledger.queries() if len(ledger.outcome(q.id).current) == 1)
+        alike = next(q for q in ledger.queries() if len(ledger.outcome(q.id).active_responses) == 1)
         ledger.answer(alike.id, predicted(alike), annotator=ledger.current(alike.id).annotator)
         for query in ledger.queries():
-            for response in ledger.outcome(query.id).current:
-                said = np.frombuffer(response.said or b"", np.uint8)
+            for response in ledger.outcome(query.id).active_responses:
+                said = np.frombuffer(response.labels or b"", np.uint8)
                 if len(said) and (said != 255).any():
                     share = (predicted(query)[said != 255] == said[said != 255]).mean()
                     expected |= {query.id} if share < 0.5 else set()
@@ -398,13 +398,13 @@ def test_low_agreement_is_that_of_the_answer_which_fits_the_other_options(run, m
     path = work_dir / "checkpoints" / "epoch_4.pth"
     model, rule = load_model(config, 19, read_weights(path), path), input_rule(config, 19)
     with opened(work_dir) as ledger:
-        both = next(q for q in ledger.queries() if len(ledger.outcome(q.id).current) == 2)
+        both = next(q for q in ledger.queries() if len(ledger.outcome(q.id).active_responses) == 2)
         scan = truth.read(truth.index(both.scan))
         rows = rows_of_cell(scan.xyz, both.cell, config.active.voxel_size)
         predicted = predict_raw(model, scan, rule)[scan.rows[rows]]
         ledger.answer(both.id, predicted, annotator="ann")  # each corrects their own
         ledger.answer(both.id, (predicted + 1) % 19, annotator="bob")
-        assert len(ledger.outcome(both.id).current) == 2
+        assert len(ledger.outcome(both.id).active_responses) == 2
     for person, low in (("ann", False), ("bob", True)):
         found = []
         label_by(monkeypatch, lambda session, found=found: found.extend(session.matching()))
@@ -429,9 +429,11 @@ def test_without_a_checkpoint_low_agreement_takes_what_the_rounds_stored(run, ca
     found = criteria(work_dir, "--review", "--low-agreement", "1%")
     assert "compared with the predictions that the rounds have stored" in capsys.readouterr().out
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
-        answered = {q.id for q in ledger.queries(scan=scan.id) if ledger.outcome(q.id).current}
+        answered = {
+            q.id for q in ledger.queries(scan=scan.id) if ledger.outcome(q.id).active_responses
+        }
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
-        assert {q.id for q, where in ledger._outcomes() if found.match(where)} == answered
+        assert {q.id for q, where in ledger.outcomes() if found.match(where)} == answered
 
 
 class Said(NamedTuple):
@@ -514,7 +516,7 @@ def test_options_that_cannot_be_meant_are_refused(run, monkeypatch, capsys, opti
 def test_only_who_has_answered_can_be_reviewed(run, monkeypatch, capsys):
     label_by(monkeypatch, lambda session: pytest.fail("was opened"))
     with opened(run[0]) as ledger:
-        ledger.lease([1], annotator="zoe", seconds=60)
+        ledger.leases.hold([1], annotator="zoe", seconds=60)
     for person in ("zoe", "xx"):
         command = ["label", str(run[0]), "--web", "--review", "--person", person]
         assert main(command) == 2

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 
 from annotator3d.analysis.quality.suspicion import contradicted, judge, words
-from annotator3d.ledger.lineage import Happened
+from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.records import Query
 
-RESPONSE = Happened(5, "answer", "ann", None, b"", None, "1", "u")
+RESPONSE = EventView(5, "answer", "ann", None, b"", None, "1", "u")
 CHANCES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [1.0, 0.0, 0.0]])
 
 
-def judged(said, chances=CHANCES, in_force=True, query=1):
+def judged(said, chances=CHANCES, effective=True, query=1):
     asked = Query(query, 1, "00/0", (11, 0, 4), 0, 0.0, 4)
     predicted = CHANCES.argmax(1).astype(np.uint8)
-    return judge(asked, RESPONSE, in_force, np.uint8(said), predicted, chances)
+    return judge(asked, RESPONSE, effective, np.uint8(said), predicted, chances)
 
 
 def test_the_mean_is_over_the_points_that_have_a_class():
@@ -33,7 +33,7 @@ def test_without_a_class_there_is_nothing_to_judge_and_without_chances_only_agre
 
 def test_the_worst_are_those_in_force_with_the_lowest_probability():
     low, lower, high = judged([1] * 4), judged([2] * 4, query=2), judged([0, 1, 2, 0], query=3)
-    hidden, unknown = judged([2] * 4, in_force=False), judged([2] * 4, None)
+    hidden, unknown = judged([2] * 4, effective=False), judged([2] * 4, None)
     everything = [low, lower, high, hidden, unknown]
     assert contradicted(everything, 0.5) == (sorted([low, lower], key=lambda j: j.probability), 3)
     assert high in contradicted(everything, 1.0)[0]

@@ -5,9 +5,9 @@ import pytest
 from session_world import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.annotation.opening import open_session
-from annotator3d.ledger.connection import ClassListChanged
+from annotator3d.ledger.connection import ClassListChangedError
 from annotator3d.ledger.describe import history
-from annotator3d.ledger.effort import meter_round
+from annotator3d.ledger.effort import round_cost
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.maintenance.migrate import migrate, plan
 
@@ -39,7 +39,7 @@ def test_a_session_that_is_open_is_told_and_closes_in_peace(path):
     session.assign(0)
     split_road(path)
     for act in (lambda: session.assign(1), session.sync, session.undo):
-        with pytest.raises(ClassListChanged, match="close it and open it again"):
+        with pytest.raises(ClassListChangedError, match="close it and open it again"):
             act()
     session.close()
     assert labels(path) == {1: [254] * 4}
@@ -61,7 +61,7 @@ def test_the_points_of_a_split_class_are_shown_as_a_draft(path):
     assert labels(path)[1] == [1, 1, 2, 2] and now.class_points.tolist() == [0, 2, 2, 0]
     now.close()
     with Ledger.read(path) as ledger:
-        meter = meter_round(ledger, 1)
+        meter = round_cost(ledger, 1)
     # the second answer has no label left, so that it is none
     assert (meter.answered, meter.labelled_points, meter.void_voxels) == (1, 4, 0)
 

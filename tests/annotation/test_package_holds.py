@@ -10,7 +10,7 @@ from package_world import answer, held_by, ledger_of, pack, state
 from annotator3d.annotation.packages import export as packing
 from annotator3d.api import open_labelling
 from annotator3d.cli.main import main
-from annotator3d.ledger.leases import Overtaken
+from annotator3d.ledger.actions import ConflictError
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.viz import panel_text
 
@@ -69,7 +69,7 @@ def test_only_what_a_person_may_answer_is_held_for_them(home, capsys):
 def test_a_new_package_says_anew_until_when_its_queries_are_held(home):
     def until():
         with Ledger.read(home / "ledger.sqlite") as ledger:
-            return {number: lease.until for number, lease in ledger.leases().items()}
+            return {number: lease.until for number, lease in ledger.leases.current().items()}
 
     pack(home, "one", "ann", "--limit", "2")
     first = until()
@@ -135,10 +135,10 @@ def test_what_is_held_is_shown_and_can_be_recalled(home, capsys):
 def test_the_history_tells_who_held_what_and_for_how_long(home, capsys):
     query = min(queries_of(pack(home, "one", "ann", "--days", "10")))
     with ledger_of(home) as ledger:
-        ledger.lease([query], annotator="ann", seconds=0)
-        ledger.lease([query], annotator="bob", seconds=600)
-        ledger.lease([query], annotator="bob", seconds=0)
-        ledger.lease([query], annotator="bob", seconds=90)
+        ledger.leases.give_back([query], annotator="ann")
+        ledger.leases.hold([query], annotator="bob", seconds=600)
+        ledger.leases.give_back([query], annotator="bob")
+        ledger.leases.hold([query], annotator="bob", seconds=90)
     capsys.readouterr()
     assert main(["ledger", "log", str(home), "--query", str(query)]) == 0
     said = capsys.readouterr().out
@@ -158,7 +158,7 @@ def test_the_viewer_says_what_is_out_in_a_package_and_until_when(home):
         session.go_to(1)
         words = "out in a work package for ann until 20"
         assert words in panel_text.heading(session)
-        with pytest.raises(Overtaken, match=f"query 1 is {words}.* UTC; nothing was written"):
+        with pytest.raises(ConflictError, match=f"query 1 is {words}.* UTC; nothing was written"):
             session.assign(0)
     finally:
         session.close()

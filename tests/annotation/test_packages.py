@@ -40,7 +40,7 @@ def test_a_person_elsewhere_labels_and_the_answers_come_home(home, asked, tmp_pa
     shutil.move(package, far)
     package = far / package.name
     with Ledger.read(home / "ledger.sqlite") as ledger:
-        asked_there = {q.id for q in ledger.queries() if ledger.holder(q.id) == "ann"}
+        asked_there = {q.id for q in ledger.queries() if ledger.leases.holder(q.id) == "ann"}
     session = open_labelling(package).session
     assert session.annotator == "ann" and session.progress.open == 7
     while session.current is not None:
@@ -210,13 +210,13 @@ def test_an_opinion_of_ones_own_is_blind_by_file(home):
         with Ledger.read(package) as ledger:
             assert [event.answer.kind for event in ledger.events()] == kinds
         with ledger_of(home) as ledger:
-            ledger.lease([query.id], annotator=who, seconds=0)
+            ledger.leases.give_back([query.id], annotator=who)
     package = home.parent / "bob.a3dpack"
     with opened(package) as ledger:
         request = ledger.events()[-1].id
-        with ledger._transaction():  # as the session does it
+        with ledger.transaction():  # as the session does it
             labels = np.full(query.num_points, 2, np.uint8)
-            ledger._append(query.id, Answer("answer", labels, "bob"), request)
+            ledger.append(query.id, Answer("answer", labels, "bob"), request)
     with ledger_of(home) as ledger:
         result = merge(ledger, package)
         assert result.disputed == [query.id] and ledger.current(query.id) is None
@@ -225,7 +225,7 @@ def test_an_opinion_of_ones_own_is_blind_by_file(home):
 def test_two_who_answered_the_same_are_compared(home):
     one = pack(home, "one", "ann", "--queries", "1-4")
     with ledger_of(home) as ledger:
-        ledger.lease([1, 2, 3, 4], annotator="ann", seconds=0)
+        ledger.leases.give_back([1, 2, 3, 4], annotator="ann")
     two = pack(home, "two", "bob", "--queries", "1-4")
     answer(one, 0, "ann"), answer(two, 0, "bob", {1, 2}), answer(two, 1, "bob", {3})
     with ledger_of(home) as ledger:
@@ -241,7 +241,7 @@ def test_answers_in_the_old_classes_come_home_after_a_migration(home):
     with ledger_of(home) as ledger:
         table = bytearray(range(256))
         table[2] = 0
-        ledger._connection.execute(
+        ledger.file.db.execute(
             "INSERT INTO taxonomies (version, digest, classes, mapping) VALUES (2, 'x', ?, ?)",
             ('["a", "b"]', bytes(table)),
         )
@@ -256,7 +256,7 @@ def test_answers_of_a_class_that_was_split_meanwhile_are_said_to_wait_again(home
     split = bytearray(range(256))
     split[2] = UNASSIGNED
     with ledger_of(home) as ledger:
-        ledger._connection.execute(
+        ledger.file.db.execute(
             "INSERT INTO taxonomies (version, digest, classes, mapping) VALUES (2, 'x', ?, ?)",
             ('["a", "b", "c", "d"]', bytes(split)),
         )
@@ -304,7 +304,7 @@ def test_what_was_released_meanwhile_stays_in_the_package_and_is_named(home, cap
     package = pack(home, "one", "ann", "--queries", "1-3")
     answer(package, 0)
     with ledger_of(home) as ledger:
-        ledger.lease([1, 2, 3], annotator="ann", seconds=0)
+        ledger.leases.give_back([1, 2, 3], annotator="ann")
         ledger.release(2, annotator="lead")
     assert main(["package", "merge", str(home), str(package)]) == 1
     printed = capsys.readouterr().out
@@ -532,7 +532,7 @@ def test_killed_while_merging_all_or_nothing_is_there(home):
                     os.kill(os.getpid(), signal.SIGKILL)
 
             with ledger_of(copy) as ledger:
-                ledger._connection.set_trace_callback(tick)
+                ledger.file.db.set_trace_callback(tick)
                 merge(ledger, package)
             os._exit(0)
         _, status = os.waitpid(child, 0)
@@ -570,7 +570,7 @@ def test_any_order_and_any_repetition_of_merges_give_the_same(
     for number, who in enumerate("abc"):
         packages.append(pack(home, f"{number}", who, "--queries", "1-4"))
         with ledger_of(home) as ledger:
-            ledger.lease([1, 2, 3, 4], annotator=who, seconds=0)
+            ledger.leases.give_back([1, 2, 3, 4], annotator=who)
     for number, query, kind, label in acts:
         with opened(packages[number]) as ledger:
             count, who = ledger.query(query).num_points, "abc"[number]
@@ -589,7 +589,7 @@ def test_any_order_and_any_repetition_of_merges_give_the_same(
                 merge(ledger, packages[number])
             where = [ledger.outcome(query) for query in range(1, 5)]
             summary = [
-                ([e.uid for e in w.current], w.disputed, w.in_force and w.in_force.uid)
+                ([e.uid for e in w.active_responses], w.disputed, w.effective and w.effective.uid)
                 for w in where
             ]
             found.append((ledger.export_canonical(), summary, len(ledger.events())))

@@ -14,7 +14,7 @@ from session_world import DIGEST, NAMES, SIZE, make_world, start
 from annotator3d.annotation.opening import open_session
 from annotator3d.annotation.review import Criteria, ReviewSession
 from annotator3d.cli.main import main
-from annotator3d.ledger.leases import Overtaken
+from annotator3d.ledger.actions import ConflictError
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.maintenance.migrate import migrate, plan
 
@@ -187,7 +187,7 @@ def test_two_reviewers_do_not_decide_about_the_same(path, source):
     assert second.current is None  # the scan's queries are held
     second.go_to(1)
     assert second.holder == "lead"
-    with pytest.raises(Overtaken, match="being answered by lead"):
+    with pytest.raises(ConflictError, match="being answered by lead"):
         second.approve()
     first.approve()
     second.sync()
@@ -198,7 +198,7 @@ def test_what_is_corrected_while_it_is_reviewed_is_shown_anew(path, source):
     session = review(path, source, people=("ann",))
     session.go_to(3)
     session.ledger.answer(3, [2, 2, 2, 2], annotator="ann")  # as another machine's answers come
-    with pytest.raises(Overtaken, match="changed by ann"):
+    with pytest.raises(ConflictError, match="changed by ann"):
         session.approve()
     assert session.labels.tolist() == [2, 2, 2, 2]
     session.approve()
@@ -256,7 +256,7 @@ def test_killed_within_a_decision_all_of_it_or_nothing_is_there(path, source, na
             if left[0] < 0:
                 die()
 
-        session.ledger._connection.set_trace_callback(tick)
+        session.ledger.file.db.set_trace_callback(tick)
         decide(session)
 
     before, seen = decisions(path), []

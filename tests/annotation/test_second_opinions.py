@@ -89,8 +89,8 @@ def test_second_opinions_are_asked_for_once(ledger, path):
 def test_a_request_that_was_taken_back_is_not_made_again(ledger):
     first = request_overlap(ledger, 1.0, annotator="lead")
     event = next(e for e in ledger.events(first[0]))
-    with ledger._transaction():
-        ledger._append(first[0], Answer("undo", None, "lead"), event.id)
+    with ledger.transaction():
+        ledger.append(first[0], Answer("undo", None, "lead"), event.id)
     assert request_overlap(ledger, 1.0, annotator="lead") == []
 
 

@@ -18,7 +18,7 @@ from session_world import (
 )
 
 from annotator3d.active.stored_predictions import StoredPredictions
-from annotator3d.annotation.opening import ClassListChanged, open_session
+from annotator3d.annotation.opening import ClassListChangedError, open_session
 from annotator3d.annotation.progress import IdleClock
 from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.views import Prefetcher, ScanUnavailableError
@@ -633,7 +633,7 @@ def test_an_answer_can_be_taken_back_though_its_scan_has_gone(path):
 def test_a_class_list_that_changed_is_refused_with_what_differs(path, names, digest, words):
     source = make_world(path)
     before = path.read_bytes()
-    with pytest.raises(ClassListChanged, match=words) as refused:
+    with pytest.raises(ClassListChangedError, match=words) as refused:
         open_session(path, source, "ann", names, digest)
     told = str(refused.value)
     assert "Take the class list of then" in told and "dry run" in told

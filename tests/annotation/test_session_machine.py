@@ -105,7 +105,7 @@ def killed_at(path, source, model, seed, statement):
 
         try:
             session = open_session(path, source)
-            session.ledger._connection.set_trace_callback(tick)
+            session.ledger.file.db.set_trace_callback(tick)
             person = Person(model, seed, session)
             while True:
                 person.step()

@@ -25,7 +25,7 @@ from annotator3d.annotation.second_opinions import request_overlap
 from annotator3d.annotation.state import Overview
 from annotator3d.data.scan_source import Pose
 from annotator3d.ledger import connection
-from annotator3d.ledger.leases import ActionBook
+from annotator3d.ledger.leases import Leases
 from annotator3d.ledger.ledger import Ledger, ScanRecord
 from annotator3d.viz.scene_model import SceneModel
 
@@ -160,7 +160,7 @@ def test_each_of_two_people_works_as_if_alone(tmp_path_factory, seed, turns):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session_model, "OPS", OPS.split())
         patch.setattr(Overview, "_holder", lambda self, query: None)  # both may have the same
-        patch.setattr(ActionBook, "_lease", lambda self, db, query: None)
+        patch.setattr(Leases, "of", lambda self, query: None)
         people = []
         for number, name in enumerate(("ann", "bob")):
             session = start(path, source, name, predict(stored), same_place=False)
@@ -181,7 +181,7 @@ def test_each_of_two_people_works_as_if_alone(tmp_path_factory, seed, turns):
             assert where.disputed == (len(labels) == 2)
             assert where.open == (None in said)
             if len(labels) == 1:
-                found = where.in_force.said or bytes([255]) * POINTS
+                found = where.effective.labels or bytes([255]) * POINTS
                 assert tuple(found) == labels.pop()
     for person in people:
         person.session.close()
@@ -264,7 +264,9 @@ def test_a_repeat_comes_twenty_answers_later_as_an_ordinary_query(path):
     count = session.progress.open
     session.assign(0)
     assert session.progress.open == count - 1
-    assert len(session.ledger.outcome(due).current) == 2  # the first answer stands as it was
+    assert (
+        len(session.ledger.outcome(due).active_responses) == 2
+    )  # the first answer stands as it was
 
 
 def test_at_the_end_what_is_left_is_repeated_but_never_the_last_answer_at_once(path):
@@ -305,15 +307,15 @@ def test_undo_and_redo_keep_the_first_answer_out_of_sight(tmp_path_factory, acti
                 assert session.labels_of(query).tolist() == [254]
         asked = repeats(path)
         assert len(asked) == len(set(asked))
-    states = [session.ledger.outcome(query).current for query in range(1, 6)]
+    states = [session.ledger.outcome(query).active_responses for query in range(1, 6)]
     steps = 0
     while session.can_undo:
         session.undo()
         steps += 1
     for _ in range(steps):
         session.redo()
-    again = [session.ledger.outcome(query).current for query in range(1, 6)]
-    assert [[e.said for e in where] for where in states] == [
-        [e.said for e in where] for where in again
+    again = [session.ledger.outcome(query).active_responses for query in range(1, 6)]
+    assert [[e.labels for e in where] for where in states] == [
+        [e.labels for e in where] for where in again
     ]
     session.close()

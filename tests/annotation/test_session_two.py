@@ -9,7 +9,7 @@ import pytest
 from session_world import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.annotation.queue import Filter
-from annotator3d.ledger.leases import Entry, Overtaken
+from annotator3d.ledger.actions import ConflictError, EventDraft
 from annotator3d.ledger.ledger import Answer, Ledger
 
 
@@ -29,7 +29,7 @@ def two(path):
 def age(path, seconds):
     """Make every lease older; what a clock does."""
     with Ledger.open(path, NAMES, DIGEST, SIZE) as ledger:
-        db = ledger._connection
+        db = ledger.file.db
         for query, who, length in db.execute(
             "SELECT query, annotator, seconds FROM events WHERE kind = 'lease' AND id IN"
             " (SELECT MAX(id) FROM events WHERE kind = 'lease' GROUP BY query)"
@@ -60,7 +60,7 @@ def test_who_has_a_query_is_told_and_kept_from_others(two, path):
     ann, bob = two
     bob.go_to(1)
     assert bob.holder == "ann" and ann.holder is None
-    with pytest.raises(Overtaken, match="query 1 is being answered by ann"):
+    with pytest.raises(ConflictError, match="query 1 is being answered by ann"):
         bob.assign(2)
     assert bob.labels.tolist() == [254] * 4
     assert bob.bulk("skip", [1, 4]).left_out.keys() == {1}
@@ -78,7 +78,7 @@ def test_a_lease_that_ran_out_does_not_block_and_what_was_answered_meanwhile_sta
     age(path, 601)
     bob.set_filter(Filter(scans=["00/0"]))
     assert bob.current.id == 1  # ann has gone for lunch
-    with pytest.raises(Overtaken, match="is being answered by bob"):
+    with pytest.raises(ConflictError, match="is being answered by bob"):
         ann.assign(0)
     bob.assign(2)
     assert ann.sync() and ann.labels.tolist() == [2] * 4
@@ -94,7 +94,7 @@ def test_nobody_writes_over_an_answer_that_was_not_on_the_screen(two, path):
     ann.go_to(1)
     bob.go_to(1)
     bob.assign(1)
-    with pytest.raises(Overtaken, match="query 1 was changed by bob since it was shown"):
+    with pytest.raises(ConflictError, match="query 1 was changed by bob since it was shown"):
         ann.assign(2)
     assert ann.labels.tolist() == [1] * 4  # now it is
     ann.assign(2)
@@ -107,7 +107,7 @@ def test_a_key_does_not_take_in_what_was_not_on_the_screen(two):
     bob.go_to(1)
     ann.assign(0)
     bob.touch()  # as every key does, before its action
-    with pytest.raises(Overtaken, match="query 1 was changed by ann since it was shown"):
+    with pytest.raises(ConflictError, match="query 1 was changed by ann since it was shown"):
         bob.assign(2)
     assert bob.labels.tolist() == [0] * 4  # now it is
     bob.touch()
@@ -172,10 +172,10 @@ def test_what_is_answered_while_one_looks_for_the_next_query_is_not_shown(two, m
 def test_a_fresh_lease_is_left_as_it_is_and_only_ones_own_is_given_back(two):
     ann, bob = two
     ledger, before = bob.ledger, len(bob.ledger.events())
-    assert ledger.lease([4, 5, 1], annotator="bob", seconds=600) == {4, 5}  # ann has 1
-    assert ledger.lease([1, 9], annotator="bob", seconds=0) == set()
+    assert ledger.leases.hold([4, 5, 1], annotator="bob", seconds=600) == {4, 5}  # ann has 1
+    ledger.leases.give_back([1, 9], annotator="bob")
     assert len(ledger.events()) == before
-    assert ledger.lease([4], annotator="bob", seconds=2000) == {4}  # for longer
+    assert ledger.leases.hold([4], annotator="bob", seconds=2000) == {4}  # for longer
     assert len(ledger.events()) == before + 1
 
 
@@ -219,7 +219,7 @@ def test_a_query_that_is_released_leaves_the_screen(two, path):
     with Ledger.open(path, NAMES, DIGEST, SIZE) as ledger:
         ledger.release(1, annotator="lead")
         ledger.release(5, annotator="lead")
-    with pytest.raises(Overtaken, match="query 1 was released"):
+    with pytest.raises(ConflictError, match="query 1 was released"):
         ann.assign(0)
     assert ann.current is None and ann.matching() == [2, 3, 4, 6, 7, 8, 9]
     assert ann.next() and ann.current.id == 2
@@ -244,12 +244,12 @@ def test_an_action_is_written_whole_or_not_at_all(two, path):
     ann, bob = two
     ledger = ann.ledger
     before = len(ledger.events())
-    good, bad = Entry(1, Answer("skip"), None, None), Entry(4, Answer("skip"), None, None)
-    with pytest.raises(Overtaken) as refused:
+    good, bad = EventDraft(1, Answer("skip"), None, None), EventDraft(4, Answer("skip"), None, None)
+    with pytest.raises(ConflictError) as refused:
         ledger.act([good, bad], annotator="ann")  # bob holds 4
     assert refused.value.queries == (4,) and len(ledger.events()) == before
     with pytest.raises(ValueError, match="one integer label"):
-        ledger.act([good, Entry(2, Answer("draft", [0]), None, None)], annotator="ann")
+        ledger.act([good, EventDraft(2, Answer("draft", [0]), None, None)], annotator="ann")
     assert len(ledger.events()) == before
 
 

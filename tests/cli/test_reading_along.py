@@ -151,7 +151,7 @@ def test_what_somebody_is_writing_is_not_waited_for(place, name):
 def test_rounds_and_answers_may_come_at_each_moment_of_it(made, place, name, monkeypatch):
     plain, came = sqlite3.connect, []
     with opened(ledger_file(place, name)) as ledger:
-        ledger._connection.execute("PRAGMA busy_timeout = 0")
+        ledger.file.db.execute("PRAGMA busy_timeout = 0")
         scan, voxels = "00/000000", not_asked(made / "kitti", ledger)
 
         def interfere(_):

@@ -86,8 +86,8 @@ def test_nothing_is_said_of_disputes_where_there_are_none(case, monkeypatch, cap
 def test_who_finds_everything_held_is_told_by_whom(case, monkeypatch, capsys):
     work_dir, _ = case
     with opened(work_dir) as ledger:
-        ledger.lease([1, 2, 3], annotator="bob", seconds=3600)
-        ledger.lease([4], annotator="ann", seconds=3600)
+        ledger.leases.hold([1, 2, 3], annotator="bob", seconds=3600)
+        ledger.leases.hold([4], annotator="ann", seconds=3600)
     shown = []
     label_by(monkeypatch, lambda session: shown.append(panel_text.heading(session)))
     said = said_by(capsys, *label(work_dir, "cid"))

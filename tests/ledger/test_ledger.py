@@ -83,12 +83,11 @@ def test_only_labels_reach_training(ledger):
     assert (summary.voxels, summary.points, summary.scans, summary.rounds) == (5, 15, 1, 1)
 
 
-def test_training_at_an_epoch_sees_rounds_scheduled_until_then(ledger):
+def test_labels_up_to_a_round_and_epochs_that_never_go_back(ledger):
     for number, epoch in ((1, 0), (2, 3), (3, 3)):
         for query in ask(ledger, number, [(number, 0, 0)], "00/1", epoch=epoch):
             ledger.answer(query.id, [0, 1, 2], annotator="a")
-    assert [ledger.round_at(epoch) for epoch in (0, 2, 3, 9)] == [1, 1, 3, 3]
-    assert [entry.round for entry in ledger.labels_for_scan("00/1", ledger.round_at(2))] == [1]
+    assert [entry.round for entry in ledger.labels_for_scan("00/1", 1)] == [1]
     assert ledger.labels_by_scan(0) == {}
     assert len(ledger.labels_by_scan()["00/1"]) == 3
     assert ledger.digest(1) != ledger.digest(2) != ledger.digest()
@@ -235,7 +234,7 @@ KEYS = {  # a row that clashes with an existing one
 def test_no_row_is_ever_changed_or_removed(ledger, path, table, own):
     query, _ = ask(ledger)
     ledger.skip(query.id, annotator="a")
-    db = ledger._connection if own else sqlite3.connect(path, isolation_level=None)
+    db = ledger.file.db if own else sqlite3.connect(path, isolation_level=None)
     before = db.execute(f"SELECT * FROM {table}").fetchall()
     assert before
     column = KEYS[table][1:].split(",")[0]
@@ -287,7 +286,7 @@ def test_the_database_itself_refuses(ledger, sql, words):
     query, _ = ask(ledger)
     ledger.skip(query.id, annotator="a")
     with pytest.raises(sqlite3.IntegrityError, match=words):
-        ledger._connection.execute(sql)
+        ledger.file.db.execute(sql)
 
 
 def test_two_runs_that_went_the_same_way_export_the_same_text(tmp_path):
@@ -336,7 +335,7 @@ def test_the_labels_of_a_large_pool_load_in_one_pass(ledger):
     for query in queries:
         ledger.answer(query.id, [0, 1, 2], annotator="a")
     seen = []
-    ledger._connection.set_trace_callback(seen.append)
+    ledger.file.db.set_trace_callback(seen.append)
     found = ledger.labels_by_scan()
-    ledger._connection.set_trace_callback(None)
+    ledger.file.db.set_trace_callback(None)
     assert len(seen) == 2 and list(found) == [scan.id for scan in scans]

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from annotator3d.ledger import database
-from annotator3d.ledger import database as storage
+from annotator3d.ledger import database, network_disk
 from annotator3d.ledger.ledger import Ledger
 
 NAMES = ["x", "y", "z"]
@@ -116,7 +115,7 @@ def test_a_reader_undoes_what_was_half_written_to_a_rollback_journal(
         os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     assert path.with_name("ledger.sqlite-journal").stat().st_size
-    monkeypatch.setattr(storage, "on_network", lambda path: network)
+    monkeypatch.setattr(network_disk, "on_network", lambda path: network)
     with Ledger.read(path) as ledger:
         assert ledger.scan("scan 0") is None
         with pytest.raises(ValueError, match="opened for reading only"):
@@ -190,13 +189,13 @@ def test_a_writer_that_never_ends_is_reported(tmp_path, monkeypatch):
     path = tmp_path / "ledger.sqlite"
     with Ledger.open(path, NAMES, "digest") as holder:
         monkeypatch.setattr(database, "WAIT", 0.0)
-        with holder._transaction(), pytest.raises(TimeoutError, match="another process"):
+        with holder.transaction(), pytest.raises(TimeoutError, match="another process"):
             Ledger.open(path, NAMES, "digest")
 
 
 def test_on_local_disk_the_journal_is_wal_and_commits_reach_the_disk(tmp_path):
     with Ledger.open(tmp_path / "ledger.sqlite", NAMES, "digest") as ledger:
-        ask = ledger._connection.execute
+        ask = ledger.file.db.execute
         assert ask("PRAGMA journal_mode").fetchone() == ("wal",)
         assert ask("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
@@ -204,18 +203,18 @@ def test_on_local_disk_the_journal_is_wal_and_commits_reach_the_disk(tmp_path):
 def test_on_a_network_disk_a_second_host_is_turned_away(tmp_path, monkeypatch):
     path = tmp_path / "ledger.sqlite"
     Ledger.open(path, NAMES, "digest").close()  # made on a local disk: WAL
-    monkeypatch.setattr(storage, "on_network", lambda path: True)
-    monkeypatch.setattr(storage.socket, "gethostname", lambda: "alpha")
+    monkeypatch.setattr(network_disk, "on_network", lambda path: True)
+    monkeypatch.setattr(network_disk.socket, "gethostname", lambda: "alpha")
     (tmp_path / "ledger.sqlite.alpha.99999999.0.open").touch()  # of a process that was killed here
     with Ledger.open(path, NAMES, "digest") as ledger:
-        assert ledger._connection.execute("PRAGMA journal_mode").fetchone() == ("delete",)
+        assert ledger.file.db.execute("PRAGMA journal_mode").fetchone() == ("delete",)
         with Ledger.open(path, NAMES, "digest"):
             pass  # a second process of the same host
         with monkeypatch.context() as other:
-            other.setattr(storage.socket, "gethostname", lambda: "beta")
+            other.setattr(network_disk.socket, "gethostname", lambda: "beta")
             with pytest.raises(ValueError, match="host alpha has it open.*this is beta"):
                 Ledger.open(path, NAMES, "digest")
-    monkeypatch.setattr(storage.socket, "gethostname", lambda: "beta")
+    monkeypatch.setattr(network_disk.socket, "gethostname", lambda: "beta")
     with Ledger.open(path, NAMES, "digest"):
         pass  # alpha has closed it
     assert [file.name for file in tmp_path.iterdir()] == ["ledger.sqlite"]
@@ -231,6 +230,6 @@ def test_network_disks_are_recognised(tmp_path, kind, network):
     place.mkdir()
     escaped = str(place).replace(" ", "\\040")
     mounts.write_text(f"host:/x {escaped} {kind} rw 0 0\nroot / xfs rw 0 0\n")
-    assert storage.file_system(place / "ledger.sqlite", str(mounts)) == kind
-    assert storage.file_system(tmp_path, str(mounts)) == "xfs"
-    assert kind.removeprefix("fuse.").startswith(storage._NETWORK) == network
+    assert network_disk.file_system(place / "ledger.sqlite", str(mounts)) == kind
+    assert network_disk.file_system(tmp_path, str(mounts)) == "xfs"
+    assert kind.removeprefix("fuse.").startswith(network_disk._NETWORK) == network

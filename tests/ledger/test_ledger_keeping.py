@@ -48,7 +48,7 @@ def busy_ledger(path):
         ledger.request(first.id, "overlap", annotator="lead")
         event = ledger.answer(first.id, [0, 1], annotator="bob", proposal_accepted=True)
         ledger.review(event, "approve", annotator="lead")
-        ledger.lease([second.id], annotator="ann", seconds=60)
+        ledger.leases.hold([second.id], annotator="ann", seconds=60)
         ledger.skip(second.id, annotator="ann")
         ledger.undo(second.id, annotator="ann")
         ledger.ignore(second.id, annotator="ann")
@@ -56,7 +56,7 @@ def busy_ledger(path):
         ledger.release(third.id, annotator="lead")
         ledger.add_round(2, "vcd", 7, 3, {"00/0": [Asked((2, -1, 0))], "00/1": []}, epoch=3)
         table = bytes([1, 0, 2, *range(3, 256)])
-        ledger._connection.execute(
+        ledger.file.db.execute(
             "INSERT INTO taxonomies (version, digest, classes, mapping) VALUES"
             ' (2, \'d2\', \'["road", "car", "tree"]\', ?)',
             (table,),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from annotator3d.ledger import schema
-from annotator3d.ledger.leases import Entry
+from annotator3d.ledger.actions import EventDraft
 from annotator3d.ledger.ledger import Answer, Ledger, ScanRecord
 
 NAMES, DIGEST = ["road", "car"], "d1g357"
@@ -43,10 +43,11 @@ def test_every_row_is_kept_and_new_kinds_can_be_written(old):
         assert rows_of(old) == before
         assert ledger.current(1).labels.tolist() == [1, 1] and ledger.current(2) is None
         assert [event.id for event in ledger.events()] == [1, 2, 3, 4, 5]
-        ledger.act([Entry(3, Answer("draft", [254, 0]), None, None)], annotator="ann")
+        ledger.act([EventDraft(3, Answer("draft", [254, 0]), None, None)], annotator="ann")
         assert [e.answer.kind for e in ledger.events(3)] == ["note", "draft"]
         made = ledger.act(
-            [Entry(2, Answer("skip"), None, None), Entry(3, Answer("undo"), 6, 6)], annotator="ann"
+            [EventDraft(2, Answer("skip"), None, None), EventDraft(3, Answer("undo"), 6, 6)],
+            annotator="ann",
         )
         assert [e.action for e in ledger.events()][-2:] == [None, made[0]]
     with Ledger.open(old, NAMES, DIGEST) as ledger:
@@ -94,7 +95,7 @@ def test_the_rules_hold_after_the_upgrade(old):
             "INSERT INTO events (query, kind, annotator) VALUES (1, 'draft', 'x')",
         ):
             with pytest.raises(sqlite3.IntegrityError):
-                ledger._connection.execute(sql)
+                ledger.file.db.execute(sql)
         ledger.register_scan("00/1", "g", 9)
         with pytest.raises(ValueError, match="asked before"):
             ledger.add_round(2, "vcd", 0, 3, {"00/0": [Asked((0, 0, 0))]})

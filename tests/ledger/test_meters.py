@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from annotator3d.ledger.effort import RoundMeter, meter_round, meter_rounds
+from annotator3d.ledger.effort import RoundCost, round_cost, round_costs
 from annotator3d.ledger.ledger import Ledger
 
 
@@ -36,7 +36,7 @@ def test_a_round_is_metered_in_voxels_points_clicks_and_seconds(ledger):
     ledger.ignore(nothing, annotator="p")
     ledger.skip(passed, annotator="p", seconds=0.5)
     ledger.release(back, annotator="p")
-    first = RoundMeter(
+    first = RoundCost(
         round=1,
         voxels=6,
         points=4 + 2 + 3 + 2 + 6 + 5,
@@ -47,24 +47,24 @@ def test_a_round_is_metered_in_voxels_points_clicks_and_seconds(ledger):
         seconds=7.0,
         clicks=6,
     )
-    assert meter_round(ledger, 1) == first
+    assert round_cost(ledger, 1) == first
 
     (query,) = ask(ledger, 2, [1])
     ledger.answer(query, [2], annotator="p", seconds=1, clicks=1)
-    alone, together = meter_round(ledger, 2), meter_round(ledger, 2, cumulative=True)
+    alone, together = round_cost(ledger, 2), round_cost(ledger, 2, cumulative=True)
     assert (alone.voxels, alone.points, alone.classes_per_voxel, alone.clicks) == (1, 1, 1.0, 1)
     assert (together.voxels, together.points, together.labelled_points) == (7, 23, 6)
     assert together.classes_per_voxel == pytest.approx((3 + 1 + 1) / 3)
     assert (together.seconds, together.clicks, together.void_voxels) == (8.0, 7, 2)
-    assert meter_rounds(ledger)[0] == meter_rounds(ledger, cumulative=True)[0] == first
+    assert round_costs(ledger)[0] == round_costs(ledger, cumulative=True)[0] == first
 
 
 def test_rounds_without_queries_or_answers_are_metered(ledger):
-    assert meter_rounds(ledger) == []
+    assert round_costs(ledger) == []
     ask(ledger, 1, [])
     ask(ledger, 2, [3])
-    assert meter_round(ledger, 1) == RoundMeter(1, 0, 0, 0, 0, 0, 0.0, 0.0, 0)
-    assert meter_round(ledger, 2) == RoundMeter(2, 1, 3, 0, 0, 0, 0.0, 0.0, 0)
+    assert round_cost(ledger, 1) == RoundCost(1, 0, 0, 0, 0, 0, 0.0, 0.0, 0)
+    assert round_cost(ledger, 2) == RoundCost(2, 1, 3, 0, 0, 0, 0.0, 0.0, 0)
     for absent in (0, 3, -1):
         with pytest.raises(ValueError, match="no round"):
-            meter_round(ledger, absent)
+            round_cost(ledger, absent)

@@ -23,9 +23,9 @@ from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.taxonomy import load_taxonomy
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.run import train
-from annotator3d.ledger.answering import Answer
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.maintenance.migrate import migrate, plan, targets_by_raw_id
+from annotator3d.ledger.records import Answer
 
 OLD = ["car", "plants", "road"]
 
@@ -163,7 +163,7 @@ def test_who_has_the_ledger_open_is_told_and_writes_nothing(path):
         apply(path, ["car", "plants", "road", "sky"])
         for write in (
             lambda: open_before.answer(1, [0, 0, 0], annotator="ann"),
-            lambda: open_before.news(0, 0),
+            lambda: open_before.changes_since(0, 0),
         ):
             with pytest.raises(ValueError, match="changed while it was open.*open it again"):
                 write()
@@ -441,7 +441,7 @@ def test_predictions_of_the_old_classes_are_shown_in_the_new_ones(run, trained):
     split = ["--split", "road=flat,other"]
     assert main(["taxonomy", "migrate", str(work_dir), str(new), *split, "--apply"]) == 0
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
-        now = StoredPredictions(work_dir / "rounds", ledger.to_today)(2, scan).classes
+        now = StoredPredictions(work_dir / "rounds", ledger.to_current)(2, scan).classes
     old, wanted = load_taxonomy("semantickitti19"), load_taxonomy(new)
     raw = dict(enumerate(old.raw_ids.tolist()))
     becomes = {t: wanted.learning_map[raw[t]] for t in set(then.tolist())}

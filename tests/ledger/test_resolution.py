@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from annotator3d.annotation.query_states import QueryStates
 from annotator3d.ledger.ledger import Answer, Ledger, ScanRecord
-from annotator3d.ledger.lineage import Happened
-from annotator3d.ledger.resolution import base, outcome
+from annotator3d.ledger.lineage import EventView
+from annotator3d.ledger.resolution import outcome, visible_and_parent
 
 NAMES = ["car", "road", "tree"]
 
@@ -48,7 +48,7 @@ def test_a_second_opinion_that_agrees_counts_once(ledger):
     assert ledger.open_queries() and labels(ledger) == [[0, 1, 1]]
     answer(ledger, [0, 1, 1], "bob")
     assert not ledger.open_queries() and labels(ledger) == [[0, 1, 1]]
-    assert len(ledger.outcome(1).current) == 2 and ledger.spent() == 1
+    assert len(ledger.outcome(1).active_responses) == 2 and ledger.spent() == 1
     assert ledger.summary().answered == 1 and ledger.summary().disputed == 0
 
 
@@ -66,15 +66,15 @@ def test_who_gave_an_opinion_corrects_it_and_gives_no_second_one(ledger):
     ledger.request(1, "overlap", annotator="lead")
     answer(ledger, [0, 0, 0], "ann")
     answer(ledger, [1, 1, 1], "ann")
-    assert labels(ledger) == [[1, 1, 1]] and len(ledger.outcome(1).current) == 1
+    assert labels(ledger) == [[1, 1, 1]] and len(ledger.outcome(1).active_responses) == 1
     assert ledger.open_queries()  # bob has still to say
 
 
 def test_a_correction_is_no_second_opinion(ledger):
     first = answer(ledger, [0, 1, 1], "ann")
     ledger.request(1, "overlap", annotator="lead")
-    with ledger._transaction():  # somebody who saw it, before the request came to their machine
-        ledger._append(1, Answer("answer", np.array([0, 0, 1], np.uint8), "cid"), first)
+    with ledger.transaction():  # somebody who saw it, before the request came to their machine
+        ledger.append(1, Answer("answer", np.array([0, 0, 1], np.uint8), "cid"), first)
     assert ledger.open_queries() and labels(ledger) == [[0, 0, 1]]
 
 
@@ -82,17 +82,17 @@ def test_who_takes_back_the_first_opinion_is_asked_for_the_second(ledger):
     ledger.request(1, "overlap", annotator="lead")
     first = answer(ledger, [0, 1, 1], "ann")
     answer(ledger, [0, 1, 1], "bob")
-    with ledger._transaction():
-        ledger._append(1, Answer("undo", None, "ann"), first)
+    with ledger.transaction():
+        ledger.append(1, Answer("undo", None, "ann"), first)
     ann = seen_by(ledger, "ann")
     assert ledger.open_queries() and ann.state(1) == "open" and ann.top(1) is None
 
 
 def test_two_first_opinions_meet_the_request_for_a_second_one(ledger):
     ledger.request(1, "overlap", annotator="lead")
-    with ledger._transaction():  # as two machines would, neither knowing of the other
+    with ledger.transaction():  # as two machines would, neither knowing of the other
         for who in ("ann", "bob"):
-            ledger._append(1, Answer("answer", np.array([0, 1, 1], np.uint8), who), None)
+            ledger.append(1, Answer("answer", np.array([0, 1, 1], np.uint8), who), None)
     assert not ledger.open_queries() and labels(ledger) == [[0, 1, 1]]
 
 
@@ -123,8 +123,8 @@ def test_a_rejected_answer_leaves_the_query_open_and_the_rejection_can_be_undone
     event = answer(ledger, [0, 0, 0], "ann")
     verdict = ledger.review(event, "reject", annotator="lead")
     assert ledger.open_queries() and labels(ledger) == []
-    with ledger._transaction():
-        ledger._append(1, Answer("undo", None, "lead"), verdict)
+    with ledger.transaction():
+        ledger.append(1, Answer("undo", None, "lead"), verdict)
     assert not ledger.open_queries() and labels(ledger) == [[0, 0, 0]]
 
 
@@ -133,7 +133,7 @@ def test_who_changes_their_mind_does_not_take_the_place_of_the_other_opinion(led
     ledger.request(1, "overlap", annotator="lead")
     answer(ledger, [0, 0, 0], "bob")
     answer(ledger, [1, 1, 1], "bob")
-    said = {e.annotator: e.said for e in ledger.outcome(1).current}
+    said = {e.annotator: e.labels for e in ledger.outcome(1).active_responses}
     assert said == {"ann": bytes([0, 0, 0]), "bob": bytes([1, 1, 1])}
     assert seen_by(ledger, "ann").labels(1).tolist() == [0, 0, 0]
     assert seen_by(ledger, "bob").labels(1).tolist() == [1, 1, 1]
@@ -159,29 +159,29 @@ def test_a_single_answer_can_be_approved(ledger):
 def test_a_review_that_is_done_again_counts_again(ledger, verdict):
     event = answer(ledger, [0, 0, 0], "ann")
     review = ledger.review(event, verdict, annotator="lead")
-    with ledger._transaction():
-        undo = ledger._append(1, Answer("undo", None, "lead"), review)
-        assert ledger.outcome(1).approved == () and ledger.outcome(1).in_force.id == event
-        ledger._append(1, Answer(verdict, None, "lead"), undo)
+    with ledger.transaction():
+        undo = ledger.append(1, Answer("undo", None, "lead"), review)
+        assert ledger.outcome(1).approved == () and ledger.outcome(1).effective.id == event
+        ledger.append(1, Answer(verdict, None, "lead"), undo)
     where, counts = ledger.outcome(1), [event] if verdict == "approve" else []
-    assert [e.id for e in where.approved] == [e.id for e in where.current] == counts
+    assert [e.id for e in where.approved] == [e.id for e in where.active_responses] == counts
 
 
 def test_an_answer_that_is_done_again_keeps_its_approval(ledger):
     event = answer(ledger, [0, 0, 0], "ann")
     ledger.review(event, "approve", annotator="lead")
-    with ledger._transaction():
-        undo = ledger._append(1, Answer("undo", None, "ann"), event)
-        again = ledger._append(1, Answer("answer", np.zeros(3, np.uint8), "ann"), undo)
+    with ledger.transaction():
+        undo = ledger.append(1, Answer("undo", None, "ann"), event)
+        again = ledger.append(1, Answer("answer", np.zeros(3, np.uint8), "ann"), undo)
     assert [e.id for e in ledger.outcome(1).approved] == [again]
 
 
 def test_a_draft_of_an_opinion_of_ones_own_is_for_nobody_else(ledger):
     first = answer(ledger, [0, 0, 0], "ann")
     asked = ledger.request(1, "overlap", annotator="lead")
-    with ledger._transaction():
+    with ledger.transaction():
         draft = Answer("draft", np.array([1, 254, 254], np.uint8), "bob")
-        draft = ledger._append(1, draft, asked)
+        draft = ledger.append(1, draft, asked)
     assert seen_by(ledger, "ann").visible_and_parent(1) == (first, first)
     assert seen_by(ledger, "bob").visible_and_parent(1) == (draft, draft)
     assert seen_by(ledger, "cid").visible_and_parent(1) == (None, asked)
@@ -216,7 +216,7 @@ def test_answers_are_read_in_the_classes_of_today(tmp_path, ledger):
     answer(ledger, [0, 1, 2], "ann")
     table = bytearray(range(256))
     table[0], table[1], table[2] = 1, 254, 0  # car moves, road is split, tree becomes the first
-    ledger._connection.execute(
+    ledger.file.db.execute(
         "INSERT INTO taxonomies (version, digest, classes, mapping) VALUES"
         ' (2, \'e\', \'["tree", "car", "lane", "kerb"]\', ?)',
         (bytes(table),),
@@ -245,7 +245,7 @@ def histories(draw):
         ask = draw(st.sampled_from(["overlap", "repeat", "again"])) if kind == "request" else None
         who, when = draw(st.sampled_from("ab")), draw(st.sampled_from("12"))
         said = b"" if kind == "ignore" else said
-        events.append(Happened(number, kind, who, link, said, ask, when, f"u{number}"))
+        events.append(EventView(number, kind, who, link, said, ask, when, f"u{number}"))
     return events
 
 
@@ -258,7 +258,7 @@ def test_the_order_in_which_rows_came_in_does_not_matter(events, shuffler: rando
     here, there = outcome(events), outcome(sorted(moved))
     for name in ("current", "approved", "waiting"):
         assert [e.uid for e in getattr(here, name)] == [e.uid for e in getattr(there, name)]
-    assert (here.in_force and here.in_force.uid) == (there.in_force and there.in_force.uid)
+    assert (here.effective and here.effective.uid) == (there.effective and there.effective.uid)
     assert (here.disputed, here.open, here.authors) == (there.disputed, there.open, there.authors)
 
 
@@ -287,10 +287,10 @@ def test_what_is_current_by_a_slow_look_at_every_pair(events):
         a for a in standing if not any(act(a) != act(b) and goes_back(b, a) for b in standing)
     }
     where = outcome(events)
-    assert {e.id for e in where.current} == expected
-    if where.in_force is not None:
-        assert where.in_force.id in expected and not where.disputed
-    assert {base(events, where, who)[0] for who in "abc"}.isdisjoint(undone)
+    assert {e.id for e in where.active_responses} == expected
+    if where.effective is not None:
+        assert where.effective.id in expected and not where.disputed
+    assert {visible_and_parent(events, where, who)[0] for who in "abc"}.isdisjoint(undone)
 
 
 def test_the_uid_of_each_event_is_its_own(ledger):
@@ -298,7 +298,7 @@ def test_the_uid_of_each_event_is_its_own(ledger):
         answer(ledger, [0, 0, 0], who)
     assert len({event.uid for event in ledger.events()}) == 3
     with pytest.raises(Exception, match="never changed or removed"):
-        ledger._connection.execute(
+        ledger.file.db.execute(
             "INSERT INTO events (query, kind, annotator, uid) VALUES (1, 'skip', 'x', ?)",
             (ledger.events()[0].uid,),
         )
@@ -309,5 +309,7 @@ def test_reviews_and_records_agree_with_the_standing(ledger):
     ledger.request(1, "overlap", annotator="lead")
     answer(ledger, [0, 0, 1], "bob")
     assert seen_by(ledger, "cid").state(1) == "disputed"
-    assert np.array_equal(ledger.outcome(1).current, seen_by(ledger, "x").outcome(1).current)
+    assert np.array_equal(
+        ledger.outcome(1).active_responses, seen_by(ledger, "x").outcome(1).active_responses
+    )
     assert ScanRecord("00/0", "f", 9) == ledger.scan("00/0")

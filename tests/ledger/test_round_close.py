@@ -16,7 +16,7 @@ from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.cli import main as cli
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.engine.config.load import dump_config
-from annotator3d.ledger.closing import Closed, close_round, is_closed
+from annotator3d.ledger.closing import CloseResult
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import Answer
 
@@ -124,10 +124,10 @@ def test_what_somebody_has_worked_on_is_not_given_back(case):
         undone, *_ = ledger.open_queries()
         ledger.skip(undone.id, annotator="test")
         ledger.undo(undone.id, annotator="test")
-        closed = close_round(ledger, 1, annotator="test", release=True)
-        assert closed == Closed(round=1, asked=1, answered=0, open=1, released=3)
-        assert is_closed(ledger, 1) and not is_closed(ledger, 2)
-        again = close_round(ledger, 1, annotator="test", release=True)
+        closed = ledger.close_round(1, annotator="test", release=True)
+        assert closed == CloseResult(round=1, asked=1, answered=0, open=1, released=3)
+        assert ledger.is_closed(1) and not ledger.is_closed(2)
+        again = ledger.close_round(1, annotator="test", release=True)
         assert again.released == 0 and again.open == 1
 
 

@@ -70,4 +70,4 @@ def spoiled(package, *statements):
 
 def held_by(home, who):
     with Ledger.read(home / "ledger.sqlite") as ledger:
-        return {query.id for query in ledger.queries() if ledger.holder(query.id) == who}
+        return {query.id for query in ledger.queries() if ledger.leases.holder(query.id) == who}

@@ -19,7 +19,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.ledger.lineage import Happened
+from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.opinions import pairs
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Query
 
@@ -93,7 +93,7 @@ class Agreement:
         self.together = Compared.nothing(self.num_classes)
 
 
-def compare(histories: Iterable[tuple[Query, list[Happened]]], num_classes: int) -> Agreement:
+def compare(histories: Iterable[tuple[Query, list[EventView]]], num_classes: int) -> Agreement:
     """What people said of the same voxels, from what happened to each query in any order."""
     nothing = partial(Compared.nothing, num_classes)
     by_pair: dict[tuple[str, str], Compared] = defaultdict(nothing)
@@ -162,11 +162,11 @@ def confused(compared: Compared) -> list[tuple[int, int, int, int]]:
 
 
 def _categories(
-    first: Happened, second: Happened, num_points: int, num_classes: int
+    first: EventView, second: EventView, num_points: int, num_classes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """What two responses say, as categories, of the points [m] that both have labelled."""
     said = [
-        np.frombuffer(event.said or bytes([IGNORE]) * num_points, np.uint8)
+        np.frombuffer(event.labels or bytes([IGNORE]) * num_points, np.uint8)
         for event in (first, second)
     ]
     known = (said[0] != UNASSIGNED) & (said[1] != UNASSIGNED)

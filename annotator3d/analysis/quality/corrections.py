@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from annotator3d.ledger.database import tables_to_last
 from annotator3d.ledger.lineage import (
     VOID,
-    Happened,
-    before_of,
-    first_done,
+    EventView,
+    ancestors_of,
     judged_by,
+    original_of,
     revoked_of,
     undone_of,
 )
@@ -22,12 +21,12 @@ from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import IGNORE, UNASSIGNED
 from annotator3d.ledger.resolution import outcome
 
-Differ = Callable[[Happened, Happened], bool]
+Differ = Callable[[EventView, EventView], bool]
 """Whether the second of two responses with labels says otherwise than the first."""
 
 HOW = ("accepted", "typed over", "typed")
 """A proposal was accepted; there was one, and something was typed; there was none."""
-_HOW = {1: "accepted", 0: "typed over", None: "typed"}
+_HOW = {True: "accepted", False: "typed over", None: "typed"}
 
 
 @dataclass
@@ -47,13 +46,13 @@ class Record:
 
 def records(ledger: LedgerReader) -> dict[str, Record]:
     """What everybody answered, by name."""
-    accepted = dict(ledger._rows("SELECT id, proposal_accepted FROM events"))
-    differ = as_it_was_then(ledger)
+    accepted = ledger.proposals_accepted()
+    differ = in_original_classes(ledger)
     found: dict[str, Record] = defaultdict(Record)
     for _, events in ledger.histories():
         undone, changed = undone_of(events), changed_by(events, differ)
         for event in events:
-            if event.said is None or event.id in undone:
+            if event.labels is None or event.id in undone:
                 continue
             record, how = found[event.annotator], _HOW[accepted[event.id]]
             record.answers[how] += 1
@@ -75,36 +74,32 @@ def otherwise(before: bytes, after: bytes) -> bool:
     return bool(((one != other) & (one != UNASSIGNED) & (other != UNASSIGNED)).any())
 
 
-def as_today(before: Happened, after: Happened) -> bool:
+def in_current_classes(before: EventView, after: EventView) -> bool:
     """Whether two responses differ in the class list of today."""
-    return otherwise(before.said, after.said)
+    return otherwise(before.labels, after.labels)
 
 
-def as_it_was_then(ledger: LedgerReader) -> Differ:
+def in_original_classes(ledger: LedgerReader) -> Differ:
     """Whether two responses differed in the class list of the later one.
 
     What was a correction stays one, and none comes of it when a class is split or merged later.
     """
-    mappings = [m for (m,) in ledger._rows("SELECT mapping FROM taxonomies ORDER BY version")]
-    last = len(mappings)
+    last = ledger.taxonomy_version
     if last == 1:
-        return as_today
-    tables = {version: tables_to_last(mappings[:version]) for version in range(1, last + 1)}
+        return in_current_classes
+    tables = {version: ledger.tables_to(version) for version in range(1, last + 1)}
 
-    def row(event: Happened) -> tuple[bytes, int]:
-        sql = "SELECT labels, taxonomy FROM events WHERE id = ?"
-        ((labels, version),) = ledger._rows(sql, event.id)
-        return labels or VOID, version
-
-    def differ(before: Happened, after: Happened) -> bool:
-        rows = row(before), row(after)
-        to = tables[max(version for _, version in rows)]
-        return otherwise(*(labels.translate(to[version]) for labels, version in rows))
+    def differ(before: EventView, after: EventView) -> bool:
+        written = [ledger.written_labels(event.id) for event in (before, after)]
+        to = tables[max(version for _, version in written)]
+        return otherwise(*((labels or VOID).translate(to[version]) for labels, version in written))
 
     return differ
 
 
-def changed_by(events: Iterable[Happened], differ: Differ = as_today) -> Mapping[int, str]:
+def changed_by(
+    events: Iterable[EventView], differ: Differ = in_current_classes
+) -> Mapping[int, str]:
     """Id of a response with labels -> who changed it first.
 
     By other labels in its place, by rejecting it, or by approving another one that says otherwise,
@@ -117,7 +112,7 @@ def changed_by(events: Iterable[Happened], differ: Differ = as_today) -> Mapping
     for event in events:
         if event.id in undone:
             continue
-        if event.said is not None:
+        if event.labels is not None:
             before = _replaced(event, by_id, undone)
             if before is not None and differ(before, event):
                 found.setdefault(before.id, event.annotator)
@@ -129,15 +124,15 @@ def changed_by(events: Iterable[Happened], differ: Differ = as_today) -> Mapping
     return found
 
 
-def _overruled(events: list[Happened], differ: Differ) -> Callable[[int], list[Happened]]:
+def _overruled(events: list[EventView], differ: Differ) -> Callable[[int], list[EventView]]:
     """A function from the id of an approved response to those beside it that say otherwise."""
     where, revoked = outcome(events), revoked_of(events)
-    before, first = before_of(events), first_done(events)
+    before, first = ancestors_of(events), original_of(events)
     # An answer that was undone and done again is approved under the id of the first time.
-    standing = {first(e.id): e for e in events if e.said is not None and e.id not in revoked}
-    beside = [e for e in where.current if e.said is not None and e not in where.approved]
+    standing = {first(e.id): e for e in events if e.labels is not None and e.id not in revoked}
+    beside = [e for e in where.active_responses if e.labels is not None and e not in where.approved]
 
-    def overruled(approved: int) -> list[Happened]:
+    def overruled(approved: int) -> list[EventView]:
         act = first(approved)
         if act not in standing:
             return []
@@ -151,10 +146,10 @@ def _overruled(events: list[Happened], differ: Differ) -> Callable[[int], list[H
 
 
 def _replaced(
-    event: Happened, by_id: Mapping[int, Happened], undone: set[int | None]
-) -> Happened | None:
+    event: EventView, by_id: Mapping[int, EventView], undone: set[int | None]
+) -> EventView | None:
     """The response with labels that this one was given in place of."""
     at = by_id.get(event.supersedes)
-    while at is not None and (at.said is None or at.id in undone):
+    while at is not None and (at.labels is None or at.id in undone):
         at = by_id.get(at.supersedes)
     return at

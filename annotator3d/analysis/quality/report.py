@@ -19,9 +19,9 @@ from annotator3d.analysis.quality.agreement import (
 )
 from annotator3d.analysis.quality.corrections import HOW, Record, records
 from annotator3d.analysis.report.page import section, table
-from annotator3d.ledger.describe import said_in_words
+from annotator3d.ledger.describe import describe_answer
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.ledger.lineage import Happened
+from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.resolution import Outcome
 from annotator3d.ledger.schema import ASKS
 
@@ -40,7 +40,7 @@ def quality_of(ledger: Ledger) -> dict[str, Any]:
     """Everything in one dictionary of plain Python, for JSON; shares are 0..1, None: undefined."""
     names = [*ledger.taxonomy_names, "no class"]
     found = compare(ledger.histories(), len(names) - 1)
-    standing = ledger._outcomes()
+    standing = ledger.outcomes()
     disputed = [(query, where) for query, where in standing if where.disputed]
     per_round = {entry.number: 0 for entry in ledger.rounds()}
     for query, _ in disputed:
@@ -70,7 +70,7 @@ def quality_of(ledger: Ledger) -> dict[str, Any]:
                 "query": query.id,
                 "round": query.round,
                 "scan": query.scan,
-                "said": [[e.annotator, _said(ledger, e)] for e in where.current],
+                "said": [[e.annotator, _said(ledger, e)] for e in where.active_responses],
             }
             for query, where in disputed
         ],
@@ -173,12 +173,9 @@ def _whole(compared: Compared, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _requests(ledger: Ledger, standing: Sequence[Outcome]) -> dict[str, dict[str, int]]:
-    waiting = [request.ask for where in standing for request in where.waiting]
-    asked = ledger._rows(
-        "SELECT ask FROM events WHERE kind = 'request' AND id NOT IN"
-        " (SELECT supersedes FROM events WHERE kind = 'undo' AND supersedes IS NOT NULL)"
-    )
-    return {ask: {"asked": asked.count((ask,)), "waiting": waiting.count(ask)} for ask in ASKS}
+    waiting = [request.ask for where in standing for request in where.pending_requests]
+    asked = [request.ask for request in ledger.requests(undone=False)]
+    return {ask: {"asked": asked.count(ask), "waiting": waiting.count(ask)} for ask in ASKS}
 
 
 def _person(name: str, record: Record) -> dict[str, Any]:
@@ -207,10 +204,10 @@ def _person_row(person: dict[str, Any]) -> list[str]:
     return cells
 
 
-def _said(ledger: Ledger, event: Happened) -> str:
-    if event.said is None:
+def _said(ledger: Ledger, event: EventView) -> str:
+    if event.labels is None:
         return "no labels"
-    return said_in_words(ledger, event.id, np.frombuffer(event.said, np.uint8)) or "no class"
+    return describe_answer(ledger, event.id, np.frombuffer(event.labels, np.uint8)) or "no class"
 
 
 def _cells(figures: dict[str, Any]) -> list[str]:

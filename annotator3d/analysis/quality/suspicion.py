@@ -26,7 +26,7 @@ from annotator3d.engine.prediction import point_logits
 from annotator3d.engine.training.checkpoints import newest_whole
 from annotator3d.engine.workdir import card_of, root_of
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.ledger.lineage import Happened, plain
+from annotator3d.ledger.lineage import EventView, plain
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Answer, Query
 from annotator3d.ledger.resolution import Outcome
@@ -40,7 +40,7 @@ class Judged:
     query: Query
     response: int  # id of its event
     annotator: str
-    in_force: bool
+    effective: bool
     said: NDArray[np.uint8]  # [n] train ids, 255 = no class
     predicted: NDArray[np.uint8]  # [n] train ids
     probability: float | None  # mean of what the network gives to the classes said, 0..1
@@ -54,8 +54,8 @@ class Judged:
 
 def judge(
     query: Query,
-    response: Happened,
-    in_force: bool,
+    response: EventView,
+    effective: bool,
     said: NDArray[np.uint8],
     predicted: NDArray[np.uint8],
     probabilities: NDArray[np.float64] | None,
@@ -72,7 +72,7 @@ def judge(
         given = float(probabilities[np.flatnonzero(known), said[known]].mean())
     share = float((predicted[known] == said[known]).mean())
     who = response.annotator
-    return Judged(query, response.id, who, in_force, said, predicted, given, share)
+    return Judged(query, response.id, who, effective, said, predicted, given, share)
 
 
 def contradicted(judged: Iterable[Judged], below: float) -> tuple[list[Judged], int]:
@@ -80,23 +80,23 @@ def contradicted(judged: Iterable[Judged], below: float) -> tuple[list[Judged], 
 
     Returns (them; how many answers in force were judged).
     """
-    in_force = [j for j in judged if j.in_force and j.probability is not None]
-    found = [j for j in in_force if j.probability < below]
-    return sorted(found, key=lambda j: (j.probability, j.query.id)), len(in_force)
+    effective = [j for j in judged if j.effective and j.probability is not None]
+    found = [j for j in effective if j.probability < below]
+    return sorted(found, key=lambda j: (j.probability, j.query.id)), len(effective)
 
 
-def asked_before(events: Sequence[Happened], response: int) -> bool:
+def asked_before(events: Sequence[EventView], response: int) -> bool:
     """Whether somebody was asked to look again at what a response to this query says.
 
     Also at an earlier one that says the same: then somebody has looked twice already.
     """
-    said = {e.id: plain(e.said) for e in events}
+    said = {e.id: plain(e.labels) for e in events}
     return said.get(response) in [said.get(e.supersedes) for e in events if e.ask == "again"]
 
 
 def not_asked_before(ledger: LedgerReader, found: Iterable[Judged]) -> list[Judged]:
     """Those that nobody was asked to look at again yet, in their order."""
-    return [j for j in found if not asked_before(ledger._happened(j.query.id), j.response)]
+    return [j for j in found if not asked_before(ledger.history(j.query.id), j.response)]
 
 
 def queue_again(
@@ -110,16 +110,16 @@ def queue_again(
         source: the network, for the note.
     """
     asked = []
-    with ledger._transaction():
+    with ledger.transaction():
         for judged in found:
-            in_force = ledger.outcome(judged.query.id).in_force
-            if in_force is None or in_force.id != judged.response:
+            effective = ledger.outcome(judged.query.id).effective
+            if effective is None or effective.id != judged.response:
                 continue
-            if asked_before(ledger._happened(judged.query.id), judged.response):
+            if asked_before(ledger.history(judged.query.id), judged.response):
                 continue
             note = words(judged, ledger.taxonomy_names, source)
             request = Answer("request", None, annotator, note=note)
-            ledger._append(judged.query.id, request, in_force.id, ask="again")
+            ledger.append(judged.query.id, request, effective.id, ask="again")
             asked.append(judged.query.id)
     return asked
 
@@ -187,7 +187,7 @@ def judge_by_stored(
     There are no probabilities then; a scan without a prediction is left out.
     """
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
-        stored = StoredPredictions(work_dir / "rounds", ledger.to_today)
+        stored = StoredPredictions(work_dir / "rounds", ledger.to_current)
         rounds = [entry.number for entry in reversed(ledger.rounds())]
 
     def prepare(scan: Scan) -> Says | None:
@@ -221,8 +221,10 @@ def _judge(
             raise ValueError(f"{path} is of other classes than {dataset.root}")
         size, records = ledger.voxel_size, {scan.id: scan for scan in ledger.scans()}
         by_scan: dict[str, list[tuple[Query, Outcome]]] = defaultdict(list)
-        for query, where in ledger._outcomes():
-            if any(e.said is not None for e in where.current) and wanted(query.id, where):
+        for query, where in ledger.outcomes():
+            if any(e.labels is not None for e in where.active_responses) and wanted(
+                query.id, where
+            ):
                 by_scan[query.scan].append((query, where))
     found: list[Judged] = []
     for done, (scan_id, answered) in enumerate(sorted(by_scan.items()), 1):
@@ -242,13 +244,13 @@ def _judge_query(
     query: Query, where: Outcome, says: Says, rows: NDArray[np.int64]
 ) -> Iterator[Judged]:
     classes, probabilities = says
-    for response in where.current:
-        if response.said is not None:
-            said = np.frombuffer(response.said or bytes([IGNORE]) * query.num_points, np.uint8)
+    for response in where.active_responses:
+        if response.labels is not None:
+            said = np.frombuffer(response.labels or bytes([IGNORE]) * query.num_points, np.uint8)
             judged = judge(
                 query,
                 response,
-                response == where.in_force,
+                response == where.effective,
                 said,
                 classes[rows],
                 None if probabilities is None else probabilities[rows],

@@ -29,8 +29,7 @@ from annotator3d.analysis.report.page import (
 from annotator3d.analysis.runs import Run, read_run
 from annotator3d.analysis.summary import CURVE_NOTE, summarise
 from annotator3d.engine.training.logs import FILE
-from annotator3d.ledger.closing import is_closed
-from annotator3d.ledger.effort import meter_rounds
+from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.reporter import Reporter
 
@@ -107,9 +106,9 @@ def _rounds(ledger: Ledger) -> str:
     head = ["round", "strategy", "before epoch", "voxels", "points", "answered", "open"]
     head += ["labelled points", "void", "classes a voxel", "time", "clicks"]
     rows = []
-    for entry, meter in zip(ledger.rounds(), meter_rounds(ledger), strict=True):
+    for entry, meter in zip(ledger.rounds(), round_costs(ledger), strict=True):
         waiting = len(ledger.open_queries(entry.number))
-        closed = " (closed)" if is_closed(ledger, entry.number) else ""
+        closed = " (closed)" if ledger.is_closed(entry.number) else ""
         rows.append(
             [
                 str(entry.number),

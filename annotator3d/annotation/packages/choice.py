@@ -53,8 +53,8 @@ def choose(ledger: Ledger, choice: PackageChoice, to: str) -> PackageContents:
     or if none can be packed.
     """
     with ledger.snapshot():
-        where = dict(ledger._outcomes())
-        leases = ledger.leases()
+        where = dict(ledger.outcomes())
+        leases = ledger.leases.current()
         _require_there(choice, where, ledger)
     found = _chosen(where, choice, to, ledger)
     to_answer = {query.id for query in found if where[query].is_open_for(to)}

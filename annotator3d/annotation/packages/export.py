@@ -83,10 +83,10 @@ def export(
     _check(out, days, crop, to)
     chosen = choose(ledger, choice or PackageChoice(), to)
     require_scans(ledger, chosen.queries, source)
-    before = {number for number in chosen.to_answer if ledger.holder(number) == to}
+    before = {number for number in chosen.to_answer if ledger.leases.holder(number) == to}
     # Not yet as out in a package, which there is not before the file has its name.
     wanted = sorted(chosen.to_answer - before)
-    held = ledger.lease(wanted, annotator=to, seconds=_WHILE_PACKING)
+    held = ledger.leases.hold(wanted, annotator=to, seconds=_WHILE_PACKING)
     snatched = set(wanted) - held
     taken = [query for query in chosen.queries if query.id not in snatched]
     if not taken:
@@ -119,7 +119,7 @@ def export(
             db.execute("COMMIT")
         with open(part, "rb") as file:
             os.fsync(file.fileno())
-        mine = ledger.lease(
+        mine = ledger.leases.hold(
             sorted(chosen.to_answer - snatched),
             annotator=to,
             seconds=days * _DAY,
@@ -129,7 +129,7 @@ def export(
     except BaseException:
         part.unlink(missing_ok=True)
         # What they held before may be out in another package.
-        ledger.lease(sorted(held), annotator=to, seconds=0)
+        ledger.leases.give_back(sorted(held), annotator=to)
         raise
     fsync_folder(out.parent)
     return ExportResult(
@@ -155,7 +155,7 @@ def recall(ledger: Ledger, who: str, which: str | None = None) -> list[int]:
 
     Raises ConfigError for what are no numbers, ValueError if the person holds none of these.
     """
-    leases = ledger.leases()
+    leases = ledger.leases.current()
     found = {number for number, lease in leases.items() if lease.annotator == who}
     if which is not None:
         found &= numbers_of(which, {query.id for query in ledger.queries()}, ledger)
@@ -166,7 +166,7 @@ def recall(ledger: Ledger, who: str, which: str | None = None) -> list[int]:
         )
         of_these = "" if which is None else f" of {which}"
         raise ValueError(f"{ledger.path}: no query{of_these} is held by {who}; held are {held}")
-    ledger.lease(sorted(found), annotator=who, seconds=0)
+    ledger.leases.give_back(sorted(found), annotator=who)
     return sorted(found)
 
 
@@ -187,7 +187,7 @@ def _copy_rows(ledger: Ledger, db: sqlite3.Connection, queries: Sequence[Query],
     """The rows of the ledger that speak of the queries, as they are."""
     ids = {query.id for query in queries}
     scans = {query.scan for query in queries}
-    with ledger._transaction("DEFERRED") as home:
+    with ledger.file.transaction("DEFERRED") as home:
         for table in ("meta", "taxonomies", "scans", "rounds", "queries"):
             for row in home.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall():
                 if table == "meta" and row[0].startswith("round_"):
@@ -218,5 +218,4 @@ def _is_blind(ledger: Ledger, query: Query, to: str) -> bool:
 
 
 def _ledger_id(ledger: Ledger) -> str:
-    ((value,),) = ledger._rows("SELECT value FROM meta WHERE key = 'ledger_id'")
-    return value
+    return ledger.ledger_id

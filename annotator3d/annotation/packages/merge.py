@@ -60,13 +60,13 @@ def merge(ledger: Ledger, package: Path) -> MergeResult:
     """
     result = MergeResult(read_manifest(package))
     _require_sound(package)
-    with Ledger.read(package) as away, away._transaction("DEFERRED") as there:
+    with Ledger.read(package) as away, away.file.transaction("DEFERRED") as there:
         _require_ours(ledger, away, there, result.manifest)
         rows = there.execute(
             f"SELECT id, supersedes, action, {_EVENT} FROM events WHERE kind != 'lease' ORDER BY id"
         ).fetchall()
     touched, responses = set(), set()
-    with ledger._transaction() as db:
+    with ledger.file.transaction() as db:
         home = dict(db.execute("SELECT uid, id FROM events"))
         released = {q for (q,) in db.execute("SELECT query FROM events WHERE kind = 'release'")}
         undone = dict(db.execute("SELECT supersedes, id FROM events WHERE kind = 'undo'"))
@@ -93,7 +93,9 @@ def merge(ledger: Ledger, package: Path) -> MergeResult:
                 touched.add(query)
                 responses |= {new} if kind in RESPONSES else set()
     where = {query: ledger.outcome(query) for query in sorted(touched)}
-    stand = [q for q, outcome in where.items() for e in outcome.current if e.id in responses]
+    stand = [
+        q for q, outcome in where.items() for e in outcome.active_responses if e.id in responses
+    ]
     result.replaced, result.answered = len(responses) - len(stand), len(set(stand))
     result.disputed = [query for query, outcome in where.items() if outcome.disputed]
     result.in_part = [query for query, outcome in where.items() if outcome.in_part]
@@ -132,7 +134,7 @@ def _require_ours(
     ledger: Ledger, away: Ledger, there: sqlite3.Connection, manifest: Manifest
 ) -> None:
     """Refuse a package of another ledger, or whose queries are not those at home."""
-    home = ledger._db
+    home = ledger.file.db
     (ours,) = home.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()
     if manifest.ledger_id != ours:
         raise ValueError(

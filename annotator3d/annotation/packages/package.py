@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from annotator3d.data.scan import Scan
 from annotator3d.data.scan_source import Pose, Prediction
-from annotator3d.ledger.database import _connect
+from annotator3d.ledger.database import open_reader
 from annotator3d.ledger.ledger import Ledger
 
 FORMAT = 1
@@ -71,7 +71,7 @@ def read_manifest(path: Path) -> Manifest:
     if not path.is_file():
         raise FileNotFoundError(f"there is no package {path}")
     try:
-        with closing(_connect(path)) as db:
+        with closing(open_reader(path)) as db:
             values = {key: json.loads(v) for key, v in db.execute("SELECT key, value FROM package")}
     except (sqlite3.Error, ValueError) as error:
         raise ValueError(
@@ -119,7 +119,7 @@ class PackageSource:
         with Ledger.read(path) as ledger:
             self._voxel_size = ledger.voxel_size
             self._prints = {scan.id: scan.fingerprint for scan in ledger.scans()}
-        with closing(_connect(path)) as db:
+        with closing(open_reader(path)) as db:
             rows = db.execute("SELECT scan, pose, world FROM package_scans").fetchall()
             self._has_images = db.execute(_HAS_IMAGES).fetchone() is not None
         self._poses = {
@@ -182,7 +182,7 @@ class PackageSource:
 
     def _content(self, table: str, where: str, *values: object) -> bytes | None:
         # A connection of its own each time: scans are read ahead in other threads.
-        with closing(_connect(self.path)) as db:
+        with closing(open_reader(self.path)) as db:
             sql = f"SELECT content, digest FROM {table} WHERE {where}"
             row = db.execute(sql, values).fetchone()
         if row is None:
@@ -194,7 +194,7 @@ class PackageSource:
 
 def damaged_contents(path: Path) -> Iterable[str]:
     """What a package carries and what is not as it was written, in words."""
-    with closing(_connect(path)) as db:
+    with closing(open_reader(path)) as db:
         images = ("package_images",) if db.execute(_HAS_IMAGES).fetchone() else ()
         for table in ("package_scans", "package_predictions", "package_files", *images):
             rows = db.execute(f"SELECT rowid, content, digest FROM {table}")

@@ -16,10 +16,9 @@ from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
 from annotator3d.engine.training.optim import scoring_weights
 from annotator3d.errors import Paused
-from annotator3d.ledger.closing import is_closed
-from annotator3d.ledger.describe import disputed_in_words
+from annotator3d.ledger.describe import describe_disputed
 from annotator3d.ledger.digest import labels_digest
-from annotator3d.ledger.effort import RoundMeter, meter_round
+from annotator3d.ledger.effort import RoundCost, round_cost
 from annotator3d.ledger.ledger import Ledger, Round
 from annotator3d.reporter import Reporter
 
@@ -139,19 +138,19 @@ class RoundHook(Hook):
                 self.reporter.info(f"round {number}: {decision}")
         self._say_cost(self.world.on_rank_zero(lambda: self._answer(number)))
         if disputed := self.world.on_rank_zero(lambda: self._disputed(number)):
-            self.reporter.info(f"not trained on: {disputed_in_words(disputed, self.folder.parent)}")
+            self.reporter.info(f"not trained on: {describe_disputed(disputed, self.folder.parent)}")
 
     def _disputed(self, number: int) -> int:
         """Voxels of rounds up to this one that no training sees, since nobody has decided."""
         return sum(query.round <= number for query in self.ledger.disputed_queries())
 
-    def _say_cost(self, cost: RoundMeter) -> None:
+    def _say_cost(self, cost: RoundCost) -> None:
         self.reporter.info(
             f"round {cost.round}: {cost.points} points asked, {cost.labelled_points} with a class, "
             f"{cost.void_voxels} voxels void, {cost.classes_per_voxel:.1f} classes a voxel"
         )
 
-    def _answer(self, number: int) -> RoundMeter:
+    def _answer(self, number: int) -> RoundCost:
         """Let the oracle answer what is open.
 
         Raises:
@@ -159,10 +158,10 @@ class RoundHook(Hook):
         """
         answer_open_queries(self.ledger, self.oracle, self._read, fingerprint=self._fingerprint)
         for round in range(1, number + 1):
-            waiting = 0 if is_closed(self.ledger, round) else len(self.ledger.open_queries(round))
+            waiting = 0 if self.ledger.is_closed(round) else len(self.ledger.open_queries(round))
             if waiting:
                 raise WaitingForOracle(round, waiting, self.ledger.spent(round))
-        return meter_round(self.ledger, number)
+        return round_cost(self.ledger, number)
 
     def _is_known(self, plan: RoundPlan) -> bool:
         """Whether the ledger holds the round; ValueError if it is not the one of this run."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from annotator3d._mmengine import VISBACKENDS, BaseVisBackend, Hook
 from annotator3d.data.files import atomic_write
 from annotator3d.errors import ConfigError
-from annotator3d.ledger.effort import meter_rounds
+from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
 
 BACKENDS = {
@@ -107,7 +107,7 @@ class SpentHook(Hook):
         if self.ledger is None:
             return
         number = sum(at <= runner.epoch for at in self.rounds_at)
-        meters = meter_rounds(self.ledger)[:number]
+        meters = round_costs(self.ledger)[:number]
         labelled = sum(meter.labelled_points for meter in meters)
         points = sum(scan.num_points for scan in self.ledger.scans())
         self.spent = {

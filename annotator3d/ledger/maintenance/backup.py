@@ -11,8 +11,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from annotator3d.errors import ConfigError
-from annotator3d.ledger import database as storage
-from annotator3d.ledger.database import open_reader
+from annotator3d.ledger import database
 from annotator3d.ledger.ledger import Ledger
 
 _DATED = re.compile(r"ledger-\d{8}-\d{6}-\d{6}\.sqlite")
@@ -44,7 +43,7 @@ def back_up(path: Path, out: Path, keep: int | None = None) -> Path:
     _read(path)
     now = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S-%f")
     copy = out / f"ledger-{now}.sqlite" if in_folder else out
-    storage.back_up(path, copy, check=lambda part: _check(part, path))
+    database.back_up(path, copy, check=lambda part: _check(part, path))
     if keep is not None:
         dated = sorted(p for p in out.iterdir() if _DATED.fullmatch(p.name))
         for old in dated[:-keep]:
@@ -88,7 +87,7 @@ def _is_database(path: Path) -> bool:
 def _damage(path: Path) -> str | None:
     """The first thing that is wrong with a database file; None if nothing is."""
     try:
-        with closing(open_reader(path, storage.on_network(path.parent))) as db:
+        with closing(database.open_reader(path)) as db:
             (found,) = db.execute("PRAGMA integrity_check(1)").fetchone()
     except sqlite3.DatabaseError as error:
         found = str(error)

@@ -122,7 +122,7 @@ def migrate(ledger: Ledger, migration: Migration) -> int:
 
     Raises ValueError if the class list has changed since the plan was made.
     """
-    with ledger._transaction() as db:
+    with ledger.file.transaction() as db:
         if ledger.taxonomy_version != migration.version:
             raise ValueError(
                 f"the class list of {ledger.path} is of version {ledger.taxonomy_version}, the "
@@ -209,8 +209,8 @@ def _count(ledger: LedgerReader, table: bytes) -> tuple[list[int], list[int], in
 
 
 def _count_disputed(ledger: LedgerReader, split: set[int]) -> int:
-    opinions = (where.current for _, where in ledger._outcomes() if where.disputed)
-    return sum(any(split.intersection(e.said or ()) for e in current) for current in opinions)
+    opinions = (where.active_responses for _, where in ledger.outcomes() if where.disputed)
+    return sum(any(split.intersection(e.labels or ()) for e in current) for current in opinions)
 
 
 def _fate(

@@ -21,7 +21,7 @@ from typing import Any
 from annotator3d.data.files import atomic_write, clear_parts, fsync_folder, part_of, written_whole
 from annotator3d.ledger import schema
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.ledger.records import COLUMNS, fits
+from annotator3d.ledger.records import COLUMNS, matches
 
 TABLES = ("meta", "taxonomies", "scans", "rounds", "queries", "events")  # parents first
 FORMAT = 1
@@ -41,7 +41,7 @@ def export(path: Path, out: Path, format: str = "jsonl") -> dict[str, int]:
     if not out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {out.parent}; create it first")
     clear_parts(out.parent)
-    with Ledger.read(path) as ledger, ledger._transaction("DEFERRED") as db:
+    with Ledger.read(path) as ledger, ledger.file.transaction("DEFERRED") as db:
         tables = {table: _rows(db, table) for table in TABLES}
         head = {"annotator3d ledger": FORMAT, "schema": schema.SCHEMA_VERSION}
         head["columns"] = {table: columns for table, (columns, _) in tables.items()}
@@ -151,7 +151,7 @@ def _insert(db: sqlite3.Connection, where: str, row: dict, columns: dict) -> str
         db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", values)
         if table == "events":
             told = dict(zip(row, values, strict=True))
-            if not fits(told["uid"], [told[name] for name in COLUMNS]):
+            if not matches(told["uid"], [told[name] for name in COLUMNS]):
                 raise ValueError("it is not as it was written: the check sum in its uid differs")
     except (ValueError, TypeError, sqlite3.Error) as error:
         raise ValueError(f"{where}: refused: {error}") from error

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.data.scan_source import Predictions, ScanSource
-from annotator3d.ledger import database as storage
 from annotator3d.ledger import schema
 from annotator3d.ledger.database import open_reader
-from annotator3d.ledger.records import COLUMNS, fits
+from annotator3d.ledger.records import COLUMNS, matches
 
 _MOST = 20  # problems of one kind that are named
 
@@ -75,7 +74,7 @@ _RULES = {
 
 
 @dataclass
-class Verified:
+class VerifyReport:
     """What was checked, and what is wrong."""
 
     problems: list[str] = field(default_factory=list)
@@ -87,7 +86,7 @@ def verify(
     scans: ScanSource | None = None,
     predictions: Predictions | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Verified:
+) -> VerifyReport:
     """Check a ledger; a damaged one is read as far as that goes, and nothing is written.
 
     Checked are the file (SQLite's own checks), the tables and triggers, every rule that the
@@ -99,11 +98,11 @@ def verify(
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no ledger {path}")
-    found = Verified()
+    found = VerifyReport()
     try:
-        db = open_reader(path, storage.on_network(path.parent))
+        db = open_reader(path)
     except (sqlite3.Error, OSError) as error:
-        return Verified([f"the file cannot be read: {error}"])
+        return VerifyReport([f"the file cannot be read: {error}"])
     try:
         db.execute("BEGIN")  # of one moment, while people write
         found.problems += _file_problems(db)
@@ -178,7 +177,7 @@ def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
 def _seal_problems(db: sqlite3.Connection) -> Iterator[str]:
     """Events that were changed after they were written."""
     for event, uid, *values in db.execute(f"SELECT id, uid, {', '.join(COLUMNS)} FROM events"):
-        if not fits(uid, values):
+        if not matches(uid, values):
             yield f"event {event} of query {values[0]} is not as it was written"
 
 

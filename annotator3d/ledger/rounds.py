@@ -1,0 +1,142 @@
+"""Writing scans, rounds and their queries."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+
+from annotator3d.ledger.connection import LedgerFile
+from annotator3d.ledger.records import Asked, Round, ScanRecord
+from annotator3d.ledger.schema import NOW
+
+_SCAN = "SELECT id, fingerprint, num_points FROM scans WHERE id = ?"
+
+
+def register_scans(file: LedgerFile, scans: Iterable[ScanRecord]) -> None:
+    """See `Ledger.register_scans`."""
+    with file.transaction() as db:
+        for scan in scans:
+            row = db.execute(_SCAN, (scan.id,)).fetchone()
+            if row is None:
+                db.execute(
+                    "INSERT INTO scans (id, fingerprint, num_points) VALUES (?, ?, ?)",
+                    (scan.id, scan.fingerprint, int(scan.num_points)),
+                )
+            elif (known := ScanRecord(*row)) != scan:
+                raise ValueError(
+                    f"scan {scan.id} has changed since it was asked about: the ledger has "
+                    f"{known.num_points} points and fingerprint {known.fingerprint}, the file "
+                    f"has {scan.num_points} and {scan.fingerprint}; restore the file or start "
+                    "a new work directory"
+                )
+
+
+def insert_round(
+    file: LedgerFile,
+    entry: Round,
+    queries: Mapping[str, Sequence[Asked]],
+    decision: str | None,
+) -> None:
+    """Insert a round and its queries in one transaction. See `Ledger.add_round`."""
+    rows = _query_rows(entry.number, queries)
+    with file.transaction() as db:
+        last = db.execute("SELECT COALESCE(MAX(round), 0) FROM rounds").fetchone()[0]
+        if entry.number != last + 1:
+            raise ValueError(
+                f"{file.path} has rounds up to {last}; cannot add round {entry.number}"
+            )
+        _require_registered(db, queries)
+        db.execute(
+            "INSERT INTO rounds (round, strategy, seed, budget, max_queries, num_queries,"
+            " epoch, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                int(entry.number),  # int(): SQLite would store a numpy integer as a blob
+                entry.strategy,
+                int(entry.seed),
+                int(entry.budget),
+                None if entry.max_queries is None else int(entry.max_queries),
+                int(entry.num_queries),
+                int(entry.epoch),
+                entry.source,
+            ),
+        )
+        if decision is not None:
+            db.execute("INSERT INTO meta VALUES (?, ?)", (decision_key(entry.number), decision))
+        for row in rows:
+            _insert_query(db, row)
+
+
+def insert_queries(file: LedgerFile, round: int, queries: Mapping[str, Sequence[Asked]]) -> None:
+    """Insert queries of a round that has room, in one transaction. See `Ledger.fill_round`."""
+    with file.transaction() as db:
+        _require_registered(db, queries)
+        (written,) = db.execute(
+            "SELECT COUNT(*) FROM queries WHERE round = ?", (int(round),)
+        ).fetchone()
+        for row in _query_rows(round, queries, start=written):
+            _insert_query(db, row)
+
+
+def mark_closed(file: LedgerFile, round: int, annotator: str) -> None:
+    """Note when and by whom a round was closed; the first time counts."""
+    with file.transaction() as db:
+        key = closed_key(round)
+        if db.execute("SELECT 1 FROM meta WHERE key = ?", (key,)).fetchone() is None:
+            db.execute(f"INSERT INTO meta VALUES (?, {NOW} || ' ' || ?)", (key, annotator))
+
+
+def closed_key(round: int) -> str:
+    """The key in `meta` that a closed round has."""
+    return f"round_{int(round)}_closed"
+
+
+def decision_key(round: int) -> str:
+    """The key in `meta` of `Ledger.round_decision`."""
+    return f"round_{int(round)}_decision"
+
+
+def _require_registered(db: sqlite3.Connection, scans: Iterable[str]) -> None:
+    for scan in scans:
+        if db.execute(_SCAN, (scan,)).fetchone() is None:
+            raise ValueError(f"scan {scan} is not registered; call register_scan first")
+
+
+def _insert_query(db: sqlite3.Connection, row: tuple) -> None:
+    try:
+        db.execute(
+            "INSERT INTO queries (round, position, scan, x, y, z, rank, score, num_points)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            row,
+        )
+    except sqlite3.IntegrityError as error:
+        round, _, scan, *cell = row[:6]
+        raise ValueError(f"round {round}, scan {scan}, cell {cell}: {error}") from error
+
+
+def _query_rows(round: int, queries: Mapping[str, Sequence[Asked]], start: int = 0) -> list[tuple]:
+    """Values for `_insert_query`; positions in the round count from `start`."""
+    ordered = (
+        (scan, rank, pick)
+        for scan in sorted(queries)  # not in the order in which they were gathered
+        for rank, pick in enumerate(queries[scan])
+    )
+    return [
+        (
+            int(round),
+            position,
+            scan,
+            *(int(i) for i in pick.cell),
+            rank,
+            _finite(scan, pick),
+            int(pick.num_points),
+        )
+        for position, (scan, rank, pick) in enumerate(ordered, start)
+    ]
+
+
+def _finite(scan: str, pick: Asked) -> float:
+    if not math.isfinite(pick.utility):
+        cell = tuple(pick.cell)
+        raise ValueError(f"scan {scan}, cell {cell}: utility {pick.utility} is not finite")
+    return float(pick.utility)
