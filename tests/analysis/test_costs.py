@@ -39,10 +39,10 @@ def ask(ledger, number, sizes, x=0):
 
 
 def draft(ledger, query, labels, who, seconds):
-    from annotator3d.ledger.actions import Entry
+    from annotator3d.ledger.actions import EventDraft
 
     answer = Answer("draft", np.array(labels, np.uint8), seconds=seconds, clicks=1)
-    ledger.act([Entry(query, answer, None, None)], annotator=who)
+    ledger.act([EventDraft(query, answer, None, None)], annotator=who)
 
 
 def answer_many(ledger, count, random, who=("anna", "ben"), **more):

@@ -136,7 +136,7 @@ def test_a_sign_of_life_renews_the_lease_when_half_of_it_is_gone(two, path):
 
 def test_a_query_that_is_answered_just_before_it_is_held_is_not_asked_again(two, monkeypatch):
     ann, bob = two
-    plain = ann.ledger.lease
+    plain = ann.ledger.leases.hold
 
     def late(queries, **more):
         if 7 in queries and bob.state_of(7) == "open":
@@ -144,7 +144,7 @@ def test_a_query_that_is_answered_just_before_it_is_held_is_not_asked_again(two,
             bob.sync()
         return plain(queries, **more)
 
-    monkeypatch.setattr(ann.ledger, "lease", late)
+    monkeypatch.setattr(ann.ledger.leases, "hold", late)
     for _ in range(3):
         ann.assign(0)
     assert ann.current.id == 8 and ann.labels_of(7).tolist() == [1] * 4
@@ -152,7 +152,7 @@ def test_a_query_that_is_answered_just_before_it_is_held_is_not_asked_again(two,
 
 def test_what_is_answered_while_one_looks_for_the_next_query_is_not_shown(two, monkeypatch):
     ann, bob = two
-    plain = ann.ledger.lease
+    plain = ann.ledger.leases.hold
 
     def late(queries, **more):
         """Bob takes 7 and answers 8 and 9 when ann reaches for 7."""
@@ -162,7 +162,7 @@ def test_what_is_answered_while_one_looks_for_the_next_query_is_not_shown(two, m
                 bob.ledger.answer(query, [1] * 4, annotator="bob")
         return plain(queries, **more)
 
-    monkeypatch.setattr(ann.ledger, "lease", late)
+    monkeypatch.setattr(ann.ledger.leases, "hold", late)
     for _ in range(3):
         ann.assign(0)
     assert ann.current is None  # all were taken when she looked

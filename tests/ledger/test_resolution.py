@@ -256,7 +256,7 @@ def test_the_order_in_which_rows_came_in_does_not_matter(events, shuffler: rando
     new = {old.id: place for old, place in zip(events, places, strict=True)}
     moved = [e._replace(id=new[e.id], supersedes=new.get(e.supersedes)) for e in events]
     here, there = outcome(events), outcome(sorted(moved))
-    for name in ("current", "approved", "waiting"):
+    for name in ("active_responses", "approved", "pending_requests"):
         assert [e.uid for e in getattr(here, name)] == [e.uid for e in getattr(there, name)]
     assert (here.effective and here.effective.uid) == (there.effective and there.effective.uid)
     assert (here.disputed, here.open, here.authors) == (there.disputed, there.open, there.authors)

@@ -55,7 +55,7 @@ def test_one_key_answers_and_the_camera_goes_to_the_next(path):
     controller.press("2")
     assert frontend.calls == ["look", "repaint"]  # the same scan: nothing is loaded anew
     assert controller.session.current.id != before.id
-    assert frontend.labels[-1][0].startswith("car")
+    assert frontend.said[-1][0].startswith("car")
     assert (controller.session.labels_of(before.id) == 1).all()
 
 
@@ -69,14 +69,14 @@ def test_another_scan_is_loaded_once(path):
     for key in "111":
         controller.press(key)
     assert controller.session.current is None
-    assert frontend.labels[-1] == ("Nothing is left to answer here.", False)
+    assert frontend.said[-1] == ("Nothing is left to answer here.", False)
 
 
 def test_a_refusal_is_shown_and_writes_nothing(path):
     controller, frontend, errors = open_viewer(path)
     controller.start()
     controller.guard(lambda: controller.press("enter"))
-    assert frontend.labels[-1] == ("nothing is proposed for this voxel", True)
+    assert frontend.said[-1] == ("nothing is proposed for this voxel", True)
     assert frontend.on_disk[-1] == []
     assert errors == []
 
@@ -121,7 +121,7 @@ def test_a_damaged_photo_is_told_once_and_does_not_stop_the_work(path):
     controller, frontend, errors = open_viewer(path, source=source)
     controller.start()
     assert controller.photo() is None and controller.photo() is None
-    said = [text for text, wrong in frontend.labels if wrong]
+    said = [text for text, wrong in frontend.said if wrong]
     assert said == ["no camera image is shown: 000000.png is damaged"] and not errors
 
 
@@ -200,7 +200,7 @@ def test_a_scan_that_vanished_is_named_and_its_queries_wait(path):
     for _ in range(3):
         controller.press("1")
     assert controller.session.current is None and not errors
-    text, wrong = frontend.labels[-1]
+    text, wrong = frontend.said[-1]
     assert wrong and "00/1" in text and "set aside" in text and "gone" in text
     assert controller.session.progress.set_aside == 3
 
@@ -244,7 +244,7 @@ def test_a_key_on_a_picture_that_somebody_has_overtaken_is_refused(path):
     other.assign(1)
     other.close()
     controller.guard(lambda: controller.press("1"))
-    words, wrong = frontend.labels[-1]
+    words, wrong = frontend.said[-1]
     assert wrong and "was changed by eva since it was shown; nothing was written" in words
     assert set(controller.session.labels_of(query).tolist()) == {1}
 
