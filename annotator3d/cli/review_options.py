@@ -1,60 +1,66 @@
-"""The options of ``label`` about asking twice and about reviewing."""
+"""The options of ``label`` about reviewing."""
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annotator3d.cli.quality import add_shares
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
     from annotator3d.annotation.review import Criteria
     from annotator3d.ledger.ledger import Ledger
 
-_FILTERS = ("class_name", "person", "round", "since", "until", "disputed", "low_agreement")
+# Options that choose what to review, by their names in the result of the parser.
+_FILTERS = {
+    "class_name": "--class",
+    "person": "--person",
+    "round": "--round",
+    "since": "--since",
+    "until": "--until",
+    "disputed": "--disputed",
+    "low_agreement": "--low-agreement",
+}
 
 
-def add_to_label(sub: argparse.ArgumentParser) -> None:
-    """Add the options of asking twice and of reviewing to those of ``label``."""
-    add_shares(sub)
-    group = sub.add_argument_group("review")
-    group.add_argument("--review", action="store_true", help="decide about what was answered")
-    group.add_argument("--class", dest="class_name", metavar="NAME", help="answers that have it")
-    group.add_argument("--person", metavar="NAME", help="answers of one person")
-    group.add_argument("--round", type=int, metavar="N")
-    group.add_argument("--since", metavar="DATE", help="2026-05-01, or with a time; UTC")
-    group.add_argument("--until", metavar="DATE", help="that day or moment included")
-    group.add_argument("--disputed", action="store_true", help="only where answers differ")
-    group.add_argument(
-        "--low-agreement", metavar="SHARE",
-        help="the network, as trained, agrees on less than this share of the answer's points",
-    )  # fmt: skip
+def add_review(parser: argparse.ArgumentParser) -> None:
+    """Add the options of reviewing."""
+    add = parser.add_argument_group("review").add_argument
+    add("--review", action="store_true", help="decide about what was answered")
+    add("--class", dest="class_name", metavar="NAME", help="answers with this class")
+    add("--person", metavar="NAME", help="answers of this person")
+    add("--round", type=int, metavar="N", help="answers of this round")
+    add("--since", metavar="DATE", help="from 2026-05-01 on, or with a time; UTC")
+    add("--until", metavar="DATE", help="up to this day or moment, included")
+    add("--disputed", action="store_true", help="only voxels whose answers differ")
+    add(
+        "--low-agreement",
+        metavar="SHARE",
+        help="answers on less than this share of whose points the trained network agrees",
+    )
 
 
-def label_shares(args: argparse.Namespace) -> dict[str, float]:
-    """What ``label`` is to ask again, as options of a session."""
+def shares_of(args: argparse.Namespace) -> dict[str, float]:
+    """The shares of ``options.add_shares``, as options of a session."""
     from annotator3d.annotation.second_opinions import share_of
 
     shares = {"overlap": share_of(args.overlap), "repeat": share_of(args.repeat)}
     if args.review and any(shares.values()):
-        raise ConfigError("--overlap and --repeat ask for answers; leave them out with --review")
+        raise ConfigError("--overlap and --repeat ask for answers; drop them with --review")
     return shares
 
 
 def criteria_of(args: argparse.Namespace, work_dir: Path) -> Criteria | None:
     """What ``label`` is to review; None: it is not to review.
 
-    Raises ConfigError for a class, a person, a round or a date that there is not.
+    Raises ConfigError for an unknown class, person or round, or a date that cannot be read.
     """
-    given = [name for name in _FILTERS if getattr(args, name)]
     if not args.review:
-        if given:
-            option = given[0].replace("class_name", "class").replace("_", "-")
-            raise ConfigError(f"--{option} belongs to --review")
+        for name, option in _FILTERS.items():
+            if getattr(args, name):
+                raise ConfigError(f"{option} belongs to --review")
         return None
     from annotator3d.annotation.review import Criteria
     from annotator3d.ledger.database import is_package
@@ -74,7 +80,7 @@ def criteria_of(args: argparse.Namespace, work_dir: Path) -> Criteria | None:
         )
     if criteria.since >= criteria.until:
         raise ConfigError(
-            f"--since {args.since} is later than --until {args.until}: no answer can be of both"
+            f"--since {args.since} is later than --until {args.until}, so no answer can match"
         )
     if args.low_agreement:
         return _with_low_agreement(args, work_dir, criteria)
@@ -82,6 +88,8 @@ def criteria_of(args: argparse.Namespace, work_dir: Path) -> Criteria | None:
 
 
 def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Criteria) -> Criteria:
+    import dataclasses
+
     from annotator3d.analysis.quality.suspicion import judge_answers, judge_by_stored
     from annotator3d.annotation.second_opinions import share_of
     from annotator3d.cli.terminal import open_reporter
@@ -98,7 +106,9 @@ def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Crit
         except FileNotFoundError as none:
             print(f"{none}; compared with the predictions that the rounds have stored")
             judged = judge_by_stored(config, work_dir, reporter, **options)
-    found = replace(criteria, responses={j.response for j in judged if j.agreement < share})
+    found = dataclasses.replace(
+        criteria, responses={j.response for j in judged if j.agreement < share}
+    )
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         voxels = sum(
             found.match(where)

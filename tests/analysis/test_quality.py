@@ -18,7 +18,8 @@ from killing import killed_at
 from annotator3d.analysis.quality.suspicion import judge_answers
 from annotator3d.annotation.review import Criteria
 from annotator3d.api import open_labelling
-from annotator3d.cli.main import main, make_parser
+from annotator3d.cli.main import main
+from annotator3d.cli.parser import make_parser
 from annotator3d.cli.review_options import criteria_of
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.scan import rows_of_cell
@@ -175,7 +176,7 @@ def test_before_anybody_was_asked_twice_the_report_says_how(make_kitti, tmp_path
     with pytest.raises(WaitingForOracle):
         train(config, tmp_path / "run")
     assert main(["quality", "report", str(tmp_path / "run")]) == 0
-    assert "annotator3d quality request asks" in capsys.readouterr().out
+    assert "to ask for one: annotator3d quality request" in capsys.readouterr().out
     found = report(tmp_path / "run", capsys)
     assert found["pairs"] == [] and found["together"]["kappa_points"] is None
     with opened(tmp_path / "run") as ledger:  # as from two packages of one person
@@ -500,7 +501,7 @@ def test_label_goes_through_the_answers_that_fit(run, monkeypatch, capsys, optio
             "--since 2026-05-03 is later than --until 2026-05-02T10:00",
         ),
         (["--review", "--low-agreement", "5"], "expected a share"),
-        (["--review", "--overlap", "5%"], "leave them out with --review"),
+        (["--review", "--overlap", "5%"], "drop them with --review"),
         (["--overlap", "5"], "expected a share such as 5% or 0.05, got '5'"),
         (["--repeat", "x"], "expected a share such as 5% or 0.05, got 'x'"),
     ],

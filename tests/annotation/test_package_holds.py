@@ -44,7 +44,8 @@ def test_the_limit_counts_what_is_packed_whoever_holds_the_rest(home, capsys):
 def test_a_next_package_has_other_queries_and_a_lost_one_is_packed_again(home, capsys):
     one = queries_of(pack(home, "one", "ann", "--limit", "3"))
     two = queries_of(pack(home, "two", "ann", "--limit", "3"))
-    assert "3 more are out for ann already and were left out; --again" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "3 more are in another package for ann and were left out; --again" in told
     assert len(one) == len(two) == 3 and not one & two
     text = ",".join(map(str, one))
     assert "3 are out for ann already (--again" in refused(home, capsys, "ann", "--queries", text)
@@ -121,7 +122,7 @@ def test_what_is_held_is_shown_and_can_be_recalled(home, capsys):
     assert state(home) == before
     some = f"{theirs[0]},{theirs[1]}"
     assert main([*recall, "ann", "--queries", some]) == 0
-    assert "2 queries are held for ann no longer" in capsys.readouterr().out
+    assert "2 queries are no longer held for ann" in capsys.readouterr().out
     assert held_by(home, "ann") == set(theirs[2:])
     assert main([*recall, "ann"]) == 0 and not held_by(home, "ann")
     assert main(["round", "status", str(home)]) == 0

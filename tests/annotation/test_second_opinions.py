@@ -164,7 +164,7 @@ def test_the_command_asks_and_says_how_much(path, capsys):
     command = ["quality", "request", work_dir, "--overlap", "20%", "--repeat", "100%"]
     assert main(command) == 0
     said, count = capsys.readouterr().out, len(asked(path))
-    assert f"{count} voxels more wait for a second person's opinion" in said and count
+    assert f"{count} more voxels wait for the opinion of a second person" in said and count
     assert "ann is asked again about 9 voxels" in said and len(asked(path, "repeat")) == 9
     assert main(command) == 0
     assert "0 voxels more" in capsys.readouterr().out and len(asked(path)) == count

@@ -300,17 +300,6 @@ def test_the_installed_command_starts():
     assert run.returncode == 0 and run.stdout.strip()
 
 
-def test_the_choices_of_label_are_those_of_the_session_and_the_views():
-    from annotator3d.annotation.proposals import OFFERS
-    from annotator3d.annotation.queue import ORDERS
-    from annotator3d.cli import label as cli_label
-    from annotator3d.viz.camera import VIEWS
-    from annotator3d.viz.colours import MODES
-
-    given = (cli_label.OFFERS, cli_label.ORDERS, cli_label.MODES, cli_label.VIEWS)
-    assert given == (OFFERS, tuple(ORDERS), MODES, VIEWS)
-
-
 @pytest.mark.parametrize("module", ["annotator3d", "annotator3d.cli"])
 def test_python_runs_the_command_line_by_the_name_of_the_package(module):
     command = [sys.executable, "-m", module, "no-such-command"]

@@ -647,7 +647,7 @@ def test_the_template_is_a_taxonomy_and_is_not_overwritten(tmp_path, capsys):
     assert loaded.colors[1].tolist() == [230, 160, 50] and "ground" in loaded.guidance
     assert loaded.to_train([1, 2, 3, 4, 0], "x").tolist() == [0, 1, 2, 2, 255]
     assert main(["import", "--template", str(path)]) == 2
-    assert "there is such a file already" in capsys.readouterr().err
+    assert "the file exists already" in capsys.readouterr().err
 
 
 def test_a_stock_semantic_kitti_yaml_serves_as_taxonomy(tmp_path):

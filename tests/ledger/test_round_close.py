@@ -172,7 +172,7 @@ def test_status_lists_the_rounds(case, capsys):
     [
         (["close", "{}", "--round", "7"], "there is no round 7 to close", 1),
         (["close", "{}/other"], "there is no ledger", 1),
-        (["status", "{}", "--release"], "belong to round close", 2),
+        (["status", "{}", "--release"], "belongs to round close", 2),
         (["status", "{}", "--round", "7"], "has no round 7", 2),
     ],
 )

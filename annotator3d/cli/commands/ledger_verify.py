@@ -1,4 +1,4 @@
-"""``ledger verify``: a ledger, a copy of one or a work package, with its scans where it can."""
+"""``annotator3d ledger verify``: a ledger, a backup or a work package, with its scans."""
 
 from __future__ import annotations
 
@@ -6,45 +6,45 @@ import argparse
 import json
 import sqlite3
 import sys
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from annotator3d.cli.command import command
+from annotator3d.cli.ledgers import ledger_path
+from annotator3d.cli.options import add_json, add_scans
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
-    from annotator3d.cli.terminal import Reporter
+    from annotator3d.reporter import Reporter
 
 
-def add_verify(action: Callable[[str, str], argparse.ArgumentParser]) -> None:
-    one = action("verify", "check every rule that a ledger keeps, and the scans it speaks of")
-    one.add_argument("work_dir", metavar="WORK_DIR|LEDGER|PACKAGE")
-    one.add_argument("--config", metavar="CONFIG", help="where the work directory holds none")
-    one.add_argument("--data-root", metavar="DIR", help="where the scans are now")
-    one.add_argument("--no-scans", action="store_true", help="do not read the scans")
-    one.add_argument("--json", action="store_true")
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "work_dir",
+        metavar="WORK_DIR|LEDGER|PACKAGE",
+        help="work directory of a run, a ledger file, or a work package",
+    )
+    add_scans(parser)
+    parser.add_argument("--no-scans", action="store_true", help="do not read the scans")
+    add_json(parser)
 
 
-def ledger_path(text: str) -> Path:
-    """The ledger file that a work directory or a file means; it is there."""
-    path = Path(text)
-    path = path / "ledger.sqlite" if path.is_dir() else path
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no ledger {path}; name a work directory or a ledger")
-    return path
-
-
-@dataclass
-class _Scans:
+class ScanAccess(NamedTuple):
     """What the scans of a ledger are read from."""
 
     source: Any = None  # `ScanSource`; None: they are not checked
     predictions: Any = None
-    problems: list[str] = field(default_factory=list)
-    unchecked: list[str] = field(default_factory=list)  # what is not looked at, and why
+    problems: Sequence[str] = ()
+    unchecked: Sequence[str] = ()  # what is not looked at, and why
 
 
+@command(
+    "ledger verify",
+    help="check every rule of a ledger, and the scans that its queries are about",
+    options=add_options,
+    order=1,
+)
 def verify(args: argparse.Namespace) -> int:
     from annotator3d.cli.terminal import open_reporter
     from annotator3d.ledger.database import is_package
@@ -74,19 +74,19 @@ def verify(args: argparse.Namespace) -> int:
     return 1 if found.problems else 0
 
 
-def _of_run(path: Path, args: argparse.Namespace, reporter: Reporter) -> _Scans:
+def _of_run(path: Path, args: argparse.Namespace, reporter: Reporter) -> ScanAccess:
     from annotator3d.active.stored_predictions import StoredPredictions
     from annotator3d.api import scan_source
 
     folder = path.parent
     if args.no_scans:
-        return _Scans()
+        return ScanAccess()
     if args.config is None and not (folder / "config.yaml").is_file():
-        return _Scans(
+        return ScanAccess(
             unchecked=[
-                f"the scans are not checked: {folder} holds no config.yaml that says where they "
-                "are; name it with --config, such as WORK_DIR/config.yaml (and their folder with "
-                "--data-root)"
+                f"the scans are not checked: {folder} has no config.yaml that says where they are. "
+                "Pass --config FILE, such as WORK_DIR/config.yaml (and --data-root DIR if they "
+                "have moved)"
             ]
         )
     try:
@@ -94,21 +94,22 @@ def _of_run(path: Path, args: argparse.Namespace, reporter: Reporter) -> _Scans:
     except ConfigError:
         raise
     except (OSError, ValueError) as error:  # the ledger itself can be checked all the same
-        words = f"the scans cannot be checked (--no-scans leaves them out): {error}"
-        return _Scans(problems=[words])
-    return _Scans(source, StoredPredictions(folder / "rounds"))
+        return ScanAccess(
+            problems=[f"the scans cannot be checked (--no-scans skips them): {error}"]
+        )
+    return ScanAccess(source, StoredPredictions(folder / "rounds"))
 
 
-def _of_package(path: Path, args: argparse.Namespace) -> _Scans:
-    """A package brings its scans and predictions itself."""
+def _of_package(path: Path, args: argparse.Namespace) -> ScanAccess:
+    """A package carries its scans and predictions itself."""
     from annotator3d.annotation.packages.package import PackageSource, damaged_contents
     from annotator3d.api import refuse_options
 
     refuse_options(path, args.config, args.data_root)
     try:
         if problems := list(damaged_contents(path)):
-            return _Scans(problems=problems)
+            return ScanAccess(problems=problems)
         source = PackageSource(path)
     except (OSError, ValueError, sqlite3.Error) as error:
-        return _Scans(problems=[f"what the package carries cannot be checked: {error}"])
-    return _Scans() if args.no_scans else _Scans(source, source)
+        return ScanAccess(problems=[f"the contents of the package cannot be checked: {error}"])
+    return ScanAccess() if args.no_scans else ScanAccess(source, source)

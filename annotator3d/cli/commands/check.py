@@ -1,0 +1,81 @@
+"""``annotator3d check``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from annotator3d.cli.command import command
+from annotator3d.cli.options import add_json, add_set
+
+if TYPE_CHECKING:
+    from annotator3d.data.datasets.base import ScanDataset
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("data", metavar="DATA", help="root of the dataset")
+    add("--config", metavar="CONFIG", help="check what this config takes from DATA")
+    add_set(parser)
+    add("--taxonomy", metavar="FILE", help="class map, if not the dataset's own")
+    add("--all", action="store_true", help="print every problem, not ten of each kind")
+    add("--workers", type=int, metavar="N", help="threads (default: one for each core)")
+    add_json(parser)
+
+
+@command(
+    "check",
+    help="read every file of a dataset and list what is wrong",
+    options=add_options,
+    order=22,
+)
+def check(args: argparse.Namespace) -> int:
+    from annotator3d.cli.terminal import open_reporter
+    from annotator3d.data.checking import report, store
+    from annotator3d.data.checking.dataset import check_dataset, merge
+
+    results = []
+    with open_reporter() as reporter:
+        for dataset in _datasets(args):
+            name = f"checking {type(dataset).__name__}"
+            if not args.json:
+                print(f"{name} in {dataset.root}: {len(dataset):,} scans")
+
+            def progress(done: int, total: int, name: str = name) -> None:
+                if not args.json:
+                    reporter.progress(name, done, total)
+
+            results.append(check_dataset(dataset, progress, args.workers))
+    kept = [store.save(result) for result in results]
+    summary = report.summarise(merge(results))
+    if args.json:
+        print(json.dumps(summary))
+        return 0 if summary["ok"] else 1
+    many = len(summary["problems"]) if args.all else 10
+    for line in report.lines(summary, many):
+        print(line)
+    found = [problem["severity"] for problem in summary["problems"]]
+    verdict = f"{found.count('error'):,} errors, {found.count('warning'):,} warnings"
+    print(f"{verdict if found else 'nothing is wrong'}; kept in {', '.join(map(str, kept))}")
+    return 1 if found else 0
+
+
+def _datasets(args: argparse.Namespace) -> list[ScanDataset]:
+    """What lies in the folder; or what a config takes from it, and its source."""
+    from annotator3d.data.checking.opening import open_folder
+
+    if args.config is None:
+        return open_folder(Path(args.data), args.taxonomy)
+    from annotator3d.engine.build import build_dataset
+    from annotator3d.engine.config.load import find_config, load_config
+
+    data = load_config(find_config(args.config), args.set or []).data
+    opened = []
+    for key, root in (("train", args.data), ("val", args.data), ("source", None)):
+        values = getattr(data, key)
+        if values is not None and (root or values.get("root")):
+            values = {**values, "labels": "optional"}
+            opened.append(build_dataset(values, f"data.{key}", root))
+    return opened

@@ -1,0 +1,35 @@
+"""``annotator3d evaluate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+
+from annotator3d.cli.command import command
+from annotator3d.cli.configs import config_from
+from annotator3d.cli.options import add_config, add_json
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    parser.add_argument("checkpoint", metavar="CHECKPOINT", help="weights of the config's network")
+    add_json(parser)
+
+
+@command(
+    "evaluate",
+    help="print the mIoU of a checkpoint over every point of the validation scans",
+    options=add_options,
+    order=32,
+)
+def evaluate(args: argparse.Namespace) -> None:
+    from annotator3d.cli.terminal import open_reporter, print_iou_table
+    from annotator3d.engine.evaluation import evaluate_checkpoint
+
+    config, _ = config_from(args)
+    with open_reporter() as reporter:
+        result = evaluate_checkpoint(config, args.checkpoint, args.data_root, reporter)
+    if args.json:
+        print(json.dumps(result))
+    else:
+        print_iou_table(result)

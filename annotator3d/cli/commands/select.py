@@ -1,0 +1,45 @@
+"""``annotator3d select``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from annotator3d.cli.command import command
+from annotator3d.cli.configs import config_from
+from annotator3d.cli.options import add_config
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    add_config(parser)
+    add = parser.add_argument
+    add("--work-dir", metavar="DIR", required=True, help="folder of the ledger")
+    add("--checkpoint", metavar="FILE", help="weights of the config's network")
+    add("--predictions", metavar="DIR", help=".label files or .npy scores of another network")
+
+
+@command(
+    "select",
+    help="select the voxels of one round without training",
+    options=add_options,
+    order=31,
+    when_stopped="; nothing in the ledger is lost",
+)
+def select(args: argparse.Namespace) -> None:
+    from annotator3d.cli.terminal import open_reporter
+    from annotator3d.engine.rounds.select_only import select_only
+
+    config, _ = config_from(args)
+    with open_reporter() as reporter:
+        result = select_only(
+            config,
+            Path(args.work_dir),
+            checkpoint=args.checkpoint,
+            predictions=args.predictions,
+            data_root=args.data_root,
+            reporter=reporter,
+        )
+    print(
+        f"round {result.round}: {result.strategy} asks about {result.voxels} voxels "
+        f"({result.points} points) in {result.scans} scans: {result.listing}"
+    )
