@@ -1,7 +1,8 @@
 """Names that a config may use: strategies, oracles, datasets and backbones.
 
-The registries are roots of their own (no parent, one scope), so that a name means one thing. Each
-has a folder, whose modules are imported when a name is asked for that is not known yet.
+Each registry is a root (no parent, one scope), so that a name means one thing. Each has a folder: a
+file in it that registers a class is all that a new name needs. The folder's modules are imported
+when a name is looked up that is not known yet.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _FOLDERS = {
 
 
 def fill(registry: Registry) -> None:
-    """Import every module of the registry's folder, so that a file that is dropped there counts."""
+    """Import every module of the registry's folder, so that all its names are known."""
     folder = import_module(_FOLDERS[registry.name])
     for module in iter_modules(folder.__path__, f"{folder.__name__}."):
         import_module(module.name)
@@ -44,7 +45,7 @@ def lookup(registry: Registry, name: str) -> Callable[..., Any]:
     Raises ConfigError with the nearest registered name for an unknown one.
     """
     if not isinstance(name, str):
-        raise ConfigError(f"a {registry.name} is named by a word, got {name!r}")
+        raise ConfigError(f"expected the name of a {registry.name}, got {name!r}")
     if name not in registry.module_dict:
         fill(registry)
     if name not in registry.module_dict:
@@ -57,9 +58,9 @@ def lookup(registry: Registry, name: str) -> Callable[..., Any]:
 def build(registry: Registry, cfg: Mapping[str, Any], **extra: Any) -> Any:
     """Call what ``cfg['type']`` names with the other keys of ``cfg`` as keywords.
 
-    ``extra`` holds what the caller supplies beside the config; the config wins where both name a
-    keyword. Raises ConfigError for a missing or unknown ``type``, for a keyword that the class does
-    not take (with the nearest one) and for a required one that is missing.
+    ``extra`` holds keywords of the caller; the config wins where both have one. Raises ConfigError
+    for a missing or unknown ``type``, for a keyword that the class does not take (with the nearest
+    one) and for a required one that is missing.
     """
     target = _target(registry, cfg)
     kind, name = registry.name, cfg["type"]
@@ -75,9 +76,10 @@ def build(registry: Registry, cfg: Mapping[str, Any], **extra: Any) -> Any:
 
 
 def check(registry: Registry, cfg: Mapping[str, Any], key: str) -> None:
-    """Refuse a config for what is written in it, before any work; keywords may still be lacking.
+    """Refuse what `build` would refuse of a config, before any work begins.
 
-    ``key`` is where the config stands, for messages. Raises ConfigError as `build` does.
+    Keywords may be missing, since a caller may supply them. ``key`` is where the config stands, for
+    the messages. Raises ConfigError as `build` does.
     """
     try:
         target = _target(registry, cfg)
@@ -100,7 +102,7 @@ def _by_keyword(target: Callable[..., Any]) -> list[inspect.Parameter]:
 
 
 def _unknown(target: Callable[..., Any], given: Mapping[str, Any]) -> tuple[str, list[str]]:
-    """The first keyword that `target` does not take ('': it takes all), and those that it takes."""
+    """The first keyword that `target` does not take ('' if it takes all), and all it takes."""
     known = [p.name for p in _by_keyword(target)]
     parameters = inspect.signature(target).parameters.values()
     if any(p.kind is p.VAR_KEYWORD for p in parameters):

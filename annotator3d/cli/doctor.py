@@ -31,6 +31,7 @@ def examine() -> dict[str, Any]:
         _package("numpy", "pip install numpy"),
         _package("mmengine", "pip install mmengine==0.10.7"),
         _runner(),
+        _package("pydantic", "pip install pydantic"),
         _package("pyyaml", "pip install pyyaml", module="yaml"),
         _package("rich", "pip install 'rich<15'"),
         _package("matplotlib", "pip install matplotlib"),

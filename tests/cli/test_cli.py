@@ -244,14 +244,14 @@ def without(modules: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
-EVERYTHING = "torch,mmengine,yaml,rich,matplotlib,numpy,open3d,cv2"
+EVERYTHING = "torch,mmengine,pydantic,yaml,rich,matplotlib,numpy,open3d,cv2"
 
 
 def test_doctor_says_how_to_install_what_is_missing():
     run = without(EVERYTHING, "doctor", "--json")
     assert run.returncode == 1, run.stderr
     checks = {check["name"]: check for check in json.loads(run.stdout)["checks"]}
-    for name in ("torch", "numpy", "mmengine", "pyyaml", "rich", "matplotlib"):
+    for name in ("torch", "numpy", "mmengine", "pydantic", "pyyaml", "rich", "matplotlib"):
         assert checks[name]["state"] == "missing"
         assert f"pip install {name}" in checks[name]["fix"].replace("'", "")
     assert checks["mmengine runner"]["state"] == "missing"
@@ -284,7 +284,7 @@ def test_doctor_reports_the_kernels_and_every_package(capsys):
     code = main(["doctor", "--json"])
     report = json.loads(capsys.readouterr().out)
     names = [check["name"] for check in report["checks"]]
-    packages = {"Python", "torch", "numpy", "mmengine", "pyyaml", "rich", "matplotlib"}
+    packages = {"Python", "torch", "numpy", "mmengine", "pydantic", "pyyaml", "rich", "matplotlib"}
     paths = {"kernels: C++ on CPU", "kernels: torch reference", "kernels: CUDA"}
     assert packages | paths | {"CUDA", "spconv", "open3d"} <= set(names)
     cpp = next(check for check in report["checks"] if check["name"] == "kernels: C++ on CPU")
