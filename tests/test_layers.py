@@ -48,7 +48,7 @@ ONLY_IN = {
         "annotator3d/engine/*.py",
     ),
     "open3d": ("viz/*.py",),
-    "sqlite3": ("annotator3d/ledger/*.py", "annotator3d/annotation/packages/*.py"),
+    "sqlite3": ("annotator3d/ledger/*.py",),
 }
 NEVER_TORCH = ("ledger", "annotation", "viz")
 # Ours without a layer: errors, the registries, what a long job tells, and the door to mmengine.

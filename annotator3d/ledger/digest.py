@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from annotator3d.ledger.records import CellLabels
+from annotator3d.ledger.records import Answer, CellLabels, Query, Round, ScanRecord
 from annotator3d.ledger.schema import SCHEMA_VERSION
-
-if TYPE_CHECKING:
-    from annotator3d.ledger.reader import LedgerReader
 
 
 def labels_digest(labels: Iterable[tuple[str, CellLabels]]) -> str:
@@ -25,19 +21,17 @@ def labels_digest(labels: Iterable[tuple[str, CellLabels]]) -> str:
     return digest.hexdigest()
 
 
-def canonical(ledger: LedgerReader) -> str:
+def canonical_text(
+    settings: Mapping[str, object],
+    scans: Iterable[ScanRecord],
+    rounds: Iterable[Round],
+    responses: Iterable[tuple[Query, Answer | None]],
+) -> str:
     """See `LedgerReader.export_canonical`."""
-    lines: list[dict[str, object]] = [
-        {
-            "ledger": SCHEMA_VERSION,
-            "taxonomy": ledger.taxonomy_digest,
-            "classes": list(ledger.taxonomy_names),
-            "voxel_size": ledger.voxel_size,
-        }
-    ]
-    for scan in ledger.scans():
+    lines: list[dict[str, object]] = [{"ledger": SCHEMA_VERSION, **settings}]
+    for scan in scans:
         lines.append({"scan": scan.id, "file": scan.fingerprint, "points": scan.num_points})
-    for entry in ledger.rounds():
+    for entry in rounds:
         lines.append(
             {
                 "round": entry.number,
@@ -48,7 +42,7 @@ def canonical(ledger: LedgerReader) -> str:
                 "epoch": entry.epoch,
             }
         )
-    for query, answer in ledger.responses():
+    for query, answer in responses:
         line: dict[str, object] = {
             "round": query.round,
             "scan": query.scan,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from annotator3d.ledger import digest as export
 from annotator3d.ledger.class_lists import tables_to_last
 from annotator3d.ledger.connection import LedgerFile
+from annotator3d.ledger.digest import canonical_text, labels_digest
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.records import (
     IGNORE,
@@ -259,7 +259,7 @@ class LedgerReader:
 
     def digest(self, up_to_round: int | None = None) -> str:
         """Hex digest of the labels in force: equal exactly when training sees the same labels."""
-        return export.labels_digest(self.labels(up_to_round))
+        return labels_digest(self.labels(up_to_round))
 
     def snapshot(self) -> AbstractContextManager[object]:
         """What is read in the block is of one moment, whatever is written meanwhile.
@@ -273,8 +273,13 @@ class LedgerReader:
 
         Two runs that asked the same and were answered the same give the same text.
         """
-        with self.file.transaction("DEFERRED"):
-            return export.canonical(self)
+        with self.snapshot():
+            settings = {
+                "taxonomy": self.taxonomy_digest,
+                "classes": list(self.taxonomy_names),
+                "voxel_size": self.voxel_size,
+            }
+            return canonical_text(settings, self.scans(), self.rounds(), self.responses())
 
     def summary(self) -> Summary:
         """Where the ledger stands."""

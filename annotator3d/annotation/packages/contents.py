@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from annotator3d.annotation.packages.package import IMAGES, digest_of, pack, pack_image
+from annotator3d.annotation.packages.package import pack, pack_image
 from annotator3d.data.scan import Scan
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.ledger.ledger import Ledger, Query
+from annotator3d.ledger.package_file import PackageWriter
 
 _SHOWN, _RUNS = 3, 10  # scans and stretches of queries that a message names
 
@@ -39,7 +39,7 @@ def require_scans(ledger: Ledger, queries: Sequence[Query], source: ScanSource) 
 
 def put_scans(
     ledger: Ledger,
-    db: sqlite3.Connection,
+    package: PackageWriter,
     queries: Sequence[Query],
     source: ScanSource,
     crop: float | None,
@@ -65,40 +65,31 @@ def put_scans(
             "steps": np.diff(rows, prepend=0).astype(np.int32),
             "num_raw": np.array(scan.num_raw),
         }
-        content, pose, place = pack(arrays), source.pose(scan_id), (None, None)
+        pose, place = source.pose(scan_id), (None, None)
         if pose is not None:  # the world's name may be a path of home
             world = hashlib.sha256(pose.world.encode()).hexdigest()[:16]
             place = (np.ascontiguousarray(pose.matrix, np.float64).tobytes(), world)
-        db.execute(
-            "INSERT INTO package_scans VALUES (?, ?, ?, ?, ?)",
-            (scan_id, content, digest_of(content), *place),
-        )
+        package.add_scan(scan_id, pack(arrays), *place)
         for number in sorted({query.round for query in members}):
             stored = None if predictions is None else predictions(number, scan)
             if stored is not None:
                 more = {} if stored.classes is None else {"classes": stored.classes[keep]}
-                content = pack({"score": stored.score[keep], **more})
-                row = (scan_id, number, content, digest_of(content))
-                db.execute("INSERT INTO package_predictions VALUES (?, ?, ?, ?)", row)
+                package.add_prediction(scan_id, number, pack({"score": stored.score[keep], **more}))
         progress(done, len(by_scan))
     return len(by_scan)
 
 
 def put_images(
-    ledger: Ledger, db: sqlite3.Connection, queries: Sequence[Query], source: ScanSource
+    ledger: Ledger, package: PackageWriter, queries: Sequence[Query], source: ScanSource
 ) -> int:
     """Write what the camera saw around some queries; returns of how many there is an image."""
-    db.execute(IMAGES)
-    found = 0
-    for query in queries:
-        image = source.image(query.scan, (np.array(query.cell) + 0.5) * ledger.voxel_size)
-        if image is not None:
-            content = pack_image(image)
-            row = (query.scan, *query.cell, content, digest_of(content))
-            # a voxel that was asked again after a release has one picture
-            db.execute("INSERT OR IGNORE INTO package_images VALUES (?, ?, ?, ?, ?, ?)", row)
-            found += 1
-    return found
+    seen = (
+        (query, source.image(query.scan, (np.array(query.cell) + 0.5) * ledger.voxel_size))
+        for query in queries
+    )
+    return package.add_images(
+        (query.scan, query.cell, pack_image(image)) for query, image in seen if image is not None
+    )
 
 
 def _listed(numbers: Sequence[int]) -> str:

@@ -5,33 +5,26 @@ from __future__ import annotations
 import getpass
 import math
 import os
-import sqlite3
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from annotator3d.annotation.packages.choice import PackageChoice, choose, numbers_of
 from annotator3d.annotation.packages.contents import put_images, put_scans, require_scans
-from annotator3d.annotation.packages.package import TABLES, TAXONOMY_FILE, Manifest, digest_of
+from annotator3d.annotation.packages.package import TAXONOMY_FILE, Manifest
 from annotator3d.data.files import clear_parts, fsync_folder, part_of
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.errors import ConfigError
-from annotator3d.ledger import schema
 from annotator3d.ledger.ledger import Ledger, Query
 from annotator3d.ledger.lineage import INDEPENDENT
+from annotator3d.ledger.package_file import new_package
 
 _DAY = 86400.0
 _MOST_DAYS = 3650
 _WHILE_PACKING = _DAY
-# All columns but `action`: a bulk action may be about queries that stay at home.
-_EVENT = (
-    "id, query, kind, labels, taxonomy, annotator, seconds, clicks, proposal_accepted, note,"
-    " supersedes, created_at, ask, uid"
-)
 
 
 @dataclass(frozen=True)
@@ -93,7 +86,7 @@ def export(
         raise ValueError(f"{ledger.path}: somebody else has just taken every query of this choice")
     manifest = Manifest(
         id=uuid.uuid4().hex,
-        ledger_id=_ledger_id(ledger),
+        ledger_id=ledger.ledger_id,
         to=to,
         made_by=getpass.getuser(),
         made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -103,22 +96,11 @@ def export(
     clear_parts(out.parent)
     part = part_of(out)
     try:
-        with closing(sqlite3.connect(part, isolation_level=None)) as db:
-            db.execute("PRAGMA foreign_keys = ON")
-            db.execute("BEGIN")
-            for statement in (*schema.statements(), *TABLES):
-                db.execute(statement)
-            db.executemany("INSERT INTO package VALUES (?, ?)", manifest.rows())
-            db.execute(
-                "INSERT INTO package_files VALUES (?, ?, ?)",
-                (TAXONOMY_FILE, taxonomy, digest_of(taxonomy)),
-            )
-            _copy_rows(ledger, db, taken, to)
-            scans = put_scans(ledger, db, taken, source, crop, predictions, progress)
-            pictures = put_images(ledger, db, taken, source) if images else 0
-            db.execute("COMMIT")
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
+        with new_package(part, manifest.to_dict()) as package:
+            package.add_file(TAXONOMY_FILE, taxonomy)
+            package.copy_rows(ledger, taken, _blind(ledger, taken, to))
+            scans = put_scans(ledger, package, taken, source, crop, predictions, progress)
+            pictures = put_images(ledger, package, taken, source) if images else 0
         mine = ledger.leases.hold(
             sorted(chosen.to_answer - snatched),
             annotator=to,
@@ -183,39 +165,7 @@ def _check(out: Path, days: float, crop: float | None, to: str) -> None:
         raise ConfigError("--to: a package needs the name of the person who will label")
 
 
-def _copy_rows(ledger: Ledger, db: sqlite3.Connection, queries: Sequence[Query], to: str) -> None:
-    """The rows of the ledger that speak of the queries, as they are."""
-    ids = {query.id for query in queries}
-    scans = {query.scan for query in queries}
-    with ledger.file.transaction("DEFERRED") as home:
-        for table in ("meta", "taxonomies", "scans", "rounds", "queries"):
-            for row in home.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall():
-                if table == "meta" and row[0].startswith("round_"):
-                    continue  # what was closed, at home
-                if (table == "scans" and row[0] not in scans) or (
-                    table == "queries" and row[0] not in ids
-                ):
-                    continue
-                _put(db, table, row)
-        for query in queries:
-            blind = _is_blind(ledger, query, to)
-            for values in home.execute(
-                f"SELECT {_EVENT} FROM events WHERE query = ? AND kind != 'lease' ORDER BY id",
-                (query.id,),
-            ).fetchall():
-                if not blind or values[2] == "request":
-                    _put(db, f"events ({_EVENT})", values)
-
-
-def _put(db: sqlite3.Connection, table: str, row: Sequence) -> None:
-    db.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
-
-
-def _is_blind(ledger: Ledger, query: Query, to: str) -> bool:
-    """Whether the person is asked for an opinion of their own: what others said stays at home."""
-    asked = ledger.outcome(query.id).asks(to)
-    return asked is not None and asked.ask in INDEPENDENT
-
-
-def _ledger_id(ledger: Ledger) -> str:
-    return ledger.ledger_id
+def _blind(ledger: Ledger, queries: Sequence[Query], to: str) -> set[int]:
+    """Queries of which the person is asked for an independent opinion: answers stay at home."""
+    asked = {query.id: ledger.outcome(query.id).asks(to) for query in queries}
+    return {id_ for id_, request in asked.items() if request and request.ask in INDEPENDENT}

@@ -7,24 +7,29 @@ again after more was answered in it. What stands for a query does not depend on 
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from annotator3d.annotation.packages.package import Manifest, damaged_contents, read_manifest
+from annotator3d.ledger.exchange import (
+    StoredEvent,
+    class_lists,
+    differing_rows,
+    ids_by_uid,
+    insert_stored,
+    released_queries,
+    stored_events,
+    undo_by_event,
+)
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.maintenance.verify import verify
 from annotator3d.ledger.schema import RESPONSES
 
-_EVENT = (
-    "query, kind, labels, taxonomy, annotator, seconds, clicks, proposal_accepted, note,"
-    " created_at, ask, uid"
-)
 _OLDER = (
     "does not know; an older backup may have been put back in its place: merge into the newer one"
 )
-_LINKS = ("supersedes", "action")
 
 
 @dataclass
@@ -60,69 +65,64 @@ def merge(ledger: Ledger, package: Path) -> MergeResult:
     """
     result = MergeResult(read_manifest(package))
     _require_sound(package)
-    with Ledger.read(package) as away, away.file.transaction("DEFERRED") as there:
-        _require_ours(ledger, away, there, result.manifest)
-        rows = there.execute(
-            f"SELECT id, supersedes, action, {_EVENT} FROM events WHERE kind != 'lease' ORDER BY id"
-        ).fetchall()
-    touched, responses = set(), set()
-    with ledger.file.transaction() as db:
-        home = dict(db.execute("SELECT uid, id FROM events"))
-        released = {q for (q,) in db.execute("SELECT query FROM events WHERE kind = 'release'")}
-        undone = dict(db.execute("SELECT supersedes, id FROM events WHERE kind = 'undo'"))
-        ids: dict[int, int] = {}  # of the package -> at home
-        for there_id, supersedes, action, *values in rows:
-            query, kind, annotator, uid = values[0], values[1], values[4], values[-1]
-            links = [ids.get(supersedes), ids.get(action)]
-            if uid in home:
-                ids[there_id] = home[uid]
-                result.known += 1
-            elif query in released:
-                if kind in RESPONSES and query not in result.released:
-                    result.released.append(query)
-            elif kind == "undo" and links[0] in undone:  # on both sides: it is undone once
-                ids[there_id] = undone[links[0]]
-                result.known += 1
-            else:
-                new = _insert(db, package, there_id, [*links, *values])
-                ids[there_id] = home[uid] = new
-                undone |= {links[0]: new} if kind == "undo" else {}
-                (result.responses if kind in RESPONSES else result.others)[
-                    annotator if kind in RESPONSES else kind
-                ] += 1
-                touched.add(query)
-                responses |= {new} if kind in RESPONSES else set()
-    where = {query: ledger.outcome(query) for query in sorted(touched)}
-    stand = [
-        q for q, outcome in where.items() for e in outcome.active_responses if e.id in responses
+    with Ledger.read(package) as away, away.snapshot():
+        _require_ours(ledger, away, result.manifest)
+        events = stored_events(away)
+    with ledger.transaction():
+        written = _insert(ledger, package, events, result)
+    responses = {new for new, event in written.items() if event.kind in RESPONSES}
+    touched = sorted({event.query for event in written.values()})
+    where = {query: ledger.outcome(query) for query in touched}
+    active = [
+        query
+        for query, outcome in where.items()
+        for response in outcome.active_responses
+        if response.id in responses
     ]
-    result.replaced, result.answered = len(responses) - len(stand), len(set(stand))
+    result.replaced, result.answered = len(responses) - len(active), len(set(active))
     result.disputed = [query for query, outcome in where.items() if outcome.disputed]
     result.in_part = [query for query, outcome in where.items() if outcome.in_part]
     return result
 
 
-def _insert(db: sqlite3.Connection, package: Path, number: int, values: list) -> int:
-    try:
-        cursor = db.execute(
-            f"INSERT INTO events ({', '.join(_LINKS)}, {_EVENT})"
-            f" VALUES ({', '.join('?' * len(values))})",
-            values,
-        )
-    except sqlite3.IntegrityError as error:
-        raise ValueError(
-            f"{package}: event {number} is refused: {error}; nothing was merged"
-        ) from error
-    return int(cursor.lastrowid or 0)
+def _insert(
+    ledger: Ledger, package: Path, events: Sequence[StoredEvent], result: MergeResult
+) -> dict[int, StoredEvent]:
+    """Insert what is not at home yet, and count it; returns the new events by their id at home."""
+    home, released, undone = ids_by_uid(ledger), released_queries(ledger), undo_by_event(ledger)
+    ids: dict[int | None, int] = {}  # of the package -> at home
+    written: dict[int, StoredEvent] = {}
+    for event in events:
+        supersedes, action = ids.get(event.supersedes), ids.get(event.action)
+        if event.uid in home:
+            ids[event.id] = home[event.uid]
+            result.known += 1
+        elif event.query in released:
+            if event.kind in RESPONSES and event.query not in result.released:
+                result.released.append(event.query)
+        elif event.kind == "undo" and supersedes in undone:  # on both sides: it is undone once
+            ids[event.id] = undone[supersedes]
+            result.known += 1
+        else:
+            try:
+                new = insert_stored(ledger, event, supersedes, action)
+            except ValueError as error:
+                raise ValueError(
+                    f"{package}: event {event.id} is refused: {error}; nothing was merged"
+                ) from error
+            ids[event.id] = home[event.uid] = new
+            written[new] = event
+            if event.kind == "undo":
+                undone[supersedes] = new
+            if event.kind in RESPONSES:
+                result.responses[event.annotator] += 1
+            else:
+                result.others[event.kind] += 1
+    return written
 
 
 def _require_sound(package: Path) -> None:
-    problems = verify(package).problems
-    if not problems:
-        try:
-            problems = list(damaged_contents(package))
-        except sqlite3.Error as error:
-            problems = [str(error)]
+    problems = verify(package).problems or damaged_contents(package)
     if problems:
         more = f" and {len(problems) - 1} more problems" if len(problems) > 1 else ""
         raise ValueError(
@@ -130,38 +130,26 @@ def _require_sound(package: Path) -> None:
         )
 
 
-def _require_ours(
-    ledger: Ledger, away: Ledger, there: sqlite3.Connection, manifest: Manifest
-) -> None:
+def _require_ours(home: Ledger, away: Ledger, manifest: Manifest) -> None:
     """Refuse a package of another ledger, or whose queries are not those at home."""
-    home = ledger.file.db
-    (ours,) = home.execute("SELECT value FROM meta WHERE key = 'ledger_id'").fetchone()
-    if manifest.ledger_id != ours:
+    if manifest.ledger_id != home.ledger_id:
         raise ValueError(
-            f"{away.path} was packed from another ledger ({manifest.ledger_id}) than {ledger.path} "
-            f"({ours}); merge it there"
+            f"{away.path} was packed from another ledger ({manifest.ledger_id}) than {home.path} "
+            f"({home.ledger_id}); merge it there"
         )
-    sql = "SELECT version, digest, classes, mapping FROM taxonomies ORDER BY version"
-    theirs, known = there.execute(sql).fetchall(), home.execute(sql).fetchall()
-    if theirs[: len(known)] == known and len(known) < len(theirs):
-        raise ValueError(f"{away.path} has a class list that {ledger.path} {_OLDER}")
-    if known[: len(theirs)] != theirs or away.voxel_size != ledger.voxel_size:
+    theirs, ours = class_lists(away), class_lists(home)
+    if theirs[: len(ours)] == ours and len(ours) < len(theirs):
+        raise ValueError(f"{away.path} has a class list that {home.path} {_OLDER}")
+    if ours[: len(theirs)] != theirs or away.voxel_size != home.voxel_size:
         raise ValueError(
-            f"{away.path} has class lists or voxels that {ledger.path} never had; it may have been "
+            f"{away.path} has class lists or voxels that {home.path} never had; it may have been "
             "packed from a copy of it, after that went its own way"
         )
-    for what, table, columns in (
-        ("query", "queries", "id, round, position, scan, x, y, z, rank, score, num_points"),
-        ("scan", "scans", "id, fingerprint, num_points"),
-    ):
-        for row in there.execute(f"SELECT {columns} FROM {table}"):
-            sql = f"SELECT {columns} FROM {table} WHERE id = ?"
-            here = home.execute(sql, (row[0],)).fetchone()
-            if here is None:
-                raise ValueError(f"{away.path}: {what} {row[0]} is one that {ledger.path} {_OLDER}")
-            if here != row:
-                raise ValueError(
-                    f"{away.path}: {what} {row[0]} is not what {ledger.path} has under that name; "
-                    "it was packed from a copy that went its own way, or an older backup was put "
-                    "back here and asked about other voxels since"
-                )
+    for what, name, is_known in differing_rows(home, away):
+        if not is_known:
+            raise ValueError(f"{away.path}: {what} {name} is one that {home.path} {_OLDER}")
+        raise ValueError(
+            f"{away.path}: {what} {name} is not what {home.path} has under that name; it was "
+            "packed from a copy that went its own way, or an older backup was put back here and "
+            "asked about other voxels since"
+        )

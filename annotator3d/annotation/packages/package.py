@@ -9,40 +9,21 @@ nobody has it open.
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
-import sqlite3
-from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.scan import Scan
 from annotator3d.data.scan_source import Pose, Prediction
-from annotator3d.ledger.database import open_reader
 from annotator3d.ledger.ledger import Ledger
+from annotator3d.ledger.package_file import PackageFile
 
 FORMAT = 1
-TABLES = (
-    "CREATE TABLE package (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
-    "CREATE TABLE package_scans (scan TEXT PRIMARY KEY NOT NULL, content BLOB NOT NULL,"
-    " digest TEXT NOT NULL, pose BLOB, world TEXT)",
-    "CREATE TABLE package_predictions (scan TEXT NOT NULL, round INTEGER NOT NULL,"
-    " content BLOB NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (scan, round))",
-    "CREATE TABLE package_files (name TEXT PRIMARY KEY NOT NULL, content BLOB NOT NULL,"
-    " digest TEXT NOT NULL)",
-)
-IMAGES = (
-    "CREATE TABLE package_images (scan TEXT NOT NULL, x INTEGER NOT NULL, y INTEGER NOT NULL,"
-    " z INTEGER NOT NULL, content BLOB NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (scan, x, y, z))"
-)
-"""One more table, of packages with camera images only."""
 TAXONOMY_FILE = "taxonomy.yaml"
-_HAS_IMAGES = "SELECT 1 FROM sqlite_master WHERE name = 'package_images'"
 
 
 @dataclass(frozen=True)
@@ -58,8 +39,9 @@ class Manifest:
     crop: float | None  # metres around the queries that scans were cut to; None: whole scans
     format: int = FORMAT
 
-    def rows(self) -> list[tuple[str, str]]:
-        return [(key, json.dumps(value)) for key, value in asdict(self).items()]
+    def to_dict(self) -> dict[str, Any]:
+        """As it is stored."""
+        return asdict(self)
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -70,14 +52,7 @@ def read_manifest(path: Path) -> Manifest:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no package {path}")
-    try:
-        with closing(open_reader(path)) as db:
-            values = {key: json.loads(v) for key, v in db.execute("SELECT key, value FROM package")}
-    except (sqlite3.Error, ValueError) as error:
-        raise ValueError(
-            f"{path} is not a work package, or is damaged: {error}; `annotator3d package export` "
-            "makes one"
-        ) from error
+    values = PackageFile(path).manifest()
     if values.get("format") != FORMAT:
         raise ValueError(
             f"{path} is a package of format {values.get('format')}, this annotator3d reads format "
@@ -102,12 +77,8 @@ def pack_image(image: NDArray[np.uint8]) -> bytes:
     return stream.getvalue()
 
 
-def digest_of(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 class PackageSource:
-    """The scans and predictions in a package: `active.scans.ScanSource` and `views.Predictions`.
+    """The scans and predictions in a package: `ScanSource` and `Predictions`.
 
     Points keep the order and the row numbers that they have in the file at home. Camera images are
     those of the queries, where the package was made with them.
@@ -119,17 +90,15 @@ class PackageSource:
         with Ledger.read(path) as ledger:
             self._voxel_size = ledger.voxel_size
             self._prints = {scan.id: scan.fingerprint for scan in ledger.scans()}
-        with closing(open_reader(path)) as db:
-            rows = db.execute("SELECT scan, pose, world FROM package_scans").fetchall()
-            self._has_images = db.execute(_HAS_IMAGES).fetchone() is not None
+        self._file = PackageFile(path)
+        self._has_images = self._file.has_images()
         self._poses = {
             scan_id: Pose(world, np.frombuffer(matrix, np.float64).reshape(4, 4))
-            for scan_id, matrix, world in rows
-            if matrix is not None
+            for scan_id, matrix, world in self._file.poses()
         }
 
     def scan(self, scan_id: str) -> Scan:
-        arrays = self._arrays("package_scans", "scan = ?", scan_id)
+        arrays = _unpack(self._file.scan(scan_id))
         if arrays is None:
             raise ValueError(f"{self.path} does not hold scan {scan_id}")
         rows = arrays["steps"].cumsum(dtype=np.int64)
@@ -152,9 +121,7 @@ class PackageSource:
         if not self._has_images:
             return None
         cell = np.floor(np.asarray(centre) / self._voxel_size).astype(int).tolist()
-        content = self._content(
-            "package_images", "scan = ? AND x = ? AND y = ? AND z = ?", scan_id, *cell
-        )
+        content = self._file.image(scan_id, cell)
         if content is None:
             return None
         from PIL import Image
@@ -163,41 +130,25 @@ class PackageSource:
 
     def __call__(self, round: int, scan: Scan) -> Prediction | None:
         """The prediction that a round stored of a scan."""
-        arrays = self._arrays("package_predictions", "scan = ? AND round = ?", scan.id, round)
+        arrays = _unpack(self._file.prediction(scan.id, round))
         return None if arrays is None else Prediction(arrays.get("classes"), arrays["score"])
 
     def file(self, name: str) -> bytes:
         """A file that the package carries, such as `TAXONOMY_FILE`."""
-        content = self._content("package_files", "name = ?", name)
+        content = self._file.file(name)
         if content is None:
             raise ValueError(f"{self.path} holds no {name}; ask for the package again")
         return content
 
-    def _arrays(self, table: str, where: str, *values: object) -> dict[str, NDArray] | None:
-        content = self._content(table, where, *values)
-        if content is None:
-            return None
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
 
-    def _content(self, table: str, where: str, *values: object) -> bytes | None:
-        # A connection of its own each time: scans are read ahead in other threads.
-        with closing(open_reader(self.path)) as db:
-            sql = f"SELECT content, digest FROM {table} WHERE {where}"
-            row = db.execute(sql, values).fetchone()
-        if row is None:
-            return None
-        if digest_of(row[0]) != row[1]:
-            raise ValueError(f"{self.path} is damaged: {table} of {values[0]}; ask for it again")
-        return row[0]
+def damaged_contents(path: Path) -> list[str]:
+    """What a package carries and what is not as it was written, one line each."""
+    return PackageFile(path).damage()
 
 
-def damaged_contents(path: Path) -> Iterable[str]:
-    """What a package carries and what is not as it was written, in words."""
-    with closing(open_reader(path)) as db:
-        images = ("package_images",) if db.execute(_HAS_IMAGES).fetchone() else ()
-        for table in ("package_scans", "package_predictions", "package_files", *images):
-            rows = db.execute(f"SELECT rowid, content, digest FROM {table}")
-            for row, content, digest in rows:
-                if digest_of(content) != digest:
-                    yield f"row {row} of {table} is not as it was written"
+def _unpack(content: bytes | None) -> dict[str, NDArray] | None:
+    """The arrays of `pack`."""
+    if content is None:
+        return None
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}

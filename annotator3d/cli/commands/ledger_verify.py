@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sqlite3
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -107,9 +106,9 @@ def _of_package(path: Path, args: argparse.Namespace) -> ScanAccess:
 
     refuse_options(path, args.config, args.data_root)
     try:
-        if problems := list(damaged_contents(path)):
+        if problems := damaged_contents(path):
             return ScanAccess(problems=problems)
         source = PackageSource(path)
-    except (OSError, ValueError, sqlite3.Error) as error:
+    except (OSError, ValueError) as error:
         return ScanAccess(problems=[f"the contents of the package cannot be checked: {error}"])
     return ScanAccess() if args.no_scans else ScanAccess(source, source)
