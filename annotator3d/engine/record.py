@@ -23,6 +23,7 @@ from annotator3d.data.files import atomic_write, clear_parts
 from annotator3d.engine.config.load import dump_config, make_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.metrics import describe
+from annotator3d.errors import ConfigError
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
 
@@ -92,11 +93,12 @@ class RunRecord:
     def is_done(self) -> bool:
         """Whether the folder holds the finished run of this very config."""
         path = self.folder / "config.yaml"
-        return (
-            path.is_file()
-            and path.read_text() == dump_config(self.config)
-            and self._read_run_info().get("state") == "done"
-        )
+        if not path.is_file() or self._read_run_info().get("state") != "done":
+            return False
+        try:  # values, not text: a version before may have written them in another way
+            return make_config(yaml.safe_load(path.read_text())) == self.config
+        except ConfigError:
+            return False
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from annotator3d.engine.config.load import dump_config, find_config, load_config, make_config
 from annotator3d.engine.config.schema import RunConfig, ScheduleConfig
+from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.optim import learning_rate
 from annotator3d.errors import ConfigError
 
@@ -231,6 +232,22 @@ def test_the_old_name_of_a_key_is_read_but_not_written(tmp_path):
     assert load_config(path, ["active.budget=5"]).active.queries_per_scan == 5
     path.write_text(text)  # a config with the new name, and a command line with the old one
     assert load_config(path, ["active.budget=5"]).active.queries_per_scan == 5
+
+
+def test_a_work_directory_with_the_old_name_goes_on(tmp_path):
+    config = make_config({"active": {"queries_per_scan": 4}, "model": {"voxel_size": 2}})
+    text = dump_config(config).replace("queries_per_scan: 4", "budget: 4")
+    (tmp_path / "config.yaml").write_text(text.replace("voxel_size: 2.0", "voxel_size: 2"))
+    (tmp_path / "run.json").write_text('{"state": "done"}')
+    record = RunRecord(tmp_path, config, [])
+    record.check_start(resume=True)
+    assert record.is_done()
+    config.active.queries_per_scan = 3
+    assert not record.is_done()
+    with pytest.raises(ValueError, match="active.queries_per_scan"):
+        record.check_start(resume=True)
+    (tmp_path / "config.yaml").write_text("active: {budget: many}")
+    assert not record.is_done()
 
 
 def test_a_key_under_both_of_its_names_is_refused(tmp_path):

@@ -143,9 +143,10 @@ def clean(monkeypatch):
     """Python's path, modules and our registries as they were, after the test."""
     lookup(STRATEGIES, "vcd")
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(STRATEGIES, "_module_dict", dict(STRATEGIES.module_dict))
-    before = set(sys.modules)
+    before, names = set(sys.modules), dict(STRATEGIES.module_dict)
     yield
+    STRATEGIES.module_dict.clear()
+    STRATEGIES.module_dict.update(names)
     for name in set(sys.modules) - before:
         if name.startswith("outside_"):
             del sys.modules[name]
