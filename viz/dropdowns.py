@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from annotator3d.annotation.query_states import STATES
 from annotator3d.annotation.queue import ORDERS
-from annotator3d.annotation.review import REVIEWED, ReviewSession
+from annotator3d.annotation.review import REVIEWED
+from annotator3d.annotation.review_session import ReviewSession
 from annotator3d.viz.camera import VIEWS
 from annotator3d.viz.colours import BACKGROUNDS
 from annotator3d.viz.controller import Controller

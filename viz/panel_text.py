@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from annotator3d.annotation.review import ReviewSession
+from annotator3d.annotation.review_session import ReviewSession
 from annotator3d.annotation.session import LabelSession
 from annotator3d.ledger.describe import (
     TO_LABEL,

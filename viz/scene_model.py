@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.annotation.review import ReviewSession
+from annotator3d.annotation.review_session import ReviewSession
 from annotator3d.annotation.session import LabelSession
 from annotator3d.data.scan import rows_of_cells
 from annotator3d.ledger.records import IGNORE, UNASSIGNED

@@ -1,4 +1,4 @@
-"""Answering queries and taking answers back: the writing half of the labelling session."""
+"""Answering queries, and taking answers back."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.annotation.navigator import Browser
-from annotator3d.annotation.parts import VoxelParts
+from annotator3d.annotation.mode import LabelMode
+from annotator3d.annotation.navigator import Navigator
+from annotator3d.annotation.neighbourhood import Neighbourhood
 from annotator3d.annotation.query_states import QueryStates
+from annotator3d.annotation.state import SessionState
 from annotator3d.annotation.undo import UndoRow
 from annotator3d.annotation.views import ScanUnavailableError
 from annotator3d.errors import nearest
@@ -27,116 +29,124 @@ class BulkResult:
     left_out: dict[int, str] = field(default_factory=dict)  # query -> why
 
 
-class Labeller(Browser):
-    """The answering half of `session.LabelSession`."""
+class Labeller:
+    """Writes a person's answers to the ledger and moves on; see `session.LabelSession`.
 
-    _last_class: int | None = None
+    Args:
+        mode: says which rows an answer writes.
+        navigator: shows the next query.
+        neighbourhood: has the proposals.
+    """
 
-    def __init__(self, *arguments, **options) -> None:
+    def __init__(
+        self,
+        state: SessionState,
+        mode: LabelMode,
+        navigator: Navigator,
+        neighbourhood: Neighbourhood,
+    ) -> None:
+        self._state, self._mode = state, mode
+        self._navigator, self._neighbourhood = navigator, neighbourhood
         self._offered: set[int] = set()  # queries for which something could have been accepted
-        super().__init__(*arguments, **options)
+        self._last_class: int | None = None
 
     def assign(self, label: int) -> None:
-        """Give a class to the current part of the voxel, then go to the next part or query.
-
-        While other points have no label yet, a draft is written and the query stays open.
-
-        Args:
-            label: train id, 255 = no class fits.
-
-        Raises ValueError for a label that is no class, ConflictError.
-        """
-        count = len(self.class_names)
+        """Give a class to the current part, then go to the next part or query."""
+        count, parts = len(self._state.class_names), self._state.parts
         if not (0 <= label < count or label == IGNORE):
             raise ValueError(f"label {label} is neither a class (0..{count - 1}) nor {IGNORE}")
-        labels = self.labels.copy()
-        labels[self.parts.mask] = label
+        labels = self._mode.labels().copy()
+        labels[parts.mask] = label
         self._label(labels, accepted=False)
         self._last_class = label
-        if self.parts.is_last:
-            self.next()
+        if self._state.parts.is_last:
+            self._navigator.next()
         else:
-            self.parts.labelled()
-
-    def ignore(self) -> None:
-        """Say that no class fits the current part of the voxel."""
-        self.assign(IGNORE)
+            self._state.parts.labelled()
 
     def repeat(self) -> None:
-        """`assign` the class that was given last. Raises ValueError if none was yet."""
+        """`assign` the class that was given last."""
         if self._last_class is None:
-            raise ValueError("no class was given yet that could be repeated")
+            raise ValueError("there is no class to repeat: none was assigned yet")
         self.assign(self._last_class)
 
-    def accept(self, index: int = 0) -> None:
-        """Label the voxel as proposed, then go to the next query.
-
-        Raises ValueError if there is no such proposal, ConflictError.
-        """
-        proposals = self.proposals
+    def accept(self, index: int) -> None:
+        """Label the voxel as proposed, then go to the next query."""
+        proposals = self._neighbourhood.proposals()
         if not 0 <= index < len(proposals):
             raise ValueError("nothing is proposed for this voxel")
         self._label(proposals[index].labels, accepted=True)
-        self.next()
+        self._navigator.next()
 
-    def skip(self) -> None:
-        """Pass the query by: it gives no labels and does not come again. Raises ConflictError."""
-        self._settle("skip")
-
-    def unsure(self) -> None:
-        """Say that the class cannot be told: as `skip`, with the reason. Raises ConflictError."""
-        self._settle("unsure")
+    def settle(self, kind: str) -> None:
+        """Answer with "skip" or "unsure", then go to the next query."""
+        query = self._state.shown().query.id
+        self._state.effort.click()
+        self._write([self._state.entry(query, Answer(kind))])
+        self._navigator.next()
 
     def note(self, text: str) -> None:
-        """Leave a remark on the query. It is not undone; a later one can say otherwise."""
+        """Add a note to the query."""
         if not text.strip():
             raise ValueError("a note needs some text")
-        self.ledger.note(self._shown().query.id, text, annotator=self.annotator)
-        self._effort.click()
-        self.sync()
+        query = self._state.shown().query.id
+        self._state.ledger.note(query, text, annotator=self._state.annotator)
+        self._state.effort.click()
+        self._navigator.sync()
 
-    def bulk(self, kind: str, queries: Iterable[int], label: int | None = None) -> BulkResult:
-        """Respond to many queries in one action, which is one step of `undo`.
-
-        Queries that somebody else holds or has changed meanwhile are left out.
-
-        Args:
-            kind: "answer" (all points get the class `label`), "skip", "unsure" or "ignore".
-            queries: their numbers.
-
-        Raises ValueError for an unknown kind, query or label.
-        """
+    def bulk(self, kind: str, queries: Iterable[int], label: int | None) -> BulkResult:
+        """Respond to many queries in one action."""
         if kind not in RESPONSES or (kind == "answer") == (label is None):
             known = nearest(kind, RESPONSES)
             raise ValueError(f"bulk {kind!r} with label {label}: {known}; only answer has a label")
         if label == IGNORE:
             kind, label = "ignore", None
-        wanted = [self.query(query) for query in dict.fromkeys(queries)]
-        self._effort.click()
+        wanted = [self._state.query(query) for query in dict.fromkeys(queries)]
+        self._state.effort.click()
         entries = []
         for query in wanted:
             labels = None if label is None else np.full(query.num_points, label, np.int64)
-            entries.append(self._entry(query.id, Answer(kind, labels)))
+            entries.append(self._state.entry(query.id, Answer(kind, labels)))
         result = self._write_what_fits(entries)
-        if self.view is not None:
-            self.parts = VoxelParts(self.labels)
-        self._stay_or_next()
+        if self._state.view is not None:
+            self._mode.reset_parts()
+        self._navigator.stay_or_next()
         return result
 
     def undo(self) -> BulkResult:
-        """Take back this person's last action that still stands, and show its (first) query.
-
-        Raises ValueError if there is nothing to undo, ConflictError if somebody else has the query.
-        """
-        return self._reverse(self._history.undoable, self._undo, "there is nothing to undo")
+        """Take back this person's last action that still stands."""
+        return self._reverse(
+            self._state.history.undoable, self._undo_entry, "there is nothing to undo"
+        )
 
     def redo(self) -> BulkResult:
-        """Do again what the last `undo` took back; as `undo`."""
-        return self._reverse(self._history.redoable, self._redo, "there is nothing to redo")
+        """Do again what the last `undo` took back."""
+        return self._reverse(
+            self._state.history.redoable, self._redo_entry, "there is nothing to redo"
+        )
+
+    def decide(self, entries: Sequence[EventDraft]) -> None:
+        """Write a review, then stay or go on, as the filter says. Raises ConflictError."""
+        self._write(entries)
+        if self._navigator.stay_or_next():
+            self._mode.reset_parts()
+
+    def _write(self, entries: Sequence[EventDraft]) -> None:
+        """Write one action, all of it or, with the exception, nothing. Raises ConflictError."""
+        try:
+            self._state.ledger.act(entries, annotator=self._state.annotator)
+        except ConflictError:
+            self._navigator.sync()
+            raise
+        self._navigator.sync()
+        for entry in entries:
+            if entry.answer.kind in ENDING:
+                self._state.effort.settle(entry.query)
+                self._offered.discard(entry.query)
 
     def _label(self, labels: NDArray[np.uint8], accepted: bool) -> None:
-        query = self._shown().query.id
-        if self.proposals:
+        query = self._state.shown().query.id
+        if self._neighbourhood.proposals():
             self._offered.add(query)
         if (labels == UNASSIGNED).any():
             answer = Answer("draft", labels)
@@ -144,14 +154,7 @@ class Labeller(Browser):
             void = bool((labels == IGNORE).all())
             answer = Answer("ignore") if void else Answer("answer", labels)
             answer = replace(answer, proposal_accepted=accepted if query in self._offered else None)
-        self._effort.click()
-        self._write([self._entry(query, answer)])
-
-    def _settle(self, kind: str) -> None:
-        query = self._shown().query.id
-        self._effort.click()
-        self._write([self._entry(query, Answer(kind))])
-        self.next()
+        self._write(self._mode.rows(query, answer))
 
     def _reverse(
         self,
@@ -159,52 +162,32 @@ class Labeller(Browser):
         entry: Callable[[UndoRow], EventDraft],
         none: str,
     ) -> BulkResult:
-        self.sync()
-        rows = find(self._standing)
+        self._navigator.sync()
+        rows = find(self._state.states)
         if not rows:
             raise ValueError(none)
-        self._effort.click(rows[0].query)
+        self._state.effort.click(rows[0].query)
         result = self._write_what_fits([entry(row) for row in rows])
         if not result.done:
             raise ConflictError("; ".join(result.left_out.values()), list(result.left_out))
         try:
-            self._show(self.query(result.done[0]))
+            self._navigator.show(self._state.query(result.done[0]))
         except ScanUnavailableError:
-            self._stay_or_next()  # taken back all the same; `set_aside` says why it is not shown
+            self._navigator.stay_or_next()  # it is undone all the same; `set_aside` has the reason
         return result
 
-    def _undo(self, row: UndoRow) -> EventDraft:
-        return EventDraft(
-            row.query, Answer("undo"), self._standing.visible_and_parent(row.query)[0], row.event
-        )
+    def _undo_entry(self, row: UndoRow) -> EventDraft:
+        visible, _ = self._state.states.visible_and_parent(row.query)
+        return EventDraft(row.query, Answer("undo"), visible, row.event)
 
-    def _redo(self, row: UndoRow) -> EventDraft:
+    def _redo_entry(self, row: UndoRow) -> EventDraft:
         answer = row.answer
         if answer.labels is not None and UNASSIGNED in answer.labels:
-            answer = replace(answer, kind="draft")  # a class that it had was split since
-        return replace(self._entry(row.query, answer), supersedes=row.event)
-
-    def _entry(self, query: int, answer: Answer) -> EventDraft:
-        """A row with what it took, on top of what stood when the person looked at the query."""
-        seconds, clicks = self._effort.so_far(query)
-        seen, supersedes = self._standing.visible_and_parent(query)
-        return EventDraft(query, replace(answer, seconds=seconds, clicks=clicks), seen, supersedes)
-
-    def _write(self, entries: Sequence[EventDraft]) -> None:
-        """Append one action, all of it or, with the exception, nothing."""
-        try:
-            self.ledger.act(entries, annotator=self.annotator)
-        except ConflictError:
-            self.sync()
-            raise
-        self.sync()
-        for entry in entries:
-            if entry.answer.kind in ENDING:
-                self._effort.settle(entry.query)
-                self._offered.discard(entry.query)
+            answer = replace(answer, kind="draft")  # one of its classes has been split since
+        return self._state.entry(row.query, answer, supersedes=row.event)
 
     def _write_what_fits(self, entries: Sequence[EventDraft]) -> BulkResult:
-        """Append one action without the queries that somebody else has."""
+        """Write one action without the queries that somebody else has."""
         result = BulkResult()
         while entries:
             try:

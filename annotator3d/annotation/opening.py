@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from annotator3d.annotation.review import Criteria, ReviewSession
+from annotator3d.annotation.options import SessionOptions
+from annotator3d.annotation.review import Criteria
+from annotator3d.annotation.review_session import ReviewSession
 from annotator3d.annotation.session import LabelSession
-from annotator3d.annotation.state import SessionOptions
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.ledger.connection import ClassListChangedError
 from annotator3d.ledger.ledger import Ledger

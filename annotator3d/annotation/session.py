@@ -1,67 +1,369 @@
 """The labelling session: everything a person does with queries, without any window.
 
-A window, a browser page or a script shows what the session says and calls it; it keeps nothing of
-its own about labels. Every method that changes something appends to the ledger and returns after
-the commit, so whatever is drawn afterwards is on disk. All of a session's state is derived from the
-ledger's rows: killed at any moment and opened again, it goes on where it was, undo and redo
-included. Call a session from the thread that made it only (SQLite insists); it reads scans ahead in
-threads of its own.
+A window, a browser page or a script shows what the session says and calls it; it keeps no labels of
+its own. Every method that changes something appends to the ledger and returns after the commit, so
+whatever is drawn afterwards is on disk. All of a session's state is derived from the ledger's rows:
+killed at any moment and opened again, it goes on where it was, undo and redo included. Call a
+session from the thread that made it only (SQLite insists); it reads scans ahead in its own threads.
 
-**To show.** `view` (the scan, the voxel's rows, its box, the stored prediction), `labels` (as they
-stand, 254 = not yet), `parts` (`numbers`, `mask`, `current`, `method`: which points the next class
-goes to), `state`, `response`, `notes`, `holder` and `held` (who else has the query, and for what),
-`proposals`, `nearby()`, `neighbours()`, `image()`, `in_scan()`; `progress`, `class_voxels`,
-`class_points`, `position`, `can_undo`, `can_redo`; `set_aside` (scan -> why it cannot be shown),
-`warnings`.
-`view` is None when nothing is left that the filter lets through.
-
-**To go.** `next`, `previous`, `go_to`, `set_filter`, `set_order`, `retry_set_aside`.
-
-**To label.** `assign`, `ignore`, `accept`, `repeat`, `skip`, `unsure`; for several classes in one
-voxel first `split` or `paint`, then `assign` once for each part; `whole` ends the parting,
-`step_part` chooses a part. `bulk` answers many queries as one action. `undo`, `redo`, `note`.
-`do(name)` calls what `keys.ACTIONS` names, so that a key table drives a session.
-
-**To keep going.** `touch()` on every key and mouse move (idle time, lease); `sync()` every few
-seconds (other people's answers; redraw if it returns True); `close()`.
-
-Refusals are ValueErrors whose text is for the person: `ledger.ConflictError` when somebody else was
-faster, `views.ScanUnavailableError` when a scan cannot be shown. Nothing is written then.
+`LabelSession` is the public face of four parts: `state.SessionState` (what is shown, and where all
+other queries stand), `navigator.Navigator` (which query comes next, holding it, what other people
+did), `labeller.Labeller` (answers, undo, redo) and `splitter.Splitter` (several classes in one
+voxel). What is gone through, and what an answer writes, is said by a `mode.LabelMode`.
+`neighbourhood.Neighbourhood` knows what was answered around a query.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from collections.abc import Callable, Iterable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from annotator3d.annotation import parts as splitting
+from annotator3d.annotation.effort import IdleClock
 from annotator3d.annotation.labeller import BulkResult, Labeller
-from annotator3d.annotation.parts import VoxelParts, todo_points
-from annotator3d.annotation.state import SessionOptions
+from annotator3d.annotation.mode import LabelMode
+from annotator3d.annotation.navigator import Navigator
+from annotator3d.annotation.nearby import NearbyVoxel
+from annotator3d.annotation.neighbourhood import NEARBY, Neighbourhood
+from annotator3d.annotation.options import SessionOptions
+from annotator3d.annotation.parts import VoxelParts
+from annotator3d.annotation.progress import Progress
+from annotator3d.annotation.proposals import Proposal
+from annotator3d.annotation.queue import Filter
+from annotator3d.annotation.splitter import Splitter
+from annotator3d.annotation.state import SessionState
+from annotator3d.annotation.views import NeighbourScan, QueryView, QueryViews
+from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.errors import nearest
+from annotator3d.ledger.ledger import Event, Ledger, Query
+from annotator3d.ledger.records import IGNORE
 
 __all__ = ["BulkResult", "LabelSession", "SessionOptions"]
 
-METHODS = ("prediction", "height", "clusters")
 
+class LabelSession:
+    """One person's session; `opening.open_session` makes one from files.
 
-class LabelSession(Labeller):
-    """See the top of this module; `opening.open_session` makes one from files.
+    **To show.** `view` (the scan, the voxel's rows, its box, the stored prediction), `labels`,
+    `parts` (`numbers`, `mask`, `current`, `method`: which points the next class goes to), `state`,
+    `response`, `notes`, `holder` and `held` (who else has the query, and for what), `proposals`,
+    `nearby()`, `neighbours()`, `image()`, `in_scan()`; `progress`, `class_voxels`, `class_points`,
+    `position`, `can_undo`, `can_redo`; `set_aside` (scan -> why it cannot be shown), `warnings`.
+
+    **To go.** `next`, `previous`, `go_to`, `set_filter`, `set_order`, `retry_set_aside`.
+
+    **To label.** `assign`, `ignore`, `accept`, `repeat`, `skip`, `unsure`; for several classes in
+    one voxel first `split` or `paint`, then `assign` once for each part; `whole` makes the voxel
+    one part again, `step_part` chooses a part. `bulk` answers many queries as one action. `undo`,
+    `redo`, `note`. `do(name)` does what a key stands for.
+
+    **To keep going.** `touch()` on every key and mouse move (idle time, lease); `sync()` every few
+    seconds (other people's answers; redraw if it returns True); `close()`.
+
+    What a session refuses it refuses with a ValueError whose text is for the person:
+    `actions.ConflictError` when somebody else was faster, `views.ScanUnavailableError` when a scan
+    cannot be shown. Nothing is written then.
 
     Args:
         ledger: open for writing; the session closes it.
         source: the scans.
         annotator: who answers. Undo and redo are of this person's actions, in any session.
-        predictions: what rounds have stored, such as `proposals.StoredPredictions`.
-        options: see `SessionOptions`.
+        predictions: what rounds have stored, such as `stored_predictions.StoredPredictions`.
         clock: for tests.
+        mode: what the session is for.
 
-    Raises ConfigError for an option that does not exist, or an annotator without a name.
+    Raises ConfigError for an unknown option, or an annotator without a name.
     """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        source: ScanSource,
+        annotator: str,
+        predictions: Predictions | None = None,
+        options: SessionOptions | None = None,
+        clock: IdleClock | None = None,
+        mode: Callable[[SessionState], LabelMode] = LabelMode,
+    ) -> None:
+        options = options or SessionOptions()
+        visible = None if options.blind else predictions
+        views = QueryViews(source, ledger.scan, ledger.voxel_size, visible)
+        clock = clock or IdleClock(options.idle_limit)
+        self._source = source
+        self._state = SessionState(ledger, views, annotator, options, clock)
+        self._neighbourhood = Neighbourhood(self._state, source.pose)
+        self._mode = mode(self._state)
+        self._navigator = Navigator(self._state, self._mode, self._neighbourhood)
+        self._labeller = Labeller(self._state, self._mode, self._navigator, self._neighbourhood)
+        self._splitter = Splitter(self._state, self._mode)
+        self._navigator.start()
+
+    # To show
+
+    @property
+    def ledger(self) -> Ledger:
+        return self._state.ledger
+
+    @property
+    def annotator(self) -> str:
+        return self._state.annotator
+
+    @property
+    def options(self) -> SessionOptions:
+        return self._state.options
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """By train id."""
+        return self._state.class_names
+
+    @property
+    def view(self) -> QueryView | None:
+        """What is on the screen; None when nothing is left that the filter lets through."""
+        return self._state.view
+
+    @property
+    def parts(self) -> VoxelParts:
+        """The parts of the voxel on the screen."""
+        return self._state.parts
+
+    @property
+    def current(self) -> Query | None:
+        """The query on the screen; None when there is nothing left to show."""
+        return None if self.view is None else self.view.query
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """[n] train ids of the voxel's points that are shown: 255 = no class, 254 = not yet."""
+        return self._mode.labels()
+
+    @property
+    def state(self) -> str:
+        """State of the query on the screen, of `query_states.STATES`."""
+        return self._state.states.state(self._shown.id)
+
+    @property
+    def response(self) -> Event | None:
+        """The effective response to the query on the screen: who answered, when, what."""
+        return self._state.states.response(self._shown.id)
+
+    @property
+    def notes(self) -> list[Event]:
+        """Notes on the query on the screen, oldest first; none where they might give it away."""
+        states, query = self._state.states, self._shown.id
+        return [] if states.is_blind(query) else states.notes(query)
+
+    @property
+    def holder(self) -> str | None:
+        """Somebody else who is answering the query on the screen, which therefore waits here."""
+        lease = self._state.lease_of_another(self._shown.id)
+        return None if lease is None else lease.annotator
+
+    @property
+    def held(self) -> str | None:
+        """What `holder` has the query on the screen for, in words; None where nobody has it."""
+        lease = self._state.lease_of_another(self._shown.id)
+        return None if lease is None else lease.words
+
+    @property
+    def held_by_others(self) -> dict[int, str]:
+        """Query -> who else holds it now, on the screen or in a work package."""
+        return self._state.held_by_others()
+
+    @property
+    def proposals(self) -> list[Proposal]:
+        """What can be accepted for the query on the screen, the best first; none once begun."""
+        return self._neighbourhood.proposals()
+
+    @property
+    def can_undo(self) -> bool:
+        return bool(self._state.history.undoable(self._state.states))
+
+    @property
+    def can_redo(self) -> bool:
+        return bool(self._state.history.redoable(self._state.states))
+
+    @property
+    def progress(self) -> Progress:
+        """How far all queries of the ledger have come, whoever answers them."""
+        return self._state.progress()
+
+    @property
+    def class_voxels(self) -> NDArray[np.int64]:
+        """[C] answered voxels in which a class occurs."""
+        return self._state.tally.voxels.copy()
+
+    @property
+    def class_points(self) -> NDArray[np.int64]:
+        """[C] points that were given a class."""
+        return self._state.tally.points.copy()
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """(place of the query on the screen among those that pass the filter, their number)."""
+        return self._state.queue.position(self._state.last)
+
+    @property
+    def filter(self) -> Filter:
+        """Which queries are gone through."""
+        return self._state.queue.filter
+
+    @property
+    def order(self) -> str:
+        """In which order, a key of `queue.ORDERS`."""
+        return self._state.queue.order
+
+    @property
+    def set_aside(self) -> dict[str, str]:
+        """Scan id -> why it cannot be shown."""
+        return self._state.set_aside
+
+    @property
+    def warnings(self) -> dict[tuple[str, int], str]:
+        """(scan id, round) -> why its stored prediction is not shown."""
+        return dict(self._state.views.warnings)
+
+    def query(self, query_id: int) -> Query:
+        """A query by its number. Raises ValueError if there is none, or it was released."""
+        return self._state.query(query_id)
+
+    def state_of(self, query_id: int) -> str:
+        """State of any query."""
+        return self._state.states.state(self.query(query_id).id)
+
+    def labels_of(self, query_id: int) -> NDArray[np.uint8]:
+        """[n] labels of any query as they stand."""
+        return self._state.states.labels(self.query(query_id).id)
+
+    def matching(self) -> list[int]:
+        """The queries that pass the filter, in order."""
+        return self._state.queue.matching()
+
+    def in_scan(self, scan: str | None = None) -> list[Query]:
+        """All queries of a scan, by number; None: of the one on the screen."""
+        return self._state.in_scan(scan or self._shown.scan)
+
+    def nearby(self, radius: float = NEARBY) -> list[NearbyVoxel]:
+        """Answered queries within `radius` metres of the one on the screen, the nearest first.
+
+        Of its scan and, where there are poses, of the other scans of the drive.
+        """
+        return self._neighbourhood.answered(self._shown, radius)
+
+    def nearby_points(self) -> list[tuple[NDArray[np.float32], NDArray[np.uint8]]]:
+        """Points [n, 3] and labels [n] of each of `nearby`, metres, frame of the scan shown.
+
+        Only of the nearest scans that can be read, so that a query opens at once.
+        """
+        return self._neighbourhood.points()
+
+    def neighbours(self, back: int, forth: int) -> list[NeighbourScan]:
+        """Scans before and after the one on the screen; empty where there are no poses."""
+        return self._state.views.neighbours(self._state.shown(), back, forth)
+
+    def image(self) -> NDArray[np.uint8] | None:
+        """Camera image [H, W, 3] RGB around the voxel, None where there is none."""
+        view = self._state.shown()
+        return self._source.image(view.query.scan, (view.low + view.high) / 2)
+
+    # To go
+
+    def next(self) -> bool:
+        """Show the next query that passes the filter; from the last on to the first.
+
+        Skips queries of scans that cannot be shown, and open ones that somebody else holds.
+        Returns False, and shows nothing, when none is left.
+        """
+        return self._navigator.next()
+
+    def previous(self) -> bool:
+        """As `next`, backwards."""
+        return self._navigator.next(backwards=True)
+
+    def go_to(self, query_id: int) -> None:
+        """Show one query, whether it passes the filter or not.
+
+        Raises ValueError if there is no such query, ScanUnavailableError for its scan.
+        """
+        self._navigator.go_to(query_id)
+
+    def set_filter(self, filter: Filter) -> bool:
+        """Go through other queries; stay if the one on the screen passes, else `next`."""
+        return self._navigator.set_filter(filter)
+
+    def set_order(self, order: str) -> bool:
+        """Go through the queries in another order, a key of `queue.ORDERS`."""
+        return self._navigator.set_order(order)
+
+    def retry_set_aside(self) -> bool:
+        """Read the files again that could not be shown, after somebody has repaired them."""
+        return self._navigator.retry_set_aside()
+
+    # To label
+
+    def assign(self, label: int) -> None:
+        """Give a class to the current part of the voxel, then go to the next part or query.
+
+        While other points have no label yet, a draft is written and the query stays open.
+
+        Args:
+            label: train id, 255 = no class fits.
+
+        Raises ValueError for a label that is no class, ConflictError.
+        """
+        self._labeller.assign(label)
+
+    def ignore(self) -> None:
+        """Say that no class fits the current part of the voxel."""
+        self._labeller.assign(IGNORE)
+
+    def repeat(self) -> None:
+        """`assign` the class that was given last. Raises ValueError if none was yet."""
+        self._labeller.repeat()
+
+    def accept(self, index: int = 0) -> None:
+        """Label the voxel as proposed, then go to the next query.
+
+        Raises ValueError if there is no such proposal, ConflictError.
+        """
+        self._labeller.accept(index)
+
+    def skip(self) -> None:
+        """Skip the query: it gives no labels and does not come again. Raises ConflictError."""
+        self._labeller.settle("skip")
+
+    def unsure(self) -> None:
+        """Say that the class cannot be told: as `skip`, with the reason. Raises ConflictError."""
+        self._labeller.settle("unsure")
+
+    def note(self, text: str) -> None:
+        """Add a note to the query. `undo` does not remove it; a later note can correct it."""
+        self._labeller.note(text)
+
+    def bulk(self, kind: str, queries: Iterable[int], label: int | None = None) -> BulkResult:
+        """Respond to many queries in one action, which is one step of `undo`.
+
+        Queries that somebody else holds or has changed meanwhile are left out.
+
+        Args:
+            kind: "answer" (all points get the class `label`), "skip", "unsure" or "ignore".
+            queries: their numbers.
+
+        Raises ValueError for an unknown kind, query or label.
+        """
+        return self._labeller.bulk(kind, queries, label)
+
+    def undo(self) -> BulkResult:
+        """Take back this person's last action that still stands, and show its (first) query.
+
+        Raises ValueError if there is nothing to undo, ConflictError if somebody else has the query.
+        """
+        return self._labeller.undo()
+
+    def redo(self) -> BulkResult:
+        """Do again what the last `undo` took back; as `undo`."""
+        return self._labeller.redo()
 
     def split(
         self,
@@ -71,86 +373,89 @@ class LabelSession(Labeller):
         count: int | None = None,
         distance: float | None = None,
     ) -> None:
-        """Part the points that have no label yet (all, if each has one), the largest part first.
+        """Split the points that have no label yet (all, if each has one), the largest part first.
 
         Args:
-            method: "prediction"; "height", at `at` metres or where it parts best; or "clusters",
+            method: "prediction"; "height", at `at` metres or where it splits best; or "clusters",
                 further apart than `distance` metres, or `count` of them (again: one more).
 
-        Raises ValueError for an unknown method, and where no prediction is to be seen.
+        Raises ValueError for an unknown method, and where no prediction is shown.
         """
-        view, labels = self._shown(), self.labels
-        todo = todo_points(labels)
-        xyz = view.xyz[todo]
-        if method == "prediction":
-            if view.predicted is None:
-                why = "predictions are hidden (blind)" if self.options.blind else "none is stored"
-                raise ValueError(f"the voxel cannot be parted by prediction: {why}")
-            parts = splitting.by_class(view.predicted[todo])
-        elif method == "height":
-            at = splitting.best_height(xyz[:, 2]) if at is None else at
-            parts = splitting.by_height(xyz[:, 2], at)
-        elif method == "clusters" and distance is not None:
-            parts = splitting.by_distance(xyz, distance)
-        elif method == "clusters":
-            again = self.parts.method == method and self.parts.untouched
-            parts = splitting.by_count(xyz, count or (self.parts.count + 1 if again else 2))
-        else:
-            raise ValueError(f"unknown way to part {method!r}: {nearest(method, METHODS)}")
-        self._part(todo, parts, method)
+        self._splitter.split(method, at, count, distance)
 
     def paint(self, mask: ArrayLike, erase: bool = False) -> None:
         """Pick points of the voxel, mask [n]; the next class goes to them, then one to the rest.
 
         Further calls pick more points, or fewer with `erase`.
         """
-        picked = np.asarray(mask, bool)
-        if picked.shape != self.labels.shape:
-            raise ValueError(f"a mask [{len(self.labels)}] was expected, got {picked.shape}")
-        if self.parts.method == "brush" and self.parts.untouched:
-            before = self.parts.numbers == 0
-            picked = before & ~picked if erase else before | picked
-        elif erase:
-            raise ValueError("no points are picked that could be erased")
-        todo = todo_points(self.labels)
-        if (picked & todo).any():
-            self._part(todo, splitting.by_mask(picked[todo]), "brush")
-        else:
-            self.whole()
+        self._splitter.paint(mask, erase)
 
     def whole(self) -> None:
         """No parts: the next class goes to all points that have none yet, or to all."""
-        self._effort.click()
-        self.parts = VoxelParts(self.labels)
+        self._splitter.whole()
 
     def step_part(self, by: int) -> None:
         """Choose another part of the voxel, `by` places later."""
-        self._effort.click()
-        self.parts.step(by)
+        self._splitter.step(by)
 
-    def do(self, name: str) -> Any:
-        """Do what the row `name` of `keys.ACTIONS` says, or ``class N``.
+    # To keep going
 
-        Raises ValueError for one that the window does by itself.
+    def touch(self) -> None:
+        """A sign of life, from any key or move of the mouse: time goes on, the lease is renewed.
+
+        Does not take in what others have done: an action is about what the person has seen.
         """
-        words, calls = name.split(), self._calls()
+        self._navigator.touch()
+
+    def sync(self) -> bool:
+        """Take in what has happened in the ledger; True if anything has, by anybody.
+
+        Then asks for second opinions and repeats that are due.
+        """
+        return self._navigator.sync()
+
+    def close(self) -> None:
+        """Give back what is held and close the ledger; closing twice is allowed."""
+        try:
+            self._navigator.close()
+        finally:
+            self._state.views.close()
+            self._state.ledger.close()
+
+    # What keys do
+
+    def do(self, name: str) -> object:
+        """Do what an action of `actions`, or ``class N``, stands for; returns what it returns.
+
+        Raises ValueError for another name.
+        """
+        words, actions = name.split(), self.actions()
         if len(words) == 2 and words[0] == "class" and words[1].isdigit():
             return self.assign(int(words[1]))
-        if name not in calls:
-            raise ValueError(f"a session does not do {name!r}: {nearest(name, calls)}")
-        return calls[name]()
+        if name not in actions:
+            raise ValueError(f"a session does not do {name!r}: {nearest(name, actions)}")
+        return actions[name]()
 
-    def _part(self, todo: NDArray[np.bool_], parts: NDArray[np.int16], method: str) -> None:
-        self._effort.click()
-        numbers = np.zeros(len(todo), np.int16)
-        numbers[todo] = parts
-        self.parts = VoxelParts(self.labels, numbers, method)
-
-    def _calls(self) -> dict[str, Callable[[], Any]]:
-        plain = ("accept", "repeat", "ignore", "skip", "unsure", "undo", "redo", "next", "previous")
+    def actions(self) -> dict[str, Callable[[], object]]:
+        """What a key can do with a session, by the name that key tables use."""
         return {
-            **{name: getattr(self, name) for name in (*plain, "whole")},
-            **{f"split {how}": partial(self.split, how) for how in METHODS},
-            "next part": partial(self.step_part, 1),
-            "previous part": partial(self.step_part, -1),
+            "accept": self.accept,
+            "repeat": self.repeat,
+            "ignore": self.ignore,
+            "skip": self.skip,
+            "unsure": self.unsure,
+            "undo": self.undo,
+            "redo": self.redo,
+            "next": self.next,
+            "previous": self.previous,
+            "whole": self.whole,
+            "split prediction": lambda: self.split("prediction"),
+            "split height": lambda: self.split("height"),
+            "split clusters": lambda: self.split("clusters"),
+            "next part": lambda: self.step_part(1),
+            "previous part": lambda: self.step_part(-1),
         }
+
+    @property
+    def _shown(self) -> Query:
+        return self._state.shown().query

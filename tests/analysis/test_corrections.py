@@ -6,7 +6,8 @@ import pytest
 from session_world import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.annotation.opening import open_session
-from annotator3d.annotation.review import Criteria, ReviewSession
+from annotator3d.annotation.review import Criteria
+from annotator3d.annotation.review_session import ReviewSession
 from annotator3d.cli.main import main
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.maintenance.migrate import migrate, plan

@@ -18,10 +18,11 @@ from session_world import (
 )
 
 from annotator3d.active.stored_predictions import StoredPredictions
+from annotator3d.annotation.effort import IdleClock
 from annotator3d.annotation.opening import ClassListChangedError, open_session
-from annotator3d.annotation.progress import IdleClock
+from annotator3d.annotation.prefetch import Prefetcher
 from annotator3d.annotation.queue import Filter
-from annotator3d.annotation.views import Prefetcher, ScanUnavailableError
+from annotator3d.annotation.views import ScanUnavailableError
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.data.scan_source import Pose
 from annotator3d.errors import ConfigError
@@ -155,7 +156,7 @@ def test_an_answer_is_corrected_part_by_part(path):
 
 def test_painting_adds_and_erases_points(path):
     session = start(path, make_world(path))
-    with pytest.raises(ValueError, match="erased"):
+    with pytest.raises(ValueError, match="no picked points to erase"):
         session.paint([True] * 4, erase=True)
     session.paint([True, False, False, False])
     session.paint([False, True, True, False])

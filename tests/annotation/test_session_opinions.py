@@ -20,9 +20,10 @@ from session_world import (
 )
 
 from annotator3d.annotation import second_opinions
+from annotator3d.annotation.query_states import STATES
 from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.second_opinions import request_overlap
-from annotator3d.annotation.state import Overview
+from annotator3d.annotation.state import SessionState
 from annotator3d.data.scan_source import Pose
 from annotator3d.ledger import connection
 from annotator3d.ledger.leases import Leases
@@ -80,7 +81,7 @@ def screen(session):
         "undo": (session.can_undo, session.can_redo),
         "colours": scene_model.colours().tolist(),
         "pins": scene_model.pins().tolist(),
-        "by class": [session._queue.counts(), session._queue._classes.tolist()],
+        "counts by state": [getattr(session.progress, state) for state in STATES],
         **(
             {}
             if session.view is None
@@ -92,7 +93,20 @@ def screen(session):
                 "parts": session.parts.mask.tolist(),
             }
         ),
+        "by class": by_class(session),
     }
+
+
+def by_class(session):
+    """The queries that pass a filter by each class; the screen is as before afterwards."""
+    before, current, found = session.filter, session.current, []
+    for label in (0, 1, 2, 255):
+        session.set_filter(Filter(states=None, classes=(label,)))
+        found.append(session.matching())
+    session.set_filter(before)
+    if current is not None:
+        session.go_to(current.id)
+    return found
 
 
 @settings(max_examples=15, deadline=None)
@@ -159,7 +173,8 @@ def test_each_of_two_people_works_as_if_alone(tmp_path_factory, seed, turns):
     proposed = {query: [(query - 1) // len(CELLS)] * POINTS for query in QUERIES}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(session_model, "OPS", OPS.split())
-        patch.setattr(Overview, "_holder", lambda self, query: None)  # both may have the same
+        # both may have the same query
+        patch.setattr(SessionState, "lease_of_another", lambda self, query: None)
         patch.setattr(Leases, "of", lambda self, query: None)
         people = []
         for number, name in enumerate(("ann", "bob")):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from annotator3d.annotation import parts as splitting
+from annotator3d.annotation import splitting
 from annotator3d.annotation.parts import VoxelParts, todo_points
 
 # On a coarse grid there are equal points, equal distances and equal heights.

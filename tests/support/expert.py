@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.annotation import parts as splitting
+from annotator3d.annotation import splitting
 from annotator3d.annotation.parts import todo_points
 from annotator3d.annotation.session import LabelSession
 from annotator3d.ledger.records import IGNORE

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from session_world import DIGEST, NAMES, SIZE, make_world, start
 
-from annotator3d.annotation.review import Criteria, ReviewSession
+from annotator3d.annotation.review import Criteria
+from annotator3d.annotation.review_session import ReviewSession
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.keys import make_keys

@@ -139,7 +139,7 @@ def _show(opened: SessionBundle, args: argparse.Namespace, settings: ViewSetting
 
 
 def _waiting(opened: SessionBundle, total: int, still: str = "") -> str:
-    from annotator3d.annotation.review import ReviewSession
+    from annotator3d.annotation.review_session import ReviewSession
     from annotator3d.ledger.describe import describe_holders
 
     session, held = opened.session, opened.session.held_by_others
@@ -158,7 +158,7 @@ def _waiting(opened: SessionBundle, total: int, still: str = "") -> str:
 
 def _disputed(opened: SessionBundle, work_dir: Path) -> str | None:
     """What nobody has decided about; a review goes through these anyway."""
-    from annotator3d.annotation.review import ReviewSession
+    from annotator3d.annotation.review_session import ReviewSession
     from annotator3d.ledger.describe import describe_disputed
 
     count = opened.session.progress.disputed
