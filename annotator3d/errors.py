@@ -1,4 +1,4 @@
-"""Errors that the command line tells apart. Imports nothing, so it works on a broken install."""
+"""Errors that the command line distinguishes. Imports nothing, so it works on a broken install."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from difflib import get_close_matches
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Words for an error message: the nearest of ``known`` first, then all of them.
+    """A hint for an error message: the nearest of ``known`` first, then all of them.
 
     Returns for example ``"did you mean 'vcd'? Known: entropy, margin, random, vcd"``.
     """
@@ -19,19 +19,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 class ConfigError(ValueError):
-    """What the user asked for is not a run: the command line or a config is wrong."""
+    """The command line or a config asks for something that cannot be run."""
 
 
-class Paused(Exception):  # noqa: N818 - not an error: the run goes on later
-    """A run has ended before its last epoch, on purpose."""
+class RunPausedError(Exception):
+    """A run ends before its last epoch, on purpose; it can be resumed."""
 
 
-class Stopped(Paused):
-    """A signal asked the run to end, and it did, with everything saved.
+class RunStoppedError(RunPausedError):
+    """A run ends because of a signal, with everything saved.
 
     Args:
         signal: its number; a shell expects the exit code 128 + signal.
-        saved: in words, what the run goes on from.
+        saved: in words, where a resumed run goes on.
     """
 
     def __init__(self, signal: int, saved: str = "nothing was trained yet") -> None:

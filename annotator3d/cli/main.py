@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from annotator3d.cli.parser import parse
 from annotator3d.cli.ranks import is_first
-from annotator3d.errors import ConfigError, Stopped
+from annotator3d.errors import ConfigError, RunStoppedError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(stop.code or 0)
     try:
         return args.command.run(args) or 0
-    except Stopped as stopped:
+    except RunStoppedError as stopped:
         if is_first():
             print(f"{stopped}{args.command.when_stopped}", file=sys.stderr)
         return 128 + stopped.signal

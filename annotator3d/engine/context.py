@@ -43,7 +43,7 @@ class RunContext:
     ledger: open for writing, on rank 0 of an active run; else None.
     oracle: who answers; None if nothing is asked.
     reporter: what the user sees.
-    stoppable: the same; its `progress` raises Stopped once a signal has come.
+    stoppable: the same; its `progress` raises RunStoppedError once a signal has come.
     """
 
     config: RunConfig

@@ -22,7 +22,7 @@ from annotator3d.engine.training.checkpoints import Checkpoints, Place
 from annotator3d.engine.training.logs import backends
 from annotator3d.engine.training.optim import describe_batch, optimiser
 from annotator3d.engine.training.signals import StoppableReporter, StopSignal
-from annotator3d.errors import ConfigError, Paused, Stopped
+from annotator3d.errors import ConfigError, RunPausedError, RunStoppedError
 from annotator3d.ledger.ledger import Ledger, ScanRecord
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.reporter import Reporter
@@ -48,7 +48,7 @@ def train(
     Raises:
         ValueError, FileNotFoundError: bad config or input; nothing is written then.
         WaitingForOracle: a round waits for a person.
-        Stopped: SIGTERM or Ctrl-C came; the place where training goes on has been saved.
+        RunStoppedError: SIGTERM or Ctrl-C came; the place where training goes on has been saved.
     """
     device = pick_device(config.device)
     import_custom(config.custom_imports)  # a config made in another process
@@ -59,7 +59,7 @@ def train(
         reporter = reporter if reporter is not None and world.is_first else Reporter()
         try:
             return _train(config, Path(work_dir), resume, data_root, device, world, reporter, stop)
-        except Paused:
+        except RunPausedError:
             raise
         except Exception as error:
             tell_launcher(error)
@@ -122,8 +122,8 @@ def _train(
         )
         try:
             _run(context, found)
-        except Paused as pause:
-            state = "stopped" if isinstance(pause, Stopped) else "waiting"
+        except RunPausedError as pause:
+            state = "stopped" if isinstance(pause, RunStoppedError) else "waiting"
             world.on_rank_zero(lambda: record.update(ledger, state))
             raise
         world.on_rank_zero(lambda: record.update(ledger, "done"))

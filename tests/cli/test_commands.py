@@ -14,7 +14,7 @@ from annotator3d.cli import choices
 from annotator3d.cli.command import COMMANDS, GROUPS, command, group, load_commands
 from annotator3d.cli.main import main
 from annotator3d.cli.parser import make_parser
-from annotator3d.errors import Stopped
+from annotator3d.errors import RunStoppedError
 
 ROOT = Path(__file__).parents[2]
 # The command line of the first version, before its commands registered themselves.
@@ -118,13 +118,13 @@ def test_a_stopped_command_says_how_to_continue(name, monkeypatch, capsys):
     words = CONTINUES.get(name, "")
     assert stop(monkeypatch, name, KeyboardInterrupt()) == 1
     assert capsys.readouterr().err == f"stopped{words}\n"
-    assert stop(monkeypatch, name, Stopped(15, "epoch 3 is saved")) == 128 + 15
+    assert stop(monkeypatch, name, RunStoppedError(15, "epoch 3 is saved")) == 128 + 15
     assert capsys.readouterr().err == f"stopped by signal 15; epoch 3 is saved{words}\n"
 
 
 def test_of_several_processes_one_says_that_it_was_stopped(monkeypatch, capsys):
     monkeypatch.setenv("RANK", "1")
-    assert stop(monkeypatch, "train", Stopped(15)) == 128 + 15
+    assert stop(monkeypatch, "train", RunStoppedError(15)) == 128 + 15
     assert capsys.readouterr().err == ""
 
 

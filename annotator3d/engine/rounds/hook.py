@@ -15,7 +15,7 @@ from annotator3d.engine.distributed import ALONE, World
 from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
 from annotator3d.engine.training.optim import scoring_weights
-from annotator3d.errors import Paused
+from annotator3d.errors import RunPausedError
 from annotator3d.ledger.describe import describe_disputed
 from annotator3d.ledger.digest import labels_digest
 from annotator3d.ledger.effort import RoundCost, round_cost
@@ -23,7 +23,7 @@ from annotator3d.ledger.ledger import Ledger, Round
 from annotator3d.reporter import Reporter
 
 
-class WaitingForOracle(Paused):
+class WaitingForOracle(RunPausedError):
     """Training cannot go on before a person has answered, or closed the round."""
 
     def __init__(self, round: int, open_queries: int, asked: int) -> None:

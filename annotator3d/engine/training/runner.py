@@ -17,7 +17,7 @@ from annotator3d.engine.distributed import ALONE, World
 from annotator3d.engine.training.checkpoints import Checkpoints, Place, damage, read_checkpoint
 from annotator3d.engine.training.loading import batches, end_workers, endless_batches
 from annotator3d.engine.training.signals import StopSignal
-from annotator3d.errors import Paused, Stopped
+from annotator3d.errors import RunPausedError, RunStoppedError
 from annotator3d.reporter import Reporter
 
 
@@ -160,7 +160,7 @@ class TrainLoop(EpochBasedTrainLoop):
         """Train to the last epoch.
 
         Raises:
-            Paused: on a signal, or where a person has to answer; the place where training goes on
+            RunPausedError: on a signal, or where a person has to answer; the place where training goes on
                 has been saved.
         """
         try:
@@ -170,9 +170,9 @@ class TrainLoop(EpochBasedTrainLoop):
                     self.evaluate(self._epoch)
                 self.run_epoch()
             self.evaluate(self._epoch)
-        except Paused as paused:
+        except RunPausedError as paused:
             saved = self._save_place()
-            if isinstance(paused, Stopped):
+            if isinstance(paused, RunStoppedError):
                 paused.saved = saved
             raise
         finally:
@@ -206,7 +206,7 @@ class TrainLoop(EpochBasedTrainLoop):
         """Leave if a process got a signal, unless accumulated gradients would be lost."""
         signal = self.runner.world.highest(self.stop.number)
         if signal and self.runner.optim_wrapper.should_update():
-            raise Stopped(signal)
+            raise RunStoppedError(signal)
 
     def _save_place(self) -> str:
         place = Place(self._epoch, self.step)

@@ -7,7 +7,7 @@ import signal
 import threading
 from types import FrameType
 
-from annotator3d.errors import Stopped
+from annotator3d.errors import RunStoppedError
 from annotator3d.reporter import Reporter
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -57,7 +57,7 @@ class StoppableReporter(Reporter):
     def progress(self, task: str, done: int, total: int) -> None:
         self.reporter.progress(task, done, total)
         if self.stop.number and done < total:
-            raise Stopped(self.stop.number)
+            raise RunStoppedError(self.stop.number)
 
 
 def serve_the_run(worker: int = 0) -> None:
