@@ -36,7 +36,7 @@ def train(
     data_root: str | None = None,
     reporter: Reporter | None = None,
 ) -> RunRecord:
-    """Run `config` to its last epoch, or until a person has to answer (`WaitingForOracle`).
+    """Run `config` to its last epoch, or until a person has to answer (`WaitingForOracleError`).
 
     Started by torchrun or SLURM it is one of several processes of the run (`World`).
 
@@ -47,7 +47,7 @@ def train(
 
     Raises:
         ValueError, FileNotFoundError: bad config or input; nothing is written then.
-        WaitingForOracle: a round waits for a person.
+        WaitingForOracleError: a round waits for a person.
         RunStoppedError: SIGTERM or Ctrl-C came; the place where training goes on has been saved.
     """
     device = pick_device(config.device)

@@ -23,7 +23,7 @@ from annotator3d.cli.parser import make_parser
 from annotator3d.cli.review_options import criteria_of
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.scan import rows_of_cell
-from annotator3d.engine.rounds.hook import WaitingForOracle
+from annotator3d.engine.rounds.hook import WaitingForOracleError
 from annotator3d.engine.run import train
 from annotator3d.ledger.ledger import Answer, Ledger
 from annotator3d.reporter import Reporter
@@ -72,7 +72,7 @@ def base(tmp_path_factory):
             raw.tofile(root / "sequences" / sequence / "labels" / f"{frame:06d}.label")
     config = tiny_config(root, active={"oracle": "person", "rounds_at": [0], "queries_per_scan": 8})
     work_dir = folder / "run"
-    with pytest.raises(WaitingForOracle):
+    with pytest.raises(WaitingForOracleError):
         train(config, work_dir)
     assert main(["quality", "request", str(work_dir), "--overlap", "60%"]) == 0
     truth = SemanticKITTI(root, ["00", "01"])
@@ -173,7 +173,7 @@ def test_the_tables_are_printed_and_stand_in_the_page_of_the_run(run, capsys):
 
 def test_before_anybody_was_asked_twice_the_report_says_how(make_kitti, tmp_path, capsys):
     config = tiny_config(make_kitti(("00", "01", "02", "03")), active={"oracle": "person"})
-    with pytest.raises(WaitingForOracle):
+    with pytest.raises(WaitingForOracleError):
         train(config, tmp_path / "run")
     assert main(["quality", "report", str(tmp_path / "run")]) == 0
     assert "to ask for one: annotator3d quality request" in capsys.readouterr().out

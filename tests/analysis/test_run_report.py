@@ -14,7 +14,7 @@ from annotator3d.analysis.report.classes_asked import picked_points, pool_classe
 from annotator3d.analysis.report.run import state_of
 from annotator3d.cli import main as cli
 from annotator3d.data.datasets.sequences import SemanticKITTI
-from annotator3d.engine.rounds.hook import WaitingForOracle
+from annotator3d.engine.rounds.hook import WaitingForOracleError
 from annotator3d.engine.run import train
 from annotator3d.ledger.ledger import Ledger
 
@@ -77,7 +77,7 @@ def test_a_run_whose_data_are_gone_is_still_reported(root, tmp_path):
 
 def test_a_run_that_waits_in_its_first_round_is_reported(root, tmp_path):
     config = tiny_config(root, active={"oracle": "person"})
-    with pytest.raises(WaitingForOracle):
+    with pytest.raises(WaitingForOracleError):
         train(config, tmp_path / "al")
     text = report(tmp_path / "al")
     assert "\nwaiting\n" in text and "4 wait for an answer" in text and "mIoU" not in text

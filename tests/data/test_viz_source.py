@@ -8,7 +8,7 @@ from viewer_driver import make_work_dir
 
 from annotator3d.api import open_labelling
 from annotator3d.engine.config.load import make_config
-from annotator3d.engine.rounds.hook import WaitingForOracle
+from annotator3d.engine.rounds.hook import WaitingForOracleError
 from annotator3d.engine.run import train
 
 
@@ -101,7 +101,7 @@ def test_a_run_on_scans_that_make_themselves_is_labelled(tmp_path, monkeypatch):
             "active": {"oracle": "person", "rounds_at": [0], "voxel_size": 1.0},
         }
     )
-    with pytest.raises(WaitingForOracle):
+    with pytest.raises(WaitingForOracleError):
         train(config, tmp_path / "run")
     opened = open_labelling(tmp_path / "run")
     try:

@@ -15,7 +15,7 @@ from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.config.schema import ScheduleConfig
 from annotator3d.engine.prediction import predict_raw
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.rounds.hook import WaitingForOracle
+from annotator3d.engine.rounds.hook import WaitingForOracleError
 from annotator3d.engine.rounds.select_only import select_only
 from annotator3d.engine.run import train
 from annotator3d.engine.training.optim import learning_rate
@@ -167,11 +167,11 @@ def test_a_work_dir_is_never_mixed_up(root, tmp_path):
 
 def test_a_person_is_waited_for_and_asked_nothing_twice(root, tmp_path):
     config = tiny_config(root, active={"oracle": "person", "rounds_at": [0, 1]})
-    with pytest.raises(WaitingForOracle) as waiting:
+    with pytest.raises(WaitingForOracleError) as waiting:
         train(config, tmp_path / "al")
     assert waiting.value.open_queries == 4
     before = queries_of(tmp_path / "al")
-    with pytest.raises(WaitingForOracle):
+    with pytest.raises(WaitingForOracleError):
         train(config, tmp_path / "al", resume=True)
     assert queries_of(tmp_path / "al") == before
     with Ledger.read(tmp_path / "al" / "ledger.sqlite") as ledger:
@@ -179,7 +179,7 @@ def test_a_person_is_waited_for_and_asked_nothing_twice(root, tmp_path):
     with Ledger.open(tmp_path / "al" / "ledger.sqlite", names, digest, size) as ledger:
         for query in ledger.open_queries():
             ledger.answer(query.id, np.zeros(query.num_points, np.uint8), annotator="test")
-    with pytest.raises(WaitingForOracle):
+    with pytest.raises(WaitingForOracleError):
         train(config, tmp_path / "al", resume=True)  # now the second round waits
     assert len(queries_of(tmp_path / "al")) == 8
 

@@ -33,7 +33,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 )
 def train(args: argparse.Namespace) -> None:
     from annotator3d.cli.terminal import open_reporter
-    from annotator3d.engine.rounds.hook import WaitingForOracle
+    from annotator3d.engine.rounds.hook import WaitingForOracleError
     from annotator3d.engine.run import train as run
 
     config, path = config_from(args)
@@ -46,7 +46,7 @@ def train(args: argparse.Namespace) -> None:
             record = run(
                 config, work_dir, resume=args.resume, data_root=args.data_root, reporter=reporter
             )
-    except WaitingForOracle as waiting:
+    except WaitingForOracleError as waiting:
         if is_first():
             _print_what_to_do(waiting, work_dir)
         return

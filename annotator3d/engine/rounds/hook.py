@@ -23,7 +23,7 @@ from annotator3d.ledger.ledger import Ledger, Round
 from annotator3d.reporter import Reporter
 
 
-class WaitingForOracle(RunPausedError):
+class WaitingForOracleError(RunPausedError):
     """Training cannot go on before a person has answered, or closed the round."""
 
     def __init__(self, round: int, open_queries: int, asked: int) -> None:
@@ -154,13 +154,13 @@ class RoundHook(Hook):
         """Let the oracle answer what is open.
 
         Raises:
-            WaitingForOracle: it leaves queries open, in a round that nobody has closed.
+            WaitingForOracleError: it leaves queries open, in a round that nobody has closed.
         """
         answer_open_queries(self.ledger, self.oracle, self._read, fingerprint=self._fingerprint)
         for round in range(1, number + 1):
             waiting = 0 if self.ledger.is_closed(round) else len(self.ledger.open_queries(round))
             if waiting:
-                raise WaitingForOracle(round, waiting, self.ledger.spent(round))
+                raise WaitingForOracleError(round, waiting, self.ledger.spent(round))
         return round_cost(self.ledger, number)
 
     def _is_known(self, plan: RoundPlan) -> bool:

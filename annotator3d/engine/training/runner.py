@@ -160,8 +160,8 @@ class TrainLoop(EpochBasedTrainLoop):
         """Train to the last epoch.
 
         Raises:
-            RunPausedError: on a signal, or where a person has to answer; the place where training goes on
-                has been saved.
+            RunPausedError: on a signal, or where a person has to answer; the place where training
+                goes on has been saved.
         """
         try:
             self.runner.call_hook("before_train")
