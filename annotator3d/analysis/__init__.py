@@ -1,10 +1,6 @@
-"""Reports, figures and comparisons between finished runs.
+"""What came of it: reports, comparisons, quality and figures of runs that left a work directory.
 
-Import the module that you need; none of them draws or loads anything when it is imported:
-
-- `runs`: read the work directory of one run
-- `summary`: several runs as one dictionary and JSON file
-- `figures`: budget curves, class bars and the bird's-eye picture (matplotlib, Agg)
-- `report`: a self-contained report.html
-- `pooled`: runs over folds and seeds, pooled; `tables`: that as Markdown
+`runs` reads one run, `summary` puts several into one dictionary, `pooled` adds up folds and seeds,
+`costs` tells time and money, `demo` is the experiment of ``annotator3d demo``. Below are `quality`,
+`figures` and `report`. May import engine and all below it, not annotation.
 """

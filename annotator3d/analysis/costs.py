@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,8 @@ from annotator3d.active.timing import (
     timed,
     total_interval,
 )
-from annotator3d.analysis.quality.corrections import records
-from annotator3d.analysis.quality.report import Table
-from annotator3d.analysis.report.page import duration, note, percent, section, table
+from annotator3d.analysis.quality.corrections import correction_records
+from annotator3d.analysis.report.blocks import Note, Section, Table, duration, percent
 from annotator3d.ledger.effort import Effort, effort_by_query, round_costs
 from annotator3d.ledger.ledger import Ledger, Query
 from annotator3d.ledger.resolution import Outcome, outcome
@@ -127,19 +125,15 @@ def cost_words(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def cost_section(ledger: Ledger, rounds_folder: Path) -> str:
+def cost_section(ledger: Ledger, rounds_folder: Path) -> list[Section]:
     """For the page of a run; empty where no answer was timed and none waits for a person."""
     report = cost_of(ledger, rounds_folder)
     if report["spent"]["seconds"] is None and not report["remaining"]["answers"]:
-        return ""
-    parts = [note(line) for line in cost_words(report)]
-    parts += [
-        f"<h3>{escape(each.title)}</h3>"
-        + table([*map(escape, each.head)], [[*map(escape, row)] for row in each.rows])
-        for each in cost_tables(report)
-        if "round" not in each.head  # has a section of its own
-    ]
-    return section("Time and cost", "".join(parts))
+        return []
+    notes = [Note(line) for line in cost_words(report)]
+    # The rounds have a section of their own.
+    tables = [each for each in cost_tables(report) if "round" not in each.head]
+    return [Section("Time and cost", [*notes, *tables])]
 
 
 def _spent(work: Sequence[Effort]) -> dict[str, Any]:
@@ -154,7 +148,7 @@ def _spent(work: Sequence[Effort]) -> dict[str, Any]:
 
 
 def _people(ledger: Ledger, work: Sequence[Effort]) -> list[dict[str, Any]]:
-    history, found = records(ledger), []
+    history, found = correction_records(ledger), []
     for name in sorted({each.annotator for each in work}):
         mine = [each for each in work if each.annotator == name]
         found.append(

@@ -90,7 +90,7 @@ def criteria_of(args: argparse.Namespace, work_dir: Path) -> Criteria | None:
 def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Criteria) -> Criteria:
     import dataclasses
 
-    from annotator3d.analysis.quality.suspicion import judge_answers, judge_by_stored
+    from annotator3d.analysis.quality.model_check import check_answers, check_by_stored_predictions
     from annotator3d.annotation.second_opinions import share_of
     from annotator3d.cli.terminal import open_reporter
     from annotator3d.engine.workdir import config_of
@@ -101,11 +101,11 @@ def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Crit
     config = config_of(work_dir, args.config)
     with open_reporter() as reporter:
         try:
-            judged, source = judge_answers(config, work_dir, reporter, **options)
+            judged, source = check_answers(config, work_dir, reporter, **options)
             print(f"compared with the network of {source}")
         except FileNotFoundError as none:
             print(f"{none}; compared with the predictions that the rounds have stored")
-            judged = judge_by_stored(config, work_dir, reporter, **options)
+            judged = check_by_stored_predictions(config, work_dir, reporter, **options)
     found = dataclasses.replace(
         criteria, responses={j.response for j in judged if j.agreement < share}
     )

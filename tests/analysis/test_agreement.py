@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from annotator3d.analysis.quality.agreement import (
     class_kappa,
     class_percentage,
+    cohen_kappa,
     compare,
-    confused,
-    kappa,
+    confused_classes,
     percentage,
 )
 from annotator3d.analysis.quality.corrections import changed_by
@@ -136,7 +136,7 @@ def test_a_skip_is_no_labelled_opinion():
 def test_the_example_of_a_text_book():
     """50 proposals, two readers: yes/yes 20, yes/no 5, no/yes 10, no/no 15; kappa is 0.4."""
     matrix = np.array([[20, 5], [10, 15]])
-    assert percentage(matrix) == 0.7 and kappa(matrix) == pytest.approx(0.4)
+    assert percentage(matrix) == 0.7 and cohen_kappa(matrix) == pytest.approx(0.4)
     assert class_kappa(matrix, 0) == pytest.approx(0.4)
     assert class_percentage(matrix, 0) == pytest.approx(40 / 55)
 
@@ -145,16 +145,16 @@ def test_three_categories_by_hand():
     matrix = np.array([[4, 1, 0], [0, 3, 0], [2, 0, 0]])
     assert percentage(matrix) == 0.7
     # rows 5 3 2, columns 6 4 0: by chance (30 + 12 + 0) / 100
-    assert kappa(matrix) == pytest.approx((0.7 - 0.42) / 0.58)
+    assert cohen_kappa(matrix) == pytest.approx((0.7 - 0.42) / 0.58)
     assert class_percentage(matrix, 2) == 0.0
     # class 1 against the others: 3 both, 0 and 1 one of them, 6 neither
     assert class_kappa(matrix, 1) == pytest.approx((0.9 - 0.54) / 0.46)
 
 
 def test_without_items_or_variety_kappa_is_not_defined():
-    assert kappa(np.zeros((2, 2), int)) is None and percentage(np.zeros((2, 2), int)) is None
-    assert kappa(np.array([[9, 0], [0, 0]])) is None
-    assert kappa(np.array([[0, 9], [0, 0]])) == 0.0
+    assert cohen_kappa(np.zeros((2, 2), int)) is None and percentage(np.zeros((2, 2), int)) is None
+    assert cohen_kappa(np.array([[9, 0], [0, 0]])) is None
+    assert cohen_kappa(np.array([[0, 9], [0, 0]])) == 0.0
     assert class_percentage(np.array([[9, 0], [0, 0]]), 1) is None
 
 
@@ -173,7 +173,7 @@ def test_points_and_voxels_of_a_pair_by_hand():
     assert (compared.voxels, compared.identical) == (3, 1)
     for table in (found.together, found.rounds[1]):  # there is no other pair
         assert table.points.tolist() == compared.points.tolist()
-    assert confused(found.together) == [(0, 2, 2, 1), (0, 1, 1, 1)]
+    assert confused_classes(found.together) == [(0, 2, 2, 1), (0, 1, 1, 1)]
     assert list(found.rounds) == [1] and found.rounds[1].voxels == 3
 
 
@@ -185,7 +185,7 @@ def test_several_pairs_are_counted_in_both_orders():
     assert found.pairs["ann", "bob"].points.tolist() == [[2, 1, 0], [0, 1, 0], [0, 0, 0]]
     assert found.together.points.tolist() == [[4, 2, 0], [2, 4, 0], [0, 0, 0]]
     assert [found.together.named(c) for c in range(3)] == [4, 4, 0]  # each point once
-    assert confused(found.together) == [(0, 1, 2, 2)]
+    assert confused_classes(found.together) == [(0, 1, 2, 2)]
 
 
 def test_no_class_is_the_same_however_it_was_said_and_points_of_a_split_class_are_left_out():
@@ -241,7 +241,7 @@ def test_any_number_of_people_against_an_oracle_that_counts_pairs_of_labels(voxe
         chance = sum(ones.count(c) * others.count(c) for c in {*ones, *others}) / count**2
         assert percentage(matrix) == pytest.approx(agree)
         expected = None if chance == 1 else pytest.approx((agree - chance) / (1 - chance))
-        assert kappa(matrix) == expected
+        assert cohen_kappa(matrix) == expected
         for category, label in enumerate((0, 1, 2, 255)):
             named = ones.count(label) + others.count(label)
             both = labels.count((label, label))

@@ -12,8 +12,10 @@ pytest.importorskip("matplotlib")
 
 from matplotlib.image import imread
 
-from annotator3d.analysis.figures.curves import birds_eye, budget_curves, class_bars
-from annotator3d.analysis.report.experiment import Notes, duration, write_report
+from annotator3d.analysis.figures.birdseye import birds_eye
+from annotator3d.analysis.figures.curves import budget_curves, class_bars
+from annotator3d.analysis.report.blocks import duration
+from annotator3d.analysis.report.experiment import Notes, write_report
 
 EVIL = r'<script>alert("$\frac$")</script>'  # as a formula, this would not even parse
 BACKGROUND = (13, 17, 23)

@@ -15,7 +15,7 @@ from engine_case import tiny_config
 from fake_frontend import label_by
 from killing import killed_at
 
-from annotator3d.analysis.quality.suspicion import judge_answers
+from annotator3d.analysis.quality.model_check import check_answers
 from annotator3d.annotation.review import Criteria
 from annotator3d.api import open_labelling
 from annotator3d.cli.main import main
@@ -309,10 +309,10 @@ def test_a_scan_that_changed_is_refused(run, capsys, tmp_path):
 
 def test_killed_at_any_statement_it_asks_for_all_or_none(run, monkeypatch):
     work_dir, _, config = run
-    judged = judge_answers(config, work_dir, Reporter())
+    judged = check_answers(config, work_dir, Reporter())
     # The network's threads do not live on in a fork: what it says is known before.
     monkeypatch.setattr(
-        "annotator3d.analysis.quality.suspicion.judge_answers", lambda *a, **more: judged
+        "annotator3d.analysis.quality.model_check.check_answers", lambda *a, **more: judged
     )
     path, seen = work_dir / "ledger.sqlite", set()
     before = path.read_bytes()

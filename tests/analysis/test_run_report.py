@@ -27,7 +27,7 @@ def root(make_kitti):
 def text_of(path):
     """The words of a page, one cell or paragraph a line."""
     page = re.sub(r"<style>.*?</style>|<img[^>]*>", "", path.read_text(), flags=re.S)
-    return re.sub(r"\s*(<[^>]+>\s*)+", "\n", page).replace("&nbsp;", " ")
+    return re.sub(r"\s*(<[^>]+>\s*)+", "\n", page).replace("\N{NO-BREAK SPACE}", " ")
 
 
 def report(work_dir):

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from annotator3d.analysis.quality.suspicion import contradicted, judge, words
+from annotator3d.analysis.quality.model_check import check_answer
+from annotator3d.analysis.quality.suspicion import describe_doubt, find_suspicious
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.records import Query
 
@@ -14,7 +15,7 @@ CHANCES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [1.0, 0.0
 def judged(said, chances=CHANCES, effective=True, query=1):
     asked = Query(query, 1, "00/0", (11, 0, 4), 0, 0.0, 4)
     predicted = CHANCES.argmax(1).astype(np.uint8)
-    return judge(asked, RESPONSE, effective, np.uint8(said), predicted, chances)
+    return check_answer(asked, RESPONSE, effective, np.uint8(said), predicted, chances)
 
 
 def test_the_mean_is_over_the_points_that_have_a_class():
@@ -35,10 +36,11 @@ def test_the_worst_are_those_in_force_with_the_lowest_probability():
     low, lower, high = judged([1] * 4), judged([2] * 4, query=2), judged([0, 1, 2, 0], query=3)
     hidden, unknown = judged([2] * 4, effective=False), judged([2] * 4, None)
     everything = [low, lower, high, hidden, unknown]
-    assert contradicted(everything, 0.5) == (sorted([low, lower], key=lambda j: j.probability), 3)
-    assert high in contradicted(everything, 1.0)[0]
+    worst_first = sorted([low, lower], key=lambda j: j.probability)
+    assert find_suspicious(everything, 0.5) == (worst_first, 3)
+    assert high in find_suspicious(everything, 1.0)[0]
 
 
 def test_the_reason_is_said_in_one_line():
-    text = words(judged([1, 1, 255, 1]), ["car", "road", "tree"], "epoch_4.pth")
+    text = describe_doubt(judged([1, 1, 255, 1]), ["car", "road", "tree"], "epoch_4.pth")
     assert text == "epoch_4.pth gives road 26.7 % and predicts car, road, tree"

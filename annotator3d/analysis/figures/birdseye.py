@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from annotator3d.analysis.figures.marks import (
     BACKGROUND,
     MARK,
-    View,
+    PixelView,
     draw_badge,
     draw_marks,
     points,
@@ -114,7 +114,7 @@ def _unit_rgb(colors: ArrayLike, name: str) -> np.ndarray:
     return rgb
 
 
-def _fit_view(xyz: np.ndarray, centres: np.ndarray, pixels: np.ndarray) -> View:
+def _fit_view(xyz: np.ndarray, centres: np.ndarray, pixels: np.ndarray) -> PixelView:
     """Nearly all points and every queried voxel, in the proportions of the rectangle."""
     if len(xyz) + len(centres) == 0:
         low, high = np.full(2, -10.0), np.full(2, 10.0)
@@ -125,7 +125,7 @@ def _fit_view(xyz: np.ndarray, centres: np.ndarray, pixels: np.ndarray) -> View:
         low, high = shown.min(axis=0) - 2.0, shown.max(axis=0) + 2.0
     middle, size = (low + high) / 2, high - low
     size = np.max(size / pixels) * pixels
-    return View(middle - size / 2, size, pixels)
+    return PixelView(middle - size / 2, size, pixels)
 
 
 def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
@@ -137,7 +137,7 @@ def _axes(figure: Figure, left: float, bottom: float, width: float, height: floa
     return axes
 
 
-def _draw_scan(axes: Axes, view: View, xyz: np.ndarray, rgb: np.ndarray) -> None:
+def _draw_scan(axes: Axes, view: PixelView, xyz: np.ndarray, rgb: np.ndarray) -> None:
     from matplotlib.patches import Circle
     from matplotlib.patheffects import Normal, Stroke
 

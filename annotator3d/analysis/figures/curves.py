@@ -1,4 +1,4 @@
-"""The figures of a report: budget curves, class bars and the bird's-eye picture, as PNG."""
+"""Curves and bars of a report: budgets, classes and training, as PNG."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from annotator3d.analysis.figures.birdseye import birds_eye
 from annotator3d.analysis.figures.style import new_figure, style, to_png
 from annotator3d.analysis.summary import SETTING_ORDER, STRATEGY_ORDER, ordered
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-__all__ = ["birds_eye", "budget_curves", "class_bars", "class_shares", "training_curves"]
 
 SETTING_TITLES = {
     "al": "AL: from scratch",

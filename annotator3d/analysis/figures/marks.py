@@ -17,7 +17,7 @@ BADGE = 15  # radius in pixels
 
 
 @dataclass(frozen=True)
-class View:
+class PixelView:
     """The part of the ground that fills a rectangle of the picture. Metres and pixels."""
 
     low: np.ndarray  # [2]
@@ -34,7 +34,7 @@ def points(pixels: float) -> float:
     return pixels * 72 / DPI
 
 
-def draw_marks(axes: Axes, view: View, centres: np.ndarray, numbers: bool) -> None:
+def draw_marks(axes: Axes, view: PixelView, centres: np.ndarray, numbers: bool) -> None:
     """White squares of fixed size around `centres` [Q, 3] metres, and numbered pins."""
     from matplotlib.patheffects import Normal, Stroke
 

@@ -1,0 +1,1 @@
+"""How good the answers are: agreement, corrections, answers that a network contradicts."""

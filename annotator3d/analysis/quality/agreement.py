@@ -27,7 +27,7 @@ Matrix = NDArray[np.int64]  # [K, K] items by what the first and the second said
 
 
 @dataclass
-class Compared:
+class Comparison:
     """Two opinions each on some voxels. Categories are the C classes and, last, no class.
 
     Attributes:
@@ -45,7 +45,7 @@ class Compared:
     orders: int = 1
 
     @classmethod
-    def nothing(cls, num_classes: int) -> Compared:
+    def empty(cls, num_classes: int) -> Comparison:
         size = num_classes + 1
         return cls(np.zeros((size, size), np.int64), np.zeros((size, size), np.int64))
 
@@ -60,10 +60,10 @@ class Compared:
         self.voxels += 1
         self.identical += int(np.array_equal(first, second))
 
-    def both_ways(self) -> Compared:
+    def both_ways(self) -> Comparison:
         """Each item once in either order, for people whose order means nothing."""
         points, dominant = self.points + self.points.T, self.dominant + self.dominant.T
-        return Compared(points, dominant, self.voxels, self.identical, 2 * self.orders)
+        return Comparison(points, dominant, self.voxels, self.identical, 2 * self.orders)
 
     def named(self, category: int) -> int:
         """Points that either person gave a category."""
@@ -84,21 +84,21 @@ class Agreement:
     """
 
     num_classes: int
-    pairs: dict[tuple[str, str], Compared] = field(default_factory=dict)
-    repeats: dict[str, Compared] = field(default_factory=dict)
-    rounds: dict[int, Compared] = field(default_factory=dict)
-    together: Compared = field(init=False)
+    pairs: dict[tuple[str, str], Comparison] = field(default_factory=dict)
+    repeats: dict[str, Comparison] = field(default_factory=dict)
+    rounds: dict[int, Comparison] = field(default_factory=dict)
+    together: Comparison = field(init=False)
 
     def __post_init__(self) -> None:
-        self.together = Compared.nothing(self.num_classes)
+        self.together = Comparison.empty(self.num_classes)
 
 
 def compare(histories: Iterable[tuple[Query, list[EventView]]], num_classes: int) -> Agreement:
     """What people said of the same voxels, from what happened to each query in any order."""
-    nothing = partial(Compared.nothing, num_classes)
-    by_pair: dict[tuple[str, str], Compared] = defaultdict(nothing)
-    by_person: dict[str, Compared] = defaultdict(nothing)
-    by_round: dict[int, Compared] = defaultdict(nothing)
+    nothing = partial(Comparison.empty, num_classes)
+    by_pair: dict[tuple[str, str], Comparison] = defaultdict(nothing)
+    by_person: dict[str, Comparison] = defaultdict(nothing)
+    by_round: dict[int, Comparison] = defaultdict(nothing)
     found = Agreement(num_classes)
     for query, events in histories:
         for pair in pairs(events):
@@ -123,7 +123,7 @@ def percentage(matrix: Matrix) -> float | None:
     return int(np.trace(matrix)) / total if total else None
 
 
-def kappa(matrix: Matrix) -> float | None:
+def cohen_kappa(matrix: Matrix) -> float | None:
     """Cohen's kappa; None without items, and where both always said the one same thing."""
     total = int(matrix.sum())
     by_chance = sum(int(a) * int(b) for a, b in zip(matrix.sum(0), matrix.sum(1), strict=True))
@@ -147,10 +147,10 @@ def class_kappa(matrix: Matrix, category: int) -> float | None:
     both = int(matrix[category, category])
     first, second = int(matrix[category].sum()), int(matrix[:, category].sum())
     rest = int(matrix.sum()) - first - second + both
-    return kappa(np.array([[both, first - both], [second - both, rest]], np.int64))
+    return cohen_kappa(np.array([[both, first - both], [second - both, rest]], np.int64))
 
 
-def confused(compared: Compared) -> list[tuple[int, int, int, int]]:
+def confused_classes(compared: Comparison) -> list[tuple[int, int, int, int]]:
     """(category, another, points, voxels) that were taken for each other, most points first."""
     compared = compared if compared.orders > 1 else compared.both_ways()
     found = [

@@ -30,7 +30,7 @@ _HOW = {True: "accepted", False: "typed over", None: "typed"}
 
 
 @dataclass
-class Record:
+class CorrectionRecord:
     """What one person answered."""
 
     answers: Counter[str] = field(default_factory=Counter)  # by `HOW`, the undone ones left out
@@ -44,11 +44,11 @@ class Record:
         return self.answers["accepted"] / offered if offered else None
 
 
-def records(ledger: LedgerReader) -> dict[str, Record]:
+def correction_records(ledger: LedgerReader) -> dict[str, CorrectionRecord]:
     """What everybody answered, by name."""
     accepted = ledger.proposals_accepted()
     differ = in_original_classes(ledger)
-    found: dict[str, Record] = defaultdict(Record)
+    found: dict[str, CorrectionRecord] = defaultdict(CorrectionRecord)
     for _, events in ledger.histories():
         undone, changed = undone_of(events), changed_by(events, differ)
         for event in events:

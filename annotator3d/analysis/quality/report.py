@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from annotator3d.analysis.quality.agreement import (
-    Compared,
+    Comparison,
     class_kappa,
     class_percentage,
+    cohen_kappa,
     compare,
-    confused,
-    kappa,
+    confused_classes,
     percentage,
 )
-from annotator3d.analysis.quality.corrections import HOW, Record, records
-from annotator3d.analysis.report.page import section, table
+from annotator3d.analysis.quality.corrections import HOW, CorrectionRecord, correction_records
+from annotator3d.analysis.report.blocks import Section, Table
 from annotator3d.ledger.describe import describe_answer
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.lineage import EventView
@@ -26,14 +25,6 @@ from annotator3d.ledger.resolution import Outcome
 from annotator3d.ledger.schema import ASKS
 
 _SHOWN = 20  # confused classes and disputed queries that a table names
-
-
-class Table(NamedTuple):
-    """Rows of plain text under a heading."""
-
-    title: str
-    head: Sequence[str]
-    rows: list[list[str]]
 
 
 def quality_of(ledger: Ledger) -> dict[str, Any]:
@@ -45,7 +36,7 @@ def quality_of(ledger: Ledger) -> dict[str, Any]:
     per_round = {entry.number: 0 for entry in ledger.rounds()}
     for query, _ in disputed:
         per_round[query.round] += 1
-    nothing = Compared.nothing(len(names) - 1)
+    nothing = Comparison.empty(len(names) - 1)
     return {
         "classes": names,
         "together": {**_figures(found.together), "by_class": _by_class(found.together, names)},
@@ -63,7 +54,7 @@ def quality_of(ledger: Ledger) -> dict[str, Any]:
         ],
         "confused": [
             {"classes": [names[a], names[b]], "points": points, "voxels": voxels}
-            for a, b, points, voxels in confused(found.together)
+            for a, b, points, voxels in confused_classes(found.together)
         ],
         "disputed": [
             {
@@ -75,7 +66,7 @@ def quality_of(ledger: Ledger) -> dict[str, Any]:
             for query, where in disputed
         ],
         "requests": _requests(ledger, [where for _, where in standing]),
-        "people": [_person(name, record) for name, record in records(ledger).items()],
+        "people": [_person(name, record) for name, record in correction_records(ledger).items()],
     }
 
 
@@ -118,28 +109,23 @@ def quality_tables(report: dict[str, Any]) -> list[Table]:
     return [each for each in found if each.rows]
 
 
-def quality_section(ledger: Ledger) -> str:
+def quality_section(ledger: Ledger) -> list[Section]:
     """For the page of a run; empty where nobody was asked twice and nothing was proposed."""
     report = quality_of(ledger)
     offered = any(person["accepted_share"] is not None for person in report["people"])
     if not (offered or report["pairs"] or report["repeats"] or report["disputed"]):
-        return ""
-    parts = [
-        f"<h3>{escape(each.title)}</h3>"
-        + table([*map(escape, each.head)], [[*map(escape, row)] for row in each.rows])
-        for each in quality_tables(report)
-    ]
-    return section("Quality of the answers", "".join(parts))
+        return []
+    return [Section("Quality of the answers", quality_tables(report))]
 
 
-def _figures(compared: Compared) -> dict[str, Any]:
+def _figures(compared: Comparison) -> dict[str, Any]:
     return {
         "voxels": compared.voxels,
         "identical": compared.identical / compared.voxels if compared.voxels else None,
         "agreement_points": percentage(compared.points),
-        "kappa_points": kappa(compared.points),
+        "kappa_points": cohen_kappa(compared.points),
         "agreement_voxels": percentage(compared.dominant),
-        "kappa_voxels": kappa(compared.dominant),
+        "kappa_voxels": cohen_kappa(compared.dominant),
     }
 
 
@@ -147,7 +133,7 @@ _FIGURES = ("identical", "agreement_points", "kappa_points", "agreement_voxels",
 _CLASS = _FIGURES[1:]
 
 
-def _by_class(compared: Compared, names: Sequence[str]) -> list[dict[str, Any]]:
+def _by_class(compared: Comparison, names: Sequence[str]) -> list[dict[str, Any]]:
     """Of each class; `points` are those that either person gave it."""
     points, dominant = compared.points, compared.dominant
     return [
@@ -163,7 +149,7 @@ def _by_class(compared: Compared, names: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _whole(compared: Compared, names: Sequence[str]) -> dict[str, Any]:
+def _whole(compared: Comparison, names: Sequence[str]) -> dict[str, Any]:
     return {
         **_figures(compared),
         "by_class": _by_class(compared, names),
@@ -178,7 +164,7 @@ def _requests(ledger: Ledger, standing: Sequence[Outcome]) -> dict[str, dict[str
     return {ask: {"asked": asked.count(ask), "waiting": waiting.count(ask)} for ask in ASKS}
 
 
-def _person(name: str, record: Record) -> dict[str, Any]:
+def _person(name: str, record: CorrectionRecord) -> dict[str, Any]:
     return {
         "person": name,
         "answers": record.answers.total(),

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from statistics import mean
 from typing import Any
 
-from annotator3d.analysis.report.page import (
-    cards,
+from annotator3d.analysis.report.blocks import (
+    Card,
+    Cell,
+    Code,
+    Note,
+    Paragraph,
+    Section,
+    Table,
     duration,
-    note,
     percent,
     picture,
-    section,
-    table,
-    write_page,
 )
+from annotator3d.analysis.report.page import Page, write_page
 from annotator3d.analysis.summary import CURVE_NOTE, SETTING_ORDER, STRATEGY_ORDER, ordered
 
 ONE_SEED = "One seed: no ranking."
@@ -72,36 +74,43 @@ def write_report(
         FileNotFoundError: a figure's file does not exist.
         ValueError: a figure is not a PNG.
     """
-    parts = [
-        *_headline(summary),
+    sections = [
+        _headline(summary),
         *(_figure(name, figures[name]) for name in _figure_order(figures)),
-        section("Budgets", note(CURVE_NOTE) + _rounds_table(summary)),
-        section("IoU of each class, final", _classes_table(summary)),
-        _commands(notes),
-        _remarks(notes),
+        Section("Budgets", [Note(CURVE_NOTE), _rounds_table(summary)]),
+        Section("IoU of each class, final", [_classes_table(summary)]),
     ]
-    write_page(path, notes.title, _domains(notes), parts)
+    if notes.commands:
+        sections.append(Section("To repeat this", [Code("\n".join(notes.commands))]))
+    if notes.remarks:
+        sections.append(Section("Remarks", [Paragraph(remark) for remark in notes.remarks]))
+    page = Page(
+        title=notes.title,
+        lead=" to ".join(name for name in (notes.source, notes.target) if name),
+        notice=BOTH_SIMULATED if notes.simulated else "",
+        cards=_cards(summary),
+        sections=sections,
+    )
+    write_page(path, page)
 
 
-def _domains(notes: Notes) -> str:
-    words = " to ".join(escape(name) for name in (notes.source, notes.target) if name)
-    tag = f'<p class="notice">{escape(BOTH_SIMULATED)}</p>' if notes.simulated else ""
-    return (f'<p class="lead">{words}</p>' if words else "") + tag
-
-
-def _headline(summary: Mapping[str, Any]) -> Iterable[str]:
-    entries = [
-        (label, percent(summary[f"{name}_miou"]), words)
+def _cards(summary: Mapping[str, Any]) -> list[Card]:
+    cards = [
+        Card(label, percent(summary[f"{name}_miou"]), words)
         for name, (label, words) in REFERENCE_TEXT.items()
     ]
-    yield cards([*entries, ("Wall time", duration(summary["wall_seconds"]), "all runs together")])
+    return [*cards, Card("Wall time", duration(summary["wall_seconds"]), "all runs together")]
+
+
+def _headline(summary: Mapping[str, Any]) -> Section:
     seeds = sorted({run["seed"] for run in summary["runs"]})
     words = f"{len(seeds)} seeds: mean, and minimum to maximum."
     words = ONE_SEED if len(seeds) == 1 else words
-    yield section("Final mIoU, in percent of all test points", _final_table(summary) + note(words))
+    blocks = [_final_table(summary), Note(words)]
+    return Section("Final mIoU, in percent of all test points", blocks)
 
 
-def _final_table(summary: Mapping[str, Any]) -> str:
+def _final_table(summary: Mapping[str, Any]) -> Table:
     runs, target = summary["runs"], summary["target_only_miou"]
     settings = ordered((run["setting"] for run in runs), SETTING_ORDER)
     strategies = ordered((run["strategy"] for run in runs), STRATEGY_ORDER)
@@ -111,11 +120,11 @@ def _final_table(summary: Mapping[str, Any]) -> str:
         for strategy in strategies:
             arm = [r for r in runs if (r["setting"], r["strategy"]) == (setting, strategy)]
             cells.append(_final_cell([run["rounds"][-1]["miou"] for run in arm], target))
-        rows.append([escape(setting.upper()), *cells])
-    return table(["setting", *map(escape, strategies)], rows)
+        rows.append([setting.upper(), *cells])
+    return Table("", ["setting", *strategies], rows)
 
 
-def _final_cell(mious: Sequence[float], target: float | None) -> str:
+def _final_cell(mious: Sequence[float], target: float | None) -> str | Cell:
     if not mious:
         return "-"
     words = []
@@ -123,17 +132,16 @@ def _final_cell(mious: Sequence[float], target: float | None) -> str:
         words.append(f"{min(mious):.1f} to {max(mious):.1f}")
     if target:
         words.append(f"{100 * mean(mious) / target:.0f} % of target-only")
-    small = f"<small>{'; '.join(words)}</small>" if words else ""
-    return f"<b>{mean(mious):.1f}</b>{small}"
+    return Cell(f"{mean(mious):.1f}", small="; ".join(words), strong=True)
 
 
-def _rounds_table(summary: Mapping[str, Any]) -> str:
+def _rounds_table(summary: Mapping[str, Any]) -> Table:
     head = ["setting", "strategy", "seed", "round", "epoch", "voxels", "points"]
     head += ["labelled points", "void queries", "mIoU [%]", "evaluated"]
     rows = [
         [
-            escape(run["setting"].upper()),
-            escape(run["strategy"]),
+            run["setting"].upper(),
+            run["strategy"],
             str(run["seed"]),
             str(entry["round"]),
             str(entry["epoch"]),
@@ -142,43 +150,34 @@ def _rounds_table(summary: Mapping[str, Any]) -> str:
             f"{entry['labelled_points']:,}",
             f"{entry['void_queries']:,}",
             f"{entry['miou']:.1f}",
-            "during training" if entry["during_training"] else '<b class="final">final</b>',
+            "during training"
+            if entry["during_training"]
+            else Cell("final", strong=True, last=True),
         ]
         for run in summary["runs"]
         for entry in run["rounds"]
     ]
-    return table(head, rows)
+    return Table("", head, rows)
 
 
-def _classes_table(summary: Mapping[str, Any]) -> str:
+def _classes_table(summary: Mapping[str, Any]) -> Table:
     runs = summary["runs"]
     several = len({run["seed"] for run in runs}) > 1
     head = ["class"]
     for run in runs:
-        seed = f"<br>seed {run['seed']}" if several else ""
-        head.append(f"{escape(run['setting'].upper())}<br>{escape(run['strategy'])}{seed}")
+        seed = f"\nseed {run['seed']}" if several else ""
+        head.append(f"{run['setting'].upper()}\n{run['strategy']}{seed}")
     rows = [
-        [escape(name), *(percent(run["rounds"][-1]["iou_per_class"][name], "") for run in runs)]
+        [name, *(percent(run["rounds"][-1]["iou_per_class"][name], "") for run in runs)]
         for name in summary["classes"]
     ]
-    return table(head, rows)
+    return Table("", head, rows)
 
 
 def _figure_order(figures: Mapping[str, Any]) -> list[str]:
-    return [name for name in CAPTIONS if name in figures] + [
-        n for n in figures if n not in CAPTIONS
-    ]
+    known = [name for name in CAPTIONS if name in figures]
+    return known + [name for name in figures if name not in CAPTIONS]
 
 
-def _figure(name: str, figure: bytes | str | os.PathLike[str]) -> str:
-    return section(HEADINGS.get(name, name), picture(name, figure, CAPTIONS.get(name, name)))
-
-
-def _commands(notes: Notes) -> str:
-    lines = escape("\n".join(notes.commands))
-    return section("To repeat this", f"<pre><code>{lines}</code></pre>") if lines else ""
-
-
-def _remarks(notes: Notes) -> str:
-    words = "\n".join(f"<p>{escape(remark)}</p>" for remark in notes.remarks)
-    return section("Remarks", words) if words else ""
+def _figure(name: str, figure: bytes | str | os.PathLike[str]) -> Section:
+    return Section(HEADINGS.get(name, name), [picture(name, figure, CAPTIONS.get(name, name))])

@@ -1,81 +1,38 @@
-"""The pieces of a report's page. Names and remarks are escaped by whoever passes HTML on."""
+"""Writes a report's page: one HTML file that needs no other, no network and no script."""
 
 from __future__ import annotations
 
-import base64
 import os
-from collections.abc import Iterable, Sequence
-from html import escape
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from annotator3d.data.formats.kitti import atomic_write
+from annotator3d.analysis.report.blocks import Card, Section
+from annotator3d.data.files import atomic_write
 
 
-def write_page(path: str | os.PathLike[str], title: str, header: str, parts: Iterable[str]) -> None:
-    """Write one HTML file that needs no other, replaced in one step; empty parts are left out."""
-    css = (Path(__file__).parent / "report.css").read_text(encoding="utf-8")
-    pieces = [
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{escape(title)}</title>\n<style>\n{css}</style>\n</head>\n<body>\n<main>",
-        f"<header><h1>{escape(title)}</h1>{header}</header>",
-        *parts,
-        "</main>\n</body>\n</html>\n",
-    ]
+@dataclass(frozen=True)
+class Page:
+    """Everything that one report shows, as plain text."""
+
+    title: str
+    lead: str  # one line below the title; "": none
+    cards: Sequence[Card]
+    sections: Sequence[Section]
+    notice: str = ""  # what a reader must know first
+
+
+def write_page(path: str | os.PathLike[str], page: Page) -> None:
+    """Write a page as one HTML file, replaced in one step."""
+    # Late: a broken installation can still print its help.
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("annotator3d.analysis.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template("page.html").render(page=page)
     with atomic_write(path) as file:
-        file.write("\n".join(piece for piece in pieces if piece).encode())
-
-
-def cards(entries: Iterable[tuple[str, str, str]]) -> str:
-    """Figures to be seen first: (label, value in HTML, words)."""
-    pieces = (
-        f'<div class="card"><span>{escape(label)}</span><strong>{value}</strong>'
-        f"<small>{escape(words)}</small></div>"
-        for label, value, words in entries
-    )
-    return f'<div class="cards">{"".join(pieces)}</div>'
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are HTML already."""
-    top = "".join(f"<th>{cell}</th>" for cell in head)
-    body = "\n".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
-    return (
-        f'<div class="scroll"><table>\n<thead><tr>{top}</tr></thead>\n'
-        f"<tbody>\n{body}\n</tbody></table></div>"
-    )
-
-
-def picture(name: str, png: bytes | str | os.PathLike[str], caption: str) -> str:
-    """A PNG, as bytes or in a file, with its caption.
-
-    Raises:
-        FileNotFoundError, ValueError: there is no such file; it is no PNG.
-    """
-    content = png if isinstance(png, bytes) else Path(png).read_bytes()
-    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise ValueError(f"figures: {name!r} is not a PNG; pass the bytes or the path of one")
-    data, words = base64.b64encode(content).decode("ascii"), escape(caption)
-    image = f'<img src="data:image/png;base64,{data}" alt="{words}">'
-    return f"<figure>{image}<figcaption>{words}</figcaption></figure>"
-
-
-def section(heading: str, body: str) -> str:
-    return f"<section><h2>{escape(heading)}</h2>\n{body}</section>"
-
-
-def note(words: str) -> str:
-    return f'<p class="note">{escape(words)}</p>'
-
-
-def percent(value: float | None, unit: str = "&nbsp;%") -> str:
-    return "-" if value is None else f"{value:.1f}{unit}"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words: "45 s", "12 min 34 s", "3 h 05 min"."""
-    whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+        file.write(text.encode())

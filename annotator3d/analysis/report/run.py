@@ -6,7 +6,6 @@ import csv
 import os
 import socket
 from collections.abc import Iterable
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +14,17 @@ import numpy as np
 from annotator3d.analysis.costs import cost_section
 from annotator3d.analysis.figures.curves import budget_curves, class_shares, training_curves
 from annotator3d.analysis.quality.report import quality_section
-from annotator3d.analysis.report.classes_asked import PoolClasses, picked_points, pool_classes
-from annotator3d.analysis.report.page import (
-    cards,
+from annotator3d.analysis.report.blocks import (
+    Card,
+    Note,
+    Section,
+    Table,
     duration,
-    note,
     percent,
     picture,
-    section,
-    table,
-    write_page,
 )
+from annotator3d.analysis.report.classes_asked import PoolClasses, picked_points, pool_classes
+from annotator3d.analysis.report.page import Page, write_page
 from annotator3d.analysis.runs import Run, read_run
 from annotator3d.analysis.summary import CURVE_NOTE, summarise
 from annotator3d.engine.training.logs import FILE
@@ -45,7 +44,7 @@ def report_run(work_dir: Path, path: Path, reporter: Reporter) -> Path:
     """
     run = read_run(work_dir, finished=False)
     steps = _steps(work_dir / FILE)
-    parts = [_cards(run, steps), *_budget(run)]
+    sections = [*_budget(run)]
     if (work_dir / "ledger.sqlite").exists():
         with Ledger.read(work_dir / "ledger.sqlite") as ledger, ledger.snapshot():
             rounds, picked = _rounds(ledger), picked_points(ledger, len(run.classes))
@@ -54,10 +53,15 @@ def report_run(work_dir: Path, path: Path, reporter: Reporter) -> Path:
         pool = pool_classes(
             work_dir, run.card, lambda done, total: reporter.progress("reading labels", done, total)
         )
-        parts += [*_classes_asked(run, picked, pool), rounds, cost, quality]
-    parts += [*_training(steps), _iou(run), _facts(run)]
-    name = run.card.get("name") or run.setting
-    write_page(path, f"annotator3d: {name}", _lead(run), parts)
+        sections += [*_classes_asked(run, picked, pool), *rounds, *cost, *quality]
+    sections += [*_training(steps), *_iou(run), _facts(run)]
+    page = Page(
+        title=f"annotator3d: {run.card.get('name') or run.setting}",
+        lead=f"{run.setting.upper()}, {run.strategy}, seed {run.seed}; {run.work_dir}",
+        cards=_cards(run, steps),
+        sections=sections,
+    )
+    write_page(path, page)
     return path
 
 
@@ -74,35 +78,31 @@ def state_of(card: dict[str, Any]) -> str:
     return state
 
 
-def _lead(run: Run) -> str:
-    words = f"{run.setting.upper()}, {run.strategy}, seed {run.seed}; {run.work_dir}"
-    return f'<p class="lead">{escape(words)}</p>'
-
-
-def _cards(run: Run, steps: list[dict[str, float]]) -> str:
+def _cards(run: Run, steps: list[dict[str, float]]) -> list[Card]:
     card = run.card
     epoch = max((int(step.get("epoch", 0)) for step in steps), default=0)
     minutes = duration(60 * card.get("minutes", 0))
-    entries = [("State", escape(state_of(card)), f"epoch {epoch} of {card.get('epochs', '?')}")]
+    cards = [Card("State", state_of(card), f"epoch {epoch} of {card.get('epochs', '?')}")]
     if run.evaluations:
         last = run.evaluations[-1]
         words = "final" if last.final else f"after epoch {last.epoch}, during training"
-        entries.append(("mIoU", percent(last.miou), words))
+        cards.append(Card("mIoU", percent(last.miou), words))
     if ledger := card.get("ledger"):
         words = f"{ledger['points']:,} points; {ledger['open']:,} wait for an answer"
-        entries.append(("Queried voxels", f"{ledger['voxels']:,}", words))
-    entries.append(("Time", minutes, f"{card.get('processes', 1)} process(es)"))
-    return cards(entries)
+        cards.append(Card("Queried voxels", f"{ledger['voxels']:,}", words))
+    processes = card.get("processes", 1)
+    cards.append(Card("Time", minutes, f"{processes} process{'es' * (processes != 1)}"))
+    return cards
 
 
-def _budget(run: Run) -> Iterable[str]:
+def _budget(run: Run) -> Iterable[Section]:
     if any(evaluation.round > 0 for evaluation in run.evaluations):
         summary = summarise([run], None, None, None, 60 * run.card.get("minutes", 0))
         caption = "mIoU against queried voxels (left) and labelled points (right)."
-        yield section("Budget curves", picture("curves", budget_curves(summary), caption))
+        yield Section("Budget curves", [picture("curves", budget_curves(summary), caption)])
 
 
-def _rounds(ledger: Ledger) -> str:
+def _rounds(ledger: Ledger) -> list[Section]:
     head = ["round", "strategy", "before epoch", "voxels", "points", "answered", "open"]
     head += ["labelled points", "void", "classes a voxel", "time", "clicks"]
     rows = []
@@ -112,7 +112,7 @@ def _rounds(ledger: Ledger) -> str:
         rows.append(
             [
                 str(entry.number),
-                escape(entry.strategy),
+                entry.strategy,
                 str(entry.epoch),
                 f"{meter.voxels:,}",
                 f"{meter.points:,}",
@@ -125,10 +125,10 @@ def _rounds(ledger: Ledger) -> str:
                 f"{meter.clicks:,}" if meter.clicks else "-",
             ]
         )
-    return section("Rounds", table(head, rows)) if rows else ""
+    return [Section("Rounds", [Table("", head, rows)])] if rows else []
 
 
-def _classes_asked(run: Run, picked: Counts, pool: PoolClasses | None) -> Iterable[str]:
+def _classes_asked(run: Run, picked: Counts, pool: PoolClasses | None) -> Iterable[Section]:
     total = picked.sum(0)
     if not total.any():
         return
@@ -141,7 +141,7 @@ def _classes_asked(run: Run, picked: Counts, pool: PoolClasses | None) -> Iterab
     head += ["all rounds", "share", "pool", "times the pool's share"]
     rows = [
         [
-            escape(name),
+            name,
             *(f"{count:,}" for count in picked[:, c]),
             f"{total[c]:,}",
             percent(share[c]),
@@ -153,11 +153,11 @@ def _classes_asked(run: Run, picked: Counts, pool: PoolClasses | None) -> Iterab
     source = "The labels of the pool cannot be read here: its shares are missing."
     if pool is not None:
         source = f"Shares of the pool: {pool.scans:,} of its {pool.of:,} scans, evenly spaced."
-    body = picture("classes asked", figure, words) + table(head, rows) + note(source)
-    yield section("Classes that were asked about", body)
+    blocks = [picture("classes asked", figure, words), Table("", head, rows), Note(source)]
+    yield Section("Classes that were asked about", blocks)
 
 
-def _training(steps: list[dict[str, float]]) -> Iterable[str]:
+def _training(steps: list[dict[str, float]]) -> Iterable[Section]:
     trained = [step for step in steps if "loss" in step]
     if len(trained) > 1:
         figure = training_curves(trained)
@@ -166,28 +166,28 @@ def _training(steps: list[dict[str, float]]) -> Iterable[str]:
         words = f"{np.median(rates):.3g} scans a second (median)" if rates else ""
         memory = [step["memory"] for step in trained if "memory" in step]
         words += f"; at most {max(memory):,.0f} MiB of memory." if memory else "."
-        yield section("Training", picture("training", figure, caption) + note(words))
+        yield Section("Training", [picture("training", figure, caption), Note(words)])
 
 
-def _iou(run: Run) -> str:
+def _iou(run: Run) -> list[Section]:
     if not run.evaluations:
-        return ""
+        return []
     shown = run.evaluations[-6:]
-    head = ["class", *(f"epoch {e.epoch}<br>round {e.round}" for e in shown), "test points"]
+    head = ["class", *(f"epoch {e.epoch}\nround {e.round}" for e in shown), "test points"]
     points = shown[-1].confusion.sum(1)
     rows = [
-        [escape(name), *(percent(e.iou_per_class[name], "") for e in shown), f"{points[c]:,}"]
+        [name, *(percent(e.iou_per_class[name], "") for e in shown), f"{points[c]:,}"]
         for c, name in enumerate(run.classes)
     ]
-    return section("IoU of each class", note(CURVE_NOTE) + table(head, rows))
+    return [Section("IoU of each class", [Note(CURVE_NOTE), Table("", head, rows)])]
 
 
-def _facts(run: Run) -> str:
+def _facts(run: Run) -> Section:
     card = run.card
     versions = ", ".join(f"{k} {v}" for k, v in card.get("versions", {}).items() if v != "missing")
     data = [f"{k}: {v['scans']:,} scans in {v['root']}" for k, v in card.get("data", {}).items()]
     lines = [f"device {card.get('device')}", versions, f"commit {card.get('git')}", *data]
-    return section("What it ran on", "".join(note(str(line)) for line in lines))
+    return Section("What it ran on", [Note(line) for line in lines if line])
 
 
 def _steps(path: Path) -> list[dict[str, float]]:

@@ -33,12 +33,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     order=6,
 )
 def suspicious(args: argparse.Namespace) -> None:
+    from annotator3d.analysis.quality.model_check import check_answers
     from annotator3d.analysis.quality.suspicion import (
-        contradicted,
-        judge_answers,
-        named,
-        not_asked_before,
-        queue_again,
+        class_list,
+        find_suspicious,
+        not_asked_again,
+        request_rechecks,
     )
     from annotator3d.annotation.second_opinions import share_of
     from annotator3d.cli.terminal import open_reporter, print_table
@@ -51,17 +51,17 @@ def suspicious(args: argparse.Namespace) -> None:
         raise ConfigError("--annotator belongs to --queue")
     work_dir, below = Path(args.work_dir), share_of(args.below)
     with open_reporter() as reporter:
-        judged, source = judge_answers(
+        judged, source = check_answers(
             config_of(work_dir, args.config),
             work_dir,
             reporter,
             checkpoint=None if args.checkpoint is None else Path(args.checkpoint),
             data_root=args.data_root,
         )
-    found, effective = contradicted(judged, below)
+    found, effective = find_suspicious(judged, below)
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         names, size = ledger.taxonomy_names, ledger.voxel_size
-        fresh = not_asked_before(ledger, found)
+        fresh = not_asked_again(ledger, found)
     before = f"; {len(found) - len(fresh)} of these were asked about before" if found else ""
     print(
         f"{source}: {len(found)} of {effective} answers in force are contradicted "
@@ -74,8 +74,8 @@ def suspicious(args: argparse.Namespace) -> None:
             j.query.scan,
             f"{j.distance(size):.0f} m",
             j.annotator,
-            named(j.said, names),
-            named(j.predicted, names),
+            class_list(j.said, names),
+            class_list(j.predicted, names),
             f"{100 * j.probability:.1f} %",
         )
         for j in listed
@@ -86,7 +86,7 @@ def suspicious(args: argparse.Namespace) -> None:
         print_table(head, rows, title)
     if args.queue and found:
         with Ledger.open_existing(work_dir / "ledger.sqlite") as ledger:
-            asked = queue_again(ledger, listed, annotator=annotator_of(args), source=source)
+            asked = request_rechecks(ledger, listed, annotator=annotator_of(args), source=source)
         late = len(listed) - len(asked)
         since = f"; {late} were answered or asked about meanwhile" if late else ""
         print(f"{len(asked)} are asked again{since}")
