@@ -122,7 +122,7 @@ def _open_package(
 
 
 def refuse_options(package: Path, config: str | None, data_root: str | None) -> None:
-    """Raise ConfigError for an option that a work package cannot heed."""
+    """Raise ConfigError for an option that does not apply to a work package."""
     for option, value in (("--config", config), ("--data-root", data_root)):
         if value is not None:
             raise ConfigError(
@@ -206,7 +206,7 @@ def still_of(
         raise ConfigError(f"{what} is a scan file: it has no queries, only height and intensity")
     if what.suffix != ".bin":
         raise ConfigError(
-            f"{what}: expected a .bin scan; `annotator3d import` makes them of others"
+            f"{what}: expected a .bin scan; `annotator3d import` converts other formats"
         )
     scan = Scan.from_raw(what.stem, *read_bin(what))
     return still_of_scan(scan, mode or "height", view, background)

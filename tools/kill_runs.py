@@ -99,7 +99,7 @@ def child(arguments: list[str], end: End, env: dict[str, str], told: str, log: s
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     os.environ.update(env)
-    # A process that reads scans is forked, as in any run, and not from a server that imports anew.
+    # A process that reads scans is forked, as in any run, and not from a server that imports again.
     multiprocessing.set_start_method("fork", force=True)
     import torch
 

@@ -27,7 +27,7 @@ class Frontend(Protocol):
         """Draw another scan: `SceneModel.load` has run."""
 
     def repaint(self) -> None:
-        """Draw colours, the current voxel and the panel anew."""
+        """Draw colours, the current voxel and the panel again."""
 
     def look_at_voxel(self) -> None:
         """Fly the camera to the current voxel, in the chosen view."""

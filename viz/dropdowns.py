@@ -24,7 +24,7 @@ _WHERE = ("all scans", "this scan")
 class Dropdown:
     """One list.
 
-    `chosen` says what is chosen now, whoever chose it; `choose` takes one of `options` and draws.
+    `chosen` says what is chosen now; `choose` takes one of `options` and draws.
     """
 
     text: str

@@ -65,12 +65,12 @@ ACTIONS = (
     KeyAction(
         "ignore", "x", "No class fits", "none of the classes: these points are not trained on"
     ),
-    KeyAction("skip", "s", "Skip", "pass this voxel by; it gives no labels", mode="label"),
+    KeyAction("skip", "s", "Skip", "skip this voxel; it gets no labels", mode="label"),
     KeyAction(
-        "unsure", "u", "Unsure", "the class cannot be told; it gives no labels", mode="label"
+        "unsure", "u", "Unsure", "the class is unclear; the voxel gets no labels", mode="label"
     ),
-    KeyAction("undo", "ctrl+z", "Undo", "take back what you did last, in whatever scan"),
-    KeyAction("redo", "ctrl+y", "Redo", "do again what was undone"),
+    KeyAction("undo", "ctrl+z", "Undo", "undo your last action, in any scan"),
+    KeyAction("redo", "ctrl+y", "Redo", "redo what was undone"),
     KeyAction("next", "right", "Next", "leave this voxel as it is and go to the next"),
     KeyAction("previous", "left", "Previous", "go to the voxel before"),
     KeyAction("split prediction", "p", "By prediction", "part the voxel by the predicted classes"),
@@ -182,7 +182,7 @@ def _key(key: Any, where: str) -> str | None:
     name = None if key is None else str(key).lower().replace(" ", "")
     if name is not None and name not in KEYS:
         raise ConfigError(
-            f"{where}: {key!r} is no key that every layout has; use a letter, a digit, left, "
+            f"{where}: {key!r} is not a key that every layout has; use a letter, a digit, left, "
             "right, up, down, space or enter, or ctrl+ one of them"
         )
     return name

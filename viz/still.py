@@ -92,7 +92,7 @@ def still_of_query(
         number: of the query; None: the first of the last round.
         mode: of `colours.MODES`; None: the confusion where it was stored, else the height.
 
-    Raises ValueError for a query that there is not.
+    Raises ValueError for an unknown query.
     """
     if number is None:
         asked = ledger.queries()

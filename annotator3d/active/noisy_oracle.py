@@ -125,7 +125,7 @@ class NoisyOracle:
     answers its `annotator` has in the ledger. With every rate at 0 it is the truth. Points that the
     truth ignores stay ignored. docs/costs.md says in words what each keyword does.
 
-    Raises ConfigError for a rate outside 0..1, a negative amount, or a class that there is not.
+    Raises ConfigError for a rate outside 0..1, a negative amount, or an unknown class.
     """
 
     confusion: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

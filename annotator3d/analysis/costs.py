@@ -28,9 +28,9 @@ from annotator3d.ledger.resolution import Outcome, outcome
 EFFECTS = (
     "twice the points",
     "10 m further away",
-    "one class more in the answer",
+    "one more class in the answer",
     "proposal accepted (none offered: 1)",
-    "proposal typed over (none offered: 1)",
+    "proposal overwritten (none offered: 1)",
 )
 
 
@@ -93,7 +93,7 @@ def cost_tables(report: dict[str, Any]) -> list[Table]:
               "an answer", "proposals accepted"], people),
         Table("Spent, by round", ["round", "voxels", "points", "answered", "clicks", "time"],
               rounds),
-        Table("What an answer takes longer for", ["", "time"], effects),
+        Table("What makes an answer take longer", ["", "time"], effects),
     ]  # fmt: skip
     return [each for each in found if each.rows]
 
@@ -185,7 +185,7 @@ def _why_none(work: Sequence[Effort], answers: Sequence[Effort]) -> str | None:
     """Why nothing is predicted, in words; None if it is."""
     if not answers and any(each.answered for each in work):
         who = ", ".join(sorted({each.annotator for each in work}))
-        return f"no answer was timed: {who} is no person, so there is nothing to learn from"
+        return f"no answer was timed: {who} is not a person, so there is nothing to learn from"
     if len(answers) < MIN_ANSWERS:
         return (
             f"too few answers to predict from: {len(answers)} were timed, {MIN_ANSWERS} are needed"

@@ -38,7 +38,7 @@ class Neighbourhood:
         self._index: VoxelIndex | None = None
 
     def forget(self) -> None:
-        """Find the voxels anew, after queries were added or released."""
+        """Find the voxels again, after queries were added or released."""
         self._index = None
 
     def answered(self, query: Query, radius: float = NEARBY) -> list[NearbyVoxel]:

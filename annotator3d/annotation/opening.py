@@ -50,9 +50,10 @@ def open_session(
     if differences:
         raise ClassListChangedError(
             f"the class list has changed since the queries of {path} were asked: "
-            f"{'; '.join(differences)}. Take the class list of then, or carry queries and answers "
-            f"over to the new one: `annotator3d taxonomy migrate {Path(path).parent} NEW.yaml` "
-            "(a dry run unless told otherwise: it says what would change)"
+            f"{'; '.join(differences)}. Use the class list that the queries were asked with, or "
+            "move queries and answers to the new one: "
+            f"`annotator3d taxonomy migrate {Path(path).parent} NEW.yaml` "
+            "(a dry run, which shows what would change, unless --apply is given)"
         )
     ledger = Ledger.open(path, class_names, digest, size)
     try:

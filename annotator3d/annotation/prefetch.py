@@ -39,7 +39,7 @@ class Prefetcher(Generic[Key, Value]):
             self._start(key)
 
     def forget(self) -> None:
-        """Load everything anew when it is asked for again."""
+        """Load everything again when it is next needed."""
         self._futures.clear()
 
     def close(self) -> None:

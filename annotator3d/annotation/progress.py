@@ -15,7 +15,7 @@ ENOUGH = 5  # responses of a person by which to judge their pace
 
 @dataclass(frozen=True)
 class Progress:
-    """One line for the status bar; all queries of the ledger, whoever answers them."""
+    """One line for the status bar; all queries of the ledger, no matter who answers them."""
 
     total: int  # voxels asked and not released
     settled: int  # with a response
@@ -34,7 +34,7 @@ class Tally:
 
     Args:
         num_classes: C.
-        standing: is read whenever a query is counted anew.
+        standing: is read whenever a query is counted again.
 
     Attributes:
         voxels: [C] answered voxels in which a class occurs.
@@ -48,7 +48,7 @@ class Tally:
         self._counted: dict[int, NDArray[np.int64]] = {}  # query -> points of each class
 
     def update(self, query_ids: Iterable[int]) -> None:
-        """Count some queries anew."""
+        """Count some queries again."""
         for query_id in query_ids:
             old = self._counted.pop(query_id, None)
             if old is not None:

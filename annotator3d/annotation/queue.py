@@ -32,7 +32,7 @@ class Filter:
     one (255: no class), so that only answered queries pass. `match` is asked about a query whenever
     something has happened to it.
 
-    Raises ConfigError for a state that there is not.
+    Raises ConfigError for an unknown state.
     """
 
     states: tuple[str, ...] | None = ("open",)
@@ -75,7 +75,7 @@ class Queue:
         self.build()
 
     def build(self) -> None:
-        """Order anew, after queries were added or released."""
+        """Order again, after queries were added or released."""
         old, state, classes = self._place, self._state, self._classes
         queries = sorted(self._standing.queries.values(), key=ORDERS[self.order])
         self.ids = [query.id for query in queries]

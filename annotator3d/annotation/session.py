@@ -186,7 +186,7 @@ class LabelSession:
 
     @property
     def progress(self) -> Progress:
-        """How far all queries of the ledger have come, whoever answers them."""
+        """How far all queries of the ledger have come, no matter who answers them."""
         return self._state.progress()
 
     @property
@@ -433,7 +433,7 @@ class LabelSession:
         if len(words) == 2 and words[0] == "class" and words[1].isdigit():
             return self.assign(int(words[1]))
         if name not in actions:
-            raise ValueError(f"a session does not do {name!r}: {nearest(name, actions)}")
+            raise ValueError(f"a session has no action {name!r}: {nearest(name, actions)}")
         return actions[name]()
 
     def actions(self) -> dict[str, Callable[[], object]]:

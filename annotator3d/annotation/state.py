@@ -113,7 +113,7 @@ class SessionState:
         return EventDraft(query, row, visible, parent if supersedes is None else supersedes)
 
     def progress(self) -> Progress:
-        """How far all queries of the ledger have come, whoever answers them."""
+        """How far all queries of the ledger have come, no matter who answers them."""
         counts, total = self.queue.counts(), len(self.queue.ids)
         away = [query for scan in self.set_aside for query in self.states.by_scan[scan]]
         aside = sum(self.states.state(query) == "open" for query in away)

@@ -169,7 +169,7 @@ class QueryViews:
         return query.id in self._voxels
 
     def forget(self) -> None:
-        """Read every file anew, after somebody has repaired one."""
+        """Read every file again, after somebody has repaired one."""
         self._voxels.clear()
         self._loads.forget()
         self._around.forget()

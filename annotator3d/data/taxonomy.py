@@ -189,7 +189,9 @@ def _check_ids(
     if bad:
         problems.append(f"raw ids must be integers in 0..65535, got {bad}")
     if unmapped := set(labels) ^ set(to_train):
-        problems.append(f"labels and learning_map must have the same raw ids, not so: {unmapped}")
+        problems.append(
+            f"labels and learning_map must have the same raw ids, which these break: {unmapped}"
+        )
     train = set(to_train.values())
     if not (train | {0}) == set(to_raw) == set(range(len(to_raw))):
         problems.append(
@@ -204,7 +206,9 @@ def _check_ids(
     if back:
         problems.append(f"learning_map does not lead back to the train id from {back}")
     if flagged := [t for t, flag in ignored.items() if bool(flag) != (t == 0)]:
-        problems.append(f"learning_ignore must be true for train id 0 only, not so: {flagged}")
+        problems.append(
+            f"learning_ignore must be true for train id 0 only, which these break: {flagged}"
+        )
     if problems:
         raise ValueError(f"taxonomy {source}: " + "; ".join(problems))
 

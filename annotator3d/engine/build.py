@@ -71,7 +71,7 @@ def pick_device(name: str) -> torch.device:
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device: cuda was asked for, but torch finds no CUDA device; `annotator3d doctor` "
-            "says why, `--set device=cpu` trains without"
+            "shows why, `--set device=cpu` trains on the CPU"
         )
     found = torch.cuda.is_available()
     return torch.device("cuda" if name == "cuda" or (name == "auto" and found) else "cpu")
@@ -105,7 +105,7 @@ def load_weights(model: torch.nn.Module, weights: dict, path: str | Path) -> Non
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise ValueError(
-            f"{path}: these weights are not of the network that the config describes: "
+            f"{path}: these weights do not fit the network of the config: "
             f"{str(error).splitlines()[-1].strip()}"
         ) from error
 

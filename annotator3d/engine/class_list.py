@@ -60,7 +60,7 @@ def with_todays_classes(
     try:
         kept = config_of(work_dir)
     except ConfigError:
-        return config  # whoever opens the ledger with it is told what differs
+        return config  # opening the ledger with it says what differs
     changed = {}
     for name in ("train", "val", "source"):
         values, todays = getattr(config.data, name), getattr(kept.data, name)
@@ -104,9 +104,8 @@ def refuse_unfinished(work_dir: Path, version: int) -> None:
     classes = str(kept_classes(work_dir, version))
     command = ["annotator3d", "taxonomy", "migrate", str(work_dir), classes, "--apply", *settings]
     raise ValueError(
-        f"{work_dir} is on its way to another class list: `taxonomy migrate` was begun and did "
-        "not come to its end. No answer is lost. Run the same command again, or: "
-        + shlex.join(command)
+        f"a migration of {work_dir} to another class list was started but did not finish. No "
+        "answer is lost. Run the same `taxonomy migrate` again, or: " + shlex.join(command)
     )
 
 

@@ -95,7 +95,8 @@ def export(
         write_archive(archive, out, [writer.path(i) for i in rows], request.description)
         if (held := {id_.split("/")[0] for id_ in dataset.ids}) != set(SEMANTICKITTI_TEST):
             reporter.info(
-                f"the test server wants sequences 11 to 21, this has {', '.join(sorted(held))}"
+                "the test server expects sequences 11 to 21, this dataset has "
+                f"{', '.join(sorted(held))}"
             )
     return ExportResult(len(rows), len(dataset), labelled, points, source, archive)
 

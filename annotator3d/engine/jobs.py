@@ -1,7 +1,7 @@
 """Several runs side by side, one process each on one thread: on CPU that uses the cores best.
 
 A folder that already holds the finished run of the same config is not run again, so an experiment
-that was stopped goes on where it was.
+that was stopped continues where it was.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def run_jobs(jobs: Sequence[Job], reporter: Reporter, workers: int | None = None
         how many jobs were not done yet.
 
     Raises:
-        RuntimeError: a job failed. The others are stopped then, as on Ctrl-C; calling again goes on
+        RuntimeError: a job failed. The others are stopped, as on Ctrl-C; the next call continues
             from their checkpoints.
     """
     by_name = {job.name: job for job in jobs}

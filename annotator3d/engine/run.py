@@ -143,7 +143,7 @@ def _run(context: RunContext, found: Place | None) -> None:
     runner = make_runner(context)
     if found is not None:
         runner._load_from, runner._resume = str(context.files.path(found)), True
-        context.reporter.info(f"going on from {found.file_name}")
+        context.reporter.info(f"continuing from {found.file_name}")
     runner.train()
 
 

@@ -125,7 +125,7 @@ def _check(
 
 
 def _then(ledger: LedgerReader) -> dict[int, str]:
-    """What answers in earlier class lists said, in the words of then: event -> classes."""
+    """What answers in earlier class lists said, in their own class names: event -> classes."""
     rows = ledger.file.rows(
         "SELECT id, labels, taxonomy FROM events WHERE labels IS NOT NULL AND taxonomy < ?",
         ledger.taxonomy_version,
@@ -177,7 +177,7 @@ def _what(event: Event, names: Sequence[str], then: str | None) -> str:
         if answer.proposal_accepted:
             words += ", as proposed"
     elif answer.kind == "lease":
-        words = f"holds it for {_time(answer.seconds)}" if answer.seconds else "holds it no longer"
+        words = f"holds it for {_time(answer.seconds)}" if answer.seconds else "no longer holds it"
     elif answer.kind == "request":
         words = f"asks once more ({event.ask})"
     else:

@@ -46,7 +46,7 @@ class Leases:
 
         Left out are queries that somebody else holds or that were released. A lease of the same
         person with more than half of `seconds` to go is left as it is, unless the queries go out
-        in a `package` (the name of its file): that sets anew until when.
+        in a `package` (the name of its file): that sets a new end.
         """
         held = set()
         with self._file.transaction():

@@ -257,7 +257,7 @@ class Ledger(LedgerReader):
             found = self._events("WHERE id = ?", event_id)
             query = found[0].query if found else 0
             if not found or event_id not in [e.id for e in self.outcome(query).active_responses]:
-                raise ValueError(f"event {event_id} of {self.path} is no response that stands")
+                raise ValueError(f"event {event_id} of {self.path} is not a response that counts")
             answer = Answer(verdict, None, annotator, note=note)
             return self.append(query, answer, event_id)
 

@@ -242,7 +242,7 @@ class LedgerReader:
     ) -> Iterable[tuple[str, CellLabels]]:
         """(scan id, labels in force) by scan, round and rank; an ignored voxel is all 255.
 
-        So are the points of a class that was split, until they are labelled anew.
+        So are the points of a class that was split, until they are labelled again.
         """
         found = self.outcomes(scan=scan_id, up_to_round=up_to_round)
         for query, where in sorted(found, key=lambda pair: pair[0].scan):  # stable

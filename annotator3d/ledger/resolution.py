@@ -142,7 +142,7 @@ def _completed(
 
 
 def _completes(said: bytes | None, before: bytes) -> bool:
-    """Whether labels are those before but for points that waited to be labelled anew."""
+    """Whether labels are those before but for points that waited to be labelled again."""
     if said is None or _TO_LABEL not in before:
         return False
     labels = said or bytes([IGNORE]) * len(before)

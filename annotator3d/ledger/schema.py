@@ -1,4 +1,4 @@
-"""Tables and triggers of the ledger: the rules hold in the database itself, whoever writes to it.
+"""Tables and triggers of the ledger: the database itself enforces the rules.
 
 Nothing is ever changed or removed. A correction, an undo or a release is a new row of `events`.
 What the rows mean together is in `resolution`.

@@ -109,7 +109,7 @@ def test_an_automatic_oracle_is_no_person(ledger, tmp_path, capsys):
     for query in ask(ledger, 1, [2] * 40):
         ledger.answer(query, [0, 1], annotator="truth")
     out = cost(tmp_path, capsys)
-    assert "no answer was timed: truth is no person" in out and "held out" not in out
+    assert "no answer was timed: truth is not a person" in out and "held out" not in out
     found = json.loads(cost(tmp_path, capsys, "--json"))
     assert found["model"] is None and found["spent"]["seconds"] is None
     assert found["people"][0]["seconds_per_answer"] is None
@@ -141,7 +141,7 @@ def test_what_was_spent_and_what_remains_is_told(ledger, tmp_path, capsys):
     error = found["model"]["held_out"]
     assert error["answer"] < error["answer_mean"]
     effects = found["model"]["effects"]
-    assert effects["twice the points"] > 1 and effects["one class more in the answer"] > 1.1
+    assert effects["twice the points"] > 1 and effects["one more class in the answer"] > 1.1
     assert not any("proposal" in name for name in effects)  # nothing was ever proposed
     out = cost(tmp_path, capsys)
     for words in (
@@ -163,7 +163,7 @@ def test_accepted_proposals_are_told_and_make_answers_faster(ledger, tmp_path, c
     found = json.loads(cost(tmp_path, capsys, "--json"))
     effects = found["model"]["effects"]
     assert effects["proposal accepted (none offered: 1)"] < 0.6
-    assert effects["proposal typed over (none offered: 1)"] > 1.2
+    assert effects["proposal overwritten (none offered: 1)"] > 1.2
     assert found["people"][0]["accepted_share"] == 0.5
     assert "50.0 %" in cost(tmp_path, capsys)
 

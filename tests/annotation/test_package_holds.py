@@ -29,7 +29,7 @@ def refused(home, capsys, to, *options, code=1):
     return capsys.readouterr().err
 
 
-def test_the_limit_counts_what_is_packed_whoever_holds_the_rest(home, capsys):
+def test_the_limit_counts_what_is_packed_no_matter_who_holds_the_rest(home, capsys):
     one, two = pack(home, "one", "ann", "--limit", "8"), pack(home, "two", "bob", "--limit", "8")
     assert "8 more are held by somebody else and were left out" in capsys.readouterr().out
     three = pack(home, "three", "cid", "--limit", "8")
@@ -145,7 +145,7 @@ def test_the_history_tells_who_held_what_and_for_how_long(home, capsys):
     said = capsys.readouterr().out
     for words in (
         "10 days: one.a3dpack",
-        "it no longer",
+        "no longer holds it",
         "holds it for 10 min",
         "holds it for 90 s",
     ):

@@ -1,4 +1,4 @@
-"""`annotator3d check` names every fault with its file; training heeds what was found."""
+"""`annotator3d check` names every fault with its file; training obeys what was found."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ def test_other_faces_of_the_same_faults(make_kitti, capsys, case):
         wanted = [("wrong endianness", label_of(root), "labels make sense as big-endian")]
     else:
         edit(bin_of(root), "<f4", lambda v: np.full_like(v, np.nan))
-        wanted = [("empty scan", bin_of(root), "not one of its 200 points is finite")]
+        wanted = [("empty scan", bin_of(root), "none of its 200 points is finite")]
     _, summary = check(root, capsys)
     found = [(p["kind"], Path(p["file"])) for p in summary["problems"]]
     assert found == [(kind, path) for kind, path, _ in wanted]

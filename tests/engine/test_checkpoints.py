@@ -66,7 +66,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_to_the_same_result(root, tmp
     harm(newest)
     train(config, tmp_path / "al", resume=True, reporter=heard)
     assert any("epoch_4.pth is damaged" in text for text in heard.said)
-    assert "going on from epoch_3.pth instead: the same training is repeated" in heard.said
+    assert "continuing from epoch_3.pth instead: the same training is repeated" in heard.said
     assert same(weights(newest), whole)
 
 
@@ -77,7 +77,7 @@ def test_an_old_checkpoint_repeats_its_training_without_the_answers_of_later_rou
     for epoch in (2, 3, 4):
         flip(record.checkpoints / f"epoch_{epoch}.pth")
     train(config, tmp_path / "al", resume=True, reporter=heard)
-    assert "going on from epoch_1.pth instead: the same training is repeated" in heard.said
+    assert "continuing from epoch_1.pth instead: the same training is repeated" in heard.said
     assert same(weights(record.checkpoints / "epoch_4.pth"), whole)
 
 

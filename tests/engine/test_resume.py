@@ -97,10 +97,10 @@ def test_a_signal_saves_the_place_and_nothing_is_trained_twice(root, tmp_path, n
     assert code == 128 + number, text
     taken = case.steps_of(text)
     place = sorted((broken / "checkpoints").glob("*.pth"))[-1].name
-    assert f"saved as {place}" in text and "--resume goes on" in text
+    assert f"saved as {place}" in text and "continue with the same command and --resume" in text
     assert json.loads((broken / "run.json").read_text())["state"] == "stopped"
     code, text = run(case.train, str(path), str(broken), log=log)
-    assert code == 0 and f"going on from {place}" in text, text
+    assert code == 0 and f"continuing from {place}" in text, text
     # Each step once, on the same scans, with the same random numbers.
     assert taken + case.steps_of(text) == steps
     assert_same(outcome(broken), outcome(whole))

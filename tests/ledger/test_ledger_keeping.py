@@ -107,7 +107,7 @@ def test_a_ledger_that_keeps_its_rules_has_no_problems(path, capsys):
         ("UPDATE rounds SET max_queries = 0, num_queries = 0", "its limit is 0"),
         ("UPDATE rounds SET budget = 2", "asks about scan 00/0 3 times, its budget is 2"),
         ("UPDATE queries SET x = 0 WHERE id = 2", "voxel (0, -1, 0) of scan 00/0 was asked 2"),
-        ("DELETE FROM scans WHERE id = '00/0'", "row 1 of queries speaks of a row of scans"),
+        ("DELETE FROM scans WHERE id = '00/0'", "row 1 of queries refers to a row of scans"),
         ("UPDATE queries SET num_points = 3 WHERE id = 1", "has 2 labels, query 1 has 3 points"),
         ("UPDATE events SET labels = x'0009' WHERE id = 1", "event 1 has label 9, which is no"),
         ("UPDATE events SET supersedes = 5 WHERE id = 3", "supersedes event 5, which is not"),
@@ -142,7 +142,7 @@ def test_a_damaged_file_is_a_problem_and_not_an_exception(path, tmp_path):
     assert verify(path).problems
     other = tmp_path / "other.sqlite"
     sqlite3.connect(other).execute("CREATE TABLE a (b)")
-    assert "no ledger" in verify(other).problems[0]
+    assert "not a ledger" in verify(other).problems[0]
 
 
 @pytest.fixture
@@ -252,7 +252,7 @@ def test_a_damaged_ledger_is_told_from_a_damaged_copy(path, tmp_path, capsys, mo
     assert verify(path).problems
     assert main(command) == 1
     said = capsys.readouterr().err
-    assert f"{path} is damaged itself" in said and f"ledger verify {path}" in said
+    assert f"{path} is damaged" in said and f"ledger verify {path}" in said
     assert "older backup" in said and list(folder.iterdir()) == [older]
 
 

@@ -424,7 +424,7 @@ def test_the_network_goes_on_where_each_class_keeps_its_number(run, capsys):
     )
     resume = ["train", f"{work_dir}/config.yaml", "--work-dir", str(work_dir), "--resume"]
     assert main(resume) == 0
-    assert "going on from epoch_4.pth" in capsys.readouterr().out
+    assert "continuing from epoch_4.pth" in capsys.readouterr().out
     lines = [json.loads(line) for line in (work_dir / "metrics.jsonl").open()]
     assert [line["miou"] for line in lines] == miou
     assert all(list(line["iou_per_class"]) == names for line in lines)

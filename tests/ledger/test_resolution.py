@@ -115,7 +115,7 @@ def test_an_answer_in_doubt_counts_until_it_is_given_again(ledger):
     assert ledger.events(1)[-1].supersedes == request
     ledger.undo(1, annotator="cid")
     assert labels(ledger) == [[0, 0, 0]] and ledger.open_queries()
-    with pytest.raises(ValueError, match="no response that stands"):
+    with pytest.raises(ValueError, match="not a response that counts"):
         ledger.review(given, "approve", annotator="lead")
 
 

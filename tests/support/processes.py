@@ -83,7 +83,7 @@ def _child(function: Callable, args: tuple, env: dict[str, str], log: str) -> No
             os.dup2(file.fileno(), stream.fileno())
     os.environ.update(env)
     faulthandler.dump_traceback_later(HANGS_AFTER)
-    # Processes that read scans are forked as in any run, not from a server that imports anew.
+    # Processes that read scans are forked as in any run, not from a server that imports again.
     multiprocessing.set_start_method("fork", force=True)
     torch.set_num_threads(1)
     code = 1

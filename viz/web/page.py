@@ -184,7 +184,7 @@ class WebPage:
         self.controller.paint(met, erase=event.modifier == "shift")
 
     def _hide(self, hidden: np.ndarray | None) -> None:
-        """The points are sent anew only where other ones are hidden than before."""
+        """The points are sent again only where other ones are hidden than before."""
         if hidden is None and not self._hiding:
             return
         self._hiding, shown = hidden is not None, self.scene_model.xyz

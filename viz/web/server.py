@@ -27,7 +27,7 @@ _STEP_SECONDS = 0.03  # of a flight
 _TAKEN = (
     "**Somebody is labelling here already.** One server serves one person: start another with "
     "`annotator3d label WORK_DIR --web --port N`; both may work on the same ledger. When the other "
-    "page is closed, this one goes on."
+    "page is closed, this one continues."
 )
 
 

@@ -2,7 +2,7 @@
 
 Only independent opinions are compared (`opinions`). The items are points, or voxels by the class of
 most of their points. "No class fits" is a category of its own; points that wait to be labelled
-anew, since their class was split, are left out.
+again, since their class was split, are left out.
 
 Kappa is (p_o - p_e) / (1 - p_e): the share p_o of items on which two people agree, and the share
 p_e on which they would if each labelled at random with the frequencies that they have (J. Cohen, A

@@ -65,7 +65,7 @@ def correction_records(ledger: LedgerReader) -> dict[str, CorrectionRecord]:
 def otherwise(before: bytes, after: bytes) -> bool:
     """Whether a point that has a class, or none by decision, was given another one.
 
-    Points that wait to be labelled anew, since their class was split, say nothing.
+    Points that wait to be labelled again, since their class was split, say nothing.
     """
     count = max(len(before), len(after))
     one, other = (

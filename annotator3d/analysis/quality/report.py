@@ -92,7 +92,7 @@ def quality_tables(report: dict[str, Any]) -> list[Table]:
               [[r["person"], *_cells(r)] for r in report["repeats"]]),
         Table(f"By class{over}", ["class", "points named", *head[2:]], classes),
         Table(f"By round{over}", ["round", *head, "disputed"], rounds),
-        Table("Taken for each other", ["classes", "points", "voxels"],
+        Table("Confused with each other", ["classes", "points", "voxels"],
               [[" / ".join(c["classes"]), f"{c['points']:,}", f"{c['voxels']:,}"]
                for c in report["confused"][:_SHOWN]]),
         Table("Disputed: nobody has decided", ["voxel", "round", "scan", "said"],

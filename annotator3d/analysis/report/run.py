@@ -104,7 +104,7 @@ def _budget(run: Run) -> Iterable[Section]:
 
 def _rounds(ledger: Ledger) -> list[Section]:
     head = ["round", "strategy", "before epoch", "voxels", "points", "answered", "open"]
-    head += ["labelled points", "void", "classes a voxel", "time", "clicks"]
+    head += ["labelled points", "void", "classes per voxel", "time", "clicks"]
     rows = []
     for entry, meter in zip(ledger.rounds(), round_costs(ledger), strict=True):
         waiting = len(ledger.open_queries(entry.number))

@@ -47,9 +47,9 @@ def choose(ledger: Ledger, choice: PackageChoice, to: str) -> PackageContents:
     """The queries of a choice that can be packed for `to`; the limit counts these only.
 
     "open" is what `to` may answer; shares part the queries by a hash of scan and voxel, so that
-    whoever takes the shares of three people gets no query twice, whatever was answered meanwhile.
+    nobody gets a query of another share, whatever was answered meanwhile.
 
-    Raises ConfigError for a choice that makes no sense, ValueError for a query that there is not,
+    Raises ConfigError for a choice that makes no sense, ValueError for an unknown query,
     or if none can be packed.
     """
     with ledger.snapshot():

@@ -17,7 +17,7 @@ _SHOWN, _RUNS = 3, 10  # scans and stretches of queries that a message names
 
 
 def require_scans(ledger: Ledger, queries: Sequence[Query], source: ScanSource) -> None:
-    """ValueError naming the scans of some queries whose files are gone or not those of then."""
+    """ValueError naming the scans of some queries whose files are gone or have changed."""
     troubles: dict[str, str] = {}
     for scan_id in dict.fromkeys(query.scan for query in queries):
         try:

@@ -62,7 +62,7 @@ def export(
     most: the same call for the same person goes on.
 
     Args:
-        out: a file that there is not yet.
+        out: a file that does not exist yet.
         taxonomy: the class list as YAML.
         crop: keep the points within so many metres of a query, and whole voxels; None: all.
         images: take along what the camera saw around each query, where there is an image.
@@ -77,7 +77,7 @@ def export(
     chosen = choose(ledger, choice or PackageChoice(), to)
     require_scans(ledger, chosen.queries, source)
     before = {number for number in chosen.to_answer if ledger.leases.holder(number) == to}
-    # Not yet as out in a package, which there is not before the file has its name.
+    # Not yet as out in a package, which does not exist before the file has its name.
     wanted = sorted(chosen.to_answer - before)
     held = ledger.leases.hold(wanted, annotator=to, seconds=_WHILE_PACKING)
     snatched = set(wanted) - held

@@ -110,7 +110,7 @@ def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
         return
     finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
     if not finite.any():
-        words = f"not one of its {len(xyz)} points is finite"
+        words = f"none of its {len(xyz)} points is finite"
         checked.problems.append(Problem("empty scan", path, words, checked.id))
         return
     if bad := len(xyz) - int(finite.sum()):

@@ -72,7 +72,7 @@ class MovedScans(ScanDataset):
 
     Args:
         dataset: the files as they are now.
-        moved: ids of then -> those of now (`find_moved`).
+        moved: former ids -> present ids (`find_moved`).
     """
 
     def __init__(self, dataset: ScanDataset, moved: Mapping[str, str]) -> None:

@@ -46,7 +46,9 @@ class Wishes:
 
     def __post_init__(self) -> None:
         if not 0 <= self.val_share < 1:
-            raise ConfigError(f"--val-share: expected 0 (none) up to below 1, got {self.val_share}")
+            raise ConfigError(
+                f"--val-share: expected at least 0 (none) and below 1, got {self.val_share}"
+            )
         if self.intensity_max is not None and not self.intensity_max > 0:
             raise ConfigError(f"--intensity-max: expected more than 0, got {self.intensity_max}")
 

@@ -1,4 +1,4 @@
-"""Converting every scan: several processes, goes on where it was, names all damaged files."""
+"""Converting every scan: several processes, continues where it stopped, names all damaged files."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ def convert_all(
         more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
         raise ValueError(
             f"{len(failed)} of {len(sources)} scans cannot be imported: "
-            f"{'; '.join(failed[:_SHOWN])}{more}. The same command goes on when they are mended "
-            "or taken away"
+            f"{'; '.join(failed[:_SHOWN])}{more}. The same command continues when they are "
+            "repaired or removed"
         )
     return [known[source.id] for source in sources]
 

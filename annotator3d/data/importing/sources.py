@@ -56,7 +56,7 @@ def find_sources(src: Path, format: str, labels: Path | None, poses: Path | None
     """
     for name, folder in (("SRC", src), ("--labels", labels)):
         if folder is not None and not folder.is_dir():
-            raise FileNotFoundError(f"{name} must be a folder, {folder} is none")
+            raise FileNotFoundError(f"{name} must be a folder, but {folder} is not")
     folders = _scan_folders(src, format)
     if not folders:
         found = sorted({p.suffix for p in src.rglob("*") if p.is_file()})

@@ -55,7 +55,7 @@ def split_scans(
 
 
 def check_sequences(val: Sequence[str] | None, known: Sequence[str]) -> None:
-    """Raise ConfigError for a sequence that there is none of, before any work."""
+    """Raise ConfigError for an unknown sequence, before any work."""
     for name in val or ():
         if name not in known:
             raise ConfigError(f"--val {name}: no such sequence; {nearest(name, known)}")

@@ -1,7 +1,7 @@
 """The frozen parameters of the two simulated domains.
 
 They are set by looking at real streets and at real HDL-64E scans (``docs/simulator.md``), never at
-how well a strategy does on them. Whoever changes one raises ``VERSION``: the numbers of two
+how well a strategy does on them. A change of one raises ``VERSION``: the numbers of two
 versions must not be compared.
 """
 

@@ -147,7 +147,7 @@ class RoundHook(Hook):
     def _say_cost(self, cost: RoundCost) -> None:
         self.reporter.info(
             f"round {cost.round}: {cost.points} points asked, {cost.labelled_points} with a class, "
-            f"{cost.void_voxels} voxels void, {cost.classes_per_voxel:.1f} classes a voxel"
+            f"{cost.void_voxels} voxels void, {cost.classes_per_voxel:.1f} classes per voxel"
         )
 
     def _answer(self, number: int) -> RoundCost:

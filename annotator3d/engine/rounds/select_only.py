@@ -126,7 +126,7 @@ def _check(
             "or choose --set active.strategy=random"
         )
     if not needs and (checkpoint or predictions):
-        raise ConfigError(f"strategy {strategy} looks at no prediction: leave the option away")
+        raise ConfigError(f"strategy {strategy} uses no predictions; drop the option")
     if (work_dir / "run.json").exists():
         raise ConfigError(
             f"--work-dir {work_dir} belongs to a training run, which selects its own rounds; "

@@ -72,7 +72,7 @@ class Checkpoints:
                 fault = self._other_processes(place, processes)
             if fault is None:
                 if passed:
-                    say(f"going on from {place.file_name} instead: the same training is repeated")
+                    say(f"continuing from {place.file_name} instead: the same training is repeated")
                 return place
             say(f"{self.path(place)} {fault}")
             passed = True
@@ -108,8 +108,8 @@ class Checkpoints:
             kept = [other.file_name for other in self.places()]
             raise OSError(
                 f"{self.path(place)} could not be written ({error.strerror or error}); "
-                f"{kept[-1] if kept else 'no earlier checkpoint'} is kept; make room, then go on "
-                "with --resume"
+                f"{kept[-1] if kept else 'no earlier checkpoint'} is kept; free some space, "
+                "then continue with --resume"
             ) from error
         self._prune()
 

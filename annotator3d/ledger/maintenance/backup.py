@@ -24,7 +24,7 @@ def back_up(path: Path, out: Path, keep: int | None = None) -> Path:
 
     Args:
         path: the ledger.
-        out: a file that there is not yet; or a folder, which gets a file named by date and time.
+        out: a file that does not exist yet; or a folder, which gets a file named by date and time.
         keep: in a folder, only the newest `keep` of such files stay.
 
     Raises:
@@ -73,7 +73,7 @@ def _check(copy: Path, path: Path) -> None:
 
 def _damaged(path: Path, found: str) -> ValueError:
     return ValueError(
-        f"{path} is damaged itself ({found}): no copy was made, and older ones stay. `annotator3d "
+        f"{path} is damaged ({found}): no copy was made, and older ones stay. `annotator3d "
         f"ledger verify {shlex.quote(str(path))}` says what is wrong; to go back, put an older "
         "backup in its place (docs/ledger.md)"
     )

@@ -39,7 +39,7 @@ class Migration:
 
     names: tuple[str, ...]
     digest: str
-    table: bytes  # [256] new train id by old one; 254 = to be labelled anew, 255 = no class
+    table: bytes  # [256] new train id by old one; 254 = to be labelled again, 255 = no class
     fates: tuple[Fate, ...]  # of the old classes, by train id
     added: tuple[str, ...]  # new classes that no old one becomes
     reopened: int  # queries that have to be answered again, in part
@@ -84,7 +84,7 @@ def plan(
         become: old class -> new class. split: old class -> the new classes that it was split into.
 
     Raises:
-        ConfigError: a class that there is not, or that is named twice in the options.
+        ConfigError: an unknown class, or one that is named twice in the options.
         ValueError: nothing differs, or nothing says what a class becomes.
     """
     become, split = dict(become or {}), {k: tuple(v) for k, v in (split or {}).items()}
@@ -162,15 +162,15 @@ def _targets(
         raise ValueError(
             f"class {name!r} keeps its name, but its raw ids belong to {' and '.join(classes)} "
             f"now: add --map {name}={name} to keep its labels, or --split {name}="
-            f"{','.join(classes)} to label its points anew"
+            f"{','.join(classes)} to label its points again"
         )
     if targets and IGNORE not in targets:
         return targets
-    void = f" and raw ids of it are of no class now{_besides(classes)}" if targets else ""
+    void = f" and some of its raw ids belong to no class now{_besides(classes)}" if targets else ""
     raise ValueError(
         f"class {name!r} of {path} is not in the new class list (nearest: "
         f"{nearest(name, names)}){void}; say what it becomes: --map {name}=NEW, "
-        f"--split {name}=A,B to label it anew, or --remove {name}"
+        f"--split {name}=A,B to label it again, or --remove {name}"
     )
 
 
@@ -190,7 +190,7 @@ def _check_options(
         if name not in old:
             raise ConfigError(f"the ledger has no class {name!r}: {nearest(name, old)}")
         if given.count(name) > 1:
-            raise ConfigError(f"class {name!r} is named twice; it has one fate")
+            raise ConfigError(f"class {name!r} is named twice; say once what it becomes")
     for name in [*become.values(), *(part for parts in split.values() for part in parts)]:
         if name not in names:
             raise ConfigError(f"the new class list has no {name!r}: {nearest(name, names)}")

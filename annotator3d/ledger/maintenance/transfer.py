@@ -32,7 +32,7 @@ def export(path: Path, out: Path, format: str = "jsonl") -> dict[str, int]:
     """Write a ledger as it stands at one moment; gives the rows of each table.
 
     Args:
-        format: "jsonl" (`out` is a file) or "csv" (`out` is a folder that there is not yet).
+        format: "jsonl" (`out` is a file) or "csv" (`out` is a folder that does not exist yet).
 
     Raises ValueError if `out` is there already, FileNotFoundError if its folder is not.
     """
@@ -251,4 +251,4 @@ def _from_field(where: str, field: str) -> Any:
     try:
         return json.loads(field)
     except ValueError as error:
-        raise ValueError(f"{where}: {field!r} is no value: {error}") from error
+        raise ValueError(f"{where}: {field!r} is not a valid value: {error}") from error

@@ -130,7 +130,7 @@ def _file_problems(db: sqlite3.Connection) -> list[str]:
     (application,) = db.execute("PRAGMA application_id").fetchone()
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if application != schema.APPLICATION_ID:
-        return [f"this is no ledger of annotator3d (application id {application:#x})"]
+        return [f"this is not a ledger of annotator3d (application id {application:#x})"]
     if version != schema.SCHEMA_VERSION:
         return [f"schema version {version}, this annotator3d checks {schema.SCHEMA_VERSION}"]
     rows = db.execute(f"PRAGMA integrity_check({_MOST})").fetchall()
@@ -139,7 +139,7 @@ def _file_problems(db: sqlite3.Connection) -> list[str]:
 
 def _orphans(db: sqlite3.Connection) -> Iterator[str]:
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
-        yield f"row {row} of {table} speaks of a row of {parent} that there is not"
+        yield f"row {row} of {table} refers to a row of {parent} that does not exist"
 
 
 def _schema_problems(db: sqlite3.Connection) -> list[str]:
@@ -149,9 +149,11 @@ def _schema_problems(db: sqlite3.Connection) -> list[str]:
         fresh.execute(statement)
     expected, there = _definitions(fresh), _definitions(db)
     fresh.close()
-    found = [f"{name} is missing: its rule was not held" for name in expected if name not in there]
+    found = [
+        f"{name} is missing: its rule was not enforced" for name in expected if name not in there
+    ]
     changed = [name for name in expected if there.get(name, expected[name]) != expected[name]]
-    found += [f"{name} is not as this version makes it" for name in changed]
+    found += [f"{name} differs from the one that this version makes" for name in changed]
     return found
 
 
