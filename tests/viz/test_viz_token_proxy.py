@@ -1,140 +1,399 @@
-"""The door in front of the web server, over real sockets."""
+"""The proxy in front of the web server, over real sockets."""
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import socket
 import threading
 from contextlib import contextmanager
 
 import pytest
 
+pytest.importorskip("aiohttp")
+import aiohttp
+from aiohttp import WSMsgType, web
+
 from annotator3d.viz.web.token_proxy import TokenProxy
 
-SECRET = b"the session"
+SECRET = "the session"
+BIG = bytes(range(256)) * 20_000  # 5 MB
+WAIT = 30.0
+
+
+class Inner:
+    """A web server on a port of its own: greets, echoes, streams and speaks websocket."""
+
+    def __init__(self):
+        self.requests, self.left = [], threading.Event()
+        self.go_on = None  # an asyncio.Event of this server
+        self._started = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
+        self._thread.start()
+        assert self._started.wait(WAIT)
+
+    def close(self):
+        self.loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join()
+
+    def release(self):
+        self.loop.call_soon_threadsafe(self.go_on.set)
+
+    async def _serve(self):
+        self.loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self.go_on = asyncio.Event()
+        server = web.Server(self._handle, access_log=None, handler_cancellation=True)
+        runner = web.ServerRunner(server, shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        self.port = runner.addresses[0][1]
+        self._started.set()
+        await self._stop.wait()
+        await runner.cleanup()
+
+    async def _handle(self, request):
+        self.requests.append(request)
+        answer = {
+            "/echo": self._echo,
+            "/parts": self._parts,
+            "/socket": self._socket,
+            "/elsewhere": self._elsewhere,
+            "/zipped": self._zipped,
+        }.get(request.path)
+        return web.Response(text=SECRET) if answer is None else await answer(request)
+
+    async def _echo(self, request):
+        return web.Response(
+            body=await request.content.read(), headers={"X-Type": request.content_type}
+        )
+
+    async def _parts(self, request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            await response.write(b"first")
+            await self.go_on.wait()
+            await response.write(b"second")
+        finally:
+            self.left.set()
+        return response
+
+    async def _elsewhere(self, request):
+        headers = [("Location", "/echo"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+        return web.Response(status=302, headers=headers)
+
+    async def _zipped(self, request):
+        headers = {"Content-Encoding": "gzip"}
+        return web.Response(body=gzip.compress(SECRET.encode()), headers=headers)
+
+    async def _socket(self, request):
+        words = web.WebSocketResponse(protocols=("v2",), max_msg_size=0, autoping=False)
+        await words.prepare(request)
+        try:
+            async for message in words:
+                if message.type == WSMsgType.TEXT and message.data.startswith("close"):
+                    await words.close(code=int(message.data.split()[1]))
+                elif message.type == WSMsgType.TEXT:
+                    await words.send_str(message.data.upper())
+                elif message.type == WSMsgType.BINARY:
+                    await words.send_bytes(message.data)
+                elif message.type == WSMsgType.PING:
+                    await words.pong(message.data + b"!")
+        finally:
+            self.code = words.close_code
+            self.left.set()
+        return words
 
 
 @contextmanager
-def server_and_gate():
-    """A server that greets everybody and then echoes, behind a gate; (gate, heads it has seen)."""
-    heads, inner = [], socket.create_server(("127.0.0.1", 0))
-
-    def serve(client):
-        with client:
-            head = b""
-            while b"\r\n\r\n" not in head:
-                data = client.recv(4096)
-                if not data:
-                    return
-                head += data
-            heads.append(head)
-            client.sendall(b"HTTP/1.1 200 OK\r\n\r\n" + SECRET)
-            while data := client.recv(4096):
-                client.sendall(data.upper())
-
-    def accept():
-        while True:
-            try:
-                client, _ = inner.accept()
-            except OSError:
-                return
-            threading.Thread(target=serve, args=(client,), daemon=True).start()
-
-    threading.Thread(target=accept, daemon=True).start()
-    gate = TokenProxy("127.0.0.1", 0, inner.getsockname()[1])
+def server_and_proxy():
+    inner = Inner()
+    proxy = TokenProxy("127.0.0.1", 0, inner.port)
     try:
-        yield gate, heads
+        yield proxy, inner
     finally:
-        gate.close()
+        proxy.close()
         inner.close()
 
 
-def ask(gate, target="/", cookie=None, then=b""):
-    """Everything that comes back for a request."""
-    with socket.create_connection(("127.0.0.1", gate.port), timeout=20) as client:
+@pytest.fixture
+def both():
+    with server_and_proxy() as pair:
+        yield pair
+
+
+def ask(proxy, target="/", cookie=None, method="GET"):
+    """Everything that comes back for a request, as bytes on the wire."""
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=WAIT) as client:
         line = f"Cookie: other=1; {cookie}\r\n" if cookie else ""
-        client.sendall(f"GET {target} HTTP/1.1\r\nHost: x\r\n{line}\r\n".encode())
-        found = client.recv(65536)
-        if then:
-            while SECRET not in found:
-                found += client.recv(65536)
-            client.sendall(then)
-            found += client.recv(65536)
+        head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{line}\r\n"
+        client.sendall(head.encode("latin1"))
+        found = b""
+        while data := client.recv(65536):
+            found += data
         return found
 
 
-@pytest.fixture
-def gate():
-    with server_and_gate() as both:
-        yield both
+def talk(proxy, conversation):
+    """Run `conversation(session, address)` as a browser that has the cookie."""
+
+    async def run():
+        timeout = aiohttp.ClientTimeout(total=WAIT)
+        cookies = {proxy.cookie: proxy.token}
+        async with aiohttp.ClientSession(timeout=timeout, cookies=cookies) as session:
+            return await conversation(session, f"http://127.0.0.1:{proxy.port}")
+
+    return asyncio.run(run())
 
 
-def test_without_the_token_nothing_is_served(gate):
-    door, heads = gate
-    wrong = door.token[:-1] + ("A" if door.token[-1] != "A" else "B")
+def own(proxy):
+    return f"{proxy.cookie}={proxy.token}"
+
+
+def test_without_the_token_nothing_is_served(both):
+    proxy, inner = both
+    wrong = proxy.token[:-1] + ("A" if proxy.token[-1] != "A" else "B")
     for target, cookie in (
         ("/", None),
         (f"/?token={wrong}", None),
         ("/?token=", None),
-        (f"/{door.token}", None),
-        ("/", f"annotator3d={wrong}"),
-        ("/", f"other={door.token}"),
+        (f"/{proxy.token}", None),
+        ("/", f"{proxy.cookie}={wrong}"),
+        ("/", f"{proxy.cookie}=\xff\xfe"),
+        ("/", f"other={proxy.token}"),
         ("/?token=%FF", None),
     ):
-        found = ask(door, target, cookie)
+        found = ask(proxy, target, cookie)
         assert found.startswith(b"HTTP/1.1 403"), target
-        assert SECRET not in found and door.token.encode() not in found
-    assert heads == []
+        assert SECRET.encode() not in found and proxy.token.encode() not in found
+    assert inner.requests == []
 
 
-def test_the_whole_link_gives_a_cookie_and_the_cookie_opens(gate):
-    door, heads = gate
-    welcome = ask(door, f"/?token={door.token}").decode()
+def test_without_the_token_no_websocket_is_opened(both):
+    proxy, inner = both
+
+    async def knock():
+        async with aiohttp.ClientSession() as session:
+            await session.ws_connect(f"http://127.0.0.1:{proxy.port}/socket")
+
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        asyncio.run(knock())
+    assert refused.value.status == 403 and inner.requests == []
+
+
+def test_the_whole_link_gives_a_cookie_and_the_cookie_opens(both):
+    proxy, inner = both
+    welcome = ask(proxy, f"/?token={proxy.token}").decode()
     assert welcome.startswith("HTTP/1.1 303") and "Location: /\r\n" in welcome
     assert "HttpOnly" in welcome and "SameSite=Strict" in welcome
     cookie = welcome.split("Set-Cookie: ")[1].split(";")[0]
-    assert heads == []
-    found = ask(door, "/page", cookie, then=b"more")
-    assert SECRET in found and found.endswith(b"MORE")  # what follows goes both ways
-    assert heads[0].startswith(b"GET /page HTTP/1.1\r\n")
+    assert inner.requests == []
+    assert SECRET.encode() in ask(proxy, "/page%2Fa?b=%20c&b=2", cookie)
+    (seen,) = inner.requests
+    assert seen.path_qs == "/page%2Fa?b=%20c&b=2" and seen.headers["Host"] == "x"
+    assert seen.cookies["other"] == "1"
 
 
-def test_the_refusal_is_a_whole_answer_with_words(gate):
-    head, _, body = ask(gate[0]).partition(b"\r\n\r\n")
+def test_two_proxies_of_one_host_do_not_share_a_cookie(both):
+    with server_and_proxy() as (other, _):
+        assert other.cookie != both[0].cookie  # a browser does not tell ports apart
+
+
+def test_the_refusal_is_a_whole_answer_with_words(both):
+    head, _, body = ask(both[0]).partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
     assert b"?token=" in body
 
 
 def test_tokens_are_new_each_time_and_long():
-    with server_and_gate() as (one, _), server_and_gate() as (two, _):
+    with server_and_proxy() as (one, _), server_and_proxy() as (two, _):
         assert one.token != two.token and len(one.token) >= 22
 
 
-def test_nonsense_and_floods_end_the_connection_only(gate):
-    door, heads = gate
-    for data in (b"\r\n\r\n", b"\x00\xff\r\n\r\n", b"GET\r\n\r\n"):
-        with socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
+def test_nonsense_and_floods_end_the_connection_only(both):
+    proxy, inner = both
+    for data in (b"\x00\xff\r\n\r\n", b"GET\r\n\r\n", b"GET @evil/ HTTP/1.1\r\nHost: x\r\n\r\n"):
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=WAIT) as client:
             client.sendall(data)
-            assert client.recv(4096).startswith(b"HTTP/1.1 403")
-    with socket.create_connection(("127.0.0.1", door.port), timeout=20) as client:
+            assert client.recv(4096).split()[1] in (b"400", b"403")
+    with socket.create_connection(("127.0.0.1", proxy.port), timeout=WAIT) as client:
         try:
             client.sendall(b"x" * 1_000_000)
-            assert client.recv(4096) == b""
+            assert client.recv(4096).startswith(b"HTTP/1.0 400")
         except OSError:
             pass  # cut before all was sent
-    assert ask(door, "/", f"annotator3d={door.token}").startswith(b"HTTP/1.1 200")
-    assert len(heads) == 1
+    assert ask(proxy, "/", own(proxy)).startswith(b"HTTP/1.1 200")
+    assert len(inner.requests) == 1
 
 
-def test_after_closing_nobody_is_let_in():
-    with server_and_gate() as (door, _):
-        port = door.port
-    with pytest.raises(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as client:
-        client.settimeout(5)
-        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        if not client.recv(100):
-            raise OSError("closed")
+@pytest.mark.parametrize("target", ["@127.0.0.1:1/", "x", "http://127.0.0.1:1/", "//127.0.0.1:1/"])
+def test_nobody_is_forwarded_to_another_server(both, target):
+    proxy, inner = both
+    found = ask(proxy, target, own(proxy))
+    assert found.split()[1] == b"400" or SECRET.encode() in found
 
 
-def test_an_address_that_is_taken_is_an_error():
-    with socket.create_server(("127.0.0.1", 0)) as other, pytest.raises(OSError):
-        TokenProxy("127.0.0.1", other.getsockname()[1], 1)
+def test_bodies_of_any_size_go_both_ways(both):
+    proxy, inner = both
+
+    async def upload(session, address):
+        async def pieces():
+            for start in range(0, len(BIG), 100_000):
+                yield BIG[start : start + 100_000]
+
+        found = []
+        for body in (BIG, pieces(), b""):  # with a length, in chunks, without a body
+            headers = {"Content-Type": "application/x-ours"}
+            async with session.post(f"{address}/echo", data=body, headers=headers) as answer:
+                assert answer.status == 200
+                found.append((await answer.read(), answer.headers["X-Type"]))
+        return found
+
+    big, chunked, empty = talk(proxy, upload)
+    assert big == chunked == (BIG, "application/x-ours") and empty[0] == b""
+    lengths = [request.headers.get("Content-Length") for request in inner.requests]
+    assert lengths[:2] == [str(len(BIG)), None]
+
+
+def test_an_answer_goes_through_as_it_is(both):
+    proxy, _ = both
+    found = ask(proxy, "/elsewhere", own(proxy))
+    assert found.startswith(b"HTTP/1.1 302") and b"Location: /echo\r\n" in found  # not followed
+    assert b"Set-Cookie: a=1\r\n" in found and b"Set-Cookie: b=2\r\n" in found
+    head, _, body = ask(proxy, "/zipped", own(proxy)).partition(b"\r\n\r\n")
+    assert b"Content-Encoding: gzip" in head and gzip.decompress(body) == SECRET.encode()
+    head, _, body = ask(proxy, "/", own(proxy), method="HEAD").partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(SECRET)}".encode() in head and body == b""
+
+
+def test_what_was_sent_arrives_before_the_rest_is_known(both):
+    proxy, inner = both
+
+    async def read(session, address):
+        async with session.get(f"{address}/parts") as answer:
+            first = await answer.content.readany()
+            inner.release()
+            return first, await answer.read()
+
+    assert talk(proxy, read) == (b"first", b"second")
+
+
+def test_a_client_that_leaves_ends_the_request_behind(both):
+    proxy, inner = both
+
+    async def leave(session, address):
+        async with session.get(f"{address}/parts") as answer:
+            await answer.content.readany()
+            answer.close()
+
+    talk(proxy, leave)
+    assert inner.left.wait(WAIT)
+
+
+def test_a_websocket_speaks_both_ways(both):
+    proxy, inner = both
+
+    async def speak(session, address):
+        async with session.ws_connect(
+            f"{address}/socket", protocols=("v1", "v2"), max_msg_size=0, autoping=False
+        ) as words:
+            found = [words.protocol]
+            await words.send_str("more")
+            found.append((await words.receive()).data)
+            await words.send_bytes(BIG)
+            found.append((await words.receive()).data)
+            await words.ping(b"alive")
+            pong = await words.receive()
+            return [*found, (pong.type, bytes(pong.data))]
+
+    assert talk(proxy, speak) == ["v2", "MORE", BIG, (WSMsgType.PONG, b"alive!")]
+    assert inner.left.wait(WAIT) and inner.code == 1000
+    assert inner.requests[0].headers["Host"] == f"127.0.0.1:{proxy.port}"
+
+
+def test_the_end_of_a_websocket_is_passed_on(both):
+    proxy, inner = both
+
+    async def close(session, address, code, by_server):
+        async with session.ws_connect(f"{address}/socket") as words:
+            if by_server:
+                await words.send_str(f"close {code}")
+                return (await words.receive()).data
+            await words.close(code=code)
+
+    assert talk(proxy, lambda *where: close(*where, 4001, True)) == 4001
+    assert inner.left.wait(WAIT)
+    inner.left.clear()
+    talk(proxy, lambda *where: close(*where, 4002, False))
+    assert inner.left.wait(WAIT) and inner.code == 4002
+
+
+def test_a_browser_that_vanishes_ends_the_websocket_behind(both):
+    proxy, inner = both
+
+    async def vanish(session, address):
+        words = await session.ws_connect(f"{address}/socket")
+        await words.send_str("more")
+        await words.receive()
+        words.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
+
+    talk(proxy, vanish)
+    assert inner.left.wait(WAIT)
+
+
+def test_a_websocket_that_the_server_refuses_is_refused(both):
+    proxy, _ = both
+
+    async def knock(session, address):
+        await session.ws_connect(f"{address}/echo")
+
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        talk(proxy, knock)
+    assert refused.value.status == 502
+
+
+def test_when_the_server_behind_ends_that_is_said(both):
+    proxy, inner = both
+
+    async def outlive(session, address):
+        words = await session.ws_connect(f"{address}/socket")
+        async with session.get(f"{address}/parts") as answer:
+            await answer.content.readany()
+            await asyncio.get_running_loop().run_in_executor(None, inner.close)
+            ended = (await words.receive()).type
+            with pytest.raises(aiohttp.ClientError):  # cut, not ended as if it were whole
+                await answer.read()
+        async with session.get(address) as answer:
+            return ended, answer.status, await answer.text()
+
+    ended, status, words = talk(proxy, outlive)
+    assert ended in (WSMsgType.CLOSE, WSMsgType.CLOSED) and status == 502
+    assert "Start it again" in words
+    inner.close = lambda: None
+
+
+def test_after_closing_nobody_is_let_in_and_nothing_is_left(caplog):
+    with server_and_proxy() as (proxy, inner):
+
+        async def stay(session, address):
+            words = await session.ws_connect(f"{address}/socket")
+            async with session.get(f"{address}/parts") as answer:
+                await answer.content.readany()
+                await asyncio.get_running_loop().run_in_executor(None, proxy.close)
+                return (await words.receive()).type
+
+        assert talk(proxy, stay) in (WSMsgType.CLOSE, WSMsgType.CLOSED, WSMsgType.ERROR)
+        assert inner.left.wait(WAIT)
+        proxy.close = lambda: None
+    assert "token proxy" not in [thread.name for thread in threading.enumerate()]
+    assert "never" not in caplog.text and "pending" not in caplog.text  # of asyncio's tasks
+    with pytest.raises(OSError):
+        socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
+
+
+@pytest.mark.parametrize("port", [None, 99_999])
+def test_an_address_that_cannot_be_taken_is_an_error(port):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        with pytest.raises((OSError, OverflowError)):
+            TokenProxy("127.0.0.1", port or other.getsockname()[1], 1)
+    assert "token proxy" not in [thread.name for thread in threading.enumerate()]

@@ -6,6 +6,7 @@ is looked for beforehand and a first picture is drawn in a process of its own.
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import socket
@@ -53,10 +54,13 @@ def check_window() -> float:
 
 def check_browser() -> None:
     """Raise `ViewerError` unless a browser can be served."""
-    try:
-        import viser  # noqa: F401
-    except ImportError as error:
-        raise ViewerError(f"viser is missing ({error}): pip install 'annotator3d[web]'") from error
+    for package in ("viser", "aiohttp"):
+        try:
+            importlib.import_module(package)
+        except ImportError as error:
+            raise ViewerError(
+                f"{package} is missing ({error}): pip install 'annotator3d[web]'"
+            ) from error
 
 
 def check_drawing(otherwise: str = "") -> float:

@@ -10,7 +10,7 @@ import io
 import queue
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from annotator3d.annotation.session import LabelSession
 from annotator3d.viz.colours import Colours
@@ -19,7 +19,9 @@ from annotator3d.viz.keys import KeyTable
 from annotator3d.viz.scene_model import SceneModel
 from annotator3d.viz.view_settings import ViewSettings
 from annotator3d.viz.web.page import WebPage
-from annotator3d.viz.web.token_proxy import TokenProxy
+
+if TYPE_CHECKING:
+    from annotator3d.viz.web.token_proxy import TokenProxy
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 _STOP = object()
@@ -47,7 +49,7 @@ def serve(
         look: what is chosen at the start.
 
     Raises:
-        ViewerError: viser is not installed, or the address cannot be taken.
+        ViewerError: viser or aiohttp is not installed, or the address cannot be taken.
     """
     check_browser()
     import viser
@@ -55,26 +57,28 @@ def serve(
     is_local = host in LOCAL
     with contextlib.redirect_stdout(io.StringIO()):  # it prints a link without the token
         server = viser.ViserServer(host="127.0.0.1", port=port if is_local else 0, verbose=False)
-    gate = None
+    proxy = None
     try:
         if is_local:
             if port and server.get_port() != port:  # viser takes the next free one without a word
                 say(f"port {port} is taken")
             say(f"open http://{host}:{server.get_port()} in a browser; Ctrl-C ends")
         else:
-            gate = _gate(host, port, server.get_port())
-            say(f"open http://{host}:{gate.port}/?token={gate.token} in a browser; Ctrl-C ends")
+            proxy = _start_proxy(host, port, server.get_port())
+            say(f"open http://{host}:{proxy.port}/?token={proxy.token} in a browser; Ctrl-C ends")
             say("the connection is not encrypted: use it on a network that you trust, or by ssh -L")
         _Host(server, keys, lambda: SceneModel(session, palette, settings)).run()
     except KeyboardInterrupt:
         say("stopped; all answers are kept")
     finally:
-        if gate is not None:
-            gate.close()
+        if proxy is not None:
+            proxy.close()
         server.stop()
 
 
-def _gate(host: str, port: int, behind: int) -> TokenProxy:
+def _start_proxy(host: str, port: int, behind: int) -> TokenProxy:
+    from annotator3d.viz.web.token_proxy import TokenProxy
+
     try:
         return TokenProxy(host, port, behind)
     except OSError as error:
