@@ -20,10 +20,9 @@ from annotator3d.data.formats.kitti import read_bin
 from annotator3d.data.scan import Scan
 from annotator3d.data.scan_source import DatasetSource
 from annotator3d.data.taxonomy import Taxonomy, dump_taxonomy, parse_taxonomy
-from annotator3d.engine.class_list import with_todays_classes
+from annotator3d.engine.class_list import with_current_classes
 from annotator3d.engine.config.load import make_config
-from annotator3d.engine.datasets import known_scans, open_with_moved
-from annotator3d.engine.workdir import card_of, config_of, root_of
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.database import is_package
 from annotator3d.ledger.ledger import Ledger
@@ -76,14 +75,14 @@ def open_labelling(
         return _open_package(work_dir, annotator, keys, options, review)
     if not work_dir.is_dir():
         raise FileNotFoundError(f"no work directory or work package {work_dir}")
-    ledger = _ledger(work_dir)
-    source = scan_source(work_dir, config, data_root, reporter or Reporter())
+    folder = WorkDir(work_dir)
+    with folder.ledger() as ledger:
+        predictions = StoredPredictions(folder.rounds, ledger.to_current)
+    source = scan_source(folder, config, data_root, reporter or Reporter())
     taxonomy = source.dataset.taxonomy
     table = make_keys(taxonomy.names, taxonomy.guidance, keys, _mode(review))
-    with Ledger.read(ledger) as read:
-        predictions = StoredPredictions(work_dir / "rounds", read.to_current)
     session = open_session(
-        ledger,
+        folder.ledger_path,
         source,
         annotator or getpass.getuser(),
         taxonomy.names,
@@ -145,7 +144,7 @@ def make_demo(work_dir: Path, reporter: Reporter | None = None) -> None:
     """Queries in simulated scans, to learn the viewer with; leaves an existing demo as it is."""
     from annotator3d.engine.rounds.select_only import select_only
 
-    if (work_dir / "ledger.sqlite").is_file():
+    if WorkDir(work_dir).ledger_path.is_file():
         return
     config = make_config(
         {
@@ -194,11 +193,11 @@ def still_of(
         with Ledger.read(what) as ledger:
             return still_of_query(ledger, source, source, query, palette, mode, view, background)
     if what.is_dir():
-        path = _ledger(what)
-        source = scan_source(what, config, data_root, Reporter())
-        palette = _palette(source.dataset.taxonomy)
-        with Ledger.read(path) as ledger:
-            stored = StoredPredictions(what / "rounds", ledger.to_current)
+        work_dir = WorkDir(what)
+        with work_dir.ledger() as ledger:
+            source = scan_source(work_dir, config, data_root, Reporter())
+            palette = _palette(source.dataset.taxonomy)
+            stored = StoredPredictions(work_dir.rounds, ledger.to_current)
             return still_of_query(ledger, source, stored, query, palette, mode, view, background)
     if not what.is_file():
         raise FileNotFoundError(f"there is no scan file or work directory {what}")
@@ -213,30 +212,28 @@ def still_of(
 
 
 def scan_source(
-    work_dir: Path, config: str | None, data_root: str | None, reporter: Reporter
+    work_dir: WorkDir, config: str | None, data_root: str | None, reporter: Reporter
 ) -> DatasetSource:
     """The scans that the queries of a work directory were asked about, by their ids in the ledger.
 
     Raises as `open_labelling`, and ValueError naming scans that are nowhere.
     """
-    run = with_todays_classes(config_of(work_dir, config), work_dir, data_root)
+    run = with_current_classes(work_dir.config(config), work_dir, data_root)
     values = run.data.train
     if data_root is None and values and (config is None or "root" not in values):
         data_root = _last_root(work_dir, values.get("root"))
-    pool = None if values is None else {**values, "labels": "optional"}
     # Not `open_dataset`: a damaged scan is set aside, and the other queries can be answered.
-    known = known_scans(work_dir)
-    return DatasetSource(*open_with_moved(pool, "data.train", data_root, reporter, known))
+    return DatasetSource(*work_dir.pool(run, data_root, reporter))
 
 
-def _last_root(work_dir: Path, configured: str | None) -> str | None:
+def _last_root(work_dir: WorkDir, configured: str | None) -> str | None:
     """Where the run read its scans last, with ``--data-root``, unless they are gone from there."""
-    last = root_of(card_of(work_dir), "train")
+    last = work_dir.data_root("train")
     return last if last and (configured is None or Path(last).is_dir()) else None
 
 
 def export_package(
-    work_dir: Path,
+    work_dir: WorkDir,
     out: Path,
     *,
     to: str,
@@ -249,12 +246,11 @@ def export_package(
     reporter: Reporter,
 ) -> ExportResult:
     """A work package of a work directory's queries; see `active.packing.export`."""
-    path = _ledger(work_dir)
+    with work_dir.ledger() as ledger:
+        size = ledger.voxel_size
     source = scan_source(work_dir, config, data_root, reporter)
     taxonomy = source.dataset.taxonomy
-    with Ledger.read(path) as ledger:
-        size = ledger.voxel_size
-    with Ledger.open(path, taxonomy.names, taxonomy.digest(), size) as ledger:
+    with Ledger.open(work_dir.ledger_path, taxonomy.names, taxonomy.digest(), size) as ledger:
         return export(
             ledger,
             out,
@@ -265,19 +261,9 @@ def export_package(
             days=days,
             crop=crop,
             images=images,
-            predictions=StoredPredictions(work_dir / "rounds", ledger.to_current),
+            predictions=StoredPredictions(work_dir.rounds, ledger.to_current),
             progress=lambda done, total: reporter.progress("packing scans", done, total),
         )
-
-
-def _ledger(work_dir: Path) -> Path:
-    path = work_dir / "ledger.sqlite"
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"{work_dir} has no ledger.sqlite: nothing was asked yet; `annotator3d train CONFIG "
-            "--set active.oracle=person` or `annotator3d select` asks"
-        )
-    return path
 
 
 def _palette(taxonomy: Taxonomy) -> Colours:

@@ -24,8 +24,8 @@ from annotator3d.data.scan import IGNORE, rows_of_cell
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.jobs import Job, run_jobs
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.effort import round_costs
-from annotator3d.ledger.ledger import Ledger
 
 SOURCE = "source-only"
 # The demo's scans are coarse: their points lie further apart than the default of this distance.
@@ -52,12 +52,12 @@ class Outcome:
 def make_jobs(out: Path, seeds: int, extra: Sequence[str]) -> list[Job]:
     """A source-only network and, from it, ASFDA with every level of noise, once for each seed."""
     source = load_config(find_config("source_only/streets_demo"), extra)
-    jobs = [Job(SOURCE, source, out / SOURCE)]
+    jobs = [Job(SOURCE, source, WorkDir(out / SOURCE))]
     for seed, (level, own) in product(range(seeds), LEVELS.items()):
         settings = [f"seed={seed}", "schedule.evaluate_at=[]", *extra, *own]
         config = load_config(find_config("asfda/streets_demo"), settings)
         name = f"{level} {seed}"
-        jobs.append(Job(name, config, out / name.replace(" ", "-"), SOURCE))
+        jobs.append(Job(name, config, WorkDir(out / name.replace(" ", "-")), SOURCE))
     return jobs
 
 
@@ -65,7 +65,7 @@ def outcome(job: Job) -> Outcome:
     """What a finished run came to; its answers are compared with the label files."""
     pool = build_dataset(job.config.data.train, "data.train")
     labelled = wrong = 0
-    with Ledger.read(job.work_dir / "ledger.sqlite") as ledger:
+    with job.work_dir.ledger() as ledger:
         meters = round_costs(ledger)
         for scan_id, answers in ledger.labels_by_scan().items():
             scan = pool.read(pool.index(scan_id))

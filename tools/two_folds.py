@@ -24,6 +24,7 @@ from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.evaluation import evaluate_into
 from annotator3d.engine.jobs import Job, last_checkpoint, run_jobs
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.reporter import Reporter
 
 FOLDS = (("00", "03", "06", "09"), ("02", "05", "07", "08"))
@@ -53,7 +54,7 @@ def make_jobs(root: str, out: Path, seeds: int, extra: list[str]) -> list[Job]:
         start = f"source-only seed {seed}" if setting in ("asfda", "ada") else None
         config = config_of(setting, root, fold, seed, [*extra, *more])
         full = f"{name} seed {seed}" + ("" if setting == "source_only" else f" fold {fold}")
-        jobs.append(Job(full, config, out / full.replace(" ", "-"), start))
+        jobs.append(Job(full, config, WorkDir(out / full.replace(" ", "-")), start))
 
     for seed in range(seeds):
         add("source_only", "source-only", seed, 0)
@@ -79,7 +80,7 @@ def read_grid(
         grid["target_only", "none", seed, fold] = read_run(jobs[f"target-only {of}"].work_dir)
         source = jobs[f"source-only seed {seed}"]
         config = config_of("source_only", root, fold, seed, extra)
-        folder = out / f"source-only-{of.replace(' ', '-')}"
+        folder = WorkDir(out / f"source-only-{of.replace(' ', '-')}")
         evaluate_into(folder, config, last_checkpoint(source), reporter)
         grid["source_only", "none", seed, fold] = read_run(folder)
     return grid

@@ -17,7 +17,7 @@ from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.jobs import Job, run_jobs
-from annotator3d.ledger.ledger import Ledger
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.reporter import Reporter
 
 ACTIVE = list(product(("al", "asfda", "ada"), ("random", "vcd")))
@@ -34,7 +34,7 @@ def demo_jobs(out: Path, overrides: Sequence[str] = ()) -> list[Job]:
     def job(name: str, setting: str, *own: str) -> Job:
         start = "source-only" if setting in ("asfda", "ada") else None
         config = demo_config(setting, [*overrides, *own])
-        return Job(name, config, out / name.replace(" ", "-"), start)
+        return Job(name, config, WorkDir(out / name.replace(" ", "-")), start)
 
     active = {
         (setting, strategy): job(f"{setting} {strategy}", setting, f"active.strategy={strategy}")
@@ -90,7 +90,7 @@ def run_demo(out: Path, reporter: Reporter, overrides: Sequence[str] = ()) -> Pa
 def queried_scan(job: Job, path: Path) -> bytes:
     """Bird's-eye picture of the scan with the most labelled points in its queried voxels."""
     pool = build_dataset(job.config.data.train, "data.train")
-    with Ledger.read(job.work_dir / "ledger.sqlite") as ledger:
+    with job.work_dir.ledger() as ledger:
         queries = ledger.queries()
     points: dict[str, int] = {}
     for query in queries:

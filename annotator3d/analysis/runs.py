@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from annotator3d.engine.workdir import WorkDir
+
 SETTINGS = ("al", "asfda", "ada", "source_only", "target_only")
 
 
@@ -61,7 +63,8 @@ def read_run(work_dir: str | Path, finished: bool = True) -> Run:
         ValueError: the run is not finished, or a file is corrupt (file and line are named).
     """
     work_dir = Path(work_dir)
-    card_path, metrics_path = work_dir / "run.json", work_dir / "metrics.jsonl"
+    folder = WorkDir(work_dir)
+    card_path, metrics_path = folder.run_info_path, folder.metrics_path
     card = _parse(_text(card_path), str(card_path))
     state = _get(card, "state", str, card_path)
     if finished and state != "done":

@@ -11,6 +11,7 @@ from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
     from annotator3d.annotation.review import Criteria
+    from annotator3d.engine.workdir import WorkDir
     from annotator3d.ledger.ledger import Ledger
 
 # Options that choose what to review, by their names in the result of the parser.
@@ -63,13 +64,14 @@ def criteria_of(args: argparse.Namespace, work_dir: Path) -> Criteria | None:
                 raise ConfigError(f"{option} belongs to --review")
         return None
     from annotator3d.annotation.review import Criteria
+    from annotator3d.engine.workdir import WorkDir
     from annotator3d.ledger.database import is_package
     from annotator3d.ledger.ledger import Ledger
 
     in_package = is_package(work_dir)
     if in_package and args.low_agreement:
         raise ConfigError("--low-agreement needs the network of a work directory, not a package")
-    with Ledger.read(work_dir if in_package else work_dir / "ledger.sqlite") as ledger:
+    with Ledger.read(work_dir) if in_package else WorkDir(work_dir).ledger() as ledger:
         criteria = Criteria(
             classes=_class(args.class_name, ledger),
             people=_person(args.person, ledger),
@@ -83,22 +85,22 @@ def criteria_of(args: argparse.Namespace, work_dir: Path) -> Criteria | None:
             f"--since {args.since} is later than --until {args.until}, so no answer can match"
         )
     if args.low_agreement:
-        return _with_low_agreement(args, work_dir, criteria)
+        return _with_low_agreement(args, WorkDir(work_dir), criteria)
     return criteria
 
 
-def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Criteria) -> Criteria:
+def _with_low_agreement(
+    args: argparse.Namespace, work_dir: WorkDir, criteria: Criteria
+) -> Criteria:
     import dataclasses
 
     from annotator3d.analysis.quality.model_check import check_answers, check_by_stored_predictions
     from annotator3d.annotation.second_opinions import share_of
     from annotator3d.cli.terminal import open_reporter
-    from annotator3d.engine.workdir import config_of
-    from annotator3d.ledger.ledger import Ledger
 
     share = share_of(args.low_agreement)
     options = {"data_root": args.data_root, "wanted": lambda _, where: criteria.match(where)}
-    config = config_of(work_dir, args.config)
+    config = work_dir.config(args.config)
     with open_reporter() as reporter:
         try:
             judged, source = check_answers(config, work_dir, reporter, **options)
@@ -109,7 +111,7 @@ def _with_low_agreement(args: argparse.Namespace, work_dir: Path, criteria: Crit
     found = dataclasses.replace(
         criteria, responses={j.response for j in judged if j.agreement < share}
     )
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+    with work_dir.ledger() as ledger:
         voxels = sum(
             found.match(where)
             for query, where in ledger.outcomes()

@@ -1,20 +1,16 @@
-"""Which class list a config means, for a ledger that may have gone over to another one."""
+"""The class list that a config means, where the ledger has gone over to another one."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
-from annotator3d.data.files import atomic_write
 from annotator3d.data.importing.card import TAXONOMY
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy
 from annotator3d.engine.config.schema import RunConfig
-from annotator3d.engine.workdir import card_of, config_of, root_of
+from annotator3d.engine.interrupted_migration import refuse_interrupted
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
-from annotator3d.ledger.ledger import Ledger
 from annotator3d.registry import DATASETS, lookup
 
 
@@ -38,77 +34,31 @@ def taxonomy_of(values: dict | None, root: str | None = None) -> Taxonomy | None
         return None
 
 
-def with_todays_classes(
-    config: RunConfig, work_dir: Path, data_root: str | None = None
+def with_current_classes(
+    config: RunConfig, work_dir: WorkDir, data_root: str | None = None
 ) -> RunConfig:
-    """`config`, or, if it names an earlier class list of the ledger, with that of today.
+    """`config` with the current class list of the ledger, if it names an earlier one.
 
-    `annotator3d taxonomy migrate` has left today's in the config that the work directory keeps.
+    `annotator3d taxonomy migrate` has left the current one in the config of the work directory.
 
-    Raises ValueError where it was begun and has not come to its end.
+    Raises ValueError where a migration was interrupted.
     """
-    path = work_dir / "ledger.sqlite"
-    if not path.is_file():
+    if not work_dir.ledger_path.is_file():
         return config
-    with Ledger.read(path) as ledger:
-        earlier, now = ledger.earlier_digests(), ledger.taxonomy_digest
-        refuse_unfinished(work_dir, ledger.taxonomy_version)
-    root = data_root or root_of(card_of(work_dir), "train")
+    with work_dir.ledger() as ledger:
+        earlier, current = ledger.earlier_digests(), ledger.taxonomy_digest
+        refuse_interrupted(work_dir, ledger.taxonomy_version)
+    root = data_root or work_dir.data_root("train")
     meant = taxonomy_of(config.data.train, root) if earlier else None
-    if meant is None or meant.digest() == now or meant.digest() not in earlier:
+    if meant is None or meant.digest() == current or meant.digest() not in earlier:
         return config
     try:
-        kept = config_of(work_dir)
+        kept = work_dir.config()
     except ConfigError:
         return config  # opening the ledger with it says what differs
     changed = {}
     for name in ("train", "val", "source"):
-        values, todays = getattr(config.data, name), getattr(kept.data, name)
-        if values is not None and todays is not None and "taxonomy" in todays:
-            changed[name] = {**values, "taxonomy": todays["taxonomy"]}
+        values, migrated = getattr(config.data, name), getattr(kept.data, name)
+        if values is not None and migrated is not None and "taxonomy" in migrated:
+            changed[name] = {**values, "taxonomy": migrated["taxonomy"]}
     return dataclasses.replace(config, data=dataclasses.replace(config.data, **changed))
-
-
-_NOTE = "migration.json"
-
-
-def kept_classes(work_dir: Path, version: int) -> Path:
-    """Where the class list of that version is kept."""
-    return work_dir / f"taxonomy-{version}.yaml"
-
-
-def note_migration(work_dir: Path, version: int, settings: Sequence[str]) -> None:
-    """Say that the class list is about to become that of `version`.
-
-    Args:
-        settings: for the config of the run, as ``--set`` takes them.
-    """
-    with atomic_write(work_dir / _NOTE) as file:
-        file.write(json.dumps({"version": version, "settings": list(settings)}).encode())
-
-
-def forget_migration(work_dir: Path) -> None:
-    (work_dir / _NOTE).unlink(missing_ok=True)
-
-
-def is_unfinished(work_dir: Path, version: int) -> bool:
-    """Whether the ledger came to class list `version`, its newest, and the rest did not."""
-    return _note(work_dir).get("version") == version
-
-
-def refuse_unfinished(work_dir: Path, version: int) -> None:
-    """Raise ValueError with the command that ends the migration, if there is one to be ended."""
-    if not is_unfinished(work_dir, version):
-        return
-    settings = [part for each in _note(work_dir)["settings"] for part in ("--set", each)]
-    classes = str(kept_classes(work_dir, version))
-    command = ["annotator3d", "taxonomy", "migrate", str(work_dir), classes, "--apply", *settings]
-    raise ValueError(
-        f"a migration of {work_dir} to another class list was started but did not finish. No "
-        "answer is lost. Run the same `taxonomy migrate` again, or: " + shlex.join(command)
-    )
-
-
-def _note(work_dir: Path) -> dict:
-    path = work_dir / _NOTE
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

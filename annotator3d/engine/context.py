@@ -111,7 +111,7 @@ class RunContext:
                     training,
                     self.oracle,
                     self.rule,
-                    self.record.rounds,
+                    self.record.work_dir.rounds,
                     self.stoppable,
                     self.world,
                 )
@@ -131,7 +131,7 @@ def make_runner(context: RunContext) -> A3dRunner:
     name = f"{config.name or config.setting}_{secrets.token_hex(4)}"
     runner = A3dRunner(
         model=context.model,
-        work_dir=str(context.record.folder / "logs"),
+        work_dir=str(context.record.work_dir.logs),
         train_dataloader=loader,
         train_cfg={"by_epoch": True, "max_epochs": schedule.epochs},
         optim_wrapper=optimiser(schedule, context.device),
@@ -144,7 +144,7 @@ def make_runner(context: RunContext) -> A3dRunner:
             "type": "Visualizer",
             "name": name,
             "vis_backends": backends(config.logs),
-            "save_dir": str(context.record.folder / "logs"),
+            "save_dir": str(context.record.work_dir.logs),
         },
         experiment_name=name,
         device=context.device,

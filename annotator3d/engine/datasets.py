@@ -13,7 +13,6 @@ from annotator3d.data.datasets.moved import MovedScans, find_moved, keep_known
 from annotator3d.data.datasets.sequences import SequenceDataset
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.schema import RunConfig
-from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import ScanRecord
 from annotator3d.registry import DATASETS, lookup
 from annotator3d.reporter import Reporter
@@ -95,15 +94,6 @@ def open_dataset(
 
 _CHOICES = ("sequences", "split", "scans", "stride")  # keywords that say which scans
 _SHOWN = 3
-
-
-def known_scans(work_dir: Path) -> list[ScanRecord]:
-    """The scans that the ledger of a work directory knows; none where there is no ledger."""
-    path = work_dir / "ledger.sqlite"
-    if not path.is_file():
-        return []
-    with Ledger.read(path) as ledger:
-        return ledger.scans()
 
 
 def open_with_moved(

@@ -12,6 +12,7 @@ from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.metrics import describe
 from annotator3d.engine.prediction import evaluate
 from annotator3d.engine.record import RunRecord
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.reporter import Reporter
 
@@ -27,17 +28,19 @@ def evaluate_checkpoint(
     return describe(_confusion(model, config, dataset, reporter), names)
 
 
-def evaluate_into(folder: Path, config: RunConfig, checkpoint: Path, reporter: Reporter) -> None:
-    """Leave the evaluation of a checkpoint in `folder` as that of a run, unless it is there.
+def evaluate_into(
+    work_dir: WorkDir, config: RunConfig, checkpoint: Path, reporter: Reporter
+) -> None:
+    """Leave the evaluation of a checkpoint in `work_dir` as that of a run, unless it is there.
 
     For a network that is tested on more than one split, such as source-only on each fold.
     """
     dataset = open_dataset(config, "val", None, reporter)
-    record = RunRecord(folder, config, dataset.taxonomy.names)
+    record = RunRecord(work_dir, config, dataset.taxonomy.names)
     if record.is_done():
         return
     model = load_model(config, dataset.taxonomy.num_classes, read_weights(checkpoint), checkpoint)
-    with record.locked():
+    with work_dir.lock():
         record.start(model, {"val": dataset}, next(model.parameters()).device)
         confusion = _confusion(model, config, dataset, reporter)
         record.add_metrics(config.schedule.epochs, 0, confusion, None)

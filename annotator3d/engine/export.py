@@ -18,12 +18,12 @@ from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.scan import IGNORE
 from annotator3d.engine.build import input_rule, load_model, read_weights
 from annotator3d.engine.config.schema import RunConfig
-from annotator3d.engine.datasets import known_scans, open_dataset, open_with_moved
+from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.prediction import predict_raw
 from annotator3d.engine.training.checkpoints import newest_whole
-from annotator3d.engine.workdir import card_of, root_of
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
-from annotator3d.ledger.ledger import CellLabels, Ledger
+from annotator3d.ledger.ledger import CellLabels
 from annotator3d.reporter import Reporter
 
 _SHOWN = 3
@@ -56,7 +56,7 @@ class ExportResult:
 
 
 def export(
-    config: RunConfig, work_dir: Path, out: Path, request: ExportRequest, reporter: Reporter
+    config: RunConfig, work_dir: WorkDir, out: Path, request: ExportRequest, reporter: Reporter
 ) -> ExportResult:
     """Write labels below `out`, in raw ids: of the class's entry in ``learning_map_inv``.
 
@@ -69,7 +69,7 @@ def export(
     _check(request)
     answers = request.what == "answers"
     split = "train" if answers else request.split
-    root = request.data_root or root_of(card_of(work_dir), split)
+    root = request.data_root or work_dir.data_root(split)
     if answers:
         dataset, moved = _pool(config, work_dir, root, reporter)
         counts, labels_of, source = _answers(work_dir, dataset, moved)
@@ -118,23 +118,21 @@ _Plan = tuple[dict[int, int], Callable[[int], np.ndarray], str]
 
 
 def _pool(
-    config: RunConfig, work_dir: Path, root: str | None, reporter: Reporter
+    config: RunConfig, work_dir: WorkDir, root: str | None, reporter: Reporter
 ) -> tuple[ScanDataset, dict[str, str]]:
     """The scans that were asked about, and what those are called now that were moved since.
 
     What is exported goes to the names of now, where the scans are.
     """
-    values = config.data.train
-    values = None if values is None else {"labels": "optional", **values}
-    dataset, moved = open_with_moved(values, "data.train", root, reporter, known_scans(work_dir))
+    dataset, moved = work_dir.pool(config, root, reporter)
     if not dataset.makes_itself:
         vet(dataset, "data.train", config.data.quarantine, reporter.info)
     return dataset, moved
 
 
-def _answers(work_dir: Path, dataset: ScanDataset, moved: dict[str, str]) -> _Plan:
-    path = work_dir / "ledger.sqlite"
-    with Ledger.read(path) as ledger:
+def _answers(work_dir: WorkDir, dataset: ScanDataset, moved: dict[str, str]) -> _Plan:
+    path = work_dir.ledger_path
+    with work_dir.ledger() as ledger:
         if ledger.taxonomy_digest != dataset.taxonomy.digest():
             raise ValueError(f"{path} is of other classes than {dataset.root}")
         found = ledger.labels_by_scan()
@@ -166,9 +164,9 @@ def _raw_labels(dataset: ScanDataset, i: int, answers: list[CellLabels], size: f
 
 
 def _predictions(
-    config: RunConfig, work_dir: Path, dataset: ScanDataset, request: ExportRequest
+    config: RunConfig, work_dir: WorkDir, dataset: ScanDataset, request: ExportRequest
 ) -> _Plan:
-    path = request.checkpoint or newest_whole(work_dir / "checkpoints")
+    path = request.checkpoint or newest_whole(work_dir.checkpoints)
     count = dataset.taxonomy.num_classes
     model = load_model(config, count, read_weights(path), path)
     rule = input_rule(config, count)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.record import RunRecord
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.reporter import Reporter
 
 
@@ -27,12 +28,12 @@ class Job:
 
     name: str
     config: RunConfig
-    work_dir: Path
+    work_dir: WorkDir
     starts_from: str | None = None
 
 
 def last_checkpoint(job: Job) -> Path:
-    return job.work_dir / "checkpoints" / f"epoch_{job.config.schedule.epochs}.pth"
+    return job.work_dir.checkpoints / f"epoch_{job.config.schedule.epochs}.pth"
 
 
 def run_jobs(jobs: Sequence[Job], reporter: Reporter, workers: int | None = None) -> int:
@@ -153,4 +154,4 @@ class _Forward(Reporter):
 def _run(job: Job) -> None:
     from annotator3d.engine.run import train
 
-    train(job.config, job.work_dir, resume=job.work_dir.exists(), reporter=_Forward(job.name))
+    train(job.config, job.work_dir, resume=job.work_dir.path.exists(), reporter=_Forward(job.name))

@@ -1,82 +1,31 @@
-"""What a network left in a work directory, when the class list changes."""
+"""Migrate a run folder to another class list: the ledger first, then what depends on it."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from annotator3d.data.files import atomic_write, fsync_folder
+from annotator3d.data.files import atomic_write
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy, taxonomy_path
-from annotator3d.engine.class_list import (
-    forget_migration,
-    is_unfinished,
-    kept_classes,
-    note_migration,
-    refuse_unfinished,
-    taxonomy_of,
-)
+from annotator3d.engine.class_list import taxonomy_of
 from annotator3d.engine.config.load import dump_config, make_config
 from annotator3d.engine.config.overrides import override
 from annotator3d.engine.config.schema import RunConfig
-from annotator3d.engine.metrics import describe
-from annotator3d.engine.record import RunRecord
-from annotator3d.engine.workdir import card_of, config_of, moved_root, root_of
+from annotator3d.engine.interrupted_migration import (
+    forget_migration,
+    is_interrupted,
+    kept_classes,
+    note_migration,
+    refuse_interrupted,
+)
+from annotator3d.engine.migrated_outputs import carry_over_outputs
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.maintenance.migrate import Migration, migrate, plan, targets_by_raw_id
-
-_MADE_BY_IT = ("checkpoints", "metrics.jsonl")
-_COUNTED = "pool_classes.json"  # points of each class; the report counts them again
-
-
-def carry_over_outputs(work_dir: Path, version: int) -> tuple[str, ...]:
-    """Bring what networks left to class list `version`; gives the names of what was set aside.
-
-    Where each class has kept its number a network stays what it is, and its measures get the new
-    names. Another one cannot go on: it and its measures are renamed. Doing it again does nothing.
-    """
-    (work_dir / _COUNTED).unlink(missing_ok=True)
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
-        names, table = ledger.taxonomy_names, ledger.to_current[version - 1]
-        count = len(ledger.class_names_of(version - 1))
-    if table[:count] == bytes(range(len(names))):
-        _rename_classes(work_dir, names)
-    else:
-        _set_aside(work_dir, version - 1)
-    _name_in_run_info(work_dir / "run.json", names)
-    return tuple(sorted(path.name for path in work_dir.glob(f"*.classes-{version - 1}")))
-
-
-def _set_aside(work_dir: Path, version: int) -> None:
-    for name in _MADE_BY_IT:
-        here, aside = work_dir / name, work_dir / f"{name}.classes-{version}"
-        if here.exists() and not aside.exists():
-            os.rename(here, aside)
-    fsync_folder(work_dir)
-
-
-def _rename_classes(work_dir: Path, names: Sequence[str]) -> None:
-    path = work_dir / "metrics.jsonl"
-    if not path.is_file():
-        return
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-    named = [{**line, **describe(np.array(line["confusion"]), list(names))} for line in lines]
-    with atomic_write(path) as file:
-        file.write("".join(json.dumps(line) + "\n" for line in named).encode())
-
-
-def _name_in_run_info(path: Path, names: Sequence[str]) -> None:
-    if path.is_file():
-        card = {**json.loads(path.read_text(encoding="utf-8")), "classes": list(names)}
-        with atomic_write(path) as file:
-            file.write(json.dumps(card, indent=1).encode())
 
 
 @dataclass(frozen=True)
@@ -102,39 +51,41 @@ class MigrationResult:
     data_root: str | None = None  # where the run reads its scans, if not where the config says
 
 
-def preview(work_dir: Path, request: MigrationRequest) -> Migration:
+def preview(work_dir: WorkDir, request: MigrationRequest) -> Migration:
     """What `migrate_run` would do; nothing is written.
 
-    Raises as `active.migration.plan`, and ConfigError where the run could not go on afterwards.
+    Raises as `ledger.maintenance.migrate.plan`, and ConfigError where the run could not go on
+    afterwards.
     """
     new = load_taxonomy(request.new)
-    with Ledger.read(_ledger(work_dir)) as ledger:
+    with work_dir.ledger() as ledger:
         found = _plan(ledger, work_dir, new, request)
     _config_after(work_dir, request, found)
     return found
 
 
-def migrate_run(work_dir: Path, request: MigrationRequest) -> MigrationResult:
-    """Write the new class list into the ledger and make the work directory ready to go on.
+def migrate_run(work_dir: WorkDir, request: MigrationRequest) -> MigrationResult:
+    """Write the new class list into the ledger and make the run folder ready to go on.
 
     Checkpoints and metrics are set aside by renaming, unless each class has kept its number
     (`carry_over_outputs`): then the next ``train --resume`` trains a new network on all answers.
-    Killed on the way, the same call ends what it began.
+    After a kill on the way the same call completes the migration.
 
     Raises as `preview`, and ValueError while a training or a viewer holds what has to change.
     """
-    path, new = _ledger(work_dir), load_taxonomy(request.new)
-    with Ledger.read(path) as ledger:
-        names, digest = ledger.taxonomy_names, ledger.taxonomy_digest
-        version, done = ledger.taxonomy_version, (names, digest) == (tuple(new.names), new.digest())
+    new = load_taxonomy(request.new)
+    with work_dir.ledger() as ledger:
+        version = ledger.taxonomy_version
+        done = (ledger.taxonomy_names, ledger.taxonomy_digest) == (tuple(new.names), new.digest())
     if done and (version == 1 or _is_ready(work_dir, version)):
-        raise ValueError(f"{path} has this class list already; there is nothing to migrate")
-    kept = work_dir / "config.yaml"
-    record = RunRecord(work_dir, config_of(work_dir), []) if kept.is_file() else None
-    with record.locked() if record else nullcontext():
+        raise ValueError(
+            f"{work_dir.ledger_path} has this class list already; there is nothing to migrate"
+        )
+    keeps_config = work_dir.config_path.is_file()
+    with work_dir.lock() if keeps_config else nullcontext():
         found = None
         if not done:
-            with Ledger.open_existing(path) as ledger:
+            with work_dir.ledger(write=True) as ledger:
                 found = _plan(ledger, work_dir, new, request)
                 config = _config_after(work_dir, request, found)
                 _copy(taxonomy_path(request.new), kept_classes(work_dir, found.version + 1))
@@ -144,25 +95,27 @@ def migrate_run(work_dir: Path, request: MigrationRequest) -> MigrationResult:
             config = _config_after(work_dir, request, None, version)
         aside = carry_over_outputs(work_dir, version)
         if config is not None:
-            with atomic_write(kept) as file:
+            with atomic_write(work_dir.config_path) as file:
                 file.write(dump_config(config).encode())
         forget_migration(work_dir)
     if config is None:
         return MigrationResult(found, version, aside, None)
-    return MigrationResult(found, version, aside, kept, moved_root(config, card_of(work_dir)))
+    moved = work_dir.moved_data_root(config)
+    return MigrationResult(found, version, aside, work_dir.config_path, moved)
 
 
-def _is_ready(work_dir: Path, version: int) -> bool:
-    """Whether a migration to this version has come to its end."""
-    kept = work_dir / "config.yaml"
-    if is_unfinished(work_dir, version):
+def _is_ready(work_dir: WorkDir, version: int) -> bool:
+    """Whether a migration to this version is complete."""
+    if is_interrupted(work_dir, version):
         return False
     place = str(kept_classes(work_dir, version).resolve())
-    return not kept.is_file() or config_of(work_dir).data.train.get("taxonomy") == place
+    return (
+        not work_dir.config_path.is_file() or work_dir.config().data.train.get("taxonomy") == place
+    )
 
 
-def _plan(ledger: Ledger, work_dir: Path, new: Taxonomy, request: MigrationRequest) -> Migration:
-    refuse_unfinished(work_dir, ledger.taxonomy_version)
+def _plan(ledger: Ledger, work_dir: WorkDir, new: Taxonomy, request: MigrationRequest) -> Migration:
+    refuse_interrupted(work_dir, ledger.taxonomy_version)
     old, by_raw_id = _old_taxonomy(work_dir, request, ledger.taxonomy_digest), None
     if old is not None:
         by_raw_id = targets_by_raw_id(old.learning_map, new.learning_map, old.num_classes)
@@ -177,7 +130,7 @@ def _plan(ledger: Ledger, work_dir: Path, new: Taxonomy, request: MigrationReque
     )
 
 
-def _old_taxonomy(work_dir: Path, request: MigrationRequest, digest: str) -> Taxonomy | None:
+def _old_taxonomy(work_dir: WorkDir, request: MigrationRequest, digest: str) -> Taxonomy | None:
     """The class list that the ledger has now, with its raw ids; None if it cannot be found."""
     if request.old is not None:
         old = load_taxonomy(request.old)
@@ -187,19 +140,19 @@ def _old_taxonomy(work_dir: Path, request: MigrationRequest, digest: str) -> Tax
                 f"against {digest})"
             )
         return old
-    if not (work_dir / "config.yaml").is_file():
+    if not work_dir.config_path.is_file():
         return None
-    old = taxonomy_of(config_of(work_dir).data.train, root_of(card_of(work_dir), "train"))
+    old = taxonomy_of(work_dir.config().data.train, work_dir.data_root("train"))
     return old if old is not None and old.digest() == digest else None
 
 
 def _config_after(
-    work_dir: Path, request: MigrationRequest, found: Migration | None, version: int = 0
+    work_dir: WorkDir, request: MigrationRequest, found: Migration | None, version: int = 0
 ) -> RunConfig | None:
     """The run's config with the new class list; None where the work directory keeps no config."""
-    if not (work_dir / "config.yaml").is_file():
+    if not work_dir.config_path.is_file():
         return None
-    config = config_of(work_dir)
+    config = work_dir.config()
     values = dataclasses.asdict(config)
     place = str(kept_classes(work_dir, version or found.version + 1).resolve())
     shared = _read_alike(values["data"])
@@ -240,10 +193,3 @@ def _refuse_unfit(
 def _copy(source: Path, target: Path) -> None:
     with atomic_write(target) as file:
         file.write(source.read_bytes())
-
-
-def _ledger(work_dir: Path) -> Path:
-    path = work_dir / "ledger.sqlite"
-    if not path.is_file():
-        raise FileNotFoundError(f"{work_dir} has no ledger.sqlite; name the folder of a run")
-    return path

@@ -1,28 +1,24 @@
-"""What a run leaves in its work directory: config, run card, metrics, checkpoints."""
+"""What a run writes about itself into its folder: config, run.json and metrics."""
 
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import json
 import os
-import platform
 import socket
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 import yaml
 
-import annotator3d
-from annotator3d.data.files import atomic_write, clear_parts
+from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.data.files import atomic_write
 from annotator3d.engine.config.load import dump_config, make_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.metrics import describe
+from annotator3d.engine.provenance import git_hash, versions
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
@@ -38,35 +34,17 @@ FREE = {
     *(f"data.{name}.root" for name in ("train", "val", "source")),
 }
 
-_locks: set = set()  # files that this process holds locked
-
-
-def _leave_locks() -> None:
-    """In a fork: a process that reads scans may outlive its run a little, but not hold its lock."""
-    for file in _locks:
-        file.close()
-    _locks.clear()
-
-
-os.register_at_fork(after_in_child=_leave_locks)
-
 
 class RunRecord:
-    """Paths and files of one work directory.
+    """The record of one run.
 
     Args:
-        folder: the work directory; made by `start`.
         config: the effective config.
         classes: class names, in the order of the train ids.
     """
 
-    def __init__(self, folder: Path, config: RunConfig, classes: list[str]) -> None:
-        self.folder, self.config, self.classes = Path(folder), config, classes
-        self.checkpoints = self.folder / "checkpoints"
-        self.rounds = self.folder / "rounds"
-        self.metrics = self.folder / "metrics.jsonl"
-        self.ledger = self.folder / "ledger.sqlite"
-        self._run_info = self.folder / "run.json"
+    def __init__(self, work_dir: WorkDir, config: RunConfig, classes: list[str]) -> None:
+        self.work_dir, self.config, self.classes = work_dir, config, classes
         self._began = time.monotonic()
 
     def check_start(self, resume: bool) -> None:
@@ -75,91 +53,80 @@ class RunRecord:
         Raises:
             ValueError: the folder holds a run and `resume` is False, or a run of another config.
         """
-        path = self.folder / "config.yaml"
-        held = [p for p in (path, self.ledger, self.checkpoints) if p.exists()]
+        work_dir, path = self.work_dir, self.work_dir.config_path
+        held = [p for p in (path, work_dir.ledger_path, work_dir.checkpoints) if p.exists()]
         if held and not resume:
             raise ValueError(
-                f"{self.folder} already holds a run ({held[0].name}); pass --resume to go on with "
+                f"{work_dir} already holds a run ({held[0].name}); pass --resume to go on with "
                 "it, or choose another --work-dir"
             )
         if path.exists():
             before = dataclasses.asdict(make_config(yaml.safe_load(path.read_text())))
             if changed := _differences(before, dataclasses.asdict(self.config)):
                 raise ValueError(
-                    f"{self.folder} holds a run of another config ({'; '.join(changed[:3])}); "
+                    f"{work_dir} holds a run of another config ({'; '.join(changed[:3])}); "
                     "resume with the config that it was started with, or choose another --work-dir"
                 )
 
     def is_done(self) -> bool:
         """Whether the folder holds the finished run of this very config."""
-        path = self.folder / "config.yaml"
-        if not path.is_file() or self._read_run_info().get("state") != "done":
+        path = self.work_dir.config_path
+        if not path.is_file() or self.work_dir.run_info().get("state") != "done":
             return False
         try:  # values, not text: a version before may have written them in another way
             return make_config(yaml.safe_load(path.read_text())) == self.config
         except ConfigError:
             return False
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Make the folder and keep other processes out of it; a kill releases it.
-
-        What killed processes had half written there is removed.
-
-        Raises:
-            ValueError: another process is working there.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / ".lock", "w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise ValueError(
-                    f"another process is working in {self.folder}; wait for it or stop it"
-                ) from None
-            _locks.add(file)
-            clear_parts(self.folder)
-            try:
-                yield
-            finally:
-                _locks.discard(file)
-
     def check_shared(self) -> None:
         """Raise ValueError if this process does not see the folder that `start` wrote to."""
+        path = self.work_dir.run_info_path
         for _ in range(30):  # a network disk may show a new file late
-            if self._run_info.exists():
+            if path.exists():
                 return
             time.sleep(1)
         raise ValueError(
-            f"{socket.gethostname()} does not see {self._run_info}, which the first process has "
+            f"{socket.gethostname()} does not see {path}, which the first process has "
             "written; put --work-dir on a disk that all machines of the run share"
         )
 
-    def start(self, model, datasets: dict, device, processes: int = 1) -> None:
-        """Write the effective config and the run card; `datasets` by name."""
-        config, old = self.config, self._read_run_info()
-        data = {
-            name: {
-                "root": str(Path(d.root).absolute()),  # commands may come from other folders
-                "scans": len(d),
-                "fingerprint": d.fingerprint(),
+    def start(self, model, datasets: dict[str, ScanDataset], device, processes: int = 1) -> None:
+        """Write the effective config and run.json.
+
+        Args:
+            datasets: by their names in run.json: ``pool``, ``val``, ``source``.
+
+        Raises:
+            ValueError: the scans are not those that the run was started with.
+        """
+        before = self.work_dir.run_info()
+        data = {name: _describe_data(dataset) for name, dataset in datasets.items()}
+        _refuse_changed_data(before.get("data", {}), data)
+        self._write(
+            {
+                **self._describe_run(model),
+                "minutes": before.get("minutes", 0.0),
+                "device": str(device),
+                "processes": processes,
+                "host": socket.gethostname(),
+                "pid": os.getpid(),
+                "data": data,
+                "versions": versions(),
+                "git": git_hash(),
+                "config": dataclasses.asdict(self.config),
             }
-            for name, d in datasets.items()
-        }
+        )
         for name, dataset in datasets.items():
-            if dataset.quarantined:
-                data[name]["quarantined"] = dict(dataset.quarantined)  # scan id -> why
-        for name, then in old.get("data", {}).items():
-            if name in data and then["fingerprint"] != data[name]["fingerprint"]:
-                now = data[name]
-                counts = f"{then['scans']} scans then, {now['scans']} now"
-                same = "as many scans, but other ids or file sizes"
-                raise ValueError(
-                    f"the {name} dataset in {now['root']} is not the one that this run was started "
-                    f"with in {then['root']}: {same if then['scans'] == now['scans'] else counts}; "
-                    "restore it, or choose another --work-dir"
-                )
-        card = {
+            if dataset.drawn:
+                lines = [f"# {dataset.drawn}", *dataset.ids]
+                with atomic_write(self.work_dir.path / f"{name}_scans.txt") as file:
+                    file.write("\n".join([*lines, ""]).encode())
+        with atomic_write(self.work_dir.config_path) as file:
+            file.write(dump_config(self.config).encode())
+
+    def _describe_run(self, model) -> dict:
+        config = self.config
+        return {
             "name": config.name or config.setting,
             "setting": config.setting,
             "strategy": config.active.strategy if config.is_active else None,
@@ -167,48 +134,32 @@ class RunRecord:
             "classes": self.classes,
             "state": "running",
             "epochs": config.schedule.epochs,
-            "minutes": old.get("minutes", 0.0),
             "network": {
                 **config.model.backbone,
                 "parameters": sum(p.numel() for p in model.parameters()),
                 "voxel_size": config.model.voxel_size,
             },
-            "device": str(device),
-            "processes": processes,
-            "host": socket.gethostname(),
-            "pid": os.getpid(),
-            "data": data,
-            "versions": versions(),
-            "git": git_hash(),
-            "config": dataclasses.asdict(config),
         }
-        self._write_run_info(card)
-        for name, dataset in datasets.items():
-            if dataset.drawn:
-                lines = [f"# {dataset.drawn}", *dataset.ids]
-                with atomic_write(self.folder / f"{name}_scans.txt") as file:
-                    file.write("\n".join([*lines, ""]).encode())
-        with atomic_write(self.folder / "config.yaml") as file:
-            file.write(dump_config(config).encode())
 
     def update(self, ledger: Ledger | None, state: str = "running") -> None:
-        """Bring the run card up to date: minutes so far, what was asked and what it cost."""
+        """Bring run.json up to date: minutes so far, what was queried and what it cost."""
         now = time.monotonic()
-        card = {**self._read_run_info(), "state": state}
-        card["minutes"] += (now - self._began) / 60
+        info = {**self.work_dir.run_info(), "state": state}
+        info["minutes"] += (now - self._began) / 60
         self._began = now
         if ledger is not None:
-            card["ledger"] = dataclasses.asdict(ledger.summary())
-            card["rounds"] = [dataclasses.asdict(meter) for meter in round_costs(ledger)]
-        self._write_run_info(card)
+            info["ledger"] = dataclasses.asdict(ledger.summary())
+            info["rounds"] = [dataclasses.asdict(meter) for meter in round_costs(ledger)]
+        self._write(info)
 
     def add_metrics(
         self, epoch: int, rounds: int, confusion: np.ndarray, ledger: Ledger | None
     ) -> dict:
-        """Put one evaluation into metrics.jsonl, in the place of an earlier one of its epoch.
+        """Write one evaluation to the metrics, in the place of an earlier one of its epoch.
 
         Args:
             epoch: finished epochs. rounds: rounds whose answers the network was trained on.
+            confusion: [C, C + 1] int64, see `metrics.confusion_matrix`.
 
         Returns:
             the line.
@@ -225,7 +176,7 @@ class RunRecord:
             **describe(confusion, self.classes),
         }
         others = [other for other in self._lines() if other["epoch"] != epoch]
-        with atomic_write(self.metrics) as file:
+        with atomic_write(self.work_dir.metrics_path) as file:
             for each in [*others, line]:
                 file.write((json.dumps(each) + "\n").encode())
         self.update(ledger)
@@ -236,15 +187,38 @@ class RunRecord:
         return self._lines()[-1]
 
     def _lines(self) -> list[dict]:
-        text = self.metrics.read_text() if self.metrics.exists() else ""
+        path = self.work_dir.metrics_path
+        text = path.read_text() if path.exists() else ""
         return [json.loads(line) for line in text.splitlines()]
 
-    def _read_run_info(self) -> dict:
-        return json.loads(self._run_info.read_text()) if self._run_info.exists() else {}
+    def _write(self, info: dict) -> None:
+        with atomic_write(self.work_dir.run_info_path) as file:
+            file.write(json.dumps(info, indent=1).encode())
 
-    def _write_run_info(self, card: dict) -> None:
-        with atomic_write(self._run_info) as file:
-            file.write(json.dumps(card, indent=1).encode())
+
+def _describe_data(dataset: ScanDataset) -> dict:
+    found = {
+        "root": str(Path(dataset.root).absolute()),  # commands may come from other folders
+        "scans": len(dataset),
+        "fingerprint": dataset.fingerprint(),
+    }
+    if dataset.quarantined:
+        found["quarantined"] = dict(dataset.quarantined)  # scan id -> why
+    return found
+
+
+def _refuse_changed_data(before: dict[str, dict], now: dict[str, dict]) -> None:
+    for name in before.keys() & now.keys():
+        old, new = before[name], now[name]
+        if old["fingerprint"] == new["fingerprint"]:
+            continue
+        counts = f"{old['scans']} scans then, {new['scans']} now"
+        same = "as many scans, but other ids or file sizes"
+        raise ValueError(
+            f"the {name} dataset in {new['root']} is not the one that this run was started "
+            f"with in {old['root']}: {same if old['scans'] == new['scans'] else counts}; "
+            "restore it, or choose another --work-dir"
+        )
 
 
 def _differences(before: dict, now: dict, where: str = "") -> list[str]:
@@ -263,30 +237,3 @@ def _differences(before: dict, now: dict, where: str = "") -> list[str]:
         elif old != new:
             found.append(f"{where}{key}: {old}, now {new}")
     return found
-
-
-def versions() -> dict[str, str]:
-    """Versions of what a result depends on; 'missing' for what is not installed."""
-    found = {"annotator3d": annotator3d.__version__, "python": platform.python_version()}
-    for name in ("torch", "numpy", "mmengine", "spconv-cu120", "spconv-cu126", "open3d"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
-def git_hash() -> str | None:
-    """Commit of the checkout that this code runs from, with ``+`` if it was changed; else None."""
-    folder = Path(__file__).parent
-    try:
-        run = subprocess.run(
-            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--match", ""],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            timeout=10,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return run.stdout.strip() or None

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
-from pathlib import Path
 
 import torch
 
 from annotator3d.active.oracle import Oracle, get_oracle
 from annotator3d.engine.build import build_model, load_weights, pick_device, read_weights
-from annotator3d.engine.class_list import with_todays_classes
+from annotator3d.engine.class_list import with_current_classes
 from annotator3d.engine.config.custom_imports import import_custom
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.context import RunContext, make_runner
-from annotator3d.engine.datasets import Datasets, known_scans, open_datasets
+from annotator3d.engine.datasets import Datasets, open_datasets
 from annotator3d.engine.distributed import World, is_of_lost_process, joined, tell_launcher
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds.online import refuse_several_processes
@@ -22,6 +22,7 @@ from annotator3d.engine.training.checkpoints import Checkpoints, Place
 from annotator3d.engine.training.logs import backends
 from annotator3d.engine.training.optim import describe_batch, optimiser
 from annotator3d.engine.training.signals import StoppableReporter, StopSignal
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError, RunPausedError, RunStoppedError
 from annotator3d.ledger.ledger import Ledger, ScanRecord
 from annotator3d.models.segmentor import Segmentor
@@ -30,7 +31,7 @@ from annotator3d.reporter import Reporter
 
 def train(
     config: RunConfig,
-    work_dir: str | Path,
+    work_dir: str | os.PathLike[str],
     *,
     resume: bool = False,
     data_root: str | None = None,
@@ -58,7 +59,9 @@ def train(
         refuse_several_processes(config, world.size)
         reporter = reporter if reporter is not None and world.is_first else Reporter()
         try:
-            return _train(config, Path(work_dir), resume, data_root, device, world, reporter, stop)
+            return _train(
+                config, WorkDir(work_dir), resume, data_root, device, world, reporter, stop
+            )
         except RunPausedError:
             raise
         except Exception as error:
@@ -72,7 +75,7 @@ def train(
 
 def _train(
     config: RunConfig,
-    folder: Path,
+    work_dir: WorkDir,
     resume: bool,
     data_root: str | None,
     device: torch.device,
@@ -81,19 +84,19 @@ def _train(
     stop: StopSignal,
 ) -> RunRecord:
     if resume:
-        config = world.on_rank_zero(lambda: with_todays_classes(config, folder, data_root))
+        config = world.on_rank_zero(lambda: with_current_classes(config, work_dir, data_root))
     stoppable = StoppableReporter(reporter, stop)
-    files = Checkpoints(folder / "checkpoints", config.schedule.keep_checkpoints)
+    files = Checkpoints(work_dir.checkpoints, config.schedule.keep_checkpoints)
     found = world.on_rank_zero(lambda: files.newest(world.size, reporter.info) if resume else None)
     weights = world.on_all_ranks(lambda: None if found else _initial_weights(config))
-    known = world.on_rank_zero(lambda: known_scans(folder) if resume else [])
+    known = world.on_rank_zero(lambda: work_dir.known_scans() if resume else [])
     datasets = _open_datasets(config, data_root, stoppable, world, known)
     oracle = world.on_all_ranks(lambda: _oracle(config, datasets.taxonomy.names))
     torch.manual_seed(config.seed)
     model = build_model(config, datasets.taxonomy.num_classes)
     if weights is not None:
         world.on_all_ranks(lambda: load_weights(model, weights, config.init))
-    record = RunRecord(folder, config, datasets.taxonomy.names)
+    record = RunRecord(work_dir, config, datasets.taxonomy.names)
     world.on_rank_zero(lambda: record.check_start(resume))
     with ExitStack() as stack:
         ledger = world.on_all_ranks(
@@ -160,13 +163,13 @@ def _begin(
 
     `stack` gives it back.
     """
-    stack.enter_context(record.locked())
+    stack.enter_context(record.work_dir.lock())
     record.start(model, datasets.named(), device, world.size)
     files.clear_parts()
     if not record.config.is_active:
         return None
     taxonomy, size = datasets.taxonomy, record.config.active.voxel_size
-    ledger = Ledger.open(record.ledger, taxonomy.names, taxonomy.digest(), size)
+    ledger = Ledger.open(record.work_dir.ledger_path, taxonomy.names, taxonomy.digest(), size)
     return stack.enter_context(ledger)
 
 

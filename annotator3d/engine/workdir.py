@@ -1,54 +1,193 @@
-"""What a work directory says of its run: the config, and where its datasets were."""
+"""The folder of a run: the names of its files, and how each of them is read."""
 
 from __future__ import annotations
 
+import fcntl
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from annotator3d.engine.config.load import find_config, load_config
-from annotator3d.engine.config.schema import RunConfig
+from annotator3d.data.files import clear_parts
 from annotator3d.errors import ConfigError
-from annotator3d.registry import DATASETS, lookup
+from annotator3d.ledger.ledger import Ledger
+from annotator3d.ledger.records import ScanRecord
+from annotator3d.ledger.schema import LEDGER_FILE
 
-_CARD_NAMES = {"train": "pool", "val": "val", "source": "source"}  # as the run card calls them
+if TYPE_CHECKING:
+    from annotator3d.data.datasets.base import ScanDataset
+    from annotator3d.engine.config.schema import RunConfig
+    from annotator3d.reporter import Reporter
+
+_NAMES = {"train": "pool", "val": "val", "source": "source"}  # split of a config: in run.json
+
+_locks: set = set()  # files that this process holds locked
 
 
-def config_of(work_dir: Path, name: str | None = None, settings: Sequence[str] = ()) -> RunConfig:
-    """The config that was kept with a run, or another one by its file or name.
+def _release_locks() -> None:
+    """In a fork: a process that reads scans may outlive its run a little, but not hold its lock."""
+    for file in _locks:
+        file.close()
+    _locks.clear()
 
-    Raises:
-        ConfigError: there is none, or `load_config` refuses it.
+
+os.register_at_fork(after_in_child=_release_locks)
+
+
+class WorkDir(os.PathLike):
+    """The folder of a run, which need not exist yet. Nothing is opened before it is asked for.
+
+    Args:
+        path: the folder; another `WorkDir` is taken as well.
     """
-    path = work_dir / "config.yaml" if name is None else find_config(name)
-    if not path.is_file():
-        raise ConfigError(f"{work_dir} holds no config.yaml; name the config with --config")
-    return load_config(path, settings)
 
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
 
-def card_of(work_dir: Path) -> dict:
-    """The run card; empty where no training wrote one."""
-    path = work_dir / "run.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    def __fspath__(self) -> str:
+        return str(self.path)
 
+    def __str__(self) -> str:
+        return str(self.path)
 
-def root_of(card: dict, split: str) -> str | None:
-    """Where a run read its ``data.SPLIT``; None: its config says, or the dataset makes itself."""
-    values = card.get("config", {}).get("data", {}).get(split)
-    if values is None or lookup(DATASETS, values["type"]).makes_itself:
+    @property
+    def ledger_path(self) -> Path:
+        return self.path / LEDGER_FILE
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / "config.yaml"
+
+    @property
+    def run_info_path(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def metrics_path(self) -> Path:
+        """One evaluation a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / "checkpoints"
+
+    @property
+    def rounds(self) -> Path:
+        """Stored predictions of each round, in a folder of its number."""
+        return self.path / "rounds"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    def ledger(self, write: bool = False) -> Ledger:
+        """The ledger, open until it is closed; use it as a context manager.
+
+        Raises:
+            FileNotFoundError: there is none yet.
+            ValueError: the file is no ledger, or cannot be written (see `Ledger`).
+        """
+        path = self.ledger_path
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"there is no ledger {path}; `annotator3d train CONFIG --set active.oracle=person` "
+                "or `annotator3d select` makes queries and writes it"
+            )
+        return Ledger.open_existing(path) if write else Ledger.read(path)
+
+    def known_scans(self) -> list[ScanRecord]:
+        """The scans in the ledger; none where there is no ledger."""
+        if not self.ledger_path.is_file():
+            return []
+        with self.ledger() as ledger:
+            return ledger.scans()
+
+    def config(self, name: str | None = None, settings: Sequence[str] = ()) -> RunConfig:
+        """The config of the run, or another one by its file or name.
+
+        Args:
+            settings: ``key=value``, as ``--set`` takes them.
+
+        Raises:
+            ConfigError: there is none, or `load_config` refuses it.
+        """
+        from annotator3d.engine.config.load import find_config, load_config
+
+        path = self.config_path if name is None else find_config(name)
+        if not path.is_file():
+            raise ConfigError(f"{self} holds no {path.name}; name the config with --config")
+        return load_config(path, settings)
+
+    def run_info(self) -> dict[str, Any]:
+        """What ``run.json`` says; empty where no training wrote one."""
+        path = self.run_info_path
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+    def data_root(self, split: str) -> str | None:
+        """Where the last start read ``data.SPLIT``.
+
+        None: where the config says, or the dataset makes its own scans.
+        """
+        from annotator3d.registry import DATASETS, lookup
+
+        info = self.run_info()
+        values = info.get("config", {}).get("data", {}).get(split)
+        if values is None or lookup(DATASETS, values["type"]).makes_itself:
+            return None
+        return info["data"].get(_NAMES[split], {}).get("root")
+
+    def moved_data_root(self, config: RunConfig) -> str | None:
+        """The ``--data-root`` with which `config` finds the scans where the last start did.
+
+        None: it finds them without.
+        """
+        for split in ("train", "val"):
+            values, last = getattr(config.data, split), self.data_root(split)
+            if values is None or last is None:
+                continue
+            if "root" not in values or Path(values["root"]).absolute() != Path(last):
+                return last
         return None
-    return card["data"].get(_CARD_NAMES[split], {}).get("root")
 
+    def pool(
+        self, config: RunConfig, data_root: str | None, reporter: Reporter
+    ) -> tuple[ScanDataset, dict[str, str]]:
+        """The scans that may be queried, with labels or without.
 
-def moved_root(config: RunConfig, card: dict) -> str | None:
-    """What ``--data-root`` has to say for a run to find its scans where its last start did.
+        Returns:
+            (dataset, id in the ledger -> id in the dataset, of the scans that were moved since).
 
-    None where the config says it.
-    """
-    for split in ("train", "val"):
-        values, last = getattr(config.data, split), root_of(card, split) if card else None
-        if values is None or last is None:
-            continue
-        if "root" not in values or Path(values["root"]).absolute() != Path(last):
-            return last
-    return None
+        Raises as `datasets.open_with_moved`. Files are not checked: a damaged scan does not stop
+        work on the others.
+        """
+        from annotator3d.engine.datasets import open_with_moved
+
+        values = config.data.train
+        values = None if values is None else {**values, "labels": "optional"}
+        return open_with_moved(values, "data.train", data_root, reporter, self.known_scans())
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Make the folder and keep other processes out of it; a kill releases it.
+
+        Files that a killed process had half written are removed.
+
+        Raises:
+            ValueError: another process works there.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        with open(self.path / ".lock", "w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise ValueError(
+                    f"another process is working in {self}; wait for it or stop it"
+                ) from None
+            _locks.add(file)
+            clear_parts(self.path)
+            try:
+                yield
+            finally:
+                _locks.discard(file)

@@ -33,7 +33,7 @@ def create_if_empty(file: LedgerFile, names: Sequence[str], digest: str, voxel_s
 def upgrade(file: LedgerFile) -> None:
     """Bring the file of an earlier version up to this one; no row is changed.
 
-    A copy of the file as it was stays beside it, as ``ledger.sqlite.version-1``.
+    A copy of the file as it was stays beside it, as ``NAME.version-1``.
     """
     if _version(file) != 1:
         return

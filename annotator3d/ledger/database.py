@@ -113,7 +113,7 @@ def require_ledger(db: sqlite3.Connection, path: Path) -> None:
     if application != schema.APPLICATION_ID:
         raise ValueError(
             f"{path} is not a ledger of annotator3d (application id {application:#x}); give the "
-            "ledger.sqlite of a work directory"
+            f"{schema.LEDGER_FILE} of a work directory"
         )
 
 

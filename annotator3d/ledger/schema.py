@@ -8,6 +8,7 @@ from __future__ import annotations
 
 SCHEMA_VERSION = 2
 APPLICATION_ID = 0x41334C47  # "A3LG": tells a ledger from any other SQLite file
+LEDGER_FILE = "ledger.sqlite"  # in the folder of a run
 
 RESPONSES = ("answer", "skip", "unsure", "ignore")
 """Kinds of event that settle a query: one label per point, or a reason why there is none."""

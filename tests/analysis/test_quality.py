@@ -25,6 +25,7 @@ from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.engine.rounds.hook import WaitingForOracleError
 from annotator3d.engine.run import train
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.ledger import Answer, Ledger
 from annotator3d.reporter import Reporter
 
@@ -309,7 +310,7 @@ def test_a_scan_that_changed_is_refused(run, capsys, tmp_path):
 
 def test_killed_at_any_statement_it_asks_for_all_or_none(run, monkeypatch):
     work_dir, _, config = run
-    judged = check_answers(config, work_dir, Reporter())
+    judged = check_answers(config, WorkDir(work_dir), Reporter())
     # The network's threads do not live on in a fork: what it says is known before.
     monkeypatch.setattr(
         "annotator3d.analysis.quality.model_check.check_answers", lambda *a, **more: judged

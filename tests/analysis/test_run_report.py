@@ -16,6 +16,7 @@ from annotator3d.cli import main as cli
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.engine.rounds.hook import WaitingForOracleError
 from annotator3d.engine.run import train
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.ledger import Ledger
 
 
@@ -53,7 +54,7 @@ def test_a_finished_run_is_reported_with_its_picks_against_the_pool(root, tmp_pa
     labels = np.concatenate([pool.read(i).labels for i in range(4)])
     there = [int((labels == c).sum()) for c in range(19)]
     card = json.loads((tmp_path / "al" / "run.json").read_text())
-    found = pool_classes(tmp_path / "al", card, lambda done, total: None)
+    found = pool_classes(WorkDir(tmp_path / "al"), card, lambda done, total: None)
     assert found.points.tolist() == there and (found.scans, found.of) == (4, 4)
     car = text.split("\ncar\n")[1].split("\n")
     assert car[3] == f"{picked[:, 0].sum():,}" and car[5] == f"{100 * there[0] / sum(there):.1f} %"

@@ -26,6 +26,7 @@ from annotator3d.api import export_package, open_labelling, still_of
 from annotator3d.cli.main import main
 from annotator3d.cli.terminal import open_reporter
 from annotator3d.data.scan import rows_of_cell
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import UNASSIGNED, Answer
 
@@ -620,7 +621,7 @@ def test_an_export_that_fails_leaves_an_earlier_package_its_queries(home, monkey
     monkeypatch.setattr(carrying, "pack", lambda arrays: 1 / 0)
     with open_reporter() as reporter, pytest.raises(ZeroDivisionError):
         export_package(
-            home,
+            WorkDir(home),
             home.parent / "two.a3dpack",
             to="ann",
             choice=PackageChoice("1-8"),

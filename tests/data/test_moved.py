@@ -18,6 +18,7 @@ from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.files import fingerprint
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.run import train
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.ledger import Ledger, ScanRecord
 from annotator3d.reporter import Reporter
 
@@ -110,9 +111,9 @@ def test_labelling_finds_the_scans_where_the_run_read_them_last(run, made):
     work_dir, root = run
     command = ["train", str(made / "mine.yaml"), "--work-dir", str(work_dir), "--resume"]
     assert main([*command, "--data-root", str(root)]) == 0
-    source = scan_source(work_dir, None, None, Reporter())
+    source = scan_source(WorkDir(work_dir), None, None, Reporter())
     assert source.dataset.root == root
-    source = scan_source(work_dir, str(made / "mine.yaml"), None, Reporter())
+    source = scan_source(WorkDir(work_dir), str(made / "mine.yaml"), None, Reporter())
     assert source.dataset.root == made / "kitti"  # asked for in so many words
 
 

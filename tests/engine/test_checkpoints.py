@@ -61,7 +61,7 @@ def empty(path):
 def test_a_damaged_newest_checkpoint_is_passed_over_to_the_same_result(root, tmp_path, harm):
     config, heard = tiny_config(root), Heard()
     record = train(config, tmp_path / "al")
-    newest = record.checkpoints / "epoch_4.pth"
+    newest = record.work_dir.checkpoints / "epoch_4.pth"
     whole = weights(newest)
     harm(newest)
     train(config, tmp_path / "al", resume=True, reporter=heard)
@@ -73,12 +73,12 @@ def test_a_damaged_newest_checkpoint_is_passed_over_to_the_same_result(root, tmp
 def test_an_old_checkpoint_repeats_its_training_without_the_answers_of_later_rounds(root, tmp_path):
     config, heard = tiny_config(root, schedule={"keep_checkpoints": 4}), Heard()
     record = train(config, tmp_path / "al")
-    whole = weights(record.checkpoints / "epoch_4.pth")
+    whole = weights(record.work_dir.checkpoints / "epoch_4.pth")
     for epoch in (2, 3, 4):
-        flip(record.checkpoints / f"epoch_{epoch}.pth")
+        flip(record.work_dir.checkpoints / f"epoch_{epoch}.pth")
     train(config, tmp_path / "al", resume=True, reporter=heard)
     assert "continuing from epoch_1.pth instead: the same training is repeated" in heard.said
-    assert same(weights(record.checkpoints / "epoch_4.pth"), whole)
+    assert same(weights(record.work_dir.checkpoints / "epoch_4.pth"), whole)
 
 
 def test_without_a_whole_checkpoint_training_begins_again_with_the_rounds_that_are_there(
@@ -86,13 +86,14 @@ def test_without_a_whole_checkpoint_training_begins_again_with_the_rounds_that_a
 ):
     config, heard = tiny_config(root), Heard()
     record = train(config, tmp_path / "al")
-    whole, ledger = weights(record.checkpoints / "epoch_4.pth"), record.ledger.read_bytes()
-    for path in record.checkpoints.glob("*.pth"):
+    whole = weights(record.work_dir.checkpoints / "epoch_4.pth")
+    ledger = record.work_dir.ledger_path.read_bytes()
+    for path in record.work_dir.checkpoints.glob("*.pth"):
         flip(path)
     train(config, tmp_path / "al", resume=True, reporter=heard)
     assert sum("is damaged" in text for text in heard.said) == 2
-    assert same(weights(record.checkpoints / "epoch_4.pth"), whole)
-    assert record.ledger.read_bytes() == ledger  # nothing was asked again
+    assert same(weights(record.work_dir.checkpoints / "epoch_4.pth"), whole)
+    assert record.work_dir.ledger_path.read_bytes() == ledger  # nothing was asked again
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +139,7 @@ class Evil:
 def test_a_file_that_would_run_code_is_refused_wherever_it_lies(root, tmp_path):
     config = tiny_config(root)
     record = train(config, tmp_path / "al")
-    crafted, ran = record.checkpoints / "epoch_4.pth", tmp_path / "code ran"
+    crafted, ran = record.work_dir.checkpoints / "epoch_4.pth", tmp_path / "code ran"
     content = torch.load(crafted, weights_only=True)
     torch.save({**content, "extra": Evil(ran)}, crafted)
     with pytest.raises(ValueError, match="epoch_4.pth is not a checkpoint of a run, of tensors"):
@@ -154,7 +155,7 @@ def test_a_file_that_would_run_code_is_refused_wherever_it_lies(root, tmp_path):
 
 def test_a_checkpoint_names_nothing_but_tensors_and_plain_containers(root, tmp_path):
     record = train(tiny_config(root, schedule={"epochs": 3, "ema": 0.9}), tmp_path / "al")
-    with zipfile.ZipFile(record.checkpoints / "epoch_3.pth") as archive:
+    with zipfile.ZipFile(record.work_dir.checkpoints / "epoch_3.pth") as archive:
         (name,) = (n for n in archive.namelist() if n.endswith("data.pkl"))
         opcodes = list(pickletools.genops(archive.read(name)))
     named = {arg for code, arg, _ in opcodes if code.name in ("GLOBAL", "INST")}
@@ -190,7 +191,7 @@ def test_a_full_disk_keeps_the_checkpoint_before_and_is_said(root, tmp_path, mon
 def test_a_file_cut_off_while_it_is_written_is_never_taken_for_a_checkpoint(root, tmp_path):
     config = tiny_config(root, schedule={"epochs": 3})
     record = train(config, tmp_path / "al")
-    leftover = record.checkpoints / ".epoch_3.pth.999999.part"
+    leftover = record.work_dir.checkpoints / ".epoch_3.pth.999999.part"
     leftover.write_bytes(b"half")
     train(config, tmp_path / "al", resume=True)
     assert not leftover.exists()

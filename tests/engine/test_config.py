@@ -16,6 +16,7 @@ from annotator3d.engine.config.load import dump_config, find_config, load_config
 from annotator3d.engine.config.schema import RunConfig, ScheduleConfig
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.optim import learning_rate
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -239,7 +240,7 @@ def test_a_work_directory_with_the_old_name_goes_on(tmp_path):
     text = dump_config(config).replace("queries_per_scan: 4", "budget: 4")
     (tmp_path / "config.yaml").write_text(text.replace("voxel_size: 2.0", "voxel_size: 2"))
     (tmp_path / "run.json").write_text('{"state": "done"}')
-    record = RunRecord(tmp_path, config, [])
+    record = RunRecord(WorkDir(tmp_path), config, [])
     record.check_start(resume=True)
     assert record.is_done()
     config.active.queries_per_scan = 3

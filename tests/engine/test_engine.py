@@ -14,12 +14,12 @@ from mmengine.optim import scheduler
 from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.config.schema import ScheduleConfig
 from annotator3d.engine.prediction import predict_raw
-from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds.hook import WaitingForOracleError
 from annotator3d.engine.rounds.select_only import select_only
 from annotator3d.engine.run import train
 from annotator3d.engine.training.optim import learning_rate
 from annotator3d.engine.training.runner import TrainLoop
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger
 
@@ -33,7 +33,7 @@ def root(make_kitti):
 def source(root, tmp_path):
     config = tiny_config(root, "source_only", schedule={"epochs": 1})
     record = train(config, tmp_path / "source")
-    return str(record.checkpoints / "epoch_1.pth")
+    return str(record.work_dir.checkpoints / "epoch_1.pth")
 
 
 def queries_of(work_dir, round=None):
@@ -128,7 +128,7 @@ def test_zero_labels_train_without_a_single_query(root, tmp_path, source):
     record = train(config, tmp_path / "zero")
     assert queries_of(tmp_path / "zero") == [] and record.final()["voxels"] == 0
     start = torch.load(source, weights_only=True)["state_dict"]
-    end = torch.load(record.checkpoints / "epoch_4.pth", weights_only=True)["state_dict"]
+    end = torch.load(record.work_dir.checkpoints / "epoch_4.pth", weights_only=True)["state_dict"]
     assert all(v.isfinite().all() for v in end.values() if v.is_floating_point())
     assert any(not torch.equal(start[k], end[k]) for k in start)
 
@@ -243,7 +243,7 @@ def test_a_list_that_a_crash_left_unwritten_is_written_by_the_next_call(root, tm
 def test_two_processes_do_not_work_in_one_folder(root, tmp_path):
     config = tiny_config(root)
     with (
-        RunRecord(tmp_path / "al", config, []).locked(),
+        WorkDir(tmp_path / "al").lock(),
         pytest.raises(ValueError, match="another process is working in"),
     ):
         train(config, tmp_path / "al")

@@ -14,6 +14,7 @@ import pytest
 from engine_case import tiny_config
 
 from annotator3d.engine.jobs import Job, last_checkpoint, run_jobs
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.reporter import Reporter
 
 HERE = Path(__file__).parents[1] / "support"
@@ -25,8 +26,10 @@ def root(make_kitti):
 
 
 def test_a_job_starts_from_anothers_checkpoint_and_finished_ones_are_kept(root, tmp_path):
-    source = Job("s", tiny_config(root, "source_only", schedule={"epochs": 1}), tmp_path / "s")
-    ada = Job("a", tiny_config(root, "ada"), tmp_path / "a", starts_from="s")
+    source = Job(
+        "s", tiny_config(root, "source_only", schedule={"epochs": 1}), WorkDir(tmp_path / "s")
+    )
+    ada = Job("a", tiny_config(root, "ada"), WorkDir(tmp_path / "a"), starts_from="s")
     assert run_jobs([ada, source], Reporter()) == 2
     before = last_checkpoint(ada).stat().st_mtime_ns
     assert run_jobs([ada, source], Reporter()) == 0
@@ -36,8 +39,8 @@ def test_a_job_starts_from_anothers_checkpoint_and_finished_ones_are_kept(root, 
 def test_a_failing_job_is_named_and_queued_ones_do_not_begin(root, tmp_path):
     bad = tiny_config(root, "source_only")
     bad.data.source = {**bad.data.source, "sequences": ["77"]}
-    jobs = [Job("bad", bad, tmp_path / "bad")]
-    jobs += [Job(f"j{i}", tiny_config(root), tmp_path / f"j{i}") for i in range(3)]
+    jobs = [Job("bad", bad, WorkDir(tmp_path / "bad"))]
+    jobs += [Job(f"j{i}", tiny_config(root), WorkDir(tmp_path / f"j{i}")) for i in range(3)]
     with pytest.raises(RuntimeError, match="bad: sequence '77' has no folder"):
         run_jobs(jobs, Reporter(), workers=1)
     assert not any((tmp_path / f"j{i}").exists() for i in range(3))
@@ -50,12 +53,14 @@ LONG = textwrap.dedent(
     sys.path.insert(0, sys.argv[3])
     from engine_case import tiny_config
     from annotator3d.engine.jobs import Job, run_jobs
+    from annotator3d.engine.workdir import WorkDir
     from annotator3d.reporter import Reporter
 
     if __name__ == "__main__":
         root, out = Path(sys.argv[1]), Path(sys.argv[2])
         config = tiny_config(root, schedule={"epochs": 5000})
-        run_jobs([Job(f"j{i}", config, out / f"j{i}") for i in range(3)], Reporter(), workers=1)
+        jobs = [Job(f"j{i}", config, WorkDir(out / f"j{i}")) for i in range(3)]
+        run_jobs(jobs, Reporter(), workers=1)
     """
 )
 

@@ -162,7 +162,7 @@ def test_workers_and_source_batches_change_no_pick(root, tmp_path):
         assert expected in (None, canonical)
         expected = canonical
     source = train(tiny_config(root, "source_only", schedule={"epochs": 1}), tmp_path / "source")
-    init = str(source.checkpoints / "epoch_1.pth")
+    init = str(source.work_dir.checkpoints / "epoch_1.pth")
     train(tiny_config(root, "ada", init=init, active=ONLINE), tmp_path / "ada")
     found, _ = rounds_of(tmp_path / "ada")
     assert {scan[:2] for scans in found.values() for scan in scans} == {"00", "01"}

@@ -312,9 +312,9 @@ def _is_half_way(work_dir, config, capsys):
     for command in (pack, train_on, out, other, doubts):
         assert main(command) == 1
         said = capsys.readouterr().err
-        assert "begun and did not come to its end" in said, said
+        assert "started but did not finish" in said, said
         assert f"migrate {work_dir} {work_dir}/taxonomy-2.yaml --apply" in said
-    with pytest.raises(ValueError, match="begun and did not come to its end"):
+    with pytest.raises(ValueError, match="started but did not finish"):
         open_labelling(Path(work_dir))
 
 
@@ -327,7 +327,7 @@ def test_the_command_that_it_names_ends_a_migration(run, capsys):
 
     assert killed(work)
     new.unlink()
-    with pytest.raises(ValueError, match="begun") as refused:
+    with pytest.raises(ValueError, match="did not finish") as refused:
         open_labelling(work_dir)
     command = shlex.split(str(refused.value).partition("or: annotator3d ")[2])
     assert command[-2:] == ["--set", "device=cpu"] and main(command) == 0

@@ -15,13 +15,12 @@ from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.data.files import fingerprint
 from annotator3d.data.scan import Scan, rows_of_cell
 from annotator3d.engine.build import input_rule, load_model, read_weights
-from annotator3d.engine.class_list import refuse_unfinished
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
+from annotator3d.engine.interrupted_migration import refuse_interrupted
 from annotator3d.engine.prediction import point_logits
 from annotator3d.engine.training.checkpoints import newest_whole
-from annotator3d.engine.workdir import card_of, root_of
-from annotator3d.ledger.ledger import Ledger
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Query
 from annotator3d.ledger.resolution import Outcome
@@ -76,7 +75,7 @@ Predicted = tuple[NDArray[np.uint8], NDArray[np.float64] | None]
 
 def check_answers(
     config: RunConfig,
-    work_dir: Path,
+    work_dir: WorkDir,
     reporter: Reporter,
     *,
     checkpoint: Path | None = None,
@@ -95,7 +94,7 @@ def check_answers(
         ValueError: one of these does not fit the others.
     """
     dataset = _pool(config, work_dir, data_root, reporter)
-    path = checkpoint or newest_whole(work_dir / "checkpoints")
+    path = checkpoint or newest_whole(work_dir.checkpoints)
     weights = read_weights(path)
     count = dataset.taxonomy.num_classes
     model, rule = load_model(config, count, weights, path), input_rule(config, count)
@@ -110,7 +109,7 @@ def check_answers(
 
 def check_by_stored_predictions(
     config: RunConfig,
-    work_dir: Path,
+    work_dir: WorkDir,
     reporter: Reporter,
     *,
     data_root: str | None = None,
@@ -120,8 +119,8 @@ def check_by_stored_predictions(
 
     There are no probabilities then; a scan without a prediction is left out.
     """
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
-        stored = StoredPredictions(work_dir / "rounds", ledger.to_current)
+    with work_dir.ledger() as ledger:
+        stored = StoredPredictions(work_dir.rounds, ledger.to_current)
         rounds = [entry.number for entry in reversed(ledger.rounds())]
 
     def prepare(scan: Scan) -> Predicted | None:
@@ -135,24 +134,23 @@ def check_by_stored_predictions(
     return _check_scans(work_dir, dataset, wanted, prepare, reporter)
 
 
-def _pool(config: RunConfig, work_dir: Path, data_root: str | None, reporter: Reporter):
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
-        refuse_unfinished(work_dir, ledger.taxonomy_version)
-    root = data_root or root_of(card_of(work_dir), "train")
+def _pool(config: RunConfig, work_dir: WorkDir, data_root: str | None, reporter: Reporter):
+    with work_dir.ledger() as ledger:
+        refuse_interrupted(work_dir, ledger.taxonomy_version)
+    root = data_root or work_dir.data_root("train")
     return open_dataset(config, "train", root, reporter, needs_labels=False)
 
 
 def _check_scans(
-    work_dir: Path,
+    work_dir: WorkDir,
     dataset,
     wanted: Callable[[int, Outcome], bool],
     prepare: Callable[[Scan], Predicted | None],
     reporter: Reporter,
 ) -> list[ModelCheck]:
-    path = work_dir / "ledger.sqlite"
-    with Ledger.read(path) as ledger:
+    with work_dir.ledger() as ledger:
         if ledger.taxonomy_digest != dataset.taxonomy.digest():
-            raise ValueError(f"{path} is of other classes than {dataset.root}")
+            raise ValueError(f"{ledger.path} is of other classes than {dataset.root}")
         size, records = ledger.voxel_size, {scan.id: scan for scan in ledger.scans()}
         by_scan: dict[str, list[tuple[Query, Outcome]]] = defaultdict(list)
         for query, where in ledger.outcomes():

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from annotator3d.data.files import atomic_write
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.load import make_config
-from annotator3d.engine.workdir import root_of
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.reader import LedgerReader
 
 MOST_SCANS = 200  # of the pool that are read
@@ -37,7 +36,7 @@ def picked_points(ledger: LedgerReader, num_classes: int) -> np.ndarray:
 
 
 def pool_classes(
-    work_dir: Path, card: dict, progress: Callable[[int, int], None]
+    work_dir: WorkDir, card: dict, progress: Callable[[int, int], None]
 ) -> PoolClasses | None:
     """Count the classes of a run's pool; None where its labels cannot be read.
 
@@ -49,13 +48,13 @@ def pool_classes(
     try:
         pool = card["data"]["pool"]
         values = make_config(card["config"]).data.train
-        root = root_of(card, "train")
+        root = work_dir.data_root("train")
         dataset = build_dataset({**values, "labels": "optional"}, "data.train", root)
         if dataset.fingerprint() != pool["fingerprint"]:
             return None
     except (KeyError, OSError, ValueError):
         return None
-    kept = work_dir / "pool_classes.json"
+    kept = work_dir.path / "pool_classes.json"
     if kept.exists():
         known = json.loads(kept.read_text())
         if known["fingerprint"] == pool["fingerprint"]:

@@ -28,6 +28,7 @@ from annotator3d.analysis.report.page import Page, write_page
 from annotator3d.analysis.runs import Run, read_run
 from annotator3d.analysis.summary import CURVE_NOTE, summarise
 from annotator3d.engine.training.logs import FILE
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.reporter import Reporter
@@ -35,7 +36,7 @@ from annotator3d.reporter import Reporter
 Counts = np.ndarray  # [R, C] int64
 
 
-def report_run(work_dir: Path, path: Path, reporter: Reporter) -> Path:
+def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
     """Write the report of the run in `work_dir` as one HTML file.
 
     Raises:
@@ -43,13 +44,13 @@ def report_run(work_dir: Path, path: Path, reporter: Reporter) -> Path:
         ValueError: one of its files is corrupt.
     """
     run = read_run(work_dir, finished=False)
-    steps = _steps(work_dir / FILE)
+    steps = _steps(work_dir.logs / FILE)
     sections = [*_budget(run)]
-    if (work_dir / "ledger.sqlite").exists():
-        with Ledger.read(work_dir / "ledger.sqlite") as ledger, ledger.snapshot():
+    if work_dir.ledger_path.exists():
+        with work_dir.ledger() as ledger, ledger.snapshot():
             rounds, picked = _rounds(ledger), picked_points(ledger, len(run.classes))
             quality = quality_section(ledger)
-            cost = cost_section(ledger, work_dir / "rounds")
+            cost = cost_section(ledger, work_dir.rounds)
         pool = pool_classes(
             work_dir, run.card, lambda done, total: reporter.progress("reading labels", done, total)
         )

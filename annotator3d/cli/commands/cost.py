@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from annotator3d.cli.command import command
 from annotator3d.cli.options import add_json, add_work_dir
@@ -23,11 +22,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 )
 def cost(args: argparse.Namespace) -> None:
     from annotator3d.analysis.costs import cost_of, cost_tables, cost_words
-    from annotator3d.ledger.ledger import Ledger
+    from annotator3d.engine.workdir import WorkDir
 
-    work_dir = Path(args.work_dir)
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger, ledger.snapshot():
-        found = cost_of(ledger, work_dir / "rounds")
+    work_dir = WorkDir(args.work_dir)
+    with work_dir.ledger() as ledger, ledger.snapshot():
+        found = cost_of(ledger, work_dir.rounds)
     if args.json:
         print(json.dumps(found))
         return

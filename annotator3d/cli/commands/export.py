@@ -40,12 +40,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 )
 def export(args: argparse.Namespace) -> None:
     from annotator3d.cli.terminal import open_reporter
-    from annotator3d.engine.class_list import with_todays_classes
+    from annotator3d.engine.class_list import with_current_classes
     from annotator3d.engine.export import ExportRequest
     from annotator3d.engine.export import export as run
-    from annotator3d.engine.workdir import config_of
+    from annotator3d.engine.workdir import WorkDir
 
-    work_dir, out = Path(args.work_dir), Path(args.out)
+    work_dir, out = WorkDir(args.work_dir), Path(args.out)
     settings = list(args.set or [])
     settings += [] if args.device is None else [f"device={args.device}"]
     request = ExportRequest(
@@ -59,8 +59,8 @@ def export(args: argparse.Namespace) -> None:
         description=None if args.description is None else Path(args.description),
     )
     with open_reporter() as reporter:
-        config = config_of(work_dir, args.config, settings)
-        config = with_todays_classes(config, work_dir, args.data_root)
+        config = work_dir.config(args.config, settings)
+        config = with_current_classes(config, work_dir, args.data_root)
         result = run(config, work_dir, out, request, reporter)
     print(
         f"{args.what} of {result.files:,} of {result.scans:,} scans in {out}: "

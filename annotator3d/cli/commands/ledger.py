@@ -66,11 +66,12 @@ def add_import(parser: argparse.ArgumentParser) -> None:
     order=4,
 )
 def import_ledger(args: argparse.Namespace) -> None:
+    from annotator3d.engine.workdir import WorkDir
     from annotator3d.ledger.maintenance.transfer import load
 
     out = Path(args.out)
     is_file = out.is_file() or (out.suffix == ".sqlite" and not out.is_dir())
-    path = out if is_file else out / "ledger.sqlite"
+    path = out if is_file else WorkDir(out).ledger_path
     _print_counts(path, load(Path(args.source), path, make_folder=not is_file))
 
 

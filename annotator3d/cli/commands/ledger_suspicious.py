@@ -42,24 +42,23 @@ def suspicious(args: argparse.Namespace) -> None:
     )
     from annotator3d.annotation.second_opinions import share_of
     from annotator3d.cli.terminal import open_reporter, print_table
-    from annotator3d.engine.workdir import config_of
-    from annotator3d.ledger.ledger import Ledger
+    from annotator3d.engine.workdir import WorkDir
 
     if args.worst < 1:
         raise ConfigError(f"--worst: expected at least 1, got {args.worst}")
     if args.annotator and not args.queue:
         raise ConfigError("--annotator belongs to --queue")
-    work_dir, below = Path(args.work_dir), share_of(args.below)
+    work_dir, below = WorkDir(args.work_dir), share_of(args.below)
     with open_reporter() as reporter:
         judged, source = check_answers(
-            config_of(work_dir, args.config),
+            work_dir.config(args.config),
             work_dir,
             reporter,
             checkpoint=None if args.checkpoint is None else Path(args.checkpoint),
             data_root=args.data_root,
         )
     found, effective = find_suspicious(judged, below)
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+    with work_dir.ledger() as ledger:
         names, size = ledger.taxonomy_names, ledger.voxel_size
         fresh = not_asked_again(ledger, found)
     before = f"; {len(found) - len(fresh)} of these were asked about before" if found else ""
@@ -85,7 +84,7 @@ def suspicious(args: argparse.Namespace) -> None:
         title = f"The worst {len(rows)} of the {len(fresh)} that nobody was asked about yet"
         print_table(head, rows, title)
     if args.queue and found:
-        with Ledger.open_existing(work_dir / "ledger.sqlite") as ledger:
+        with work_dir.ledger(write=True) as ledger:
             asked = request_rechecks(ledger, listed, annotator=annotator_of(args), source=source)
         late = len(listed) - len(asked)
         since = f"; {late} were answered or asked about meanwhile" if late else ""

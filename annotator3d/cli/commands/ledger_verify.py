@@ -76,27 +76,28 @@ def verify(args: argparse.Namespace) -> int:
 def _of_run(path: Path, args: argparse.Namespace, reporter: Reporter) -> ScanAccess:
     from annotator3d.active.stored_predictions import StoredPredictions
     from annotator3d.api import scan_source
+    from annotator3d.engine.workdir import WorkDir
 
-    folder = path.parent
+    work_dir = WorkDir(path.parent)
     if args.no_scans:
         return ScanAccess()
-    if args.config is None and not (folder / "config.yaml").is_file():
+    if args.config is None and not work_dir.config_path.is_file():
         return ScanAccess(
             unchecked=[
-                f"the scans are not checked: {folder} has no config.yaml that says where they are. "
-                "Pass --config FILE, such as WORK_DIR/config.yaml (and --data-root DIR if they "
-                "have moved)"
+                f"the scans are not checked: {work_dir} has no config.yaml that says where they "
+                "are. Pass --config FILE, such as WORK_DIR/config.yaml (and --data-root DIR if "
+                "they have moved)"
             ]
         )
     try:
-        source = scan_source(folder, args.config, args.data_root, reporter)
+        source = scan_source(work_dir, args.config, args.data_root, reporter)
     except ConfigError:
         raise
     except (OSError, ValueError) as error:  # the ledger itself can be checked all the same
         return ScanAccess(
             problems=[f"the scans cannot be checked (--no-scans skips them): {error}"]
         )
-    return ScanAccess(source, StoredPredictions(folder / "rounds"))
+    return ScanAccess(source, StoredPredictions(work_dir.rounds))
 
 
 def _of_package(path: Path, args: argparse.Namespace) -> ScanAccess:

@@ -30,9 +30,8 @@ def add_recall(parser: argparse.ArgumentParser) -> None:
 )
 def recall(args: argparse.Namespace) -> None:
     from annotator3d.annotation.packages.export import recall as end_holds
-    from annotator3d.ledger.ledger import Ledger
 
-    with Ledger.open_existing(require_work_dir(args.work_dir) / "ledger.sqlite") as ledger:
+    with require_work_dir(args.work_dir).ledger(write=True) as ledger:
         found = end_holds(ledger, args.who, args.queries)
     print(
         f"{args.work_dir}: {len(found)} queries are no longer held for {args.who}, and others are "
@@ -53,10 +52,9 @@ def add_merge(parser: argparse.ArgumentParser) -> None:
 )
 def merge(args: argparse.Namespace) -> int:
     from annotator3d.annotation.packages.merge import merge as bring_home
-    from annotator3d.ledger.ledger import Ledger
 
     failed = 0
-    with Ledger.open_existing(require_work_dir(args.work_dir) / "ledger.sqlite") as ledger:
+    with require_work_dir(args.work_dir).ledger(write=True) as ledger:
         for name in args.packages:
             merged = bring_home(ledger, Path(name))
             for line in _merged_lines(merged, name, args.work_dir):

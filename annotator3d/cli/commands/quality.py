@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 
 from annotator3d.cli.command import command, group
 from annotator3d.cli.options import (
@@ -38,12 +37,12 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 )
 def request(args: argparse.Namespace) -> None:
     from annotator3d.annotation.second_opinions import OverlapOptions, request_all, share_of
-    from annotator3d.ledger.ledger import Ledger
+    from annotator3d.engine.workdir import WorkDir
 
     shares = OverlapOptions(share_of(args.overlap), share_of(args.repeat))
     if not (shares.overlap or shares.repeat):
         raise ConfigError("quality request needs --overlap SHARE or --repeat SHARE")
-    with Ledger.open_existing(Path(args.work_dir) / "ledger.sqlite") as ledger:
+    with WorkDir(args.work_dir).ledger(write=True) as ledger:
         overlaps, repeats = request_all(ledger, shares, annotator=annotator_of(args))
     if shares.overlap:
         print(f"{len(overlaps)} more voxels wait for the opinion of a second person")
@@ -62,9 +61,9 @@ def request(args: argparse.Namespace) -> None:
 )
 def report(args: argparse.Namespace) -> None:
     from annotator3d.analysis.quality.report import quality_of, quality_tables
-    from annotator3d.ledger.ledger import Ledger
+    from annotator3d.engine.workdir import WorkDir
 
-    with Ledger.read(Path(args.work_dir) / "ledger.sqlite") as ledger, ledger.snapshot():
+    with WorkDir(args.work_dir).ledger() as ledger, ledger.snapshot():
         found = quality_of(ledger)
     if args.json:
         print(json.dumps(found))

@@ -23,8 +23,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def report(args: argparse.Namespace) -> None:
     from annotator3d.analysis.report.run import report_run
     from annotator3d.cli.terminal import open_reporter
+    from annotator3d.engine.workdir import WorkDir
 
-    work_dir = Path(args.work_dir)
+    work_dir = WorkDir(args.work_dir)
     with open_reporter() as reporter:
-        path = report_run(work_dir, Path(args.out or work_dir / "report.html"), reporter)
+        path = report_run(work_dir, Path(args.out or work_dir.path / "report.html"), reporter)
     print(f"report: {path}")

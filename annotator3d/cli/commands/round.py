@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections import defaultdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotator3d.cli.command import command, group
@@ -35,11 +34,11 @@ def add_close(parser: argparse.ArgumentParser) -> None:
 
 @command("round status", help="show how far each round is answered", options=add_status, order=1)
 def status(args: argparse.Namespace) -> None:
+    from annotator3d.engine.workdir import WorkDir
     from annotator3d.ledger.describe import describe_disputed
-    from annotator3d.ledger.ledger import Ledger
 
-    work_dir, number = Path(args.work_dir), args.round
-    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+    work_dir, number = WorkDir(args.work_dir), args.round
+    with work_dir.ledger() as ledger:
         rounds = [r for r in ledger.rounds() if number in (None, r.number)]
         if not rounds:
             raise ConfigError(f"{ledger.path} has no round{f' {number}' if number else ''}")
@@ -76,9 +75,9 @@ def _held(ledger: Ledger, number: int) -> list[str]:
     "round close", help="let training go on with the answers there are", options=add_close, order=2
 )
 def close(args: argparse.Namespace) -> None:
-    from annotator3d.ledger.ledger import Ledger
+    from annotator3d.engine.workdir import WorkDir
 
-    with Ledger.open_existing(Path(args.work_dir) / "ledger.sqlite") as ledger:
+    with WorkDir(args.work_dir).ledger(write=True) as ledger:
         numbers = [args.round]
         if args.round is None:
             waiting = sorted({query.round for query in ledger.open_queries()})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 
 from annotator3d.cli.command import command
 from annotator3d.cli.configs import config_from
@@ -33,7 +32,7 @@ def select(args: argparse.Namespace) -> None:
     with open_reporter() as reporter:
         result = select_only(
             config,
-            Path(args.work_dir),
+            args.work_dir,
             checkpoint=args.checkpoint,
             predictions=args.predictions,
             data_root=args.data_root,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import shlex
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotator3d.cli.command import command, group
@@ -60,8 +59,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 )
 def migrate(args: argparse.Namespace) -> None:
     from annotator3d.engine.migrate import migrate_run, preview
+    from annotator3d.engine.workdir import WorkDir
 
-    work_dir, request = Path(args.work_dir), _request(args)
+    work_dir, request = WorkDir(args.work_dir), _request(args)
     if not args.apply:
         return _print_plan(preview(work_dir, request), args.json)
     done = migrate_run(work_dir, request)

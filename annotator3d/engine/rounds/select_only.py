@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,14 +17,14 @@ from annotator3d.data.formats.kitti import read_label
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.build import input_rule, load_model, read_weights
-from annotator3d.engine.class_list import with_todays_classes
+from annotator3d.engine.class_list import with_current_classes
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.config.schema import RunConfig
-from annotator3d.engine.datasets import known_scans, open_dataset
+from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.prediction import voxel_logits
-from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds.hook import weights_digest
 from annotator3d.engine.rounds.select_round import RoundPlan, Scorer, select_round
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger, Query, Round
 from annotator3d.reporter import Reporter
@@ -43,7 +44,7 @@ class RoundResult:
 
 def select_only(
     config: RunConfig,
-    work_dir: Path,
+    work_dir: str | os.PathLike[str],
     *,
     checkpoint: str | None = None,
     predictions: str | None = None,
@@ -64,15 +65,15 @@ def select_only(
     Raises:
         ConfigError: the strategy needs a network and neither source of scores is given, or both.
     """
-    reporter = reporter or Reporter()
+    work_dir, reporter = WorkDir(work_dir), reporter or Reporter()
     _check(config, work_dir, checkpoint, predictions)
-    config = with_todays_classes(config, work_dir, data_root)
-    pool = open_dataset(config, "train", data_root, reporter, False, known_scans(work_dir))
+    config = with_current_classes(config, work_dir, data_root)
+    pool = open_dataset(config, "train", data_root, reporter, False, work_dir.known_scans())
     names, digest, size = pool.taxonomy.names, pool.taxonomy.digest(), config.active.voxel_size
     scorer, source = _scorer(config, checkpoint, predictions, pool.taxonomy)
-    with RunRecord(work_dir, config, names).locked():
-        _keep_config(work_dir / "config.yaml", config, data_root)
-        with Ledger.open(work_dir / "ledger.sqlite", names, digest, size) as ledger:
+    with work_dir.lock():
+        _keep_config(work_dir.config_path, config, data_root)
+        with Ledger.open(work_dir.ledger_path, names, digest, size) as ledger:
             rounds = ledger.rounds()
             if rounds and not _listing_path(work_dir, rounds[-1].number).exists():
                 reporter.info(f"round {rounds[-1].number} was selected before; writing its list")
@@ -90,7 +91,7 @@ def select_only(
                 ),
                 config.active,
                 scorer,
-                work_dir / "rounds",
+                work_dir.rounds,
                 lambda done, total: reporter.progress("selecting", done, total),
             )
             if decision := ledger.round_decision(number):
@@ -109,7 +110,7 @@ def _keep_config(path: Path, config: RunConfig, data_root: str | None) -> None:
 
 
 def _check(
-    config: RunConfig, work_dir: Path, checkpoint: str | None, predictions: str | None
+    config: RunConfig, work_dir: WorkDir, checkpoint: str | None, predictions: str | None
 ) -> None:
     if config.active.when == "online":
         raise ConfigError(
@@ -127,14 +128,14 @@ def _check(
         )
     if not needs and (checkpoint or predictions):
         raise ConfigError(f"strategy {strategy} uses no predictions; drop the option")
-    if (work_dir / "run.json").exists():
+    if work_dir.run_info_path.exists():
         raise ConfigError(
             f"--work-dir {work_dir} belongs to a training run, which selects its own rounds; "
             "choose another"
         )
 
 
-def _result(ledger: Ledger, work_dir: Path, round: Round) -> RoundResult:
+def _result(ledger: Ledger, work_dir: WorkDir, round: Round) -> RoundResult:
     """Write the list of a round and say what is in it."""
     queries = ledger.queries(round.number)
     path = _listing_path(work_dir, round.number)
@@ -143,8 +144,8 @@ def _result(ledger: Ledger, work_dir: Path, round: Round) -> RoundResult:
     return RoundResult(round.number, round.strategy, len(queries), points, scans, path)
 
 
-def _listing_path(work_dir: Path, number: int) -> Path:
-    return work_dir / "rounds" / str(number) / "queries.csv"
+def _listing_path(work_dir: WorkDir, number: int) -> Path:
+    return work_dir.rounds / str(number) / "queries.csv"
 
 
 def _scorer(

@@ -24,7 +24,7 @@ BACKENDS = {
     "csv": {"type": "CsvVisBackend"},
     "tensorboard": {"type": "TensorboardVisBackend"},
 }
-FILE = Path("logs") / "vis_data" / "scalars.csv"  # in the work directory
+FILE = Path("vis_data") / "scalars.csv"  # in the folder of the logs
 EVERY = 10  # steps
 
 
