@@ -11,8 +11,7 @@ import yaml
 
 from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.annotation.opening import open_session
-from annotator3d.annotation.packages.choice import PackageChoice
-from annotator3d.annotation.packages.export import ExportResult, export
+from annotator3d.annotation.packages.export import ExportOptions, ExportResult, write_package
 from annotator3d.annotation.packages.package import TAXONOMY_FILE, PackageSource
 from annotator3d.annotation.review import Criteria
 from annotator3d.annotation.session import LabelSession, SessionOptions
@@ -107,14 +106,14 @@ def _open_package(
     session = open_session(
         path,
         source,
-        annotator or source.manifest.to,
+        annotator or source.manifest.recipient,
         taxonomy.names,
         taxonomy.digest(),
         source,
         options,
         review,
     )
-    to, words = source.manifest.to, []
+    to, words = source.manifest.recipient, []
     if session.annotator != to:
         words = [f"{path} was packed for {to}; answers are written as {session.annotator}'s"]
     return SessionBundle(session, table, _palette(taxonomy), words)
@@ -235,32 +234,24 @@ def _last_root(work_dir: WorkDir, configured: str | None) -> str | None:
 def export_package(
     work_dir: WorkDir,
     out: Path,
+    options: ExportOptions,
     *,
-    to: str,
-    choice: PackageChoice,
-    days: float,
-    crop: float | None,
-    images: bool = False,
     config: str | None = None,
     data_root: str | None = None,
     reporter: Reporter,
 ) -> ExportResult:
-    """A work package of a work directory's queries; see `active.packing.export`."""
+    """A work package of a work directory's queries; see `packages.export.write_package`."""
     with work_dir.ledger() as ledger:
         size = ledger.voxel_size
     source = scan_source(work_dir, config, data_root, reporter)
     taxonomy = source.dataset.taxonomy
     with Ledger.open(work_dir.ledger_path, taxonomy.names, taxonomy.digest(), size) as ledger:
-        return export(
+        return write_package(
             ledger,
             out,
             source,
             dump_taxonomy(taxonomy),
-            to=to,
-            choice=choice,
-            days=days,
-            crop=crop,
-            images=images,
+            options,
             predictions=StoredPredictions(work_dir.rounds, ledger.to_current),
             progress=lambda done, total: reporter.progress("packing scans", done, total),
         )

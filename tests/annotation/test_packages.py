@@ -20,7 +20,8 @@ from PIL import Image
 from annotator3d.annotation.packages import contents as carrying
 from annotator3d.annotation.packages import export as packing
 from annotator3d.annotation.packages.choice import PackageChoice, choose
-from annotator3d.annotation.packages.merge import merge
+from annotator3d.annotation.packages.export import ExportOptions
+from annotator3d.annotation.packages.merge import merge_package
 from annotator3d.annotation.packages.package import PackageSource, read_manifest
 from annotator3d.api import export_package, open_labelling, still_of
 from annotator3d.cli.main import main
@@ -219,7 +220,7 @@ def test_an_opinion_of_ones_own_is_blind_by_file(home):
             labels = np.full(query.num_points, 2, np.uint8)
             ledger.append(query.id, Answer("answer", labels, "bob"), request)
     with ledger_of(home) as ledger:
-        result = merge(ledger, package)
+        result = merge_package(ledger, package)
         assert result.disputed == [query.id] and ledger.current(query.id) is None
 
 
@@ -230,8 +231,8 @@ def test_two_who_answered_the_same_are_compared(home):
     two = pack(home, "two", "bob", "--queries", "1-4")
     answer(one, 0, "ann"), answer(two, 0, "bob", {1, 2}), answer(two, 1, "bob", {3})
     with ledger_of(home) as ledger:
-        assert merge(ledger, one).disputed == []
-        assert merge(ledger, two).disputed == [3]
+        assert merge_package(ledger, one).disputed == []
+        assert merge_package(ledger, two).disputed == [3]
         assert len(ledger.labels_by_scan()) and len(list(ledger.labels())) == 3
         assert [q.id for q in ledger.disputed_queries()] == [3]
 
@@ -247,7 +248,7 @@ def test_answers_in_the_old_classes_come_home_after_a_migration(home):
             ('["a", "b"]', bytes(table)),
         )
     with ledger_of(home) as ledger:
-        assert merge(ledger, package).responses == {"ann": 2}
+        assert merge_package(ledger, package).responses == {"ann": 2}
         assert {tuple(set(entry.labels.tolist())) for _, entry in ledger.labels()} == {(0,)}
 
 
@@ -323,10 +324,10 @@ def test_an_undo_on_both_sides_happens_once(home):
         ledger.undo(query.id, annotator="ann")
         away.undo(query.id, annotator="ann")
         away.answer(query.id, [0] * query.num_points, annotator="ann")
-        result = merge(ledger, package)
+        result = merge_package(ledger, package)
         assert result.responses == {"ann": 1} and result.known == 2
         assert ledger.current(query.id).labels.tolist() == [0] * query.num_points
-        assert merge(ledger, package).came == 0
+        assert merge_package(ledger, package).came == 0
 
 
 @pytest.mark.parametrize(
@@ -466,7 +467,7 @@ def test_a_package_of_a_copy_that_went_its_own_way_is_refused(home, tmp_path):
     package = pack(other, "own", "ann", "--round", "2")
     before = state(home)
     with ledger_of(home) as ledger, pytest.raises(ValueError, match="went its own way"):
-        merge(ledger, package)
+        merge_package(ledger, package)
     assert state(home) == before
 
 
@@ -511,7 +512,7 @@ def test_killed_while_packing_there_is_no_half_package(home):
         if not killed_at(statement, lambda: main(command)):
             break
         assert not out.exists() and state(home)[0] == before
-    assert statement > 240 and read_manifest(out).to == "ann"
+    assert statement > 240 and read_manifest(out).recipient == "ann"
     assert {path.name for path in home.parent.iterdir()} == {"run", "one.a3dpack"}
     with Ledger.read(out) as ledger:
         assert len(ledger.queries()) == 20
@@ -534,13 +535,13 @@ def test_killed_while_merging_all_or_nothing_is_there(home):
 
             with ledger_of(copy) as ledger:
                 ledger.file.db.set_trace_callback(tick)
-                merge(ledger, package)
+                merge_package(ledger, package)
             os._exit(0)
         _, status = os.waitpid(child, 0)
         after = state(copy)
         seen.add(after)
         with ledger_of(copy) as ledger:
-            merge(ledger, package)
+            merge_package(ledger, package)
         whole = state(copy)
         shutil.rmtree(copy)
         if not os.WIFSIGNALED(status):
@@ -587,7 +588,7 @@ def test_any_order_and_any_repetition_of_merges_give_the_same(
         copy = shutil.copytree(home, folder / f"home-{len(found)}")
         with ledger_of(copy) as ledger:
             for number in sequence:
-                merge(ledger, packages[number])
+                merge_package(ledger, packages[number])
             where = [ledger.outcome(query) for query in range(1, 5)]
             summary = [
                 ([e.uid for e in w.active_responses], w.disputed, w.effective and w.effective.uid)
@@ -611,7 +612,7 @@ def test_killed_while_answering_a_package_opens_again_with_what_was_answered(
     elif next_use == "show":
         assert main(["package", "show", str(package)]) == 0
     with ledger_of(home) as ledger:
-        merged = merge(ledger, package)
+        merged = merge_package(ledger, package)
         assert merged.responses == {"ann": 2} and not merged.others
     assert not package.with_name(f"{package.name}-journal").exists()
 
@@ -623,10 +624,7 @@ def test_an_export_that_fails_leaves_an_earlier_package_its_queries(home, monkey
         export_package(
             WorkDir(home),
             home.parent / "two.a3dpack",
-            to="ann",
-            choice=PackageChoice("1-8"),
-            days=1,
-            crop=None,
+            ExportOptions("ann", PackageChoice("1-8"), days=1),
             reporter=reporter,
         )
     assert held_by(home, "ann") == {1, 2, 3, 4}

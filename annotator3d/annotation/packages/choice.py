@@ -43,29 +43,29 @@ class PackageContents:
     out: int
 
 
-def choose(ledger: Ledger, choice: PackageChoice, to: str) -> PackageContents:
-    """The queries of a choice that can be packed for `to`; the limit counts these only.
+def choose(ledger: Ledger, choice: PackageChoice, recipient: str) -> PackageContents:
+    """The queries of a choice that can be packed for a person; the limit counts these only.
 
-    "open" is what `to` may answer; shares part the queries by a hash of scan and voxel, so that
-    nobody gets a query of another share, whatever was answered meanwhile.
+    "open" is what the recipient may answer. Shares divide the queries by a hash of scan and voxel,
+    so that the shares of three people never overlap, whatever was answered meanwhile.
 
-    Raises ConfigError for a choice that makes no sense, ValueError for an unknown query,
+    Raises ConfigError for a choice that makes no sense, ValueError for a query that does not exist,
     or if none can be packed.
     """
     with ledger.snapshot():
         where = dict(ledger.outcomes())
         leases = ledger.leases.current()
-        _require_there(choice, where, ledger)
-    found = _chosen(where, choice, to, ledger)
-    to_answer = {query.id for query in found if where[query].is_open_for(to)}
-    held = {q for q in to_answer if q in leases and leases[q].annotator != to}
+        _require_known(choice, where, ledger)
+    found = _matching(where, choice, recipient, ledger)
+    to_answer = {query.id for query in found if where[query].is_open_for(recipient)}
+    held = {q for q in to_answer if q in leases and leases[q].annotator != recipient}
     out = {q for q in to_answer - held if q in leases and leases[q].package is not None}
     if choice.again:
         free = [query for query in found if query.id in out]
     else:
         free = [query for query in found if query.id not in held | out]
     if not free:
-        raise ValueError(f"{ledger.path}: {_why_none(choice, to, len(held), len(out))}")
+        raise ValueError(f"{ledger.path}: {_why_none(choice, recipient, len(held), len(out))}")
     taken = free[: choice.limit]
     to_answer &= {query.id for query in taken}
     return PackageContents(
@@ -95,13 +95,13 @@ def numbers_of(text: str, known: Collection[int], ledger: Ledger) -> set[int]:
     return numbers
 
 
-def _chosen(
-    where: dict[Query, Outcome], choice: PackageChoice, to: str, ledger: Ledger
+def _matching(
+    where: dict[Query, Outcome], choice: PackageChoice, recipient: str, ledger: Ledger
 ) -> list[Query]:
     if choice.which == "disputed":
         found = [query for query, outcome in where.items() if outcome.disputed]
     elif choice.which == "open":
-        found = [query for query, outcome in where.items() if outcome.is_open_for(to)]
+        found = [query for query, outcome in where.items() if outcome.is_open_for(recipient)]
     elif choice.which == "all":
         found = list(where)
     else:
@@ -117,7 +117,7 @@ def _chosen(
     return found
 
 
-def _require_there(choice: PackageChoice, where: Collection[Query], ledger: Ledger) -> None:
+def _require_known(choice: PackageChoice, where: Collection[Query], ledger: Ledger) -> None:
     rounds = len(ledger.rounds())
     for number in choice.rounds:
         if not 1 <= number <= rounds:
@@ -132,15 +132,17 @@ def _require_there(choice: PackageChoice, where: Collection[Query], ledger: Ledg
             )
 
 
-def _why_none(choice: PackageChoice, to: str, held: int, out: int) -> str:
+def _why_none(choice: PackageChoice, recipient: str, held: int, out: int) -> str:
     if choice.again:
-        return f"no query of this choice is out in a work package for {to}; leave out --again"
+        return (
+            f"no query of this choice is out in a work package for {recipient}; leave out --again"
+        )
     why = [f"{held} are held by somebody else"] if held else []
-    why += [f"{out} are out for {to} already (--again packs them again)"] if out else []
+    why += [f"{out} are out for {recipient} already (--again packs them again)"] if out else []
     if why:
         return f"no query of this choice is free: {', '.join(why)}; see `round status`"
-    what = {"open": f"waits for {to}", "disputed": "is disputed"}.get(choice.which, "is there")
-    return f"no query of this choice {what}; see `round status`"
+    reasons = {"open": f"waits for {recipient}", "disputed": "is disputed"}
+    return f"no query of this choice {reasons.get(choice.which, 'exists')}; see `round status`"
 
 
 def _hash(query: Query) -> int:

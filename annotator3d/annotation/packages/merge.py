@@ -52,7 +52,7 @@ class MergeResult:
         return self.responses.total() + self.others.total()
 
 
-def merge(ledger: Ledger, package: Path) -> MergeResult:
+def merge_package(ledger: Ledger, package: Path) -> MergeResult:
     """Add to a ledger what happened in a package and is not there yet, all or nothing.
 
     The package is only read. Answers to a query that was released at home meanwhile stay in it, and

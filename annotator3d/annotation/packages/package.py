@@ -32,7 +32,7 @@ class Manifest:
 
     id: str
     ledger_id: str
-    to: str  # whom it is for
+    recipient: str  # stored as `to`
     made_by: str
     made_at: str  # UTC, ISO 8601
     days: float  # for which the queries are held at home
@@ -41,7 +41,8 @@ class Manifest:
 
     def to_dict(self) -> dict[str, Any]:
         """As it is stored."""
-        return asdict(self)
+        values = asdict(self)
+        return {"to" if key == "recipient" else key: value for key, value in values.items()}
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -58,7 +59,7 @@ def read_manifest(path: Path) -> Manifest:
             f"{path} is a package of format {values.get('format')}, this annotator3d reads format "
             f"{FORMAT}; install the version that wrote it"
         )
-    return Manifest(**values)
+    return Manifest(recipient=values.pop("to"), **values)
 
 
 def pack(arrays: dict[str, NDArray]) -> bytes:

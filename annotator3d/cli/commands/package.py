@@ -29,10 +29,10 @@ def add_recall(parser: argparse.ArgumentParser) -> None:
     order=2,
 )
 def recall(args: argparse.Namespace) -> None:
-    from annotator3d.annotation.packages.export import recall as end_holds
+    from annotator3d.annotation.packages.recall import recall_queries
 
     with require_work_dir(args.work_dir).ledger(write=True) as ledger:
-        found = end_holds(ledger, args.who, args.queries)
+        found = recall_queries(ledger, args.who, args.queries)
     print(
         f"{args.work_dir}: {len(found)} queries are no longer held for {args.who}, and others are "
         "asked. Answers to them in a package still count: annotator3d package merge"
@@ -51,12 +51,12 @@ def add_merge(parser: argparse.ArgumentParser) -> None:
     order=3,
 )
 def merge(args: argparse.Namespace) -> int:
-    from annotator3d.annotation.packages.merge import merge as bring_home
+    from annotator3d.annotation.packages.merge import merge_package
 
     failed = 0
     with require_work_dir(args.work_dir).ledger(write=True) as ledger:
         for name in args.packages:
-            merged = bring_home(ledger, Path(name))
+            merged = merge_package(ledger, Path(name))
             for line in _merged_lines(merged, name, args.work_dir):
                 print(line)
             failed |= bool(merged.released)
@@ -120,6 +120,6 @@ def show(args: argparse.Namespace) -> None:
         summary, scans = ledger.summary(), len(ledger.scans())
         classes = ", ".join(ledger.taxonomy_names)
     points = "whole scans" if manifest.crop is None else f"points within {manifest.crop:g} m"
-    print(f"for {manifest.to}, made by {manifest.made_by} at {manifest.made_at}")
+    print(f"for {manifest.recipient}, made by {manifest.made_by} at {manifest.made_at}")
     print(f"{summary.voxels} queries in {scans} scans ({points}); {summary.open} are open")
     print(f"classes: {classes}")

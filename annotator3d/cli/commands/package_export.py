@@ -69,19 +69,16 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
     order=1,
 )
 def export(args: argparse.Namespace) -> None:
+    from annotator3d.annotation.packages.export import ExportOptions
     from annotator3d.api import export_package
     from annotator3d.cli.terminal import open_reporter
 
-    choice = _choice(args)
+    options = ExportOptions(args.to, _choice(args), args.days, args.crop, args.images)
     with open_reporter() as reporter:
         packed = export_package(
             require_work_dir(args.work_dir),
             Path(args.out),
-            to=args.to,
-            choice=choice,
-            days=args.days,
-            crop=args.crop,
-            images=args.images,
+            options,
             config=args.config,
             data_root=args.data_root,
             reporter=reporter,
