@@ -2,7 +2,7 @@
 """The main job on a few real scans: two folds by sequence, several seeds, pooled.
 
 Every scan is tested once, by the network that did not see its sequence. Writes the tables of
-docs/results.md to OUT/tables.md. A stopped experiment goes on where it was.
+docs/results.md to OUT/tables.md. A stopped experiment continues where it stopped.
 
     python tools/two_folds.py SEMANTICKITTI_ROOT OUT [--seeds 3] [--set key=value]
 """

@@ -15,7 +15,7 @@ class ViewSettings:
     """A person's choices; nothing of it matters for the labels."""
 
     mode: str = "height"
-    modes: tuple[str, ...] = MODES  # that there are
+    modes: tuple[str, ...] = MODES  # that can be chosen
     background: str = "dark"
     view: str = "sensor"
     point_size: int = 3

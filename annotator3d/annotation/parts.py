@@ -11,7 +11,7 @@ from annotator3d.ledger.records import UNASSIGNED
 class VoxelParts:
     """The points of a voxel in parts that are labelled one after the other.
 
-    While some points have no label, only these are parted, so that a class never goes to points
+    While some points have no label, only these are split, so that a class never goes to points
     that were done; else all of them are.
 
     Args:

@@ -131,7 +131,7 @@ class Queue:
         else:
             cut = int(np.searchsorted(places, at, side="right"))
             walk = np.concatenate([places[cut:], places[:cut]])
-        ids = self.ids  # of now, whatever comes meanwhile
+        ids = self.ids  # as they are now, whatever comes meanwhile
         return (ids[place] for place in walk)
 
     def passes(self, query_id: int) -> bool:

@@ -3,7 +3,7 @@
 A window, a browser page or a script shows what the session says and calls it; it keeps no labels of
 its own. Every method that changes something appends to the ledger and returns after the commit, so
 whatever is drawn afterwards is on disk. All of a session's state is derived from the ledger's rows:
-killed at any moment and opened again, it goes on where it was, undo and redo included. Call a
+killed at any moment and opened again, it continues where it stopped, undo and redo included. Call a
 session from the thread that made it only (SQLite insists); it reads scans ahead in its own threads.
 
 `LabelSession` is the public face of four parts: `state.SessionState` (what is shown, and where all
@@ -310,7 +310,7 @@ class LabelSession:
         Args:
             label: train id, 255 = no class fits.
 
-        Raises ValueError for a label that is no class, ConflictError.
+        Raises ValueError for a label that is not a class, ConflictError.
         """
         self._labeller.assign(label)
 
@@ -334,7 +334,7 @@ class LabelSession:
         self._labeller.settle("skip")
 
     def unsure(self) -> None:
-        """Say that the class cannot be told: as `skip`, with the reason. Raises ConflictError."""
+        """Say that the class is unclear: as `skip`, with the reason. Raises ConflictError."""
         self._labeller.settle("unsure")
 
     def note(self, text: str) -> None:

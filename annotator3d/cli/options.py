@@ -8,7 +8,7 @@ from annotator3d.cli.choices import DEVICES
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """A config of one's own or an installed one, with everything that overrides it."""
+    """A config file or an installed config, with everything that overrides it."""
     parser.add_argument("config", help="a config file, or the name of an installed config")
     parser.add_argument("--data-root", metavar="DIR", help="root of the target dataset")
     parser.add_argument("--seed", type=int, help="seed of the run (default: that of the config)")

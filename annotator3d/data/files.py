@@ -85,7 +85,7 @@ def clear_parts(folder: Path) -> None:
 def is_alive(pid: int) -> bool:
     """Whether this host has a process of this number."""
     if os.name == "nt":
-        return True  # cannot be told: signal 0 is Ctrl-C there
+        return True  # unknown: signal 0 is Ctrl-C there
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

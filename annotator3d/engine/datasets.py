@@ -31,7 +31,7 @@ class Datasets:
         return (self.pool if self.val is None else self.val).taxonomy
 
     def named(self) -> dict:
-        """Those that there are: ``val``, ``pool``, ``source``."""
+        """The datasets of the run: ``val``, ``pool``, ``source``."""
         return {name: dataset for name, dataset in vars(self).items() if dataset is not None}
 
 

@@ -122,7 +122,7 @@ def _pool(
 ) -> tuple[ScanDataset, dict[str, str]]:
     """The scans that were asked about, and what those are called now that were moved since.
 
-    What is exported goes to the names of now, where the scans are.
+    Exported files are named by where the scans are now.
     """
     dataset, moved = work_dir.pool(config, root, reporter)
     if not dataset.makes_itself:

@@ -68,10 +68,10 @@ def describe(confusion: np.ndarray, names: list[str]) -> dict:
     prediction).
 
     Raises:
-        ValueError: not one point has a label.
+        ValueError: no point has a label.
     """
     if not confusion.any():
-        raise ValueError("data.val has not one labelled point, so there is nothing to evaluate on")
+        raise ValueError("data.val has no labelled points, so there is nothing to evaluate on")
     iou, mean = iou_from_confusion(confusion)
     per_class = {
         name: None if np.isnan(value) else 100 * float(value)

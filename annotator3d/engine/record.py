@@ -57,7 +57,7 @@ class RunRecord:
         held = [p for p in (path, work_dir.ledger_path, work_dir.checkpoints) if p.exists()]
         if held and not resume:
             raise ValueError(
-                f"{work_dir} already holds a run ({held[0].name}); pass --resume to go on with "
+                f"{work_dir} already holds a run ({held[0].name}); pass --resume to continue "
                 "it, or choose another --work-dir"
             )
         if path.exists():

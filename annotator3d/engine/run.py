@@ -43,7 +43,7 @@ def train(
 
     Args:
         work_dir: gets the ledger, checkpoints, metrics, predictions of the rounds and the run card.
-        resume: go on with what `work_dir` holds. The result is that of the unbroken run.
+        resume: continue the run in `work_dir`. The result is that of the unbroken run.
         data_root: root of the target's and the validation dataset.
 
     Raises:

@@ -35,7 +35,7 @@ def connect(path: Path, mode: str, network: bool) -> sqlite3.Connection:
         mode: "ro", "rw", or "rwc": create the file if there is none.
         network: whether the file lies on a network disk.
 
-    Raises ValueError for a file that is no ledger, before anything in it is changed.
+    Raises ValueError for a file that is not a ledger, before anything in it is changed.
     """
     db = open_reader(path) if mode == "ro" else _open(path, mode)
     try:

@@ -79,7 +79,7 @@ class Ledger(LedgerReader):
     def open_existing(cls, path: str | Path) -> Ledger:
         """Open an existing ledger for reading and writing, with the settings that it has.
 
-        Raises FileNotFoundError if there is no such file, ValueError if it is no ledger, was made
+        Raises FileNotFoundError if there is no such file, ValueError if it is not one, was made
         by another version or is held by another host on a network disk.
         """
         with _closed_on_error(LedgerFile(_existing(path), "rw")) as file:
@@ -91,7 +91,7 @@ class Ledger(LedgerReader):
     def read(cls, path: str | Path) -> Ledger:
         """Open an existing ledger for reading only; its settings are in its attributes.
 
-        Raises FileNotFoundError if there is no such file, ValueError if it is no ledger.
+        Raises FileNotFoundError if there is no such file, ValueError if it is not a ledger.
         """
         with _closed_on_error(LedgerFile(_existing(path), "ro")) as file:
             file.identify()
@@ -183,7 +183,7 @@ class Ledger(LedgerReader):
         return self.record(query_id, Answer("skip", None, annotator, seconds))
 
     def unsure(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
-        """Say that the class cannot be told: as `skip`, with the reason on record."""
+        """Say that the class is unclear: as `skip`, with the reason on record."""
         return self.record(query_id, Answer("unsure", None, annotator, seconds))
 
     def ignore(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:

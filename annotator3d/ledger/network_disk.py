@@ -15,7 +15,7 @@ _count = itertools.count()  # a process may open one ledger twice
 
 
 def file_system(path: Path, mounts: str = "/proc/self/mounts") -> str:
-    """Type of the file system that holds `path` ("ext4", "nfs4"); "" where it cannot be told."""
+    """Type of the file system that holds `path` ("ext4", "nfs4"); "" if unknown."""
     try:
         lines = Path(mounts).read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:

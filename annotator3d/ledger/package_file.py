@@ -167,13 +167,13 @@ class PackageFile:
         return self._content("package_files", "name = ?", name)
 
     def damage(self) -> list[str]:
-        """What is not as it was written, one line each."""
+        """What has changed since it was written, one line each."""
         tables = ["package_scans", "package_predictions", "package_files"]
         try:
             with closing(open_reader(self.path)) as db:
                 tables += ["package_images"] if db.execute(_HAS_IMAGES).fetchone() else []
                 return [
-                    f"row {row} of {table} is not as it was written"
+                    f"row {row} of {table} has changed since it was written"
                     for table in tables
                     for row, content, digest in db.execute(
                         f"SELECT rowid, content, digest FROM {table}"

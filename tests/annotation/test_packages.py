@@ -346,7 +346,7 @@ def test_an_undo_on_both_sides_happens_once(home):
         (lambda p: spoiled(p, "DELETE FROM package WHERE key = 'format'"), "format None"),
         (
             lambda p: spoiled(p, "UPDATE package_scans SET content = x'00'"),
-            "package_scans is not as it was written",
+            "package_scans has changed since it was written",
         ),
         (
             lambda p: spoiled(p, "UPDATE package SET value = '\"f00\"' WHERE key = 'ledger_id'"),
@@ -381,7 +381,7 @@ def test_a_changed_byte_of_an_answer_does_not_come_home(home, tmp_path, capsys, 
         rule,  # a bad disk leaves it
     )
     assert main(["package", "merge", str(home), str(package)]) == 1
-    assert "is not as it was written" in capsys.readouterr().err
+    assert "has changed since it was written" in capsys.readouterr().err
     assert state(home) == before
     assert main(["package", "merge", str(home), str(sound)]) == 0  # sent again
     assert "20 new answers" in capsys.readouterr().out

@@ -78,7 +78,7 @@ FAULTS = {
     "empty scan": (
         lambda root: (bin_of(root).write_bytes(b""), label_of(root).write_bytes(b"")),
         bin_of,
-        "not a single point",
+        "it has no points",
     ),
     "wrong endianness": (
         lambda root: edit(bin_of(root), "<f4", lambda v: v.byteswap()),

@@ -114,7 +114,7 @@ def test_a_changed_byte_is_noticed_or_changes_nothing(small, data):
     if damage(path) is None:
         try:
             content = read_checkpoint(path)
-        except ValueError:  # torch reads more of the archive's form than its check sums cover
+        except ValueError:  # torch reads more of the archive's form than its checksums cover
             return
         assert torch.equal(content["state_dict"]["w"], torch.arange(64.0))
         assert content["meta"] == {"epoch": 1}

@@ -253,7 +253,7 @@ def test_two_processes_do_not_work_in_one_folder(root, tmp_path):
 def test_scans_without_labels_or_points_are_said(root, tmp_path):
     for path in (root / "sequences" / "02" / "labels").glob("*.label"):
         np.zeros(300, "<u4").tofile(path)
-    with pytest.raises(ValueError, match="data.val has not one labelled point"):
+    with pytest.raises(ValueError, match="data.val has no labelled points"):
         train(tiny_config(root), tmp_path / "al")
 
 

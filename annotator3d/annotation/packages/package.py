@@ -143,7 +143,7 @@ class PackageSource:
 
 
 def damaged_contents(path: Path) -> list[str]:
-    """What a package carries and what is not as it was written, one line each."""
+    """What has changed since the package was written, one line each."""
     return PackageFile(path).damage()
 
 

@@ -65,7 +65,7 @@ def _act(
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     if not quarantine:
         raise ValueError(
-            f"{of}: {listed}{more}. Mend them (`annotator3d check {dataset.root}` lists all), or "
+            f"{of}: {listed}{more}. Repair them (`annotator3d check {dataset.root}` lists all), or "
             "leave these scans out with --set data.quarantine=true"
         )
     if len(found) == len(dataset):

@@ -83,7 +83,7 @@ def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool
         words = f"{stamp[0]} bytes, {rest} more than {points} points of {dataset.POINT_BYTES}"
         found.append(problem("truncated", words, dataset.path(i)))
     elif sized and points == 0:
-        found.append(problem("empty scan", "not a single point", dataset.path(i)))
+        found.append(problem("empty scan", "it has no points", dataset.path(i)))
     if labelled and len(stamp) < 4:
         found.append(problem("missing label", "there is no such file", dataset.label_path(i)))
     if len(stamp) < 4 or not sized:

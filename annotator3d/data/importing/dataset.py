@@ -64,7 +64,7 @@ def import_scans(
 ) -> Imported:
     """Write the scans below `src` into `out` in the layout that `OwnScans` reads.
 
-    An import that was stopped, or found damaged files, goes on when it is called again; only
+    An import that was stopped, or found damaged files, continues when it is called again; only
     ``dataset.yaml``, written last, makes the folder a dataset.
 
     Args:

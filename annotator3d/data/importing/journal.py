@@ -1,4 +1,4 @@
-"""What an import has done so far, so that one that was stopped goes on where it was."""
+"""What an import has done so far, so that a stopped one continues where it stopped."""
 
 from __future__ import annotations
 

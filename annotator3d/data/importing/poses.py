@@ -57,7 +57,7 @@ def write_sequence_poses(
         return False
     frames = sorted({*poses, *offsets})
     transform = read_calib(calib)["Tr"] if calib is not None else np.eye(4)
-    rows = np.tile(np.eye(4), (max(frames) + 1, 1, 1))  # frames that there are none of: identity
+    rows = np.tile(np.eye(4), (max(frames) + 1, 1, 1))  # frames without a scan: identity
     first = np.array(offsets.get(frames[0], (0.0, 0.0, 0.0)))
     for frame in frames:
         shift = np.eye(4)
@@ -91,7 +91,7 @@ def _by_frame(rows: NDArray, frames: Sequence[int], path: Path) -> dict[int, NDA
         return dict(zip(frames, rows, strict=True))
     raise ValueError(
         f"{path} has {len(rows)} poses for {len(frames)} scans with frames up to {max(frames)}: "
-        "line N must be the pose of frame N; mend it, or pass --poses none"
+        "line N must be the pose of frame N; correct it, or pass --poses none"
     )
 
 

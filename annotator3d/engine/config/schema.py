@@ -138,7 +138,7 @@ class ActiveConfig:
     rounds_at: Epochs = field(default_factory=lambda: [0, 3, 6, 9, 12])
     queries_per_scan: Count = 1  # voxels of each scan and round
     max_queries: Count | None = None  # voxels of a round over all scans
-    budget_hours: Hours | None = None  # a person's hours for a round, as far as can be told
+    budget_hours: Hours | None = None  # a person's hours for a round, as far as it can be predicted
     seconds_per_voxel: Seconds = 20.0  # for budget_hours, before enough answers were timed
     first_round: Literal["random", "self"] = "random"  # AL; self: `strategy`, untrained network
     oracle: NameOrTable = "truth"

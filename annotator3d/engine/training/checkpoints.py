@@ -143,14 +143,14 @@ def newest_whole(folder: Path) -> Path:
 def damage(path: Path) -> str | None:
     """What is wrong with the bytes of a checkpoint, in words; None if it is whole.
 
-    A checkpoint is a zip archive: every part of it has a check sum, and its index is at the end.
+    A checkpoint is a zip archive: every part of it has a checksum, and its index is at the end.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     except Exception as error:  # zipfile raises many kinds on bytes that make no sense
         return f"is damaged ({type(error).__name__}: {error})"
-    return None if broken is None else f"is damaged (wrong check sum of {broken})"
+    return None if broken is None else f"is damaged (wrong checksum of {broken})"
 
 
 def read_checkpoint(path: Path, device: str | torch.device = "cpu") -> dict:

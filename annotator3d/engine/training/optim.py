@@ -130,7 +130,7 @@ class AveragingHook(Hook):
     """Averages the weights after every update; the average selects and is evaluated.
 
     A checkpoint's ``state_dict`` is the average, so that `evaluate`, `select` and ``--init`` see
-    the network that the run has reported on; the trained weights stand beside it, for the resume.
+    the network that the run has reported on; trained weights are stored with it, to resume from.
     The running statistics of batch norm are averaged as the weights are, so that the two agree.
 
     Args:

@@ -152,7 +152,9 @@ def _insert(db: sqlite3.Connection, where: str, row: dict, columns: dict) -> str
         if table == "events":
             told = dict(zip(row, values, strict=True))
             if not matches(told["uid"], [told[name] for name in COLUMNS]):
-                raise ValueError("it is not as it was written: the check sum in its uid differs")
+                raise ValueError(
+                    "it has changed since it was written: the checksum in its uid differs"
+                )
     except (ValueError, TypeError, sqlite3.Error) as error:
         raise ValueError(f"{where}: refused: {error}") from error
     return table

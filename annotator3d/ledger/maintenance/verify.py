@@ -120,7 +120,7 @@ def verify(
                 checked = _scan_problems(db, scans, predictions, progress, found.counts)
                 found.problems += _some(checked)
     except sqlite3.Error as error:
-        found.problems.append(f"the file cannot be read to its end: {error}")
+        found.problems.append(f"the file cannot be read completely: {error}")
     finally:
         db.close()
     return found
@@ -173,14 +173,14 @@ def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
     for event, kind, version, labels in rows:
         allowed = {*range(sizes.get(version, 0)), 255, *([254] if kind == "draft" else [])}
         if wrong := sorted(set(labels) - allowed):
-            yield f"event {event} has label {wrong[0]}, which is no class of list {version}"
+            yield f"event {event} has label {wrong[0]}, which is not a class of list {version}"
 
 
 def _seal_problems(db: sqlite3.Connection) -> Iterator[str]:
     """Events that were changed after they were written."""
     for event, uid, *values in db.execute(f"SELECT id, uid, {', '.join(COLUMNS)} FROM events"):
         if not matches(uid, values):
-            yield f"event {event} of query {values[0]} is not as it was written"
+            yield f"event {event} of query {values[0]} has changed since it was written"
 
 
 def _scan_problems(
