@@ -25,7 +25,7 @@ from annotator3d.registry import ORACLES
 Labels = NDArray[np.uint8]
 
 
-class Draws:
+class VoxelRng:
     """The random numbers of one voxel, a stream of its own for each purpose."""
 
     def __init__(self, seed: int, scan: str, cell: Cell) -> None:
@@ -58,13 +58,37 @@ def blur_borders(
     around = ((scan.xyz >= low) & (scan.xyz <= high)).all(1) & (scan.labels != IGNORE)
     xyz, classes = scan.xyz[around].astype(np.float64), scan.labels[around]
     blurred = labels.copy()
-    for i in np.flatnonzero(hit):
-        squared = ((xyz - inside[i]) ** 2).sum(1)
-        squared[classes == labels[i]] = np.inf
-        nearest = squared.argmin()
-        if squared[nearest] <= distance**2:
-            blurred[i] = classes[nearest]
+    for label in np.unique(labels[hit]):
+        of_class = np.flatnonzero(hit & (labels == label))
+        other = classes != label
+        found = _nearest(inside[of_class].astype(np.float64), xyz[other], distance)
+        blurred[of_class[found >= 0]] = classes[other][found[found >= 0]]
     return blurred
+
+
+def _nearest(
+    points: NDArray[np.float64], others: NDArray[np.float64], distance: float
+) -> NDArray[np.int64]:
+    """Row of the nearest of `others` [M, 3] within `distance` metres of each point [N, 3], or -1.
+
+    The lowest of equally near rows.
+    """
+    from scipy.spatial import cKDTree
+
+    nearest = np.full(len(points), -1)
+    if not len(others):
+        return nearest
+    slack = 1 + 1e-9  # the tree need not add the squares as we do
+    tree = cKDTree(others)
+    metres, _ = tree.query(points, distance_upper_bound=distance * slack)
+    within = np.flatnonzero(np.isfinite(metres))
+    near = tree.query_ball_point(points[within], metres[within] * slack, return_sorted=True)
+    for i, rows in zip(within, near, strict=True):
+        squared = ((others[rows] - points[i]) ** 2).sum(1)
+        first = squared.argmin()
+        if squared[first] <= distance**2:
+            nearest[i] = rows[first]
+    return nearest
 
 
 def flatten(labels: Labels) -> Labels:
@@ -175,7 +199,7 @@ class NoisyOracle:
                 f"scan {scan.id} has no label file, so nobody can be simulated on it; use the "
                 "oracle 'person', or add the labels"
             )
-        draws, tired = Draws(self.seed, query.scan, query.cell), self._tiredness(query.id)
+        draws, tired = VoxelRng(self.seed, query.scan, query.cell), self._tiredness(query.id)
         passed = draws("pass").random()
         if passed < self.unsure + self.skip:
             kind = "unsure" if passed < self.unsure else "skip"
@@ -187,7 +211,7 @@ class NoisyOracle:
         return Answer("answer", labels, self.annotator, seconds, clicks)
 
     def _labels(
-        self, scan: Scan, rows: NDArray[np.int64], tired: float, draws: Draws
+        self, scan: Scan, rows: NDArray[np.int64], tired: float, draws: VoxelRng
     ) -> NDArray[np.uint8]:
         labels = scan.labels[rows].copy()
         mixed = len(np.unique(labels[labels != IGNORE])) > 1
@@ -209,7 +233,7 @@ class NoisyOracle:
         place = self._places.setdefault(query, next(self._next)) if self.fatigue else 0
         return 1 + self.fatigue * (place % self.stretch) / self.stretch
 
-    def _seconds(self, classes: int, clicks: int, draws: Draws) -> float:
+    def _seconds(self, classes: int, clicks: int, draws: VoxelRng) -> float:
         """Lognormal; the median grows with the classes and with the clicks after the first."""
         median = self.base_seconds + self.class_seconds * classes
         median += self.click_seconds * (clicks - 1)

@@ -22,10 +22,11 @@ from annotator3d.active.selector import (
     select_fused,
 )
 from annotator3d.kernels.grouping import voxelize
+from annotator3d.kernels.labels import IGNORE
 from annotator3d.kernels.score_table import SCORE_ONE
 from annotator3d.kernels.scores import entropy_and_margin, voxel_confusion, voxel_reduce
 from annotator3d.kernels.selection import VoxelPick
-from annotator3d.kernels.voxels import IGNORE, Voxels
+from annotator3d.kernels.voxels import Voxels
 from annotator3d.registry import STRATEGIES, build
 
 __all__ = [

@@ -11,16 +11,14 @@ import torch
 from torch.utils.data import Dataset
 
 from annotator3d.data.augment import augment
-from annotator3d.data.scan import IGNORE, Scan, rows_of_cell
+from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.data.scan import IGNORE, Scan, VoxelLabels, rows_of_cell
 from annotator3d.kernels import Voxels
 from annotator3d.kernels.grouping import voxel_features, voxelize
 from annotator3d.kernels.scores import voxel_class_histogram
 
 TARGET_RULES = ("any", "first")
 FEATURES = ("first", "mean")
-
-# What a scan's answers are, as the ledger gives them: (cell, labels uint8 [n], round).
-Answers = Sequence[tuple]
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class InputRule:
                 )
 
 
-def answer_labels(scan: Scan, answers: Answers, size: float) -> np.ndarray:
+def answer_labels(scan: Scan, answers: Sequence[VoxelLabels], size: float) -> np.ndarray:
     """Labels [N] uint8 of a scan's points: those of the answered voxels, 255 elsewhere.
 
     Raises:
@@ -57,15 +55,15 @@ def answer_labels(scan: Scan, answers: Answers, size: float) -> np.ndarray:
             the grid is not the one that was asked about.
     """
     labels = np.full(len(scan.xyz), IGNORE, np.uint8)
-    for cell, given, *_ in answers:
-        rows = rows_of_cell(scan.xyz, cell, size)
-        if len(rows) != len(given):
+    for voxel in answers:
+        rows = rows_of_cell(scan.xyz, voxel.cell, size)
+        if len(rows) != len(voxel.labels):
             raise ValueError(
-                f"scan {scan.id}, voxel {tuple(int(c) for c in cell)}: the ledger holds "
-                f"{len(given)} labels but the voxel has {len(rows)} points; this is not the scan "
-                "that was asked about"
+                f"scan {scan.id}, voxel {tuple(int(c) for c in voxel.cell)}: the ledger holds "
+                f"{len(voxel.labels)} labels but the voxel has {len(rows)} points; this is not the "
+                "scan that was asked about"
             )
-        labels[rows] = given
+        labels[rows] = voxel.labels
     return labels
 
 
@@ -123,16 +121,16 @@ def collate(samples: Sequence[dict]) -> dict:
     return batch
 
 
-class Draw(NamedTuple):
+class SampleRequest(NamedTuple):
     """A request for one training scan, with all that changes from epoch to epoch.
 
-    What is asked of a process that reads scans travels to it with the index, so that one that lives
+    The labels travel with the index to the process that reads the scan, so that one that lives
     through many epochs never works with the labels of an earlier one.
     """
 
     index: int
     epoch: int
-    answers: Answers | None  # of this scan; None: all its labels are used
+    answers: Sequence[VoxelLabels] | None  # of this scan; None: all its labels are used
     whole: bool = False  # the sample carries the scan as recorded, with its labels
 
 
@@ -140,33 +138,35 @@ class Draw(NamedTuple):
 class TrainingScans(Dataset):
     """Augmented scans with all labels (`answers` None) or with those that the oracle gave.
 
-    An index is read as the `draw` of this moment.
+    An index is read as the `request` of this moment.
 
     Attributes:
-        base: a dataset of `annotator3d.data.datasets.sequences`.
+        base: the scans.
         augmentation: keywords of `augment`; None: none at all.
         answers: scan id -> answers on the query grid of `query_size` metres.
     """
 
-    base: object
+    base: ScanDataset
     rule: InputRule
     seed: int
     augmentation: Mapping | None = field(default_factory=dict)
     query_size: float = 0.25
-    answers: Mapping[str, Answers] | None = None
+    answers: Mapping[str, Sequence[VoxelLabels]] | None = None
     epoch: int = 0
     whole: bool = False  # for selection within the training step
 
     def __len__(self) -> int:
         return len(self.base)
 
-    def draw(self, index: int) -> Draw:
+    def request(self, index: int) -> SampleRequest:
         """The request for a scan in this epoch, with the answers that are known now."""
         answers = None if self.answers is None else self.answers.get(self.base.ids[index], ())
-        return Draw(index, self.epoch, answers, self.whole)
+        return SampleRequest(index, self.epoch, answers, self.whole)
 
-    def __getitem__(self, drawn: Draw | int) -> dict:
-        index, epoch, answers, whole = drawn if isinstance(drawn, Draw) else self.draw(drawn)
+    def __getitem__(self, request: SampleRequest | int) -> dict:
+        if not isinstance(request, SampleRequest):
+            request = self.request(request)
+        index, epoch, answers, whole = request
         scan = self.base.read(index, labels=answers is None or whole)
         if answers is None:
             labels = scan.labels
@@ -185,7 +185,7 @@ class TrainingScans(Dataset):
 class RawScans(Dataset):
     """Scans as recorded, not augmented, without labels."""
 
-    base: object
+    base: ScanDataset
     rule: InputRule
 
     def __len__(self) -> int:

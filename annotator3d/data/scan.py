@@ -1,15 +1,15 @@
-"""One LiDAR scan in memory."""
+"""One LiDAR scan in memory, and the labels of its voxels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-IGNORE = 255
-"""Train id of a point that no class claims and that neither loss nor metric counts."""
+from annotator3d.kernels.labels import IGNORE as IGNORE
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,14 @@ class Scan:
             num_raw=num_raw,
             raw_labels=raw_labels,
         )
+
+
+class VoxelLabels(NamedTuple):
+    """The labels that training uses of one voxel's points."""
+
+    cell: tuple[int, int, int]
+    labels: NDArray[np.uint8]  # [n] train ids, 255 = ignore; points in file order
+    round: int  # that asked for them
 
 
 def rows_of_cell(

@@ -15,7 +15,7 @@ from annotator3d.data.exporting.archive import write_archive
 from annotator3d.data.exporting.writers import WRITERS, Labels, Writer
 from annotator3d.data.files import fingerprint
 from annotator3d.data.formats.kitti import split_label
-from annotator3d.data.scan import IGNORE
+from annotator3d.data.scan import IGNORE, VoxelLabels
 from annotator3d.engine.build import input_rule, load_model, read_weights
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
@@ -23,7 +23,6 @@ from annotator3d.engine.prediction import predict_raw
 from annotator3d.engine.training.checkpoints import newest_whole
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
-from annotator3d.ledger.ledger import CellLabels
 from annotator3d.reporter import Reporter
 
 _SHOWN = 3
@@ -155,7 +154,9 @@ def _answers(work_dir: WorkDir, dataset: ScanDataset, moved: dict[str, str]) -> 
     return counts, read, str(path)
 
 
-def _raw_labels(dataset: ScanDataset, i: int, answers: list[CellLabels], size: float) -> np.ndarray:
+def _raw_labels(
+    dataset: ScanDataset, i: int, answers: list[VoxelLabels], size: float
+) -> np.ndarray:
     """Train ids of every raw point: those of the answered voxels, 255 elsewhere."""
     scan = dataset.read(i, labels=False)
     train = np.full(scan.num_raw, IGNORE, np.uint8)

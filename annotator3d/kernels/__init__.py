@@ -3,48 +3,45 @@
 Public functions check their arguments once and then run the C++ library on CPU tensors, the CUDA
 library on CUDA tensors, or, where one is not built, the plain torch reference (the specification).
 All give the same integers; entropy and margin of the reference are within 1e-6 of the libraries'.
+
+One row of files for each operation, the same word in each: grouping, scores, selection, neighbours
+(public), ``reference/`` (specification), `cpu` and `cuda` (calls of the libraries) and ``csrc/``
+(their code). Imports no other folder of the package, and torch only when a name is asked for:
+`labels` is for those who work without torch.
 """
 
-from annotator3d.kernels.cpu import build_info
-from annotator3d.kernels.cuda_library import build_info as cuda_info
-from annotator3d.kernels.grouping import group_cells, voxel_features, voxel_mean, voxelize
-from annotator3d.kernels.neighbours import devoxelize, interpolation, kernel_map
-from annotator3d.kernels.score_table import SCORE_ONE
-from annotator3d.kernels.scores import (
-    entropy_and_margin,
-    voxel_class_histogram,
-    voxel_confusion,
-    voxel_reduce,
-)
-from annotator3d.kernels.selection import (
-    Selection,
-    VoxelPick,
-    cells_in_range,
-    select_voxels,
-    top_voxels,
-)
-from annotator3d.kernels.voxels import IGNORE, Voxels
+from importlib import import_module
+from typing import Any
 
-__all__ = [
-    "IGNORE",
-    "SCORE_ONE",
-    "Selection",
-    "VoxelPick",
-    "Voxels",
-    "build_info",
-    "cells_in_range",
-    "cuda_info",
-    "devoxelize",
-    "group_cells",
-    "interpolation",
-    "kernel_map",
-    "entropy_and_margin",
-    "select_voxels",
-    "top_voxels",
-    "voxel_class_histogram",
-    "voxel_confusion",
-    "voxel_features",
-    "voxel_mean",
-    "voxel_reduce",
-    "voxelize",
-]
+_HOMES = {
+    "IGNORE": "labels",
+    "SCORE_ONE": "score_table",
+    "Selection": "selection",
+    "VoxelPick": "selection",
+    "Voxels": "voxels",
+    "build_info": "cpu",
+    "cells_in_range": "selection",
+    "cuda_info": "cuda_library",
+    "devoxelize": "neighbours",
+    "entropy_and_margin": "scores",
+    "group_cells": "grouping",
+    "interpolation": "neighbours",
+    "kernel_map": "neighbours",
+    "select_voxels": "selection",
+    "top_voxels": "selection",
+    "voxel_class_histogram": "scores",
+    "voxel_confusion": "scores",
+    "voxel_features": "grouping",
+    "voxel_mean": "grouping",
+    "voxel_reduce": "scores",
+    "voxelize": "grouping",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -57,7 +57,7 @@ def missing_reason() -> str:
     return _usable()[1]
 
 
-def build_info() -> dict[str, str | None]:
+def cuda_info() -> dict[str, str | None]:
     """What is built: library (path or None), version, compiler, flags, architectures; reason says
     why it cannot be used here, or is None."""
     lib, note = _load()

@@ -6,8 +6,9 @@ import torch
 from torch import Tensor
 
 from annotator3d.kernels import checks, ops, reference
+from annotator3d.kernels.labels import IGNORE
 from annotator3d.kernels.score_table import SCORE_ONE, score_table
-from annotator3d.kernels.voxels import IGNORE, Voxels
+from annotator3d.kernels.voxels import Voxels
 
 
 def voxel_class_histogram(labels: Tensor, voxels: Voxels, num_classes: int) -> Tensor:

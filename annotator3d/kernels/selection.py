@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from annotator3d.kernels import checks, ops, reference
+from annotator3d.kernels.labels import IGNORE
 from annotator3d.kernels.request import SelectionRequest
 from annotator3d.kernels.score_table import MAX_POPULATION, SCORE_ONE, score_table
-from annotator3d.kernels.voxels import IGNORE, Voxels
+from annotator3d.kernels.voxels import Voxels
 
 
 @dataclass(frozen=True)

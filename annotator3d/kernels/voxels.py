@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-IGNORE = 255
-"""Train id of a point that counts nowhere."""
-
 
 @dataclass(frozen=True)
 class Voxels:

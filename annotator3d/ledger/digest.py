@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from annotator3d.ledger.records import Answer, CellLabels, Query, Round, ScanRecord
+from annotator3d.data.scan import VoxelLabels
+from annotator3d.ledger.records import Answer, Query, Round, ScanRecord
 from annotator3d.ledger.schema import SCHEMA_VERSION
 
 
-def labels_digest(labels: Iterable[tuple[str, CellLabels]]) -> str:
+def labels_digest(labels: Iterable[tuple[str, VoxelLabels]]) -> str:
     """blake2b over (scan id, cell, round, labels) in the order given."""
     digest = hashlib.blake2b(digest_size=16)
     for scan, entry in labels:

@@ -24,7 +24,6 @@ from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import (
     Answer,
     Asked,
-    CellLabels,
     Event,
     Query,
     Round,
@@ -33,7 +32,7 @@ from annotator3d.ledger.records import (
 )
 from annotator3d.ledger.schema import ASKS, RESPONSES
 
-__all__ = ["Answer", "CellLabels", "Event", "Ledger", "Query", "Round", "ScanRecord", "Summary"]
+__all__ = ["Answer", "Event", "Ledger", "Query", "Round", "ScanRecord", "Summary"]
 
 
 class Ledger(LedgerReader):

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from annotator3d.data.scan import VoxelLabels
 from annotator3d.ledger.class_lists import tables_to_last
 from annotator3d.ledger.connection import LedgerFile
 from annotator3d.ledger.digest import canonical_text, labels_digest
@@ -18,7 +19,6 @@ from annotator3d.ledger.records import (
     IGNORE,
     UNASSIGNED,
     Answer,
-    CellLabels,
     Event,
     Query,
     Round,
@@ -226,20 +226,20 @@ class LedgerReader:
         )
         return np.array(list(rows), dtype=np.int32).reshape(-1, 3)
 
-    def labels_for_scan(self, scan_id: str, up_to_round: int | None = None) -> list[CellLabels]:
+    def labels_for_scan(self, scan_id: str, up_to_round: int | None = None) -> list[VoxelLabels]:
         """Labels in force of a scan's voxels, of rounds 1..up_to_round (all if None)."""
         return [labels for _, labels in self.labels(up_to_round, scan_id)]
 
-    def labels_by_scan(self, up_to_round: int | None = None) -> dict[str, list[CellLabels]]:
+    def labels_by_scan(self, up_to_round: int | None = None) -> dict[str, list[VoxelLabels]]:
         """`labels_for_scan` of every labelled scan, in one pass."""
-        found: dict[str, list[CellLabels]] = defaultdict(list)
+        found: dict[str, list[VoxelLabels]] = defaultdict(list)
         for scan, labels in self.labels(up_to_round):
             found[scan].append(labels)
         return dict(found)
 
     def labels(
         self, up_to_round: int | None = None, scan_id: str | None = None
-    ) -> Iterable[tuple[str, CellLabels]]:
+    ) -> Iterable[tuple[str, VoxelLabels]]:
         """(scan id, labels in force) by scan, round and rank; an ignored voxel is all 255.
 
         So are the points of a class that was split, until they are labelled again.
@@ -249,7 +249,7 @@ class LedgerReader:
             if where.effective is not None and where.effective.labels is not None:
                 said = where.effective.labels or bytes([IGNORE]) * query.num_points
                 labels = np.frombuffer(said.translate(_TRAINED), np.uint8)
-                yield query.scan, CellLabels(query.cell, labels, query.round)
+                yield query.scan, VoxelLabels(query.cell, labels, query.round)
 
     def spent(self, round: int | None = None) -> int:
         """Number of voxels asked and not released, of one round or of all."""

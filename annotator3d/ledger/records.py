@@ -8,11 +8,12 @@ import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-IGNORE = 255
+from annotator3d.data.scan import IGNORE as IGNORE
+
 UNASSIGNED = 254  # in a draft: a point that has no label yet
 Cell = tuple[int, int, int]
 
@@ -113,14 +114,6 @@ class Lease:
             return f"being answered by {self.annotator}"
         until = datetime.fromtimestamp(self.until, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
         return f"out in a work package for {self.annotator} until {until}"
-
-
-class CellLabels(NamedTuple):
-    """The effective labels of one voxel."""
-
-    cell: Cell
-    labels: np.ndarray  # [n] uint8, read-only, points in file order
-    round: int
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import ended, start
 
-from annotator3d.active.noisy_oracle import NoisyOracle
+from annotator3d.active.noisy_oracle import NoisyOracle, blur_borders
 from annotator3d.active.oracle import answer_open_queries
 from annotator3d.cli import main as cli
 from annotator3d.data.scan import Scan
@@ -95,6 +95,32 @@ def test_answers_are_classes_ignored_points_stay_and_repeats_agree(case, rates, 
         assert set(answer.labels[known].tolist()) <= set(range(len(NAMES)))
         assert answer.labels.tolist() == again.labels.tolist()
         assert (answer.seconds, answer.clicks) == (again.seconds, again.clicks)
+
+
+def blurred_by_hand(labels, scan, rows, distance, hit):
+    """Every point against every other one, in the order of the file."""
+    found = labels.copy()
+    xyz = scan.xyz.astype(np.float64)
+    for i in np.flatnonzero(hit & (labels != 255)):
+        squared = ((xyz - xyz[rows[i]]) ** 2).sum(1)
+        squared[(scan.labels == labels[i]) | (scan.labels == 255)] = np.inf
+        if squared.min() <= distance**2:
+            found[i] = scan.labels[squared.argmin()]
+    return found
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.05, 0.1, 0.2]), st.booleans())
+@settings(max_examples=60)
+def test_a_border_takes_the_nearest_other_class_the_first_of_equally_near(seed, distance, grid):
+    random = np.random.default_rng(seed)
+    points = int(random.integers(1, 60))
+    xyz = random.integers(0, 4, (points, 3)) * 0.1 if grid else random.normal(0, 0.1, (points, 3))
+    scan = scan_of(xyz, random.choice([0, 1, 2, 255], points))
+    rows = random.permutation(points)[: random.integers(1, points + 1)]
+    labels = scan.labels[rows]
+    hit = np.random.default_rng(seed).random(len(rows)) < 0.7
+    found = blur_borders(labels, scan, rows, distance, 0.7, np.random.default_rng(seed))
+    assert found.tolist() == blurred_by_hand(labels, scan, rows, distance, hit).tolist()
 
 
 def test_a_class_is_confused_as_often_as_said_and_the_whole_part_with_it():

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from annotator3d.data.batch import InputRule, TrainingScans, answer_labels, collate, make_sample
 from annotator3d.data.datasets.sequences import SemanticKITTI
-from annotator3d.data.scan import IGNORE, Scan
+from annotator3d.data.scan import IGNORE, Scan, VoxelLabels
 
 
 def scan_of(xyz, intensity=None) -> Scan:
@@ -80,10 +80,11 @@ def test_targets_equal_a_count_by_dictionary(rows):
 
 def test_answers_land_on_the_points_of_their_voxel_in_file_order():
     xyz = [[0.1, 0, 0], [-0.1, 0, 0], [0.2, 0.1, 0], [0.3, 0, 0]]
-    labels = answer_labels(scan_of(xyz), [((0, 0, 0), np.array([4, 255], np.uint8), 1)], 0.25)
+    answer = VoxelLabels((0, 0, 0), np.array([4, 255], np.uint8), 1)
+    labels = answer_labels(scan_of(xyz), [answer], 0.25)
     assert labels.tolist() == [4, IGNORE, IGNORE, IGNORE]
     with pytest.raises(ValueError, match="holds 1 labels but the voxel has 2 points"):
-        answer_labels(scan_of(xyz), [((0, 0, 0), np.array([4], np.uint8), 1)], 0.25)
+        answer_labels(scan_of(xyz), [answer._replace(labels=answer.labels[:1])], 0.25)
 
 
 def test_a_batch_keeps_scans_apart_and_points_with_their_voxels():
@@ -112,7 +113,7 @@ def test_only_answered_voxels_are_supervised(make_kitti):
     scan = base.read(0)
     cells = np.floor(scan.xyz / np.float32(4.0)).astype(int)
     inside = (cells == cells[0]).all(1)
-    answer = (tuple(cells[0]), np.full(inside.sum(), 7, np.uint8), 1)
+    answer = VoxelLabels(tuple(cells[0]), np.full(inside.sum(), 7, np.uint8), 1)
     rule = InputRule(19, 0.01)  # every point has a voxel of its own
     scans = TrainingScans(base, rule, 0, query_size=4.0, answers={"00/000000": [answer]})
     target = scans[0]["target"]

@@ -18,9 +18,9 @@ import torch
 from engine_case import tiny_config
 from processes import ended, ranks, run_ranks
 
-from annotator3d.data.batch import Draw, InputRule, TrainingScans, make_sample
+from annotator3d.data.batch import InputRule, SampleRequest, TrainingScans, make_sample
 from annotator3d.data.datasets.sequences import SemanticKITTI
-from annotator3d.data.scan import Scan
+from annotator3d.data.scan import Scan, VoxelLabels
 from annotator3d.engine import distributed
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.distributed import World, joined
@@ -288,7 +288,7 @@ def test_workers_that_live_on_see_new_labels_and_the_epoch(root):
         if epoch == 1:
             cell = tuple(np.floor(base.read(0).xyz[0] / np.float32(4)).astype(int).tolist())
             same = (np.floor(base.read(0).xyz / np.float32(4)) == cell).all(1)
-            scans.answers = {"00/000000": [(cell, np.full(same.sum(), 7, np.uint8), 1)]}
+            scans.answers = {"00/000000": [VoxelLabels(cell, np.full(same.sum(), 7, np.uint8), 1)]}
         (batch,), (expected,) = batches(loader, epoch), batches(alone, epoch)
         assert batch["ids"] == expected["ids"]
         assert torch.equal(batch["features"], expected["features"])
@@ -319,9 +319,9 @@ def test_our_batch_norm_becomes_torchs_synchronised_one():
     assert torch.equal(synced[1].running_mean, model[1].running_mean)
 
 
-def test_a_draw_is_made_with_the_answers_of_its_moment(root):
+def test_a_request_has_the_answers_of_its_moment(root):
     scans = TrainingScans(SemanticKITTI(root, ["00"]), InputRule(19, 4.0), seed=3, answers={})
-    assert scans.draw(1) == Draw(1, 0, ())
+    assert scans.request(1) == SampleRequest(1, 0, ())
     scans.epoch, scans.answers = 5, {"00/000001": ["an answer"]}
-    assert scans.draw(1) == Draw(1, 5, ["an answer"])
+    assert scans.request(1) == SampleRequest(1, 5, ["an answer"])
     assert Place.of("epoch_3_step_17.pth") == Place(3, 17) and Place.of("epoch_x.pth") is None

@@ -16,14 +16,14 @@ from annotator3d.active.oracle import Oracle, answer_open_queries
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.batch import InputRule, answer_labels, voxel_targets
 from annotator3d.data.files import fingerprint
-from annotator3d.data.scan import IGNORE, Scan, rows_of_cell
+from annotator3d.data.scan import IGNORE, Scan, VoxelLabels, rows_of_cell
 from annotator3d.engine.config.schema import ActiveConfig, RunConfig
 from annotator3d.engine.rounds.hook import RoundHook
 from annotator3d.engine.rounds.select_round import RoundPlan, queried_cells, select_in
 from annotator3d.errors import ConfigError
 from annotator3d.kernels.grouping import group_cells
 from annotator3d.kernels.selection import VoxelPick
-from annotator3d.ledger.ledger import CellLabels, Ledger, ScanRecord
+from annotator3d.ledger.ledger import Ledger, ScanRecord
 
 SOURCE = "online"  # what the ledger names as the origin of the scores of such a round
 
@@ -126,23 +126,23 @@ class OnlineRound:
 
     def _ask(
         self, picks: Mapping[str, Sequence[VoxelPick]], scans: Mapping[str, Scan]
-    ) -> dict[str, list[CellLabels]]:
+    ) -> dict[str, list[VoxelLabels]]:
         """Write the picks in one transaction, then the answers, which are given by scan."""
         files = {scan: self.pool.path(self.pool.index(scan)) for scan in picks}
         self.ledger.register_scans(
             ScanRecord(scan, fingerprint(path), scans[scan].num_raw) for scan, path in files.items()
         )
-        answers: dict[str, list[CellLabels]] = {scan: [] for scan in picks}
+        answers: dict[str, list[VoxelLabels]] = {scan: [] for scan in picks}
         for query in self.ledger.fill_round(self.plan.number, picks):
             scan = scans[query.scan]
             rows = rows_of_cell(scan.xyz, query.cell, self.active.voxel_size)
             answer = self.oracle.answer(query, scan, rows)
             self.ledger.record(query.id, answer)
-            answers[query.scan].append(CellLabels(query.cell, answer.labels, query.round))
+            answers[query.scan].append(VoxelLabels(query.cell, answer.labels, query.round))
         self.to_ask -= picks.keys()
         return answers
 
-    def _put(self, target: Tensor, batch: dict, b: int, answers: Sequence[CellLabels]) -> None:
+    def _put(self, target: Tensor, batch: dict, b: int, answers: Sequence[VoxelLabels]) -> None:
         """Write the targets of the network voxels that hold newly labelled points of a scan."""
         new = answer_labels(batch["scans"][b], answers, self.active.voxel_size)
         given = new != IGNORE

@@ -8,12 +8,12 @@ import torch
 from torch.utils.data import DataLoader
 
 from annotator3d._mmengine import DefaultSampler
-from annotator3d.data.batch import Draw, TrainingScans, collate
+from annotator3d.data.batch import SampleRequest, TrainingScans, collate
 from annotator3d.engine.training.signals import serve_the_run
 
 
-class DrawSampler(DefaultSampler):
-    """Draws of this process's share of the scans, shuffled by (seed, epoch).
+class RequestSampler(DefaultSampler):
+    """Requests for this process's share of the scans, shuffled by (seed, epoch).
 
     The processes' batches of one step are together the batch that a single process with as many
     scans a step would have. Where the scans cannot be dealt out evenly, the first ones of the epoch
@@ -24,16 +24,16 @@ class DrawSampler(DefaultSampler):
         super().__init__(scans, shuffle=True, seed=seed)
         self.skipped = 0  # scans of this process, at the start of the epoch
 
-    def __iter__(self) -> Iterator[Draw]:
-        # One by one: a draw is made with the answers of the moment when it is sent.
+    def __iter__(self) -> Iterator[SampleRequest]:
+        # One by one: a request is made with the answers of the moment when it is sent.
         for index in list(super().__iter__())[self.skipped :]:
-            yield self.dataset.draw(index)
+            yield self.dataset.request(index)
 
 
 def training_loader(
     scans: TrainingScans, batch_size: int, seed: int, workers: int, device: torch.device
 ) -> DataLoader:
-    """Batches of `batch_size` scans of this process; `DrawSampler` says which.
+    """Batches of `batch_size` scans of this process; `RequestSampler` says which.
 
     Args:
         workers: processes that read scans, kept from epoch to epoch; 0: this process reads.
@@ -46,7 +46,7 @@ def training_loader(
     return DataLoader(
         scans,
         batch_size,
-        sampler=DrawSampler(scans, seed),
+        sampler=RequestSampler(scans, seed),
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=device.type == "cuda",

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from annotator3d.kernels import checks
+from annotator3d.kernels.labels import IGNORE
 from annotator3d.kernels.score_table import SCORE_ONE
-from annotator3d.kernels.voxels import IGNORE
 
 
 def histogram(
