@@ -13,6 +13,7 @@ from annotator3d.ledger.describe import (
     describe_holders,
 )
 from annotator3d.ledger.records import UNASSIGNED
+from annotator3d.ledger.schema import EventKind
 from annotator3d.viz.keys import KeyTable
 
 _NEARBY = 3  # answers that are named
@@ -53,7 +54,7 @@ def _opinions(session: ReviewSession) -> list[str]:
     found, approved, lines = session.opinions, session.approved, []
     for place, event in enumerate(found):
         answer = event.answer
-        said = "no class" if answer.kind == "ignore" else answer.kind
+        said = "no class" if answer.kind is EventKind.IGNORE else answer.kind
         if answer.labels is not None:
             said = describe_answer(session.ledger, event.id, answer.labels)
         words = " (approved)" if place in approved else ""

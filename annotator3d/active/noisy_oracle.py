@@ -19,7 +19,7 @@ from annotator3d.data.scan import Scan
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import IGNORE, Answer, Cell, Query
-from annotator3d.ledger.schema import RESPONSES
+from annotator3d.ledger.schema import EventKind
 from annotator3d.registry import ORACLES
 
 Labels = NDArray[np.uint8]
@@ -189,7 +189,7 @@ class NoisyOracle:
         given = 0
         if self.fatigue:
             mine = (e for e in ledger.events() if e.answer.annotator == self.annotator)
-            given = sum(event.answer.kind in RESPONSES for event in mine)
+            given = sum(event.answer.kind.settles for event in mine)
         self._places, self._next = {}, count(given)
 
     def answer(self, query: Query, scan: Scan, rows: NDArray[np.int64]) -> Answer:
@@ -202,13 +202,13 @@ class NoisyOracle:
         draws, tired = VoxelRng(self.seed, query.scan, query.cell), self._tiredness(query.id)
         passed = draws("pass").random()
         if passed < self.unsure + self.skip:
-            kind = "unsure" if passed < self.unsure else "skip"
+            kind = EventKind.UNSURE if passed < self.unsure else EventKind.SKIP
             return Answer(kind, None, self.annotator, self._seconds(0, 1, draws), clicks=1)
         labels = self._labels(scan, rows, tired, draws)
         classes = len(np.unique(labels[labels != IGNORE]))
         clicks = 1 if classes < 2 else classes + 1  # parting the voxel, then a key for each class
         seconds = self._seconds(classes, clicks, draws)
-        return Answer("answer", labels, self.annotator, seconds, clicks)
+        return Answer(EventKind.ANSWER, labels, self.annotator, seconds, clicks)
 
     def _labels(
         self, scan: Scan, rows: NDArray[np.int64], tired: float, draws: VoxelRng

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from annotator3d.data.scan import Scan, rows_of_cell
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import Answer, Query
+from annotator3d.ledger.schema import EventKind
 from annotator3d.registry import ORACLES, build, lookup
 
 __all__ = [
@@ -62,7 +63,7 @@ class GroundTruthOracle:
                 f"scan {scan.id} has no label file, so its ground truth cannot answer; use the "
                 "oracle 'person', or add the labels"
             )
-        return Answer("answer", scan.labels[rows], annotator="truth")
+        return Answer(EventKind.ANSWER, scan.labels[rows], annotator="truth")
 
 
 @ORACLES.register_module("person")

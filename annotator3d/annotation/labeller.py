@@ -18,7 +18,7 @@ from annotator3d.annotation.views import ScanUnavailableError
 from annotator3d.errors import nearest
 from annotator3d.ledger.actions import ConflictError, EventDraft
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Answer
-from annotator3d.ledger.schema import ENDING, RESPONSES
+from annotator3d.ledger.schema import EventKind
 
 
 @dataclass
@@ -78,7 +78,7 @@ class Labeller:
         self._label(proposals[index].labels, accepted=True)
         self._navigator.next()
 
-    def settle(self, kind: str) -> None:
+    def settle(self, kind: EventKind) -> None:
         """Answer with "skip" or "unsure", then go to the next query."""
         query = self._state.shown().query.id
         self._state.effort.click()
@@ -96,11 +96,12 @@ class Labeller:
 
     def bulk(self, kind: str, queries: Iterable[int], label: int | None) -> BulkResult:
         """Respond to many queries in one action."""
-        if kind not in RESPONSES or (kind == "answer") == (label is None):
-            known = nearest(kind, RESPONSES)
+        responses = [response for response in EventKind if response.settles]
+        if kind not in responses or (kind == EventKind.ANSWER) == (label is None):
+            known = nearest(kind, responses)
             raise ValueError(f"bulk {kind!r} with label {label}: {known}; only answer has a label")
         if label == IGNORE:
-            kind, label = "ignore", None
+            kind, label = EventKind.IGNORE, None
         wanted = [self._state.query(query) for query in dict.fromkeys(queries)]
         self._state.effort.click()
         entries = []
@@ -140,7 +141,7 @@ class Labeller:
             raise
         self._navigator.sync()
         for entry in entries:
-            if entry.answer.kind in ENDING:
+            if entry.answer.kind.ends_lease:
                 self._state.effort.settle(entry.query)
                 self._offered.discard(entry.query)
 
@@ -149,10 +150,10 @@ class Labeller:
         if self._neighbourhood.proposals():
             self._offered.add(query)
         if (labels == UNASSIGNED).any():
-            answer = Answer("draft", labels)
+            answer = Answer(EventKind.DRAFT, labels)
         else:
             void = bool((labels == IGNORE).all())
-            answer = Answer("ignore") if void else Answer("answer", labels)
+            answer = Answer(EventKind.IGNORE) if void else Answer(EventKind.ANSWER, labels)
             answer = replace(answer, proposal_accepted=accepted if query in self._offered else None)
         self._write(self._mode.rows(query, answer))
 
@@ -178,12 +179,14 @@ class Labeller:
 
     def _undo_entry(self, row: UndoRow) -> EventDraft:
         visible, _ = self._state.states.visible_and_parent(row.query)
-        return EventDraft(row.query, Answer("undo"), visible, row.event)
+        return EventDraft(row.query, Answer(EventKind.UNDO), visible, row.event)
 
     def _redo_entry(self, row: UndoRow) -> EventDraft:
         answer = row.answer
         if answer.labels is not None and UNASSIGNED in answer.labels:
-            answer = replace(answer, kind="draft")  # one of its classes has been split since
+            answer = replace(
+                answer, kind=EventKind.DRAFT
+            )  # one of its classes has been split since
         return self._state.entry(row.query, answer, supersedes=row.event)
 
     def _write_what_fits(self, entries: Sequence[EventDraft]) -> BulkResult:

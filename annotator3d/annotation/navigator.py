@@ -14,6 +14,7 @@ from annotator3d.annotation.state import SessionState
 from annotator3d.annotation.views import ScanUnavailableError
 from annotator3d.ledger.connection import ClassListChangedError
 from annotator3d.ledger.ledger import Event, Query
+from annotator3d.ledger.schema import EventKind
 
 _READ_AHEAD = 2  # scans
 
@@ -152,7 +153,7 @@ class Navigator:
         touched = state.states.feed(events)
         state.history.feed(events)
         self._repeats.feed(events)
-        if new or any(event.answer.kind == "release" for event in events):
+        if new or any(event.answer.kind is EventKind.RELEASE for event in events):
             state.queue.build()
             self._neighbourhood.forget()
         state.queue.update(touched)

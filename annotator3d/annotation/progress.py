@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.annotation.query_states import QueryStates
+from annotator3d.ledger.schema import EventKind
 
 ENOUGH = 5  # responses of a person by which to judge their pace
 
@@ -55,7 +56,7 @@ class Tally:
                 self.points -= old
                 self.voxels -= old > 0
             response = self._standing.response(query_id)
-            if response is not None and response.answer.kind == "answer":
+            if response is not None and response.answer.kind is EventKind.ANSWER:
                 labels = response.answer.labels
                 classes = len(self.points)  # neither 255 nor, after a split, 254
                 new = np.bincount(labels[labels < classes], minlength=classes)

@@ -14,15 +14,20 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.ledger.lineage import INDEPENDENT, EventView, undone_of, view_of
+from annotator3d.ledger.lineage import EventView, undone_of, view_of
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Event, Lease, Query
 from annotator3d.ledger.resolution import Outcome, outcome, visible_and_parent
-from annotator3d.ledger.schema import ENDING, RESPONSES, TOLD
+from annotator3d.ledger.schema import EventKind
 
 STATES = ("open", "answered", "skipped", "unsure", "disputed")
 """A query is answered when its points have labels, "no class fits" included; it is disputed when
 people have labelled it differently and nobody has decided."""
-_STATE = {"answer": "answered", "ignore": "answered", "skip": "skipped", "unsure": "unsure"}
+_STATE = {
+    EventKind.ANSWER: "answered",
+    EventKind.IGNORE: "answered",
+    EventKind.SKIP: "skipped",
+    EventKind.UNSURE: "unsure",
+}
 
 
 class _Where(NamedTuple):
@@ -76,27 +81,27 @@ class QueryStates:
     def _feed(self, event: Event) -> None:
         query, answer, kind = event.query, event.answer, event.answer.kind
         self.last_event = event.id
-        if kind in TOLD:
+        if kind.decides:
             self._told[query][event.id] = event
             self._happened[query].append(view_of(event))
             self._where.pop(query, None)
-        if kind in RESPONSES:
+        if kind.settles:
             self.seconds[answer.annotator] += answer.seconds or 0.0
             self.settled[answer.annotator].add(query)
             self.settled_by_anyone.add(query)
             self._effort.pop(query, None)
-        if kind in ENDING:
+        if kind.ends_lease:
             lease = self._leases.get(query)
             if lease is not None and lease.annotator == answer.annotator:
                 del self._leases[query]
-        elif kind == "draft":
+        elif kind is EventKind.DRAFT:
             self._effort[query] = (answer.seconds or 0.0, answer.clicks or 0)
-        elif kind == "note":
+        elif kind is EventKind.NOTE:
             self._notes[query].append(event)
-        elif kind == "lease":
+        elif kind is EventKind.LEASE:
             until = _seconds(event.created_at) + (answer.seconds or 0.0)
             self._leases[query] = Lease(answer.annotator, until, answer.note)
-        elif kind == "release":
+        elif kind is EventKind.RELEASE:
             released = self.queries.pop(query, None)
             if released is not None:
                 self.by_scan[released.scan].discard(query)
@@ -133,13 +138,13 @@ class QueryStates:
         """Whether a review was not undone, and what it approves not replaced since."""
         if event_id in undone_of(self._happened[query_id]):
             return False
-        is_reject = self._told[query_id][event_id].answer.kind == "reject"
+        is_reject = self._told[query_id][event_id].answer.kind is EventKind.REJECT
         return is_reject or bool(self.outcome(query_id).approved)
 
     def is_blind(self, query_id: int) -> bool:
         """Whether the annotator is asked for an opinion that does not know the others."""
         asked = self.outcome(query_id).asks(self.annotator)
-        return asked is not None and asked.ask in INDEPENDENT
+        return asked is not None and asked.ask.is_independent
 
     def state(self, query_id: int) -> str:
         """One of `STATES`."""
@@ -154,9 +159,9 @@ class QueryStates:
         Who has passed a query by sees what somebody else said of it.
         """
         top = self.top(query_id)
-        if top is not None and top.answer.kind in ("skip", "unsure"):
+        if top is not None and top.answer.kind in (EventKind.SKIP, EventKind.UNSURE):
             top = self.response(query_id)
-        fill = IGNORE if top is not None and top.answer.kind == "ignore" else UNASSIGNED
+        fill = IGNORE if top is not None and top.answer.kind is EventKind.IGNORE else UNASSIGNED
         if top is None or top.answer.labels is None:
             return np.full(self.queries[query_id].num_points, fill, np.uint8)
         return top.answer.labels

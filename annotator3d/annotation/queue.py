@@ -100,7 +100,7 @@ class Queue:
                 self._state[place] = _CODES[self._standing.state(query_id)]
                 self._classes[place] = False
                 response = self._standing.response(query_id)
-                if response is not None and response.answer.kind in ("answer", "ignore"):
+                if response is not None and response.answer.kind.gives_classes:
                     labels = response.answer.labels
                     self._classes[place, IGNORE if labels is None else labels] = True
 

@@ -16,6 +16,7 @@ from annotator3d.ledger.ledger import Event
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Answer
 from annotator3d.ledger.resolution import Outcome
+from annotator3d.ledger.schema import EventKind
 
 REVIEWED = ("answered", "disputed")
 """States of the queries that can be reviewed."""
@@ -90,17 +91,13 @@ class ReviewMode(LabelMode):
         """[n] the labels of the shown opinion; of the reviewer's own answer, once begun."""
         opinions = self.opinions()
         top = self.state.states.top(self.state.shown().query.id)
-        if not opinions or (top is not None and top.answer.kind == "draft"):
+        if not opinions or (top is not None and top.answer.kind is EventKind.DRAFT):
             return super().labels()
         return self._labels_of(opinions[self.place % len(opinions)].answer)
 
     def differing(self) -> NDArray[np.bool_]:
         """[n] points of the voxel that were labelled differently."""
-        given = [
-            self._labels_of(e.answer)
-            for e in self.opinions()
-            if e.answer.kind in ("answer", "ignore")
-        ]
+        given = [self._labels_of(e.answer) for e in self.opinions() if e.answer.kind.gives_classes]
         if not given:
             return np.zeros(self.state.shown().query.num_points, bool)
         return (np.stack(given) != given[0]).any(0)
@@ -133,7 +130,7 @@ class ReviewMode(LabelMode):
         """The rows that approve the shown opinion, and reject what was approved and differs."""
         chosen = self.chosen()
         rows = [
-            self._verdict("approve", chosen.id),
+            self._verdict(EventKind.APPROVE, chosen.id),
             *self._overruled(self._labels_of(chosen.answer)),
         ]
         self.state.effort.click()
@@ -141,15 +138,17 @@ class ReviewMode(LabelMode):
 
     def rejection(self) -> list[EventDraft]:
         """The row that rejects the shown opinion."""
-        rows = [self._verdict("reject", self.chosen().id)]
+        rows = [self._verdict(EventKind.REJECT, self.chosen().id)]
         self.state.effort.click()
         return rows
 
     def rows(self, query: int, answer: Answer) -> list[EventDraft]:
-        if self.state.states.state(query) not in REVIEWED or answer.kind == "draft":
+        if self.state.states.state(query) not in REVIEWED or answer.kind is EventKind.DRAFT:
             return super().rows(query, answer)
         entry = self.state.entry(query, replace(answer, proposal_accepted=None))
-        approve = replace(self._verdict("approve", PREVIOUS), answer=Answer("approve"))
+        approve = replace(
+            self._verdict(EventKind.APPROVE, PREVIOUS), answer=Answer(EventKind.APPROVE)
+        )
         self.state.effort.click()
         labels = self._labels_of(answer)
         replaced = self._outcome().corrected_by(self.state.annotator)
@@ -178,19 +177,19 @@ class ReviewMode(LabelMode):
         opinions = self.opinions()
         others = [opinions[place] for place in self.approved()]
         return [
-            replace(self._verdict("reject", e.id), answer=Answer("reject"))
+            replace(self._verdict(EventKind.REJECT, e.id), answer=Answer(EventKind.REJECT))
             for e in others
             if (replaced is None or e.id != replaced.id)
             and not np.array_equal(self._labels_of(e.answer), labels)
         ]
 
-    def _verdict(self, kind: str, response: int) -> EventDraft:
+    def _verdict(self, kind: EventKind, response: int) -> EventDraft:
         return self.state.entry(self.state.shown().query.id, Answer(kind), supersedes=response)
 
     def _labels_of(self, answer: Answer) -> NDArray[np.uint8]:
         if answer.labels is not None:
             return answer.labels
-        fill = IGNORE if answer.kind == "ignore" else UNASSIGNED
+        fill = IGNORE if answer.kind is EventKind.IGNORE else UNASSIGNED
         return np.full(self.state.shown().query.num_points, fill, np.uint8)
 
     def _outcome(self) -> Outcome:

@@ -14,6 +14,7 @@ from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.opinions import opinions
 from annotator3d.ledger.records import Answer, Event, Query
+from annotator3d.ledger.schema import Ask, EventKind
 
 DISTANCE = 20  # answers of a person before the same question may come again
 
@@ -74,14 +75,14 @@ def request_repeats(ledger: Ledger, share: float) -> dict[str, list[int]]:
 
 def _overlap(ledger: Ledger, share: float, annotator: str) -> list[int]:
     seeds = {entry.number: entry.seed for entry in ledger.rounds()}
-    asked = {event.query for event in ledger.requests("overlap")}
+    asked = {event.query for event in ledger.requests(Ask.OVERLAP)}
     wanted = [
         query
         for query in sorted(ledger.queries(), key=lambda query: query.id)
-        if query.id not in asked and is_sampled(query, seeds[query.round], share, "overlap")
+        if query.id not in asked and is_sampled(query, seeds[query.round], share, Ask.OVERLAP)
     ]
     for query in wanted:
-        _ask(ledger, query, "overlap", annotator)
+        _ask(ledger, query, Ask.OVERLAP, annotator)
     return [query.id for query in wanted]
 
 
@@ -89,7 +90,7 @@ def _repeats(ledger: Ledger, share: float) -> dict[str, list[int]]:
     events, found = ledger.events(), {}
     queries = {query.id: query for query in ledger.queries()}
     outcomes = [ledger.outcome(query) for query in queries]
-    for person in sorted({e.answer.annotator for e in events if e.answer.kind == "answer"}):
+    for person in sorted({e.answer.annotator for e in events if e.answer.kind is EventKind.ANSWER}):
         repeats = RepeatScheduler(ledger, queries, person, share)
         repeats.feed(events)
         at_end = not any(where.is_open_for(person) for where in outcomes)
@@ -124,10 +125,10 @@ class RepeatScheduler:
         for event in events if self.share else ():
             if event.answer.annotator != self.annotator:
                 continue
-            if event.ask == "repeat":
+            if event.ask is Ask.REPEAT:
                 self._asked.add(event.query)
                 self._pending.pop(event.query, None)
-            elif event.answer.kind in ("answer", "ignore"):
+            elif event.answer.kind.gives_classes:
                 self._given += 1
                 if event.query not in self._asked and self._is_chosen(event.query):
                     self._pending[event.query] = self._given
@@ -150,11 +151,11 @@ class RepeatScheduler:
 
     def write(self, due: Iterable[int]) -> list[int]:
         """Ask for those that were not asked for yet, in a transaction that is begun."""
-        requests = self._ledger.requests("repeat")
+        requests = self._ledger.requests(Ask.REPEAT)
         asked = {e.query for e in requests if e.answer.annotator == self.annotator}
         wanted = [q for q in due if q not in asked and self._has_opinion(q)]
         for query in wanted:
-            _ask(self._ledger, self._queries[query], "repeat", self.annotator)
+            _ask(self._ledger, self._queries[query], Ask.REPEAT, self.annotator)
         return wanted
 
     def _has_opinion(self, query: int) -> bool:
@@ -174,10 +175,10 @@ class RepeatScheduler:
         return is_sampled(query, self._seeds[query.round], self.share, f"repeat {self.annotator}")
 
 
-def _ask(ledger: Ledger, query: Query, ask: str, annotator: str) -> None:
+def _ask(ledger: Ledger, query: Query, ask: Ask, annotator: str) -> None:
     """Write a request; two machines that make the same one give it the same uid: it is one."""
-    who = annotator if ask == "repeat" else ""
+    who = annotator if ask is Ask.REPEAT else ""
     text = f"{ask}\0{who}\0{query.round}\0{query.scan}\0{query.cell}"
     uid = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-    request = Answer("request", None, annotator)
+    request = Answer(EventKind.REQUEST, None, annotator)
     ledger.append(query.id, request, None, ask=ask, uid=uid)

@@ -38,6 +38,7 @@ from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.errors import nearest
 from annotator3d.ledger.ledger import Event, Ledger, Query
 from annotator3d.ledger.records import IGNORE
+from annotator3d.ledger.schema import EventKind
 
 __all__ = ["BulkResult", "LabelSession", "SessionOptions"]
 
@@ -331,11 +332,11 @@ class LabelSession:
 
     def skip(self) -> None:
         """Skip the query: it gives no labels and does not come again. Raises ConflictError."""
-        self._labeller.settle("skip")
+        self._labeller.settle(EventKind.SKIP)
 
     def unsure(self) -> None:
         """Say that the class is unclear: as `skip`, with the reason. Raises ConflictError."""
-        self._labeller.settle("unsure")
+        self._labeller.settle(EventKind.UNSURE)
 
     def note(self, text: str) -> None:
         """Add a note to the query. `undo` does not remove it; a later note can correct it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from annotator3d.annotation.query_states import QueryStates
 from annotator3d.ledger.records import Answer, Event
-from annotator3d.ledger.schema import REVIEWS, UNDOABLE
+from annotator3d.ledger.schema import EventKind
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,12 @@ class UndoHistory:
         for event in events:
             if event.answer.annotator != self.annotator:
                 continue
-            if event.answer.kind == "undo":
+            if event.answer.kind is EventKind.UNDO:
                 _move(event, self._done, self._undone)
-            elif event.answer.kind in (*UNDOABLE, *REVIEWS) and not _move(
+            elif (event.answer.kind.is_undoable or event.answer.kind.is_review) and not _move(
                 event, self._undone, self._done
             ):
-                about = event.supersedes if event.answer.kind in REVIEWS else None
+                about = event.supersedes if event.answer.kind.is_review else None
                 _put(self._done, event, event.answer, about)
                 self._undone.clear()
 

@@ -137,8 +137,9 @@ def _class(name: str | None, ledger: Ledger) -> tuple[int, ...] | None:
 
 def _person(name: str | None, ledger: Ledger) -> tuple[str, ...] | None:
     from annotator3d.errors import nearest
+    from annotator3d.ledger.schema import EventKind
 
-    people = ledger.annotators("answer", "ignore")
+    people = ledger.annotators(kind for kind in EventKind if kind.gives_classes)
     if name is not None and name not in people:
         raise ConfigError(f"--person: {name!r} has answered nothing: {nearest(name, people)}")
     return None if name is None else (name,)

@@ -14,7 +14,7 @@ from annotator3d.ledger.leases import Leases, is_released
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Answer
 from annotator3d.ledger.resolution import outcome, visible_and_parent
-from annotator3d.ledger.schema import LABELLED
+from annotator3d.ledger.schema import EventKind
 
 PREVIOUS = -1
 
@@ -55,9 +55,9 @@ def write_action(
 
 def _checked(ledger: LedgerReader, draft: EventDraft, annotator: str) -> Answer:
     query, answer = ledger.query(draft.query), replace(draft.answer, annotator=annotator)
-    if answer.kind not in LABELLED:
+    if not answer.kind.carries_labels:
         return answer
-    besides = (IGNORE, UNASSIGNED) if answer.kind == "draft" else (IGNORE,)
+    besides = (IGNORE, UNASSIGNED) if answer.kind is EventKind.DRAFT else (IGNORE,)
     count = len(ledger.taxonomy_names)
     return replace(answer, labels=checked_labels(query, answer.labels, count, besides))
 
@@ -84,7 +84,8 @@ def _visible(ledger: LedgerReader, query_id: int, annotator: str) -> int | None:
 
 def _last_annotator(ledger: LedgerReader, query_id: int) -> str:
     ((who,),) = ledger.file.rows(
-        "SELECT annotator FROM events WHERE query = ? AND kind != 'lease' ORDER BY id DESC LIMIT 1",
+        f"SELECT annotator FROM events WHERE query = ? AND kind != '{EventKind.LEASE}'"
+        " ORDER BY id DESC LIMIT 1",
         query_id,
     )
     return who

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from annotator3d.ledger.lineage import VOID
+from annotator3d.ledger.schema import EventKind
 
 
 def register(db: sqlite3.Connection, mappings: Sequence[bytes | None]) -> dict[int, bytes]:
@@ -25,9 +26,9 @@ def register(db: sqlite3.Connection, mappings: Sequence[bytes | None]) -> dict[i
         return labels if labels is None or version == last else labels.translate(tables[version])
 
     def view_labels(kind: str, labels: bytes | None, version: int) -> bytes | None:
-        if kind == "answer":
+        if kind == EventKind.ANSWER:
             return to_current(labels, version)
-        return VOID if kind == "ignore" else None
+        return VOID if kind == EventKind.IGNORE else None
 
     db.create_function("to_current", 2, to_current, deterministic=True)
     db.create_function("view_labels", 3, view_labels, deterministic=True)

@@ -9,7 +9,7 @@ from annotator3d.ledger.leases import Leases
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import Answer
 from annotator3d.ledger.rounds import mark_closed
-from annotator3d.ledger.schema import UNDOABLE
+from annotator3d.ledger.schema import EventKind
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,9 @@ def close_round(
     for query in ledger.open_queries(round) if release else ():
         if leases.holder(query.id) is not None:
             held += 1
-        elif not any(event.answer.kind in UNDOABLE for event in ledger.events(query.id)):
+        elif not any(event.answer.kind.is_undoable for event in ledger.events(query.id)):
             with ledger.file.transaction():
-                append(ledger.file, query.id, Answer("release", None, annotator), None)
+                append(ledger.file, query.id, Answer(EventKind.RELEASE, None, annotator), None)
             released += 1
     mark_closed(ledger.file, round, annotator)
     asked, waiting = ledger.spent(round), len(ledger.open_queries(round))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Event
+from annotator3d.ledger.schema import EventKind
 
 TO_LABEL = "to be labelled"
 _SPECIAL = {IGNORE: "no class", UNASSIGNED: TO_LABEL}
@@ -66,7 +67,12 @@ def describe_holders(holders: Iterable[str]) -> str:
     return f"{count.total()} {verb} held by others: {people}" if count else ""
 
 
-_WORDS = {"ignore": "no class fits", "skip": "skipped", "approve": "approved", "reject": "rejected"}
+_WORDS = {
+    EventKind.IGNORE: "no class fits",
+    EventKind.SKIP: "skipped",
+    EventKind.APPROVE: "approved",
+    EventKind.REJECT: "rejected",
+}
 Row = tuple[str, ...]
 
 
@@ -99,7 +105,7 @@ def history(
         title, found = f"{ledger.path}: the last of {len(found)} events", found[-last:]
     else:
         title = _title(ledger, query)
-    gone = {e.supersedes for e in events if e.answer.kind in ("undo", "reject")}
+    gone = {e.supersedes for e in events if e.answer.kind.revokes}
     then = _then(ledger)
     names = ledger.taxonomy_names
     return title, [_row(event, names, event.id in gone, then.get(event.id)) for event in found]
@@ -140,7 +146,7 @@ def _then(ledger: LedgerReader) -> dict[int, str]:
 def _title(ledger: LedgerReader, number: int) -> str:
     query, where = ledger.query(number), ledger.outcome(number)
     state = "open" if where.open else "disputed" if where.disputed else "settled"
-    if any(event.answer.kind == "release" for event in ledger.events(number)):
+    if any(event.answer.kind is EventKind.RELEASE for event in ledger.events(number)):
         state = "released"
     return (
         f"query {number}: scan {query.scan}, voxel {query.cell}, {query.num_points} points, round "
@@ -150,7 +156,7 @@ def _title(ledger: LedgerReader, number: int) -> str:
 
 def _row(event: Event, names: Sequence[str], gone: bool, then: str | None) -> Row:
     answer = event.answer
-    timed = answer.seconds is not None and answer.kind != "lease"
+    timed = answer.seconds is not None and answer.kind is not EventKind.LEASE
     took = f"{answer.seconds:.1f} s" if timed else ""
     if answer.clicks:
         took = f"{took}, {answer.clicks} clicks".lstrip(", ")
@@ -173,12 +179,12 @@ def _what(event: Event, names: Sequence[str], then: str | None) -> str:
         words = _classes(answer.labels, names)
         if then not in (None, words):
             words += f" (then: {then})"
-        words = f"draft: {words}" if answer.kind == "draft" else words
+        words = f"draft: {words}" if answer.kind is EventKind.DRAFT else words
         if answer.proposal_accepted:
             words += ", as proposed"
-    elif answer.kind == "lease":
+    elif answer.kind is EventKind.LEASE:
         words = f"holds it for {_time(answer.seconds)}" if answer.seconds else "no longer holds it"
-    elif answer.kind == "request":
+    elif answer.kind is EventKind.REQUEST:
         words = f"asks once more ({event.ask})"
     else:
         words = _WORDS.get(answer.kind, answer.kind)

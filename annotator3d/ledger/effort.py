@@ -9,7 +9,7 @@ import numpy as np
 
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Answer, Query
-from annotator3d.ledger.schema import RESPONSES, REVIEWS
+from annotator3d.ledger.schema import EventKind
 
 
 @dataclass
@@ -39,7 +39,7 @@ def effort_by_query(ledger: LedgerReader) -> list[Effort]:
     found: dict[tuple[int, str], Effort] = {}
     drafts: dict[int, Answer] = {}  # what a query's draft took is in its next response again
     events = sorted(ledger.events(), key=lambda e: (e.created_at, e.uid))
-    undone = {event.supersedes for event in events if event.answer.kind == "undo"}
+    undone = {event.supersedes for event in events if event.answer.kind is EventKind.UNDO}
 
     def work(query: int, annotator: str) -> Effort:
         return found.setdefault((query, annotator), Effort(queries[query], annotator))
@@ -48,9 +48,9 @@ def effort_by_query(ledger: LedgerReader) -> list[Effort]:
         answer, kind = event.answer, event.answer.kind
         if event.query not in queries:
             continue
-        if kind == "draft":
+        if kind is EventKind.DRAFT:
             drafts[event.query] = answer
-        elif kind in RESPONSES:
+        elif kind.settles:
             drafts.pop(event.query, None)
             each = work(event.query, answer.annotator)
             each.add(answer)
@@ -59,7 +59,7 @@ def effort_by_query(ledger: LedgerReader) -> list[Effort]:
                 each.answering = (each.answering or 0.0) + answer.seconds
             each.answered, each.proposal = True, answer.proposal_accepted
             each.classes = _classes(answer)
-        elif kind in REVIEWS:
+        elif kind.is_review:
             work(event.query, answer.annotator).add(answer)
     for query, answer in drafts.items():
         work(query, answer.annotator).add(answer)
@@ -132,7 +132,7 @@ def _meter(
 
 def _labels(query: Query, answer: Answer | None) -> np.ndarray | None:
     """[n] with 255 also where a class was split; None without an answer that says anything."""
-    if answer is not None and answer.kind == "ignore":
+    if answer is not None and answer.kind is EventKind.IGNORE:
         return np.full(query.num_points, IGNORE, np.uint8)
     if answer is None or answer.labels is None or (answer.labels == UNASSIGNED).all():
         return None

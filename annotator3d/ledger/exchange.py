@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from annotator3d.ledger.reader import LedgerReader
+from annotator3d.ledger.schema import EventKind
 
 _COLUMNS = (
     "query, kind, labels, taxonomy, annotator, seconds, clicks, proposal_accepted, note,"
@@ -35,8 +36,8 @@ class StoredEvent(NamedTuple):
         return self.values[0]
 
     @property
-    def kind(self) -> str:
-        return self.values[1]
+    def kind(self) -> EventKind:
+        return EventKind(self.values[1])
 
     @property
     def annotator(self) -> str:
@@ -50,7 +51,8 @@ class StoredEvent(NamedTuple):
 def stored_events(ledger: LedgerReader) -> list[StoredEvent]:
     """All events but leases, by id."""
     rows = ledger.file.rows(
-        f"SELECT id, supersedes, action, {_COLUMNS} FROM events WHERE kind != 'lease' ORDER BY id"
+        f"SELECT id, supersedes, action, {_COLUMNS} FROM events WHERE kind != '{EventKind.LEASE}'"
+        " ORDER BY id"
     )
     return [StoredEvent(*row[:3], row[3:]) for row in rows]
 
@@ -84,13 +86,18 @@ def ids_by_uid(ledger: LedgerReader) -> dict[str, int]:
 def released_queries(ledger: LedgerReader) -> set[int]:
     """Ids of the queries that were given back."""
     return {
-        query for (query,) in ledger.file.rows("SELECT query FROM events WHERE kind = 'release'")
+        query
+        for (query,) in ledger.file.rows(
+            f"SELECT query FROM events WHERE kind = '{EventKind.RELEASE}'"
+        )
     }
 
 
 def undo_by_event(ledger: LedgerReader) -> dict[int, int]:
     """Id of what was taken back -> id of the undo."""
-    return dict(ledger.file.rows("SELECT supersedes, id FROM events WHERE kind = 'undo'"))
+    return dict(
+        ledger.file.rows(f"SELECT supersedes, id FROM events WHERE kind = '{EventKind.UNDO}'")
+    )
 
 
 def class_lists(ledger: LedgerReader) -> list[tuple]:

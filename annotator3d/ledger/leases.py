@@ -12,18 +12,19 @@ from collections.abc import Sequence
 from annotator3d.ledger.connection import LedgerFile
 from annotator3d.ledger.events import append
 from annotator3d.ledger.records import Answer, Lease
-from annotator3d.ledger.schema import ENDING_KINDS, RELEASED
+from annotator3d.ledger.schema import RELEASED, EventKind, sql_list
 
 _EPOCH = 2440587.5  # 1970, as julianday() counts
+_ENDING = sql_list(kind for kind in EventKind if kind.ends_lease)
 _HELD = (
     "SELECT l.query, l.annotator, (julianday(l.created_at) - {}) * 86400 + l.seconds AS until,"
     " l.note FROM events l WHERE until > (julianday('now') - {}) * 86400"
     " AND NOT EXISTS (SELECT 1 FROM events r WHERE r.query = l.query AND r.id > l.id"
-    f" AND r.annotator = l.annotator AND r.kind IN {ENDING_KINDS}) AND l.id"
+    f" AND r.annotator = l.annotator AND r.kind IN {_ENDING}) AND l.id"
 ).format(_EPOCH, _EPOCH)
-_OF_QUERY = f"{_HELD} = (SELECT MAX(id) FROM events WHERE query = ? AND kind = 'lease')"
+_OF_QUERY = f"{_HELD} = (SELECT MAX(id) FROM events WHERE query = ? AND kind = '{EventKind.LEASE}')"
 _OF_ALL = (
-    f"{_HELD} IN (SELECT MAX(id) FROM events WHERE kind = 'lease' GROUP BY query)"
+    f"{_HELD} IN (SELECT MAX(id) FROM events WHERE kind = '{EventKind.LEASE}' GROUP BY query)"
     f" AND NOT {RELEASED.format('l.query')} ORDER BY l.query"
 )
 
@@ -88,7 +89,7 @@ class Leases:
     def _write(
         self, query_id: int, annotator: str, seconds: float, package: str | None = None
     ) -> None:
-        lease = Answer("lease", None, annotator, float(seconds), note=package)
+        lease = Answer(EventKind.LEASE, None, annotator, float(seconds), note=package)
         append(self._file, query_id, lease, None)
 
 

@@ -30,7 +30,7 @@ from annotator3d.ledger.records import (
     ScanRecord,
     Summary,
 )
-from annotator3d.ledger.schema import ASKS, RESPONSES
+from annotator3d.ledger.schema import Ask, EventKind
 
 __all__ = ["Answer", "Event", "Ledger", "Query", "Round", "ScanRecord", "Summary"]
 
@@ -133,7 +133,7 @@ class Ledger(LedgerReader):
         Args:
             supersedes: id of the event that this one is about, of the same query.
             action: id of the first event of the bulk action that this one belongs to.
-            ask: of a request, one of `schema.ASKS`.
+            ask: of a request, its `Ask`.
             uid: tells the event from all others, in any ledger; default: a new one.
         """
         return events.append(self.file, query_id, answer, supersedes, action, ask, uid)
@@ -146,10 +146,11 @@ class Ledger(LedgerReader):
 
         Raises ValueError for an unknown or released query, or labels that do not fit.
         """
-        if answer.kind not in RESPONSES:
-            raise ValueError(f"an oracle responds with one of {RESPONSES}, not {answer.kind!r}")
+        if not answer.kind.settles:
+            known = ", ".join(kind for kind in EventKind if kind.settles)
+            raise ValueError(f"an oracle responds with one of {known}; got {answer.kind!r}")
         query = self.query(query_id)
-        if answer.kind == "answer":
+        if answer.kind is EventKind.ANSWER:
             answer = replace(
                 answer, labels=events.checked_labels(query, answer.labels, len(self.taxonomy_names))
             )
@@ -174,20 +175,20 @@ class Ledger(LedgerReader):
         given = np.asarray(labels)
         return self.record(
             query_id,
-            Answer("answer", given, annotator, seconds, clicks, proposal_accepted, note),
+            Answer(EventKind.ANSWER, given, annotator, seconds, clicks, proposal_accepted, note),
         )
 
     def skip(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
         """Pass the query by: it stays spent, gives no labels and no longer waits."""
-        return self.record(query_id, Answer("skip", None, annotator, seconds))
+        return self.record(query_id, Answer(EventKind.SKIP, None, annotator, seconds))
 
     def unsure(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
         """Say that the class is unclear: as `skip`, with the reason on record."""
-        return self.record(query_id, Answer("unsure", None, annotator, seconds))
+        return self.record(query_id, Answer(EventKind.UNSURE, None, annotator, seconds))
 
     def ignore(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
         """Say that no class of the taxonomy fits: every point is 255."""
-        return self.record(query_id, Answer("ignore", None, annotator, seconds))
+        return self.record(query_id, Answer(EventKind.IGNORE, None, annotator, seconds))
 
     def undo(self, query_id: int, *, annotator: str) -> int:
         """Take back the response in force; the one before it, if any, is in force again.
@@ -199,24 +200,24 @@ class Ledger(LedgerReader):
             before = self._in_force(query_id)
             if before is None:
                 raise ValueError(f"query {query_id} has no response that could be undone")
-            return self.append(query_id, Answer("undo", None, annotator), before.id)
+            return self.append(query_id, Answer(EventKind.UNDO, None, annotator), before.id)
 
     def release(self, query_id: int, *, annotator: str) -> int:
         """Give back a query that nobody has ever answered: its voxel may be asked about again."""
         self.query(query_id)
         with self.transaction():
-            return self.append(query_id, Answer("release", None, annotator), None)
+            return self.append(query_id, Answer(EventKind.RELEASE, None, annotator), None)
 
     def note(self, query_id: int, text: str, *, annotator: str) -> int:
         """Leave a remark on a query."""
         self.query(query_id)
         with self.transaction():
-            return self.append(query_id, Answer("note", None, annotator, note=text), None)
+            return self.append(query_id, Answer(EventKind.NOTE, None, annotator, note=text), None)
 
     def request(
         self,
         query_id: int,
-        ask: str,
+        ask: Ask | str,
         *,
         annotator: str,
         note: str | None = None,
@@ -224,40 +225,40 @@ class Ledger(LedgerReader):
         """Ask about a voxel once more; it waits until that is answered, and is not spent again.
 
         Args:
-            ask: of `schema.ASKS`. "overlap": an opinion of somebody who has given none. "repeat":
-                another one of `annotator`. "again": a correction of what is in force, which counts
-                until then, by anybody.
-            annotator: who asks; of "repeat", who is asked.
+            ask: an `Ask`, or its word. OVERLAP: an opinion of somebody who has given none. REPEAT:
+                another one of `annotator`. RECHECK: a correction, by anybody, of the response in
+                force, which counts until then.
+            annotator: who asks; of REPEAT, who is asked.
             note: why.
 
-        Raises ValueError for an unknown `ask`, or "again" where nothing is in force.
+        Raises ValueError for an unknown `ask`, or RECHECK where nothing is in force.
         """
-        if ask not in ASKS:
-            raise ValueError(f"a request asks for one of {ASKS}, not {ask!r}")
+        ask = Ask(ask)
         self.query(query_id)
         with self.transaction():
             before = self.outcome(query_id).effective
-            if ask == "again" and before is None:
+            if ask is Ask.RECHECK and before is None:
                 raise ValueError(f"query {query_id} has no answer that could be given again")
-            about = before.id if ask == "again" else None
-            answer = Answer("request", None, annotator, note=note)
+            about = before.id if ask is Ask.RECHECK else None
+            answer = Answer(EventKind.REQUEST, None, annotator, note=note)
             return self.append(query_id, answer, about, ask=ask)
 
     def review(
-        self, event_id: int, verdict: str, *, annotator: str, note: str | None = None
+        self, event_id: int, verdict: EventKind | str, *, annotator: str, note: str | None = None
     ) -> int:
         """Judge a response: "approve" lets it count before others, "reject" takes it away.
 
         Raises ValueError for another verdict, or an event that is no response which stands.
         """
-        if verdict not in ("approve", "reject"):
-            raise ValueError(f"a verdict is approve or reject, not {verdict!r}")
+        kind = EventKind(verdict)
+        if not kind.is_review:
+            raise ValueError(f"a verdict is approve or reject; got {verdict!r}")
         with self.transaction():
             found = self._events("WHERE id = ?", event_id)
             query = found[0].query if found else 0
             if not found or event_id not in [e.id for e in self.outcome(query).active_responses]:
                 raise ValueError(f"event {event_id} of {self.path} is not a response that counts")
-            answer = Answer(verdict, None, annotator, note=note)
+            answer = Answer(kind, None, annotator, note=note)
             return self.append(query, answer, event_id)
 
     def act(self, drafts: Sequence[EventDraft], *, annotator: str) -> list[int]:

@@ -6,12 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from annotator3d.ledger.records import IGNORE, Event
-from annotator3d.ledger.schema import REVIEWS, UNDOABLE
+from annotator3d.ledger.schema import Ask, EventKind
 
-INDEPENDENT = ("overlap", "repeat")
-"""Requests for an opinion that does not know the others."""
 VOID = b""
-"""What "ignore" says: that no point has a class."""
+"""Labels of an event of kind IGNORE: no point has a class."""
 _NO_CLASS = bytes([IGNORE])
 
 
@@ -19,11 +17,11 @@ class EventView(NamedTuple):
     """An event as far as it matters here."""
 
     id: int
-    kind: str
+    kind: EventKind
     annotator: str
     supersedes: int | None
-    labels: bytes | None  # labels in today's classes, `VOID` for "ignore"; None for other kinds
-    ask: str | None  # of a request
+    labels: bytes | None  # labels in the current classes, `VOID` for IGNORE; None for other kinds
+    ask: Ask | None  # of a request
     created_at: str
     uid: str
 
@@ -31,9 +29,9 @@ class EventView(NamedTuple):
 def view_of(event: Event) -> EventView:
     """What matters of an event of the ledger."""
     answer, labels = event.answer, None
-    if answer.kind == "answer":
+    if answer.kind is EventKind.ANSWER:
         labels = answer.labels.tobytes()
-    elif answer.kind == "ignore":
+    elif answer.kind is EventKind.IGNORE:
         labels = VOID
     return EventView(
         event.id,
@@ -49,7 +47,7 @@ def view_of(event: Event) -> EventView:
 
 def undone_of(events: Iterable[EventView]) -> set[int | None]:
     """Ids of what was taken back."""
-    return {e.supersedes for e in events if e.kind == "undo"}
+    return {e.supersedes for e in events if e.kind is EventKind.UNDO}
 
 
 def judged_by(events: Iterable[EventView]) -> Callable[[EventView], int]:
@@ -61,9 +59,9 @@ def judged_by(events: Iterable[EventView]) -> Callable[[EventView], int]:
 
     def judged(review: EventView) -> int:
         at = by_id.get(review.supersedes)
-        while at is not None and at.kind == "undo" and at.supersedes in by_id:
+        while at is not None and at.kind is EventKind.UNDO and at.supersedes in by_id:
             undone = by_id[at.supersedes]
-            if undone.kind not in REVIEWS:
+            if not undone.kind.is_review:
                 break
             review, at = undone, by_id.get(undone.supersedes)
         return review.supersedes
@@ -74,7 +72,7 @@ def judged_by(events: Iterable[EventView]) -> Callable[[EventView], int]:
 def revoked_of(events: Sequence[EventView]) -> set[int | None]:
     """Ids of what was taken back, or rejected by a reviewer."""
     undone, judged = undone_of(events), judged_by(events)
-    return undone | {judged(e) for e in events if e.kind == "reject" and e.id not in undone}
+    return undone | {judged(e) for e in events if e.kind is EventKind.REJECT and e.id not in undone}
 
 
 def ancestors_of(events: Iterable[EventView]) -> Callable[[EventView], set[int]]:
@@ -100,9 +98,9 @@ def independence_of(event: EventView, by_id: Mapping[int, EventView]) -> tuple[b
     """
     at = by_id.get(event.supersedes)
     while at is not None:
-        if at.kind == "request":
-            return at.ask in INDEPENDENT, at.id
-        if at.kind in UNDOABLE and at.annotator != event.annotator:
+        if at.kind is EventKind.REQUEST:
+            return at.ask.is_independent, at.id
+        if at.kind.is_undoable and at.annotator != event.annotator:
             return False, None
         at = by_id.get(at.supersedes)
     return True, None
@@ -113,7 +111,7 @@ def original_of(events: Iterable[EventView]) -> Callable[[int], int]:
 
     Both are the same act: what went back to the one goes back to the other.
     """
-    undone = {e.id: e.supersedes for e in events if e.kind == "undo"}
+    undone = {e.id: e.supersedes for e in events if e.kind is EventKind.UNDO}
     again = {e.id: undone[e.supersedes] for e in events if e.supersedes in undone}
 
     def first(id_: int) -> int:
@@ -140,5 +138,5 @@ def superseded_by(events: Iterable[EventView], standing: Iterable[EventView]) ->
 
 
 def plain(labels: bytes | None) -> bytes | None:
-    """Labels in their one normal form: all 255 and "ignore" mean the same."""
+    """Labels in their one normal form: all 255 and IGNORE mean the same."""
     return VOID if labels is not None and not labels.strip(_NO_CLASS) else labels

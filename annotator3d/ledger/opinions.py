@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from annotator3d.ledger.lineage import EventView, independence_of, undone_of
-from annotator3d.ledger.schema import RESPONSES
+from annotator3d.ledger.schema import Ask
 
 
 class Opinion(NamedTuple):
@@ -40,13 +40,13 @@ def opinions(events: Iterable[EventView]) -> list[Opinion]:
     by_id = {event.id: event for event in events}
     said: dict[tuple[str, int | None], list[EventView]] = defaultdict(list)
     for event in events:
-        if event.kind in RESPONSES and event.id not in undone:
+        if event.kind.settles and event.id not in undone:
             blind, request = independence_of(event, by_id)
             if blind:
                 said[event.annotator, request].append(event)
     found: list[Opinion] = []
     for (person, request), responses in said.items():  # by time
-        repeat = request is not None and by_id[request].ask == "repeat"
+        repeat = request is not None and by_id[request].ask is Ask.REPEAT
         if not repeat and any(o.event.annotator == person and not o.repeat for o in found):
             continue  # whose answer was rejected is asked like anybody, but gave an opinion before
         others = (e for group in said.values() if group is not responses for e in group)

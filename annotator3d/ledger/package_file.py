@@ -18,6 +18,7 @@ from annotator3d.ledger import schema
 from annotator3d.ledger.database import open_reader
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import Cell, Query
+from annotator3d.ledger.schema import EventKind
 
 _TABLES = (
     "CREATE TABLE package (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
@@ -38,6 +39,7 @@ _EVENT = (
     "id, query, kind, labels, taxonomy, annotator, seconds, clicks, proposal_accepted, note,"
     " supersedes, created_at, ask, uid"
 )
+_REQUESTS, _NO_LEASES = f"kind = '{EventKind.REQUEST}'", f"kind != '{EventKind.LEASE}'"
 
 
 @contextmanager
@@ -88,7 +90,7 @@ class PackageWriter:
                         continue
                     self._insert(table, row)
             for query in queries:
-                kinds = "kind = 'request'" if query.id in blind else "kind != 'lease'"
+                kinds = _REQUESTS if query.id in blind else _NO_LEASES
                 sql = f"SELECT {_EVENT} FROM events WHERE query = ? AND {kinds} ORDER BY id"
                 for row in home.execute(sql, (query.id,)).fetchall():
                     self._insert(f"events ({_EVENT})", row)

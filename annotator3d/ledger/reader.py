@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from annotator3d.ledger.records import (
 )
 from annotator3d.ledger.resolution import Outcome, outcome
 from annotator3d.ledger.rounds import closed_key, decision_key
-from annotator3d.ledger.schema import RELEASED, RESPONSE_KINDS, TOLD_KINDS, UNDONE
+from annotator3d.ledger.schema import RELEASED, RESPONSES, UNDONE, Ask, EventKind, sql_list
 
 _ROUND = "round, strategy, seed, budget, max_queries, num_queries, epoch, source, created_at"
 _QUERY = "q.id, q.round, q.scan, q.x, q.y, q.z, q.rank, q.score, q.num_points, q.asked_at"
@@ -36,10 +36,11 @@ _EVENT = (
     "id, query, kind, to_current(labels, taxonomy) AS labels, annotator, seconds, clicks,"
     " proposal_accepted, note, supersedes, created_at, action, ask, uid, taxonomy"
 )
+_DECIDING = sql_list(kind for kind in EventKind if kind.decides)
 _VIEWS = (
     "SELECT e.query, e.id, e.kind, e.annotator, e.supersedes,"
     " view_labels(e.kind, e.labels, e.taxonomy), e.ask, e.created_at, e.uid"
-    f" FROM queries q JOIN events e ON e.query = q.id WHERE e.kind IN {TOLD_KINDS}"
+    f" FROM queries q JOIN events e ON e.query = q.id WHERE e.kind IN {_DECIDING}"
 )
 _NOTHING = Outcome()
 _SPENT = f"NOT {RELEASED.format('q.id')}"
@@ -176,23 +177,22 @@ class LedgerReader:
             rows = self.file.rows(f"{_QUERY_ROWS} WHERE q.id > ? ORDER BY q.id", query_id)
             return [_query_of(row) for row in rows], self._events("WHERE id > ?", event_id)
 
-    def requests(self, ask: str | None = None, *, undone: bool = True) -> list[Event]:
+    def requests(self, ask: Ask | str | None = None, *, undone: bool = True) -> list[Event]:
         """Every request (of one kind) that was ever made, oldest first.
 
         Args:
-            ask: of `schema.ASKS`.
+            ask: what it asks for; None: anything.
             undone: those that were taken back, too.
         """
         back = "" if undone else f" AND NOT {UNDONE.format('events.id')}"
-        return self._events(f"WHERE kind = 'request' AND (?1 IS NULL OR ask = ?1){back}", ask)
-
-    def annotators(self, *kinds: str) -> list[str]:
-        """Names of all who did anything, or something of these kinds, sorted."""
-        marks = ", ".join("?" * len(kinds))
-        where = f"WHERE kind IN ({marks}) " if kinds else ""
-        rows = self.file.rows(
-            f"SELECT DISTINCT annotator FROM events {where}ORDER BY annotator", *kinds
+        return self._events(
+            f"WHERE kind = '{EventKind.REQUEST}' AND (?1 IS NULL OR ask = ?1){back}", ask
         )
+
+    def annotators(self, kinds: Iterable[EventKind] = tuple(EventKind)) -> list[str]:
+        """Names of all who did something (of these kinds), sorted."""
+        where = f"WHERE kind IN {sql_list(kinds)}"
+        rows = self.file.rows(f"SELECT DISTINCT annotator FROM events {where} ORDER BY annotator")
         return [name for (name,) in rows]
 
     def proposals_accepted(self) -> dict[int, bool | None]:
@@ -213,7 +213,7 @@ class LedgerReader:
         """Every spent query with what stands as its response, by round, scan and rank."""
         found = [(query, where.effective) for query, where in self.outcomes(round)]
         # read after the outcomes: whatever they name is there
-        events = {e.id: e.answer for e in self._events(f"WHERE kind IN {RESPONSE_KINDS}")}
+        events = {e.id: e.answer for e in self._events(f"WHERE kind IN {RESPONSES}")}
         return [(query, None if best is None else events[best.id]) for query, best in found]
 
     def queried_cells(self, scan_id: str, before_round: int | None = None) -> np.ndarray:
@@ -291,7 +291,7 @@ class LedgerReader:
         disputed = sum(where.disputed for where in settled)
         (counts,) = self.file.rows(
             "SELECT (SELECT COUNT(*) FROM rounds),"
-            " (SELECT COUNT(*) FROM events WHERE kind = 'release')"
+            f" (SELECT COUNT(*) FROM events WHERE kind = '{EventKind.RELEASE}')"
         )
         return Summary(
             rounds=counts[0],
@@ -310,7 +310,7 @@ class LedgerReader:
     ) -> list[tuple[Query, Outcome]]:
         """Where every spent query stands, by round, scan and rank."""
         found = self.histories(round, scan, up_to_round)
-        return [(query, outcome(told) if told else _NOTHING) for query, told in found]
+        return [(query, outcome(events) if events else _NOTHING) for query, events in found]
 
     def histories(
         self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
@@ -323,10 +323,10 @@ class LedgerReader:
             round,
             scan,
         )
-        told: dict[int, list[EventView]] = defaultdict(list)
+        events: dict[int, list[EventView]] = defaultdict(list)
         for query, *values in rows:
-            told[query].append(EventView(*values))
-        return [(query, told[query.id]) for query in queries]
+            events[query].append(_view_of(values))
+        return [(query, events[query.id]) for query in queries]
 
     def _those(
         self, which: Callable[[Outcome], bool], round: int | None, scan: str | None
@@ -336,7 +336,7 @@ class LedgerReader:
     def history(self, query_id: int) -> list[EventView]:
         """What decides where a query stands, in no order."""
         rows = self.file.rows(f"{_VIEWS} AND q.id = ?", query_id)
-        return [EventView(*values) for _, *values in rows]
+        return [_view_of(values) for _, *values in rows]
 
     def _in_force(self, query_id: int) -> Event | None:
         best = self.outcome(query_id).effective
@@ -362,9 +362,17 @@ def _query_of(row: tuple) -> Query:
     return Query(id_, round_, scan, (x, y, z), *rest)
 
 
+def _view_of(row: Sequence) -> EventView:
+    id_, kind, annotator, supersedes, labels, ask, *rest = row
+    ask = None if ask is None else Ask(ask)
+    return EventView(id_, EventKind(kind), annotator, supersedes, labels, ask, *rest)
+
+
 def _event(row: tuple) -> Event:
     id_, query, kind, blob, annotator, seconds, clicks, accepted, note, *rest = row
+    supersedes, created_at, action, ask, uid, taxonomy = rest
+    ask = None if ask is None else Ask(ask)
     labels = None if blob is None else np.frombuffer(blob, np.uint8)
     accepted = None if accepted is None else bool(accepted)
     answer = Answer(kind, labels, annotator, seconds, clicks, accepted, note)
-    return Event(id_, query, answer, *rest)
+    return Event(id_, query, answer, supersedes, created_at, action, ask, uid, taxonomy)

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from annotator3d.data.scan import IGNORE as IGNORE
+from annotator3d.ledger.schema import Ask, EventKind
 
 UNASSIGNED = 254  # in a draft: a point that has no label yet
 Cell = tuple[int, int, int]
@@ -71,17 +72,21 @@ class Query:
 class Answer:
     """What an oracle says about a query. `labels` belong to the kinds "answer" and "draft" only.
 
+    kind: of an oracle's answer one that settles a query. Its word does, too; ValueError for others.
     labels: [n] uint8 train ids, one per point of the voxel in file order, 255 = ignore; in a draft
         254 = not assigned yet.
     """
 
-    kind: str = "answer"  # from an oracle: answer, skip, unsure or ignore
+    kind: EventKind = EventKind.ANSWER
     labels: np.ndarray | None = field(default=None, compare=False)
     annotator: str = "unknown"
     seconds: float | None = None
     clicks: int | None = None
     proposal_accepted: bool | None = None
     note: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", EventKind(self.kind))
 
 
 @dataclass(frozen=True)
@@ -90,11 +95,11 @@ class Event:
 
     id: int
     query: int
-    answer: Answer  # of any kind of `schema.KINDS`
+    answer: Answer
     supersedes: int | None  # the event that this one undoes, corrects or continues
     created_at: str  # UTC, ISO 8601 with milliseconds
     action: int | None = None  # first event of the bulk action; None if alone or itself the first
-    ask: str | None = None  # of a request: overlap, repeat or again
+    ask: Ask | None = None  # of a request
     uid: str = ""  # tells it from all other events, in any ledger
     taxonomy: int = 1  # version of the class list that it was written in; `answer` is in today's
 

@@ -25,7 +25,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from annotator3d.ledger.lineage import (
-    INDEPENDENT,
     EventView,
     ancestors_of,
     independence_of,
@@ -37,7 +36,7 @@ from annotator3d.ledger.lineage import (
     undone_of,
 )
 from annotator3d.ledger.records import IGNORE, UNASSIGNED
-from annotator3d.ledger.schema import RESPONSES, UNDOABLE
+from annotator3d.ledger.schema import Ask, EventKind
 
 _TO_LABEL = bytes([UNASSIGNED])
 
@@ -99,15 +98,15 @@ def outcome(events: Iterable[EventView]) -> Outcome:
     """Where a query stands after these events, in any order."""
     events = sorted(events, key=lambda e: (e.created_at, e.uid))
     revoked = revoked_of(events)
-    standing = [e for e in events if e.kind in RESPONSES and e.id not in revoked]
-    requests = [e for e in events if e.kind == "request" and e.id not in revoked]
-    reviewed = any(e.kind == "approve" for e in events)
+    standing = [e for e in events if e.kind.settles and e.id not in revoked]
+    requests = [e for e in events if e.kind is EventKind.REQUEST and e.id not in revoked]
+    reviewed = any(e.kind is EventKind.APPROVE for e in events)
     if len(standing) == 1 and not requests and not reviewed:  # nearly always
         return Outcome((standing[0],), standing[0], authors=frozenset((standing[0].annotator,)))
     first, replaced = original_of(events), superseded_by(events, standing)
     current = tuple(e for e in standing if first(e.id) not in replaced)
     judged = judged_by(events)
-    kept = {first(judged(e)) for e in events if e.kind == "approve" and e.id not in revoked}
+    kept = {first(judged(e)) for e in events if e.kind is EventKind.APPROVE and e.id not in revoked}
     rest_of = _completed(events, revoked) if kept else lambda response: ()
     approved = tuple(e for e in current if any(first(at.id) in kept for at in (e, *rest_of(e))))
     deciding = approved or current
@@ -170,25 +169,25 @@ def _known(
     events: Sequence[EventView], where: Outcome, asked: EventView | None, annotator: str
 ) -> list[EventView]:
     revoked = revoked_of(events)
-    known = [e for e in events if e.kind in UNDOABLE and e.id not in revoked]
-    requests = {e.id for e in events if e.kind == "request" and e.ask in INDEPENDENT}
+    known = [e for e in events if e.kind.is_undoable and e.id not in revoked]
+    requests = {e.id for e in events if e.kind is EventKind.REQUEST and e.ask.is_independent}
     if not requests and len(where.active_responses) <= 1:  # nearly always
         return known
     before, first, by_id = ancestors_of(events), original_of(events), {e.id: e for e in events}
     mine = [e for e in known if e.annotator == annotator]
-    if asked is not None and asked.ask == "repeat":
+    if asked is not None and asked.ask is Ask.REPEAT:
         return [e for e in mine if asked.id in before(e)]
     corrected = where.corrected_by(annotator)
-    if corrected is None or (asked is not None and asked.ask == "overlap"):
+    if corrected is None or (asked is not None and asked.ask is Ask.OVERLAP):
         return [e for e in mine if independence_of(e, by_id)[0]]  # such drafts are for nobody else
     act = first(corrected.id)
     return [e for e in known if act in {first(at) for at in before(e) | {e.id}}]
 
 
 def _may_meet(request: EventView, annotator: str, authors: frozenset[str]) -> bool:
-    if request.ask == "repeat":
+    if request.ask is Ask.REPEAT:
         return annotator == request.annotator
-    if request.ask == "overlap":  # the first opinion of all is nobody's second one
+    if request.ask is Ask.OVERLAP:  # the first opinion of all is nobody's second one
         return bool(authors) and annotator not in authors
     return True
 
@@ -197,14 +196,14 @@ def _waiting(
     events: Sequence[EventView], requests: Sequence[EventView], replaced: set[int]
 ) -> tuple[EventView, ...]:
     undone, by_id = undone_of(events), {e.id: e for e in events}
-    given = [e for e in events if e.kind in RESPONSES and e.id not in undone]
+    given = [e for e in events if e.kind.settles and e.id not in undone]
     met = {e.id for r in given for e in requests if independence_of(r, by_id) == (True, e.id)}
     people = {e.annotator for e in given if independence_of(e, by_id)[0]}
     # People who answered at the same time, on two machines, each took theirs for the first opinion.
-    overlaps = sorted((r for r in requests if r.ask == "overlap"), key=lambda r: r.id in met)
+    overlaps = sorted((r for r in requests if r.ask is Ask.OVERLAP), key=lambda r: r.id in met)
     wanted = overlaps[: max(len(overlaps) + 1 - max(len(people), 1), 0)]
     return tuple(
         r
         for r in requests
-        if (r in wanted if r.ask == "overlap" else r.id not in replaced and r.id not in met)
+        if (r in wanted if r.ask is Ask.OVERLAP else r.id not in replaced and r.id not in met)
     )

@@ -6,43 +6,134 @@ What the rows mean together is in `resolution`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from enum import Enum, Flag, auto
+from typing import NoReturn
+
 SCHEMA_VERSION = 2
 APPLICATION_ID = 0x41334C47  # "A3LG": tells a ledger from any other SQLite file
 LEDGER_FILE = "ledger.sqlite"  # in the folder of a run
 
-RESPONSES = ("answer", "skip", "unsure", "ignore")
-"""Kinds of event that settle a query: one label per point, or a reason why there is none."""
-LABELLED = ("answer", "draft")
-"""Kinds that carry labels. In a draft some points still have none; the query stays open."""
-UNDOABLE = (*RESPONSES, "draft")
-REVIEWS = ("approve", "reject")
-"""A reviewer's verdicts on a response: it counts before others, or no longer."""
-ENDING = (*RESPONSES, *REVIEWS)
-"""Kinds with which who holds a query has done with it."""
-REVOKING = ("undo", "reject")
-"""Kinds that take away the event that they supersede: by who gave it, or by a reviewer."""
-TOLD = (*UNDOABLE, *REVOKING, "approve", "request")
-"""Kinds that decide together where a query stands."""
-KINDS = (*UNDOABLE, "undo", "note", "lease", "release", "approve", "reject", "request")
-ASKS = ("overlap", "repeat", "again")
-"""What a request asks for: another person's opinion, the same person's once more, a correction."""
+
+class _Word(str, Enum):
+    """Members that are their stored words, on every version of Python: in SQL, JSON and texts."""
+
+    __str__ = str.__str__
+    __repr__ = str.__repr__
+    __format__ = str.__format__
+
+    @classmethod
+    def _missing_(cls, value: object) -> NoReturn:
+        raise ValueError(f"expected one of {', '.join(cls)}; got {value!r}")
+
+
+class _Trait(Flag):
+    NONE = 0
+    SETTLES = auto()
+    LABELS = auto()
+    UNDOABLE = auto()
+    REVIEWS = auto()
+    REVOKES = auto()
+    ASKS = auto()
+
+
+class EventKind(_Word):
+    """Kinds of event, in the order in which the tables name them, and what each one does."""
+
+    ANSWER = "answer", _Trait.SETTLES | _Trait.UNDOABLE | _Trait.LABELS
+    SKIP = "skip", _Trait.SETTLES | _Trait.UNDOABLE
+    UNSURE = "unsure", _Trait.SETTLES | _Trait.UNDOABLE
+    IGNORE = "ignore", _Trait.SETTLES | _Trait.UNDOABLE
+    DRAFT = "draft", _Trait.UNDOABLE | _Trait.LABELS
+    UNDO = "undo", _Trait.REVOKES
+    NOTE = "note", _Trait.NONE
+    LEASE = "lease", _Trait.NONE
+    RELEASE = "release", _Trait.NONE
+    APPROVE = "approve", _Trait.REVIEWS
+    REJECT = "reject", _Trait.REVIEWS | _Trait.REVOKES
+    REQUEST = "request", _Trait.ASKS
+
+    _traits: _Trait
+
+    def __new__(cls, word: str, traits: _Trait) -> EventKind:
+        self = str.__new__(cls, word)
+        self._value_, self._traits = word, traits
+        return self
+
+    @property
+    def settles(self) -> bool:
+        """A response: one label per point, or a reason why there is none."""
+        return _Trait.SETTLES in self._traits
+
+    @property
+    def gives_classes(self) -> bool:
+        """Says of each point which class it has, or that it has none."""
+        return self in (EventKind.ANSWER, EventKind.IGNORE)
+
+    @property
+    def carries_labels(self) -> bool:
+        """In a draft some points still have none; the query stays open."""
+        return _Trait.LABELS in self._traits
+
+    @property
+    def is_undoable(self) -> bool:
+        """A response or a draft."""
+        return _Trait.UNDOABLE in self._traits
+
+    @property
+    def is_review(self) -> bool:
+        """A reviewer's verdict on a response: it counts before others, or no longer."""
+        return _Trait.REVIEWS in self._traits
+
+    @property
+    def ends_lease(self) -> bool:
+        """Who holds the query has done with it."""
+        return self.settles or self.is_review
+
+    @property
+    def revokes(self) -> bool:
+        """Takes away the event that it supersedes: by who gave it, or by a reviewer."""
+        return _Trait.REVOKES in self._traits
+
+    @property
+    def is_revocable(self) -> bool:
+        """Can be taken back by an undo."""
+        return self.is_undoable or self.is_review or _Trait.ASKS in self._traits
+
+    @property
+    def decides(self) -> bool:
+        """Has a part in where a query stands."""
+        return self.is_revocable or self.revokes
+
+
+class Ask(_Word):
+    """What a request asks for."""
+
+    OVERLAP = "overlap"  # another person's opinion
+    REPEAT = "repeat"  # the same person's once more
+    RECHECK = "again"  # a correction
+
+    @property
+    def is_independent(self) -> bool:
+        """Asks for an opinion that does not know the others."""
+        return self is not Ask.RECHECK
+
+
+def sql_list(words: Iterable[str]) -> str:
+    """Words as the right side of IN."""
+    return f"({', '.join(map(repr, map(str, words)))})"
+
+
+RESPONSES = sql_list(kind for kind in EventKind if kind.settles)
+LABELLED = sql_list(kind for kind in EventKind if kind.carries_labels)
+_REVOCABLE = sql_list(kind for kind in EventKind if kind.is_revocable)
+_IS_REQUEST = f"(kind = '{EventKind.REQUEST}')"
+_LINKED = sql_list([*(kind for kind in EventKind if kind.revokes), EventKind.APPROVE])
 
 NEW_UID = "lower(hex(randomblob(16)))"
 NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 _NOW = f"TEXT NOT NULL DEFAULT ({NOW})"
 
-
-def _quoted(words: tuple[str, ...]) -> str:
-    return ", ".join(f"'{word}'" for word in words)
-
-
-RESPONSE_KINDS = f"({_quoted(RESPONSES)})"
-LABELLED_KINDS = f"({_quoted(LABELLED)})"
-ENDING_KINDS = f"({_quoted(ENDING)})"
-UNDOABLE_KINDS = f"({_quoted(UNDOABLE)})"
-_REVOCABLE_KINDS = f"({_quoted((*UNDOABLE, 'approve', 'reject', 'request'))})"
-TOLD_KINDS = f"({_quoted(TOLD)})"
-_LINKED_KINDS = f"({_quoted((*REVOKING, 'approve'))})"
 
 _TABLES = {
     "meta": "key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
@@ -84,19 +175,19 @@ _TABLES = {
     # the first and for single actions. `uid` tells the event from all others, in any file.
     "events": f"""
         id INTEGER PRIMARY KEY, query INTEGER NOT NULL REFERENCES queries(id),
-        kind TEXT NOT NULL CHECK (kind IN ({_quoted(KINDS)})),
-        labels BLOB CHECK ((kind IN {LABELLED_KINDS}) = (typeof(labels) = 'blob')
+        kind TEXT NOT NULL CHECK (kind IN {sql_list(EventKind)}),
+        labels BLOB CHECK ((kind IN {LABELLED}) = (typeof(labels) = 'blob')
                            AND typeof(labels) IN ('blob', 'null')),
         taxonomy INTEGER NOT NULL DEFAULT 1 REFERENCES taxonomies(version),
         annotator TEXT NOT NULL,
         seconds REAL CHECK (typeof(seconds) IN ('real', 'null') AND seconds >= 0),
         clicks INTEGER CHECK (typeof(clicks) IN ('integer', 'null') AND clicks >= 0),
         proposal_accepted INTEGER CHECK (proposal_accepted IN (0, 1)),
-        note TEXT CHECK (kind != 'note' OR note IS NOT NULL),
+        note TEXT CHECK (kind != '{EventKind.NOTE}' OR note IS NOT NULL),
         supersedes INTEGER REFERENCES events(id)
-            CHECK (kind NOT IN {_LINKED_KINDS} OR supersedes IS NOT NULL),
+            CHECK (kind NOT IN {_LINKED} OR supersedes IS NOT NULL),
         created_at {_NOW}, action INTEGER REFERENCES events(id),
-        ask TEXT CHECK ((kind = 'request') = (ask IS NOT NULL) AND ask IN ({_quoted(ASKS)})),
+        ask TEXT CHECK ({_IS_REQUEST} = (ask IS NOT NULL) AND ask IN {sql_list(Ask)}),
         uid TEXT NOT NULL UNIQUE DEFAULT ({NEW_UID})""",
 }
 
@@ -122,8 +213,12 @@ _IDENTITY = (
     f"PRAGMA application_id = {APPLICATION_ID}",
 )
 
-RELEASED = "EXISTS (SELECT 1 FROM events r WHERE r.query = {} AND r.kind = 'release')"
-UNDONE = "EXISTS (SELECT 1 FROM events u WHERE u.supersedes = {} AND u.kind = 'undo')"
+RELEASED = (
+    f"EXISTS (SELECT 1 FROM events r WHERE r.query = {{}} AND r.kind = '{EventKind.RELEASE}')"
+)
+UNDONE = (
+    f"EXISTS (SELECT 1 FROM events u WHERE u.supersedes = {{}} AND u.kind = '{EventKind.UNDO}')"
+)
 
 _RULES = (
     (
@@ -167,20 +262,20 @@ _RULES = (
     (
         "events_released",
         "events",
-        f"NEW.kind != 'note' AND {RELEASED.format('NEW.query')}",
+        f"NEW.kind != '{EventKind.NOTE}' AND {RELEASED.format('NEW.query')}",
         "this query was released and takes no answer",
     ),
     (
         "events_release",
         "events",
-        "NEW.kind = 'release' AND EXISTS (SELECT 1 FROM events e WHERE e.query = NEW.query"
-        f" AND e.kind IN {RESPONSE_KINDS})",
+        f"NEW.kind = '{EventKind.RELEASE}' AND EXISTS (SELECT 1 FROM events e"
+        f" WHERE e.query = NEW.query AND e.kind IN {RESPONSES})",
         "somebody has answered this query; only one that nobody has answered can be released",
     ),
     (
         "events_length",
         "events",
-        f"NEW.kind IN {LABELLED_KINDS}"
+        f"NEW.kind IN {LABELLED}"
         " AND length(NEW.labels) != (SELECT num_points FROM queries WHERE id = NEW.query)",
         "an answer has one label per point of the voxel",
     ),
@@ -194,8 +289,8 @@ _RULES = (
     (
         "events_undo",
         "events",
-        "NEW.kind = 'undo' AND NOT EXISTS (SELECT 1 FROM events e WHERE e.id = NEW.supersedes"
-        f" AND e.kind IN {_REVOCABLE_KINDS} AND NOT {UNDONE.format('e.id')})",
+        f"NEW.kind = '{EventKind.UNDO}' AND NOT EXISTS (SELECT 1 FROM events e"
+        f" WHERE e.id = NEW.supersedes AND e.kind IN {_REVOCABLE} AND NOT {UNDONE.format('e.id')})",
         "only a response, a draft, a review or a request can be undone, and only once",
     ),
     (

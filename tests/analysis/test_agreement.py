@@ -20,6 +20,7 @@ from annotator3d.analysis.quality.corrections import changed_by
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.opinions import opinions, pairs
 from annotator3d.ledger.records import Query
+from annotator3d.ledger.schema import Ask, EventKind
 
 
 class Story:
@@ -31,6 +32,7 @@ class Story:
     def add(self, kind, who, after=None, said=None, ask=None):
         number = len(self.events) + 1
         said = bytes(said) if said is not None else None
+        ask, kind = ask and Ask(ask), EventKind(kind)
         event = EventView(number, kind, who, after, said, ask, f"{number:03}", f"u{number}")
         self.events.append(event)
         return number

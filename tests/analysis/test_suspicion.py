@@ -7,8 +7,9 @@ from annotator3d.analysis.quality.model_check import check_answer
 from annotator3d.analysis.quality.suspicion import describe_doubt, find_suspicious
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.records import Query
+from annotator3d.ledger.schema import EventKind
 
-RESPONSE = EventView(5, "answer", "ann", None, b"", None, "1", "u")
+RESPONSE = EventView(5, EventKind.ANSWER, "ann", None, b"", None, "1", "u")
 CHANCES = np.array([[0.7, 0.2, 0.1], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6], [1.0, 0.0, 0.0]])
 
 

@@ -518,5 +518,5 @@ def test_a_history_is_cut_nowhere(path, capsys, monkeypatch):
 def test_every_kind_of_event_is_in_the_test(path):
     with Ledger.read(path) as ledger:
         kinds = {event.answer.kind for event in ledger.events()}
-    assert set(schema.KINDS) - kinds <= {"draft", "unsure", "reject"}
+    assert set(schema.EventKind) - kinds <= {"draft", "unsure", "reject"}
     assert Path(path).is_file()

@@ -11,6 +11,7 @@ from annotator3d.annotation.query_states import QueryStates
 from annotator3d.ledger.ledger import Answer, Ledger, ScanRecord
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.resolution import outcome, visible_and_parent
+from annotator3d.ledger.schema import Ask, EventKind
 
 NAMES = ["car", "road", "tree"]
 
@@ -245,6 +246,7 @@ def histories(draw):
         ask = draw(st.sampled_from(["overlap", "repeat", "again"])) if kind == "request" else None
         who, when = draw(st.sampled_from("ab")), draw(st.sampled_from("12"))
         said = b"" if kind == "ignore" else said
+        kind, ask = EventKind(kind), ask and Ask(ask)
         events.append(EventView(number, kind, who, link, said, ask, when, f"u{number}"))
     return events
 

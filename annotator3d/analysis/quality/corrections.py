@@ -20,6 +20,7 @@ from annotator3d.ledger.lineage import (
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import IGNORE, UNASSIGNED
 from annotator3d.ledger.resolution import outcome
+from annotator3d.ledger.schema import EventKind
 
 Differ = Callable[[EventView, EventView], bool]
 """Whether the second of two responses with labels says otherwise than the first."""
@@ -116,9 +117,9 @@ def changed_by(
             before = _replaced(event, by_id, undone)
             if before is not None and differ(before, event):
                 found.setdefault(before.id, event.annotator)
-        elif event.kind == "reject":
+        elif event.kind is EventKind.REJECT:
             found.setdefault(judged(event), event.annotator)
-        elif event.kind == "approve":
+        elif event.kind is EventKind.APPROVE:
             for response in overruled(judged(event)):
                 found.setdefault(response.id, event.annotator)
     return found

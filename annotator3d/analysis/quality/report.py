@@ -22,7 +22,7 @@ from annotator3d.ledger.describe import describe_answer
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.resolution import Outcome
-from annotator3d.ledger.schema import ASKS
+from annotator3d.ledger.schema import Ask
 
 _SHOWN = 20  # confused classes and disputed queries that a table names
 
@@ -161,7 +161,7 @@ def _whole(compared: Comparison, names: Sequence[str]) -> dict[str, Any]:
 def _requests(ledger: Ledger, standing: Sequence[Outcome]) -> dict[str, dict[str, int]]:
     waiting = [request.ask for where in standing for request in where.pending_requests]
     asked = [request.ask for request in ledger.requests(undone=False)]
-    return {ask: {"asked": asked.count(ask), "waiting": waiting.count(ask)} for ask in ASKS}
+    return {ask: {"asked": asked.count(ask), "waiting": waiting.count(ask)} for ask in Ask}
 
 
 def _person(name: str, record: CorrectionRecord) -> dict[str, Any]:

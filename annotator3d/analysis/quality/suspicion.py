@@ -16,6 +16,7 @@ from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.lineage import EventView, plain
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import Answer
+from annotator3d.ledger.schema import Ask, EventKind
 
 
 def find_suspicious(judged: Iterable[ModelCheck], below: float) -> tuple[list[ModelCheck], int]:
@@ -34,7 +35,7 @@ def was_asked_again(events: Sequence[EventView], response: int) -> bool:
     Also at an earlier one that says the same: then somebody has looked twice already.
     """
     said = {e.id: plain(e.labels) for e in events}
-    return said.get(response) in [said.get(e.supersedes) for e in events if e.ask == "again"]
+    return said.get(response) in [said.get(e.supersedes) for e in events if e.ask is Ask.RECHECK]
 
 
 def not_asked_again(ledger: LedgerReader, found: Iterable[ModelCheck]) -> list[ModelCheck]:
@@ -61,8 +62,8 @@ def request_rechecks(
             if was_asked_again(ledger.history(judged.query.id), judged.response):
                 continue
             note = describe_doubt(judged, ledger.taxonomy_names, source)
-            request = Answer("request", None, annotator, note=note)
-            ledger.append(judged.query.id, request, effective.id, ask="again")
+            request = Answer(EventKind.REQUEST, None, annotator, note=note)
+            ledger.append(judged.query.id, request, effective.id, ask=Ask.RECHECK)
             asked.append(judged.query.id)
     return asked
 

@@ -18,7 +18,6 @@ from annotator3d.data.files import clear_parts, fsync_folder, part_of
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger, Query
-from annotator3d.ledger.lineage import INDEPENDENT
 from annotator3d.ledger.package_file import new_package
 
 _DAY = 86400.0
@@ -168,4 +167,4 @@ def _manifest(ledger: Ledger, options: ExportOptions) -> Manifest:
 def _blind(ledger: Ledger, queries: Sequence[Query], recipient: str) -> set[int]:
     """Queries of which the person is asked for an independent opinion: answers stay at home."""
     asked = {query.id: ledger.outcome(query.id).asks(recipient) for query in queries}
-    return {id_ for id_, request in asked.items() if request and request.ask in INDEPENDENT}
+    return {id_ for id_, request in asked.items() if request and request.ask.is_independent}

@@ -25,7 +25,7 @@ from annotator3d.ledger.exchange import (
 )
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.maintenance.verify import verify
-from annotator3d.ledger.schema import RESPONSES
+from annotator3d.ledger.schema import EventKind
 
 _OLDER = (
     "does not know; an older backup may have been put back in its place: merge into the newer one"
@@ -70,7 +70,7 @@ def merge_package(ledger: Ledger, package: Path) -> MergeResult:
         events = stored_events(away)
     with ledger.transaction():
         written = _insert(ledger, package, events, result)
-    responses = {new for new, event in written.items() if event.kind in RESPONSES}
+    responses = {new for new, event in written.items() if event.kind.settles}
     touched = sorted({event.query for event in written.values()})
     where = {query: ledger.outcome(query) for query in touched}
     active = [
@@ -98,9 +98,11 @@ def _insert(
             ids[event.id] = home[event.uid]
             result.known += 1
         elif event.query in released:
-            if event.kind in RESPONSES and event.query not in result.released:
+            if event.kind.settles and event.query not in result.released:
                 result.released.append(event.query)
-        elif event.kind == "undo" and supersedes in undone:  # on both sides: it is undone once
+        elif (
+            event.kind is EventKind.UNDO and supersedes in undone
+        ):  # on both sides: it is undone once
             ids[event.id] = undone[supersedes]
             result.known += 1
         else:
@@ -112,9 +114,9 @@ def _insert(
                 ) from error
             ids[event.id] = home[event.uid] = new
             written[new] = event
-            if event.kind == "undo":
+            if event.kind is EventKind.UNDO:
                 undone[supersedes] = new
-            if event.kind in RESPONSES:
+            if event.kind.settles:
                 result.responses[event.annotator] += 1
             else:
                 result.others[event.kind] += 1

@@ -127,7 +127,9 @@ def _in_order(lines: Iterable[tuple[str, dict]]) -> Iterator[tuple[str, dict]]:
             yield where, row
         else:
             kept.append((where, row))
-    released = {row.get("query") for _, row in events if row.get("kind") == "release"}
+    released = {
+        row.get("query") for _, row in events if row.get("kind") == schema.EventKind.RELEASE
+    }
     early: dict[Any, list] = {query: [] for query in released}
     for where, row in events:
         if row.get("query") in early:

@@ -46,8 +46,7 @@ _RULES = {
         " ON q.id = e.query WHERE e.labels IS NOT NULL AND n != q.num_points"
     ),
     "event {0} of kind {1!r} has labels where it must not, or none where it must": (
-        "SELECT id, kind FROM events"
-        f" WHERE (kind IN {schema.LABELLED_KINDS}) != (labels IS NOT NULL)"
+        f"SELECT id, kind FROM events WHERE (kind IN {schema.LABELLED}) != (labels IS NOT NULL)"
     ),
     "event {0} supersedes event {1}, which is not an earlier one of the same query": (
         "SELECT e.id, e.supersedes FROM events e LEFT JOIN events b ON b.id = e.supersedes"
@@ -55,12 +54,12 @@ _RULES = {
         " AND (b.id IS NULL OR b.query != e.query OR b.id >= e.id)"
     ),
     "event {0} is undone {1} times": (
-        "SELECT supersedes, COUNT(*) AS n FROM events WHERE kind = 'undo'"
+        f"SELECT supersedes, COUNT(*) AS n FROM events WHERE kind = '{schema.EventKind.UNDO}'"
         " GROUP BY supersedes HAVING n > 1"
     ),
     "query {0} was released and has response {1}": (
         "SELECT e.query, e.id FROM events e"
-        f" WHERE e.kind IN {schema.RESPONSE_KINDS} AND {schema.RELEASED.format('e.query')}"
+        f" WHERE e.kind IN {schema.RESPONSES} AND {schema.RELEASED.format('e.query')}"
     ),
     "event {0} has the uid of event {1}": (
         "SELECT a.id, b.id FROM events a JOIN events b ON a.uid = b.uid AND a.id > b.id"
@@ -171,7 +170,11 @@ def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
     }
     rows = db.execute("SELECT id, kind, taxonomy, labels FROM events WHERE labels IS NOT NULL")
     for event, kind, version, labels in rows:
-        allowed = {*range(sizes.get(version, 0)), 255, *([254] if kind == "draft" else [])}
+        allowed = {
+            *range(sizes.get(version, 0)),
+            255,
+            *([254] if kind == schema.EventKind.DRAFT else []),
+        }
         if wrong := sorted(set(labels) - allowed):
             yield f"event {event} has label {wrong[0]}, which is not a class of list {version}"
 
