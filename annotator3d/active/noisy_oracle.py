@@ -125,7 +125,7 @@ def mistake_parts(
 def mistake_far(
     labels: Labels, rate: float, others: Sequence[int], random: np.random.Generator
 ) -> Labels:
-    """Each part of the voxel becomes, with probability `rate`, one of the `others` but itself."""
+    """Each class in the voxel becomes, with probability `rate`, another one of `others`."""
     draws, picks = random.random(IGNORE), random.random(IGNORE)
     mistaken = labels.copy()
     for given in np.unique(labels[labels != IGNORE]).tolist():
@@ -143,11 +143,11 @@ _AMOUNTS += ("class_seconds", "click_seconds", "spread")
 @ORACLES.register_module("noisy")
 @dataclass
 class NoisyOracle:
-    """Answers from the ground truth, with the errors of a person, their seconds and their clicks.
+    """Answers from the ground truth, with a person's errors, seconds and clicks.
 
     The answer to a query is a function of (seed, scan, cell) and, with `fatigue`, of how many
     answers its `annotator` has in the ledger. With every rate at 0 it is the truth. Points that the
-    truth ignores stay ignored. docs/costs.md says in words what each keyword does.
+    truth ignores stay ignored. docs/costs.md explains each keyword.
 
     Raises ConfigError for a rate outside 0..1, a negative amount, or an unknown class.
     """
@@ -169,7 +169,7 @@ class NoisyOracle:
     spread: float = 0.4  # standard deviation of the logarithm of the seconds
     annotator: str = "noisy"
     seed: int = 0  # of the run, unless the config says otherwise
-    class_names: Sequence[str] | None = None  # of the run; None: `confusion` is not looked up yet
+    class_names: Sequence[str] | None = None  # of the run; None: `confusion` is checked later
 
     automatic = True
     needs_truth = True
@@ -185,15 +185,15 @@ class NoisyOracle:
         self._next = count()
 
     def begin(self, ledger: LedgerReader) -> None:
-        """Go on from what the ledger holds: after a crash the same answers come again."""
+        """Continue after the answers in the ledger, so that a crash does not change later ones."""
         given = 0
         if self.fatigue:
             mine = (e for e in ledger.events() if e.answer.annotator == self.annotator)
             given = sum(event.answer.kind.settles for event in mine)
         self._places, self._next = {}, count(given)
 
-    def answer(self, query: Query, scan: Scan, rows: NDArray[np.int64]) -> Answer:
-        """Raises ValueError for a scan without labels."""
+    def answer(self, query: Query, scan: Scan, point_indices: NDArray[np.int64]) -> Answer:
+        """See `Oracle.answer`. Raises ValueError for a scan without labels."""
         if scan.labels is None:
             raise ValueError(
                 f"scan {scan.id} has no label file, so nobody can be simulated on it; use the "
@@ -204,7 +204,7 @@ class NoisyOracle:
         if passed < self.unsure + self.skip:
             kind = EventKind.UNSURE if passed < self.unsure else EventKind.SKIP
             return Answer(kind, None, self.annotator, self._seconds(0, 1, draws), clicks=1)
-        labels = self._labels(scan, rows, tired, draws)
+        labels = self._labels(scan, point_indices, tired, draws)
         classes = len(np.unique(labels[labels != IGNORE]))
         clicks = 1 if classes < 2 else classes + 1  # parting the voxel, then a key for each class
         seconds = self._seconds(classes, clicks, draws)
@@ -241,7 +241,7 @@ class NoisyOracle:
 
     @classmethod
     def check_config(cls, keywords: Mapping[str, object]) -> None:
-        """Refuse keywords that make no oracle. Raises ConfigError with the keyword."""
+        """Raise ConfigError, naming the keyword, for keywords that the constructor refuses."""
         cls(**keywords)
 
     def _check(self) -> None:

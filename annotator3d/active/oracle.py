@@ -1,6 +1,5 @@
-"""Oracles: who answers a query. The ground truth in an experiment, a person in production.
-
-A simulated person is in `noisy`.
+"""Oracles: who answers a query. The ground truth in an experiment, a person in production; a
+person with human errors is simulated in `noisy_oracle`.
 """
 
 from __future__ import annotations
@@ -34,36 +33,40 @@ class Oracle(Protocol):
     """Anything that answers queries.
 
     It may have an attribute `needs_truth` (True: the scans must have labels), a method
-    `begin(ledger)`, which is called before it answers with what was asked and answered until then,
-    and a class method `check_config(keywords)`, which raises ConfigError for keywords of a config
-    that make no oracle, so that they are refused before any work begins.
+    `begin(ledger)`, which is called with the open ledger before the first answer, and a class
+    method `check_config(keywords)`, which raises ConfigError for wrong keywords of a config before
+    any work begins.
     """
 
     automatic: bool  # False: never answers by itself, so scans need not be read for it
 
-    def answer(self, query: Query, scan: Scan, rows: NDArray[np.int64]) -> Answer | None:
-        """Answer for the points `rows` [n] of the scan (the voxel's, in file order).
+    def answer(self, query: Query, scan: Scan, point_indices: NDArray[np.int64]) -> Answer | None:
+        """The answer to a query; None leaves it open.
 
-        None leaves the query open.
+        Args:
+            query: which voxel is asked about.
+            scan: the scan that it lies in.
+            point_indices: [n] rows of ``scan.xyz``, ascending: the points of the voxel, one label
+                each.
         """
         ...
 
 
 @ORACLES.register_module("truth")
 class GroundTruthOracle:
-    """Answers with the ground truth, one label per point, ignored points included as 255."""
+    """Answers with the labels of the scan, one for each point, 255 for ignored ones."""
 
     automatic = True
     needs_truth = True
 
-    def answer(self, query: Query, scan: Scan, rows: NDArray[np.int64]) -> Answer:
-        """Raises ValueError for a scan without labels."""
+    def answer(self, query: Query, scan: Scan, point_indices: NDArray[np.int64]) -> Answer:
+        """The true labels [n]; see `Oracle.answer`. Raises ValueError for a scan without labels."""
         if scan.labels is None:
             raise ValueError(
                 f"scan {scan.id} has no label file, so its ground truth cannot answer; use the "
                 "oracle 'person', or add the labels"
             )
-        return Answer(EventKind.ANSWER, scan.labels[rows], annotator="truth")
+        return Answer(EventKind.ANSWER, scan.labels[point_indices], annotator="truth")
 
 
 @ORACLES.register_module("person")
@@ -72,7 +75,8 @@ class HumanOracle:
 
     automatic = False
 
-    def answer(self, query: Query, scan: Scan, rows: NDArray[np.int64]) -> None:
+    def answer(self, query: Query, scan: Scan, point_indices: NDArray[np.int64]) -> None:
+        """None: a person answers later."""
         return None
 
 
@@ -80,9 +84,9 @@ def get_oracle(oracle: str | Mapping[str, Any], **run: Any) -> Oracle:
     """The oracle of a registered name, or of a config: a ``type`` and its keywords.
 
     Args:
-        run: what a run has for a constructor that names it: `seed` and `class_names`.
+        run: values of the run for constructors that name them: `seed` and `class_names`.
 
-    Raises ValueError with the nearest name for an unknown one, or a value that cannot be.
+    Raises ValueError for an unknown name (with the nearest one) or a value out of range.
     """
     config = {"type": oracle} if isinstance(oracle, str) else oracle
     named = inspect.signature(lookup(ORACLES, config.get("type"))).parameters
@@ -109,9 +113,9 @@ def answer_open_queries(
         ledger: open for writing.
         oracle: see `Oracle`.
         read_scan: scan id -> scan with labels.
-        fingerprint: scan id -> fingerprint of its file, to be compared with the registered one.
+        fingerprint: scan id -> fingerprint of its file, compared with the registered one.
 
-    Raises ValueError when a scan is not the one that was asked about.
+    Raises ValueError if a scan is not the one that was asked about.
     """
     answered = 0
     if not oracle.automatic:

@@ -16,6 +16,7 @@ voxel). What is gone through, and what an answer writes, is said by a `mode.Labe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from types import TracebackType
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -303,17 +304,17 @@ class LabelSession:
 
     # To label
 
-    def assign(self, label: int) -> None:
+    def assign(self, label: int | str) -> None:
         """Give a class to the current part of the voxel, then go to the next part or query.
 
         While other points have no label yet, a draft is written and the query stays open.
 
         Args:
-            label: train id, 255 = no class fits.
+            label: name of a class, or train id, 255 = no class fits.
 
         Raises ValueError for a label that is not a class, ConflictError.
         """
-        self._labeller.assign(label)
+        self._labeller.assign(self._train_id(label) if isinstance(label, str) else label)
 
     def ignore(self) -> None:
         """Say that no class fits the current part of the voxel."""
@@ -422,6 +423,23 @@ class LabelSession:
         finally:
             self._state.views.close()
             self._state.ledger.close()
+
+    def __enter__(self) -> LabelSession:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _train_id(self, name: str) -> int:
+        names = list(self.class_names)
+        if name not in names:
+            raise ValueError(f"unknown class {name!r}: {nearest(name, names)}")
+        return names.index(name)
 
     # What keys do
 

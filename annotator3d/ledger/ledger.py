@@ -15,6 +15,7 @@ from types import TracebackType
 import numpy as np
 from numpy.typing import ArrayLike
 
+from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.ledger import actions, closing, creation, events, rounds
 from annotator3d.ledger.actions import EventDraft
 from annotator3d.ledger.closing import CloseResult
@@ -73,6 +74,16 @@ class Ledger(LedgerReader):
             file.identify()
             file.expect(taxonomy_names, taxonomy_digest, voxel_size)
             return cls(file)
+
+    @classmethod
+    def create(cls, path: str | Path, taxonomy: Taxonomy, voxel_size: float = 0.25) -> Ledger:
+        """Begin a ledger for queries about voxels of `voxel_size` metres in these classes.
+
+        Raises FileExistsError if the file exists, and as `open`.
+        """
+        if Path(path).exists():
+            raise FileExistsError(f"{path} exists; open it with Ledger.open_existing")
+        return cls.open(path, taxonomy.names, taxonomy.digest(), voxel_size)
 
     @classmethod
     def open_existing(cls, path: str | Path) -> Ledger:

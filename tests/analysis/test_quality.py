@@ -17,7 +17,7 @@ from killing import killed_at
 
 from annotator3d.analysis.quality.model_check import check_answers
 from annotator3d.annotation.review import Criteria
-from annotator3d.api import open_labelling
+from annotator3d.api.labelling import open_labelling
 from annotator3d.cli.main import main
 from annotator3d.cli.parser import make_parser
 from annotator3d.cli.review_options import criteria_of

@@ -8,7 +8,7 @@ from killing import die, killed
 from package_world import answer, held_by, ledger_of, pack, state
 
 from annotator3d.annotation.packages import export as packing
-from annotator3d.api import open_labelling
+from annotator3d.api.labelling import open_labelling
 from annotator3d.cli.main import main
 from annotator3d.ledger.actions import ConflictError
 from annotator3d.ledger.ledger import Ledger

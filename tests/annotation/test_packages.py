@@ -23,7 +23,9 @@ from annotator3d.annotation.packages.choice import PackageChoice, choose
 from annotator3d.annotation.packages.export import ExportOptions
 from annotator3d.annotation.packages.merge import merge_package
 from annotator3d.annotation.packages.package import PackageSource, read_manifest
-from annotator3d.api import export_package, open_labelling, still_of
+from annotator3d.api.labelling import open_labelling
+from annotator3d.api.packages import export_package
+from annotator3d.api.stills import still_of
 from annotator3d.cli.main import main
 from annotator3d.cli.terminal import open_reporter
 from annotator3d.data.scan import rows_of_cell

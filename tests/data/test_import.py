@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from own_case import WRITERS, points, write_scans, write_taxonomy
 
 from annotator3d.cli.main import main
-from annotator3d.data.datasets.imported import OwnScans
+from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.formats import read_cloud
 from annotator3d.data.formats.kitti import read_bin, read_calib, read_label, read_poses, split_label
 from annotator3d.data.importing import running
@@ -48,7 +48,7 @@ def stored(out: Path, scan_id: str) -> tuple[np.ndarray, np.ndarray, np.ndarray,
 def test_every_format_arrives_unchanged(tmp_path, taxonomy, kind):
     out = tmp_path / "out"
     assert run(write_scans(tmp_path / "src", kind), out, taxonomy, format=kind.split("-")[0]) == 0
-    dataset = OwnScans(out, "all")
+    dataset = ImportedScans(out, "all")
     assert dataset.ids == ["a/000000", "a/000001", "b/000000", "b/000001"]
     for i, seed in enumerate((0, 1, 100, 101)):
         wanted = points(seed)
@@ -120,11 +120,11 @@ def test_damaged_files_are_all_named_and_mending_them_is_enough(tmp_path, taxono
     assert "2 of 4 scans cannot be imported" in error
     assert all(str(path) in error for path in broken)
     with pytest.raises(FileNotFoundError, match="unfinished import"):
-        OwnScans(out, "all")
+        ImportedScans(out, "all")
     for path in broken:
         path.write_bytes(whole[path])
     assert run(src, out, taxonomy, format=format) == 0
-    assert len(OwnScans(out, "all")) == 4
+    assert len(ImportedScans(out, "all")) == 4
 
 
 def test_an_import_that_was_stopped_goes_on_and_ends_the_same(tmp_path, taxonomy, monkeypatch):
@@ -163,7 +163,7 @@ def test_a_source_that_changed_or_went_since_the_stop_is_read_again(tmp_path, ta
     assert run(src, out, taxonomy) == 0
     np.testing.assert_array_equal(stored(out, "a/000000")[0], points(7).xyz)
     np.testing.assert_array_equal(stored(out, "b/000000")[0], points(101).xyz)
-    assert OwnScans(out, "all").ids == ["a/000000", "a/000001", "b/000000"]
+    assert ImportedScans(out, "all").ids == ["a/000000", "a/000001", "b/000000"]
 
 
 def test_nothing_that_is_there_is_overwritten(tmp_path, taxonomy, capsys):
@@ -213,7 +213,7 @@ def test_numbered_files_keep_their_number_and_others_are_counted_naturally(tmp_p
         "x/000001": "x/scan2.ply",
         "x/000002": "x/scan10.ply",
     }
-    assert [OwnScans(tmp_path / "out", "all").origin(i).source for i in (1, 5)] == [
+    assert [ImportedScans(tmp_path / "out", "all").origin(i).source for i in (1, 5)] == [
         "kitti/sequences/04/velodyne/000003.ply",
         "x/scan10.ply",
     ]
@@ -283,7 +283,7 @@ def test_npy_scans_and_npy_labels_are_told_apart(tmp_path, taxonomy):
     np.save(tmp_path / "src" / "one.npy", np.column_stack([p.xyz, p.intensity]))
     np.save(tmp_path / "src" / "labels" / "one.npy", p.label)
     assert run(tmp_path / "src", tmp_path / "out", taxonomy, format="npy") == 0
-    assert OwnScans(tmp_path / "out", "all").ids == ["00/000000"]
+    assert ImportedScans(tmp_path / "out", "all").ids == ["00/000000"]
     np.testing.assert_array_equal(stored(tmp_path / "out", "00/000000")[2], p.label)
 
 
@@ -382,7 +382,7 @@ def test_without_intensity_the_network_gets_a_constant(tmp_path, taxonomy, capsy
     with_fields(tmp_path / "src" / "one.ply", label=points(0).label)
     assert run(tmp_path / "src", tmp_path / "out", taxonomy) == 0
     assert "no intensity: the network gets the constant 0" in capsys.readouterr().out
-    scan = OwnScans(tmp_path / "out", "all").read(0)
+    scan = ImportedScans(tmp_path / "out", "all").read(0)
     assert len(scan) == 120 and not scan.intensity.any()
 
 
@@ -406,11 +406,11 @@ def test_intensity_is_brought_to_0_to_1_by_a_scale_that_can_be_changed(
     path = tmp_path / "out" / "dataset.yaml"
     card = yaml.safe_load(path.read_text())
     assert card["intensity"] == {"field": "intensity", "max": scale}
-    found = OwnScans(tmp_path / "out", "all", labels="optional").read(0).intensity
+    found = ImportedScans(tmp_path / "out", "all", labels="optional").read(0).intensity
     np.testing.assert_allclose(found, intensity / scale, rtol=1e-6)
     card["intensity"]["max"] = 2 * scale
     path.write_text(yaml.safe_dump(card))
-    halved = OwnScans(tmp_path / "out", "all", labels="optional").read(0).intensity
+    halved = ImportedScans(tmp_path / "out", "all", labels="optional").read(0).intensity
     np.testing.assert_allclose(halved, intensity / scale / 2, rtol=1e-6)
 
 
@@ -435,7 +435,7 @@ def test_large_coordinates_keep_their_millimetres_and_come_back(tmp_path, taxono
         own_case.write_las(src / f"{i}.las", points(i), tuple(np.array(UTM) + shift))
     assert run(src, out, taxonomy, format="las") == 0
     assert "would lose their millimetres" in capsys.readouterr().out
-    dataset, poses = OwnScans(out, "all"), read_poses(out / "sequences" / "00" / "poses.txt")
+    dataset, poses = ImportedScans(out, "all"), read_poses(out / "sequences" / "00" / "poses.txt")
     first = np.array(dataset.origin(0).offset)
     for i, shift in enumerate(shifts):
         scan, offset = dataset.read(i), np.array(dataset.origin(i).offset)
@@ -566,7 +566,7 @@ def test_unknown_ids_are_named_with_their_files_and_the_import_goes_on(tmp_path,
 
 
 def split(out: Path) -> tuple[list[str], list[str]]:
-    return OwnScans(out, "train", labels="optional").ids, OwnScans(out, "val").ids
+    return ImportedScans(out, "train", labels="optional").ids, ImportedScans(out, "val").ids
 
 
 def test_splits_by_sequence_and_by_share_with_a_seed(tmp_path, taxonomy, capsys):
@@ -589,7 +589,7 @@ def test_splits_by_sequence_and_by_share_with_a_seed(tmp_path, taxonomy, capsys)
     again = tmp_path / "again"
     assert run(src, again, taxonomy, "--val-share", "0.34", "--seed", "5") == 0
     assert split(again)[1][0] == drawn[5]
-    assert OwnScans(again, "val").drawn
+    assert ImportedScans(again, "val").drawn
 
 
 def test_one_sequence_is_split_by_scans_and_only_labelled_ones_validate(tmp_path, taxonomy):
@@ -599,7 +599,7 @@ def test_one_sequence_is_split_by_scans_and_only_labelled_ones_validate(tmp_path
     assert run(src, tmp_path / "out", taxonomy, "--val-share", "0.4") == 0
     train, val = split(tmp_path / "out")
     assert len(val) == 2 and all(int(scan_id[2:]) >= 5 for scan_id in val)
-    assert sorted(train + val) == OwnScans(tmp_path / "out", "all", labels="optional").ids
+    assert sorted(train + val) == ImportedScans(tmp_path / "out", "all", labels="optional").ids
 
 
 def test_labelled_scans_without_validation_are_told_how_to_get_one(tmp_path, taxonomy, capsys):
@@ -655,26 +655,26 @@ def test_a_stock_semantic_kitti_yaml_serves_as_taxonomy(tmp_path):
     src.mkdir()
     with_fields(src / "one.ply", label=np.resize([10, 252, 40, 0], 120).astype(np.uint16))
     assert run(src, out, Path("semantickitti19")) == 0
-    dataset = OwnScans(out, "all")
+    dataset = ImportedScans(out, "all")
     assert dataset.taxonomy.num_classes == 19
     assert dataset.read(0).labels[:4].tolist() == [0, 0, 8, 255]
 
 
 def test_own_scans_says_what_a_folder_lacks(tmp_path, taxonomy, make_kitti):
     with pytest.raises(FileNotFoundError, match="import your scans first"):
-        OwnScans(make_kitti(), "train")
+        ImportedScans(make_kitti(), "train")
     out = tmp_path / "out"
     run(write_scans(tmp_path / "src"), out, taxonomy, "--val-share", "0")
     with pytest.raises(ValueError, match="--set data.val=null"):
-        OwnScans(out, "val")
+        ImportedScans(out, "val")
     with pytest.raises(ValueError, match="split must be"):
-        OwnScans(out, "vall")
+        ImportedScans(out, "vall")
     (out / "splits" / "train.txt").write_text("a/000001  # mine\n")
-    assert OwnScans(out, "train").ids == ["a/000001"]
+    assert ImportedScans(out, "train").ids == ["a/000001"]
     text = (out / "dataset.yaml").read_text()
     (out / "dataset.yaml").write_text(text.replace("layout: 1", "layout: 9"))
     with pytest.raises(ValueError, match="layout 9, this version reads 1"):
-        OwnScans(out, "train")
+        ImportedScans(out, "train")
 
 
 TINY = [

@@ -11,7 +11,8 @@ import pytest
 from conftest import make_kitti_in
 from engine_case import tiny_config
 
-from annotator3d.api import open_labelling, scan_source
+from annotator3d.api.labelling import open_labelling
+from annotator3d.api.scans import scan_source
 from annotator3d.cli.main import main
 from annotator3d.data.datasets.moved import MovedScans, find_moved
 from annotator3d.data.datasets.sequences import SemanticKITTI

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from viewer_driver import make_work_dir
 
-from annotator3d.api import open_labelling
+from annotator3d.api.labelling import open_labelling
 from annotator3d.engine.config.load import make_config
 from annotator3d.engine.rounds.hook import WaitingForOracleError
 from annotator3d.engine.run import train

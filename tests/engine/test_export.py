@@ -14,7 +14,7 @@ from engine_case import BACKBONE, tiny_config
 from own_case import write_scans, write_taxonomy
 
 from annotator3d.cli.main import main
-from annotator3d.data.datasets.imported import OwnScans
+from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.datasets.nuscenes import NuScenes
 from annotator3d.data.datasets.nuscenes_tables import scenes_of
 from annotator3d.data.datasets.sequences import SemanticKITTI
@@ -92,7 +92,7 @@ WANTED = {"answers": ("train", answered), "predictions": ("val", predicted)}
 @pytest.mark.parametrize("format", FORMATS)
 def test_what_is_exported_and_imported_again_is_identical(own, tmp_path, format, what):
     split, oracle = WANTED[what]
-    dataset = OwnScans(own / "data", split)
+    dataset = ImportedScans(own / "data", split)
     wanted, out, again = oracle(own, dataset), tmp_path / "out", tmp_path / "again"
     assert export(own, out, what, format) == 0
     command = ["import", "--taxonomy", str(own / "classes.yaml"), "--val-share", "0"]
@@ -102,7 +102,7 @@ def test_what_is_exported_and_imported_again_is_identical(own, tmp_path, format,
         command += [str(own / "src"), str(again), "--format", "ply", "--labels", str(out)]
         command += ["--intensity-field", "intensity"]
     assert main(command) == 0
-    back = OwnScans(again, "all", labels="optional")
+    back = ImportedScans(again, "all", labels="optional")
     assert set(wanted) == set(dataset.ids) <= set(back.ids)
     for scan_id, raw in wanted.items():
         sequence, frame = scan_id.split("/")
@@ -135,7 +135,7 @@ def test_other_tools_read_the_points_with_their_class(own, tmp_path):
 
     assert export(own, tmp_path / "p", "predictions", "ply") == 0
     assert export(own, tmp_path / "l", "predictions", "las") == 0
-    dataset = OwnScans(own / "data", "val")
+    dataset = ImportedScans(own / "data", "val")
     wanted = predicted(own, dataset)["b/000001"]
     vertex = PlyData.read(str(tmp_path / "p" / "b" / "scan1.ply"))["vertex"]
     points = own_case.points(101)
@@ -397,7 +397,7 @@ def test_ids_that_do_not_fit_are_refused_or_take_another_field(tmp_path, capsys)
     import laspy
 
     (file,) = (tmp_path / "b").glob("*.las")
-    dataset = OwnScans(data, "val")
+    dataset = ImportedScans(data, "val")
     np.testing.assert_array_equal(
         laspy.read(file)["label"], predicted(tmp_path, dataset)[dataset.ids[0]]
     )

@@ -17,7 +17,7 @@ from killing import die, killed
 from own_case import CLASSES, points, write_ply, write_taxonomy
 
 from annotator3d.active.stored_predictions import StoredPredictions
-from annotator3d.api import open_labelling
+from annotator3d.api.labelling import open_labelling
 from annotator3d.cli.main import main
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.taxonomy import load_taxonomy

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from viewer_driver import make_work_dir, missing
 
-from annotator3d.api import still_of
+from annotator3d.api.stills import still_of
 from annotator3d.cli.main import main
 from annotator3d.data.scan import Scan
 from annotator3d.ledger.ledger import Ledger

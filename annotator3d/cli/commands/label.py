@@ -13,7 +13,7 @@ from annotator3d.cli.review_options import add_review, criteria_of, shares_of
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
-    from annotator3d.api import SessionBundle
+    from annotator3d.api.labelling import SessionBundle
     from annotator3d.viz.view_settings import ViewSettings
 
 DEMO = Path("work_dirs/label-demo")
@@ -105,7 +105,8 @@ def label(args: argparse.Namespace) -> None:
 
 def _open(args: argparse.Namespace, work_dir: Path) -> SessionBundle:
     from annotator3d.annotation.session import SessionOptions
-    from annotator3d.api import make_demo, open_labelling
+    from annotator3d.api.demo import make_demo
+    from annotator3d.api.labelling import open_labelling
     from annotator3d.cli.terminal import open_reporter
 
     shares = shares_of(args)

@@ -75,7 +75,7 @@ def verify(args: argparse.Namespace) -> int:
 
 def _of_run(path: Path, args: argparse.Namespace, reporter: Reporter) -> ScanAccess:
     from annotator3d.active.stored_predictions import StoredPredictions
-    from annotator3d.api import scan_source
+    from annotator3d.api.scans import scan_source
     from annotator3d.engine.workdir import WorkDir
 
     work_dir = WorkDir(path.parent)
@@ -103,7 +103,7 @@ def _of_run(path: Path, args: argparse.Namespace, reporter: Reporter) -> ScanAcc
 def _of_package(path: Path, args: argparse.Namespace) -> ScanAccess:
     """A package carries its scans and predictions itself."""
     from annotator3d.annotation.packages.package import PackageSource, damaged_contents
-    from annotator3d.api import refuse_options
+    from annotator3d.api.packages import refuse_options
 
     refuse_options(path, args.config, args.data_root)
     try:

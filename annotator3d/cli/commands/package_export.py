@@ -70,7 +70,7 @@ def _add_choice(parser: argparse.ArgumentParser) -> None:
 )
 def export(args: argparse.Namespace) -> None:
     from annotator3d.annotation.packages.export import ExportOptions
-    from annotator3d.api import export_package
+    from annotator3d.api.packages import export_package
     from annotator3d.cli.terminal import open_reporter
 
     options = ExportOptions(args.to, _choice(args), args.days, args.crop, args.images)

@@ -34,7 +34,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     order=41,
 )
 def render(args: argparse.Namespace) -> None:
-    from annotator3d.api import still_of
+    from annotator3d.api.stills import still_of
     from annotator3d.viz.render import render as draw
 
     width, height = _size(args.size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from annotator3d.data.datasets.imported import OwnScans
+from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.datasets.listing import contents
 from annotator3d.data.datasets.nuscenes import NuScenes
 from annotator3d.data.datasets.sequences import ScanDataset, SemanticKITTI
@@ -27,7 +27,7 @@ def open_folder(root: Path, taxonomy: str | None) -> list[ScanDataset]:
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}")
     if (root / CARD).is_file():
-        return [OwnScans(root, "all", taxonomy=taxonomy, labels="optional")]
+        return [ImportedScans(root, "all", taxonomy=taxonomy, labels="optional")]
     if (root / "sequences").is_dir():
         folders = sorted(os.scandir(root / "sequences"), key=lambda entry: entry.name)
         names = [e.name for e in folders if (Path(e.path) / "velodyne").is_dir()]

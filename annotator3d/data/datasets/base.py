@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,23 @@ class ScanDataset(ABC):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __getitem__(self, which: int | str) -> Scan:
+        """A scan by its position (negative: from the end) or by its id.
+
+        Raises IndexError for a position and ValueError for an id that the dataset does not hold.
+        """
+        if isinstance(which, str):
+            return self.read(self.index(which))
+        try:
+            return self.read(range(len(self))[which])
+        except IndexError:
+            raise IndexError(f"scan {which} of a dataset of {len(self)} scans") from None
+
+    @classmethod
+    def taxonomy_for(cls, keywords: Mapping[str, Any]) -> PathLike:
+        """Name or path of the class map that a dataset with these keywords has."""
+        return keywords.get("taxonomy") or cls.TAXONOMY
 
     @abstractmethod
     def path(self, i: int) -> Path:

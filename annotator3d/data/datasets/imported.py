@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from annotator3d.data.datasets.sequences import (
     Intensity,
@@ -19,8 +20,8 @@ from annotator3d.registry import DATASETS
 SPLITS = ("train", "val", "all")
 
 
-@DATASETS.register_module()
-class OwnScans(SequenceDataset):
+@DATASETS.register_module("OwnScans")
+class ImportedScans(SequenceDataset):
     """Scans of any sensor with classes of your own, in the layout of `annotator3d import`.
 
     SemanticKITTI's layout, with ``dataset.yaml``, ``taxonomy.yaml`` and ``splits/*.txt`` beside it.
@@ -66,6 +67,11 @@ class OwnScans(SequenceDataset):
             intensity,
         )
         self._origins: dict[str, Origin] | None = None
+
+    @classmethod
+    def taxonomy_for(cls, keywords: Mapping[str, Any]) -> PathLike:
+        """The dataset's own ``taxonomy.yaml``, unless the keywords name another class map."""
+        return keywords.get("taxonomy") or Path(keywords["root"]) / TAXONOMY
 
     def origin(self, i: int) -> Origin | None:
         """Where scan ``i`` came from; None if ``scans.csv`` does not say."""

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.datasets.imported import OwnScans
+from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.datasets.nuscenes import NuScenes
 from annotator3d.data.datasets.sequences import ScanDataset
 from annotator3d.data.files import atomic_write
@@ -151,7 +151,7 @@ class CloudWriter(Writer):
         return cloud.fields[name]
 
     def _origin(self, i: int) -> Origin | None:
-        return self.dataset.origin(i) if isinstance(self.dataset, OwnScans) else None
+        return self.dataset.origin(i) if isinstance(self.dataset, ImportedScans) else None
 
     def _offset(self, i: int) -> NDArray[np.float64]:
         origin = self._origin(i)

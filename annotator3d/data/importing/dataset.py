@@ -62,7 +62,7 @@ def import_scans(
     progress: Callable[[int, int], None] | None = None,
     workers: int = 1,
 ) -> Imported:
-    """Write the scans below `src` into `out` in the layout that `OwnScans` reads.
+    """Write the scans below `src` into `out` in the layout that `ImportedScans` reads.
 
     An import that was stopped, or found damaged files, continues when it is called again; only
     ``dataset.yaml``, written last, makes the folder a dataset.

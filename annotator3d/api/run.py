@@ -1,0 +1,219 @@
+"""A run: a config and a work directory, from training to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from annotator3d.annotation.review import Criteria
+from annotator3d.annotation.session import LabelSession, SessionOptions
+from annotator3d.api.config import Config
+from annotator3d.api.labelling import open_session
+from annotator3d.api.network import Predictor, init_model
+from annotator3d.api.results import Evaluation, RunResult, read_result
+from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.rounds.select_only import RoundResult
+from annotator3d.engine.workdir import WorkDir
+from annotator3d.errors import ConfigError
+from annotator3d.ledger.ledger import Ledger
+from annotator3d.reporter import Reporter
+
+
+class Run:
+    """A run on disk. `from_config` begins one, `open` goes on with one; nothing is written before
+    `train` or `select` is called.
+
+    Attributes:
+        config: the checked config, a `RunConfig`.
+        work_dir: holds ledger, checkpoints, metrics and report.
+        data_root: where the target's scans are; None: where config or run say.
+    """
+
+    def __init__(
+        self, config: RunConfig, work_dir: str | Path, data_root: str | Path | None = None
+    ) -> None:
+        self.config, self.work_dir = config, Path(work_dir)
+        self._folder = WorkDir(work_dir)
+        self.data_root = None if data_root is None else str(data_root)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: str | Path | RunConfig,
+        work_dir: str | Path,
+        *,
+        data_root: str | Path | None = None,
+        cfg_options: Mapping[str, Any] | None = None,
+    ) -> Run:
+        """A run of a config.
+
+        Args:
+            config: a name such as ``"al/streets_demo"``, a file, or a `RunConfig`.
+            work_dir: new, or that of the same run, to go on with it.
+            data_root: root of the target's scans, where the config names none.
+            cfg_options: see `Config.fromfile`; not with a `RunConfig`.
+
+        Raises ConfigError: see `Config.fromfile`.
+        """
+        if isinstance(config, RunConfig):
+            if cfg_options:
+                raise ConfigError("cfg_options go with the name of a config; change the RunConfig")
+            return cls(config, work_dir, data_root)
+        return cls(Config.fromfile(config, cfg_options), work_dir, data_root)
+
+    @classmethod
+    def open(cls, work_dir: str | Path, *, data_root: str | Path | None = None) -> Run:
+        """The run that a work directory holds.
+
+        Args:
+            data_root: where the target's scans are now; None: where its last start found them.
+
+        Raises:
+            FileNotFoundError: no such folder.
+            ConfigError: the folder keeps no config.
+        """
+        folder = WorkDir(work_dir)
+        if not folder.path.is_dir():
+            raise FileNotFoundError(f"there is no work directory {folder}")
+        config = folder.config()
+        return cls(config, folder.path, data_root or folder.moved_data_root(config))
+
+    def train(self, *, resume: bool = False, reporter: Reporter | None = None) -> RunResult:
+        """Train to the last epoch, selecting and answering rounds on the way.
+
+        Args:
+            resume: go on with what the work directory holds.
+            reporter: is told how far it is; None: nobody is.
+
+        Raises:
+            ConfigError, ValueError, FileNotFoundError: config or data are not as they should be.
+            WaitingForOracleError: a round waits for a person: answer it in `session`, then train
+                with ``resume=True``.
+            RunStoppedError: SIGTERM or Ctrl-C came; train with ``resume=True`` to go on.
+        """
+        from annotator3d.engine.run import train
+
+        train(
+            self.config,
+            self._folder,
+            resume=resume,
+            data_root=self.data_root,
+            reporter=reporter,
+        )
+        return read_result(self.work_dir)
+
+    def select(
+        self, predictions: str | Path | None = None, checkpoint: str | Path | None = None
+    ) -> RoundResult:
+        """Select one round without training, for a network of your own; writes the ledger.
+
+        Args:
+            predictions: folder of logits, classes or scores of points (docs/strategies.md).
+            checkpoint: or weights of the config's network. Neither for the strategy 'random'.
+
+        Raises ConfigError for neither or both, or a work directory that belongs to a training.
+        """
+        from annotator3d.engine.rounds.select_only import select_only
+
+        return select_only(
+            self.config,
+            self._folder,
+            checkpoint=_text(checkpoint),
+            predictions=_text(predictions),
+            data_root=self.data_root,
+        )
+
+    def evaluate(self, checkpoint: str | Path | None = None) -> Evaluation:
+        """IoU on every raw point of ``data.val``.
+
+        Args:
+            checkpoint: weights; None: the newest of the work directory.
+
+        Raises FileNotFoundError if there is none, ValueError for one of another network.
+        """
+        from annotator3d.engine.evaluation import evaluate_checkpoint
+
+        path = str(checkpoint or self._newest())
+        found = evaluate_checkpoint(self.config, path, self.data_root, Reporter())
+        return Evaluation.of(found)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the report of the run, one HTML file; returns its path.
+
+        Args:
+            path: default: ``report.html`` in the work directory.
+
+        Raises FileNotFoundError: nothing was trained yet.
+        """
+        from annotator3d.analysis.report.run import report_run
+
+        return report_run(self._folder, Path(path or self.work_dir / "report.html"), Reporter())
+
+    @cached_property
+    def pool(self) -> ScanDataset:
+        """The scans that may be asked about (``data.train``); labels are read where there are any.
+
+        Raises ConfigError or FileNotFoundError where there are none.
+        """
+        return self._dataset("train")
+
+    @cached_property
+    def val(self) -> ScanDataset:
+        """The scans that are evaluated on (``data.val``)."""
+        return self._dataset("val")
+
+    @cached_property
+    def source(self) -> ScanDataset:
+        """The labelled scans of the source domain (``data.source``)."""
+        return self._dataset("source")
+
+    def ledger(self, write: bool = False) -> Ledger:
+        """The ledger, a context manager; for reading only unless `write`.
+
+        Raises FileNotFoundError: nothing was asked yet.
+        """
+        return self._folder.ledger(write)
+
+    def session(
+        self,
+        annotator: str | None = None,
+        review: Criteria | None = None,
+        options: SessionOptions | None = None,
+    ) -> LabelSession:
+        """A labelling session on this run's queries, a context manager; see `open_session`."""
+        return open_session(
+            self.work_dir,
+            annotator=annotator,
+            review=review,
+            options=options,
+            data_root=self.data_root,
+        )
+
+    def model(self, checkpoint: str | Path | None = None) -> Predictor:
+        """The trained network; see `init_model`.
+
+        Args:
+            checkpoint: weights; None: the newest of the work directory.
+
+        Raises FileNotFoundError if there is none.
+        """
+        return init_model(self.config, checkpoint or self._newest(), self.config.device)
+
+    def _dataset(self, name: str) -> ScanDataset:
+        from annotator3d.engine.datasets import open_dataset
+
+        root = None if name == "source" else self.data_root
+        known = self._folder.known_scans() if name == "train" else []
+        return open_dataset(self.config, name, root, Reporter(), False, known)
+
+    def _newest(self) -> Path:
+        from annotator3d.engine.training.checkpoints import newest_whole
+
+        return newest_whole(self._folder.checkpoints)
+
+
+def _text(path: str | Path | None) -> str | None:
+    return None if path is None else str(path)
