@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from annotator3d.annotation.views import transform
 from annotator3d.data.scan_source import Pose
 from annotator3d.ledger.records import Cell, Query
+
+_MORE = 1 + 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,7 @@ class VoxelIndex:
             centres[self._frame(scan)].append(self._world(scan, [q.cell for q in members]))
         self._ids = {frame: np.array(found) for frame, found in ids.items()}
         self._centres = {frame: np.concatenate(found) for frame, found in centres.items()}
+        self._trees = {frame: cKDTree(found) for frame, found in self._centres.items()}
 
     def near(self, query: Query, radius: float) -> list[NearbyVoxel]:
         """Queries whose centres are within `radius` metres, the nearest first, not itself."""
@@ -57,17 +61,21 @@ class VoxelIndex:
         if frame not in self._ids:
             return []
         pose = self._poses[query.scan]
-        here = self._world(query.scan, [query.cell])
-        distances = np.linalg.norm(self._centres[frame] - here, axis=1)
-        close = np.flatnonzero(distances <= radius)
+        here = self._world(query.scan, [query.cell])[0]
+        # The tree compares squares, which round otherwise: ask for a little more, and measure.
+        close = np.sort(self._trees[frame].query_ball_point(here, radius * _MORE)).astype(np.int64)
+        distances = np.linalg.norm(self._centres[frame][close] - here, axis=1)
         found = []
-        for at in close[np.argsort(distances[close], kind="stable")]:
+        for place in np.argsort(distances, kind="stable"):  # equally near: in the queries' order
+            at, distance = close[place], distances[place]
+            if distance > radius:
+                break
             other = self._queries[int(self._ids[frame][at])]
             if other.id != query.id:
                 centre = self._centres[frame][at]
                 if pose is not None:
                     centre = transform(np.linalg.inv(pose.matrix), centre[None])[0]
-                found.append(NearbyVoxel(other.id, other.scan, centre, float(distances[at])))
+                found.append(NearbyVoxel(other.id, other.scan, centre, float(distance)))
         return found
 
     def _frame(self, scan: str) -> str:

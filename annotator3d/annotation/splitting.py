@@ -70,8 +70,8 @@ def by_distance(xyz: ArrayLike, distance: float) -> PartNumbers:
     """
     if not distance > 0:
         raise ValueError(f"the distance between clusters must be positive, got {distance} m")
-    edges, lengths = _spanning_tree(xyz)
-    return _clusters(len(np.asarray(xyz)), edges[lengths <= distance])
+    pairs, gaps = _merges(xyz)
+    return _clusters(len(np.asarray(xyz)), pairs[gaps <= distance])
 
 
 def by_count(xyz: ArrayLike, count: int) -> PartNumbers:
@@ -81,9 +81,8 @@ def by_count(xyz: ArrayLike, count: int) -> PartNumbers:
     """
     if count < 1:
         raise ValueError(f"the number of clusters must be at least 1, got {count}")
-    edges, lengths = _spanning_tree(xyz)
-    order = np.argsort(lengths, kind="stable")
-    return _clusters(len(np.asarray(xyz)), edges[order[: max(len(edges) - count + 1, 0)]])
+    pairs, _ = _merges(xyz)
+    return _clusters(len(np.asarray(xyz)), pairs[: max(len(pairs) - count + 1, 0)])
 
 
 def by_mask(mask: ArrayLike) -> PartNumbers:
@@ -91,31 +90,33 @@ def by_mask(mask: ArrayLike) -> PartNumbers:
     return _dense(~np.asarray(mask, bool))
 
 
-def _spanning_tree(xyz: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Minimum spanning tree of points by Prim's algorithm: edges [n - 1, 2] and their lengths."""
+def _merges(xyz: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Single linkage: the pairs of points [n - 1, 2] that join clusters, and the gaps in metres.
+
+    The smallest gap comes first.
+    """
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import pdist
+
     points = np.asarray(xyz, np.float64).reshape(-1, 3)
-    count = len(points)
-    edges = np.zeros((max(count - 1, 0), 2), np.int64)
-    lengths = np.zeros(len(edges))
-    nearest, nearness = np.zeros(count, np.int64), np.full(count, np.inf)
-    new = 0
-    outside = np.ones(count, bool)
-    for step in range(len(edges)):
-        outside[new] = False
-        distance = np.sqrt(((points - points[new]) ** 2).sum(1))
-        closer = outside & (distance < nearness)
-        nearest[closer], nearness[closer] = new, distance[closer]
-        candidates = np.where(outside, nearness, np.inf)
-        new = int(candidates.argmin())
-        edges[step], lengths[step] = (nearest[new], new), candidates[new]
-    return edges, lengths
+    if len(points) < 2:
+        return np.zeros((0, 2), np.int64), np.zeros(0)
+    steps = linkage(pdist(points), "single")
+    members = list(range(len(points)))  # a point of each cluster; later ones are merged clusters
+    pairs = []
+    for first, second in steps[:, :2].astype(np.int64):
+        pairs.append((members[first], members[second]))
+        members.append(members[first])
+    return np.array(pairs), steps[:, 2]
 
 
-def _clusters(count: int, edges: NDArray[np.int64]) -> PartNumbers:
-    """Numbers of the components that edges [m, 2] join, largest first."""
-    names = np.arange(count)
-    for a, b in edges:
-        names[names == names[b]] = names[a]
+def _clusters(count: int, pairs: NDArray[np.int64]) -> PartNumbers:
+    """Numbers of the clusters of `count` points that pairs [m, 2] join, the largest first."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    graph = coo_array((np.ones(len(pairs)), tuple(pairs.T)), shape=(count, count))
+    _, names = connected_components(graph, directed=False)
     found, first, inverse, counts = np.unique(
         names, return_index=True, return_inverse=True, return_counts=True
     )
