@@ -1,4 +1,4 @@
-"""From a key or a button to the session and back to the picture, for any frontend."""
+"""Passes keys and buttons to the session and has a frontend draw the result."""
 
 from __future__ import annotations
 
@@ -21,39 +21,39 @@ _BLINDABLE = ("prediction", "confusion")
 
 
 class Frontend(Protocol):
-    """What draws. Called only after whatever was done is committed."""
+    """What draws. It is called only after a change has been committed."""
 
     def load(self) -> None:
-        """Draw another scan: `SceneModel.load` has run."""
+        """Draw another scan; `SceneModel.load` has run."""
 
     def repaint(self) -> None:
-        """Draw colours, the current voxel and the panel again."""
+        """Update the colours, the current voxel and the panel."""
 
     def look_at_voxel(self) -> None:
-        """Fly the camera to the current voxel, in the chosen view."""
+        """Move the camera to the current voxel, in the chosen view."""
 
     def say(self, text: str, wrong: bool = False) -> None:
-        """Show one line for the person."""
+        """Show one line of text; `wrong` marks a refusal or a fault."""
 
     def ask(self, what: str) -> None:
-        """Let the person type a ``note`` or a number to ``go to``."""
+        """Ask for a ``note``, or for the number to ``go to``."""
 
     def show_help(self) -> None:
         """Show or hide the help."""
 
     def show_brush(self, on: bool) -> None:
-        """The mouse paints, or moves the camera."""
+        """Have the mouse paint, or move the camera."""
 
 
 class Controller:
-    """Does what a key or button says and has the frontend draw what came of it.
+    """Carries out actions and has the frontend draw the result.
 
     Args:
-        session: the labels.
-        keys: what the keys do.
-        picture: of the session.
-        frontend: draws.
-        failed: told of an error that is no refusal; the frontend then closes.
+        session: holds the labels.
+        keys: the table of actions.
+        scene_model: the arrays of the session.
+        frontend: draws them.
+        failed: called with an error that is not a refusal; the frontend then closes.
     """
 
     def __init__(
@@ -76,10 +76,10 @@ class Controller:
         self._troubles: set[str] = set()
 
     def guard(self, call: Callable[[], None]) -> None:
-        """Run what a callback of the toolkit does: no exception may leave it.
+        """Run the body of a toolkit's callback, which must not raise.
 
-        A refusal (ValueError) is shown. Anything else is logged and ends the frontend; all answers
-        that were shown are in the ledger.
+        A refusal (ValueError) is shown. Any other error is logged and ends the frontend; all
+        answers that were shown are in the ledger.
         """
         try:
             try:
@@ -92,7 +92,7 @@ class Controller:
             self._failed(error)
 
     def press(self, key: str) -> bool:
-        """What a key does; False if nothing. Every key counts as a sign of life."""
+        """Do the action of a key; False if it has none. Every key renews the leases."""
         action = self.keys.action(key)
         if action is None:
             self.session.touch()
@@ -101,7 +101,7 @@ class Controller:
         return True
 
     def act(self, name: str) -> None:
-        """What an action of the key table does."""
+        """Do an action of the key table."""
         self.session.touch()
         action, own = self.keys.named(name), self._own()
         if action.window:
@@ -120,7 +120,7 @@ class Controller:
             )
 
     def redraw(self) -> None:
-        """Draw what the session says now."""
+        """Draw the present state of the session."""
         if self.scene_model.is_stale:
             self.scene_model.load()
             self.frontend.load()
@@ -137,7 +137,7 @@ class Controller:
         self.frontend.repaint()
 
     def _name_set_aside(self) -> None:
-        """Say once of each scan that cannot be shown why; its queries wait."""
+        """Say once why a scan cannot be shown; its queries wait."""
         new = [scan for scan in self.session.set_aside if scan not in self._aside]
         self._aside = set(self.session.set_aside)
         if new:
@@ -146,7 +146,7 @@ class Controller:
             self.frontend.say(why, wrong=True)
 
     def photo(self) -> NDArray[np.uint8] | None:
-        """Camera image [H, W, 3] of the voxel, or None. Trouble with its file is told once."""
+        """Camera image [H, W, 3] of the voxel, or None. A fault of its file is shown once."""
         try:
             return None if self.session.view is None else self.session.image()
         except (OSError, ValueError) as error:
@@ -156,7 +156,7 @@ class Controller:
             return None
 
     def tick(self, now: float | None = None) -> bool:
-        """Take in what other people have done, every few seconds; True if the picture changed."""
+        """Take over the work of others, every few seconds; True if the picture changed."""
         now = time.monotonic() if now is None else now
         if now - self._synced < SYNC_SECONDS:
             return False
@@ -167,7 +167,7 @@ class Controller:
         return True
 
     def paint(self, mask: NDArray[np.bool_], erase: bool = False) -> None:
-        """Points [n] of the current voxel that the brush has met."""
+        """Paint or erase the points of a mask [n] over the current voxel."""
         if self.session.view is not None and np.any(mask):
             self.session.touch()
             self.session.paint(mask, erase)
@@ -175,12 +175,12 @@ class Controller:
 
     def write_note(self, text: str) -> None:
         self.session.note(text)
-        self.frontend.say("note kept")
+        self.frontend.say("note saved")
         self.redraw()
 
     def go_to(self, number: str) -> None:
         if not number.strip().isdigit():
-            raise ValueError(f"a voxel has a number, got {number!r}")
+            raise ValueError(f"expected the number of a voxel, got {number!r}")
         self.session.go_to(int(number))
         self.redraw()
 
@@ -192,7 +192,7 @@ class Controller:
         self.frontend.repaint()
 
     def set_view(self, view: str) -> None:
-        """See the voxel from one of `views.VIEWS`."""
+        """Look at the voxel from one of `camera.VIEWS`."""
         self.scene_model.settings.view = view
         self.frontend.look_at_voxel()
         self.frontend.repaint()
@@ -212,7 +212,7 @@ class Controller:
         self.redraw()
 
     def set_neighbours(self, count: int) -> None:
-        """Show so many scans before and after; 0: the single scan."""
+        """Show this many scans before and after; 0: the single scan."""
         settings = self.scene_model.settings
         settings.accumulated = count > 0
         settings.neighbours = count or settings.neighbours
@@ -231,12 +231,12 @@ class Controller:
         self.frontend.repaint()
 
     def show_only(self, label: int | None) -> None:
-        """Show only points of one class; None: of all."""
+        """Show only points of one class; None: of all classes."""
         self.scene_model.settings.only = label
         self.frontend.repaint()
 
     def isolate(self) -> None:
-        """Show only points of the voxel's class: that of its answer, else of its prediction."""
+        """Show only points of the voxel's class: its answer, else its prediction. Again: all."""
         settings, view = self.scene_model.settings, self.session.view
         if settings.only is None and view is not None:
             labels = self.session.labels
@@ -244,13 +244,13 @@ class Controller:
             if not len(known) and view.predicted is not None:
                 known = view.predicted[view.predicted < len(self.scene_model.palette)]
             if not len(known):
-                raise ValueError("the voxel has no class yet that could be isolated")
+                raise ValueError("the voxel has no class yet to isolate")
             self.show_only(int(np.bincount(known).argmax()))
         else:
             self.show_only(None)
 
     def _own(self) -> dict[str, Callable[[], None]]:
-        """Actions that change only the picture."""
+        """The actions that change only the view."""
         settings = self.scene_model.settings
         return {
             "brush": self._toggle_brush,
@@ -294,5 +294,5 @@ class Controller:
 
 
 def _done(action: KeyAction) -> str:
-    """What was done, in words: of a class also what it takes in, to learn it by the way."""
+    """The action in words; for a class also its guidance, so that people learn it."""
     return f"{action.text}: {action.help}" if action.name.startswith("class ") else action.text

@@ -1,4 +1,4 @@
-"""What a person chooses from lists: the same lists in a window and in a browser."""
+"""The drop-down lists: the same in a window and in a browser."""
 
 from __future__ import annotations
 
@@ -22,10 +22,7 @@ _WHERE = ("all scans", "this scan")
 
 @dataclass(frozen=True)
 class Dropdown:
-    """One list.
-
-    `chosen` says what is chosen now; `choose` takes one of `options` and draws.
-    """
+    """One list; `chosen` gives the present option, `choose` takes another one and draws."""
 
     text: str
     options: tuple[str, ...]
@@ -34,7 +31,7 @@ class Dropdown:
 
 
 def dropdowns(controller: Controller) -> tuple[Dropdown, ...]:
-    """All lists, in the order in which they are shown."""
+    """All lists, in the order of the panel."""
     return (*_of_the_picture(controller), *_of_the_queue(controller))
 
 
@@ -67,7 +64,7 @@ def _of_the_picture(controller: Controller) -> tuple[Dropdown, ...]:
             "background", tuple(BACKGROUNDS), lambda: settings.background, controller.set_backdrop
         ),
         Dropdown("neighbours", NEIGHBOURS, neighbours, lambda n: controller.set_neighbours(int(n))),
-        Dropdown("near answers", _SHOWN, lambda: _SHOWN[not settings.nearby], near_answers),
+        Dropdown("nearby answers", _SHOWN, lambda: _SHOWN[not settings.nearby], near_answers),
         Dropdown("show only", (_ALL_CLASSES, *names), only, isolate),
     )
 
@@ -117,7 +114,7 @@ def _of_the_queue(controller: Controller) -> tuple[Dropdown, ...]:
 
     return (
         Dropdown("order", tuple(ORDERS), lambda: session.order, set_order),
-        Dropdown("go through", tuple(groups), state, set_state),
-        Dropdown("answered as", (_ANY_CLASS, *names), label, set_class),
-        Dropdown("in", _WHERE, where, set_where),
+        Dropdown("queries", tuple(groups), state, set_state),
+        Dropdown("with class", (_ANY_CLASS, *names), label, set_class),
+        Dropdown("from", _WHERE, where, set_where),
     )

@@ -1,9 +1,9 @@
-"""The one table of what a key does: keys, buttons and the help panel are all made from it.
+"""The table of actions: key bindings, buttons and the help panel are all made from it.
 
-Keys are letters, digits, arrows, space and enter, with or without Ctrl, because these are where
-their name says on every keyboard layout; Escape is left alone, windows close on it. Classes take
-the digits 1 to 9 and 0, then the letters that no action has, in the order of the train ids; a class
-beyond them is chosen with the mouse.
+Only letters, digits, arrows, space and enter are used, with or without Ctrl: they are on every
+keyboard layout. Escape is not used, because it closes windows. The classes take the digits 1 to 9
+and 0, then the letters without an action, in the order of the train ids; any further class has a
+button only.
 
 A YAML file changes keys::
 
@@ -25,45 +25,47 @@ from annotator3d.errors import ConfigError, nearest
 
 _PLAIN = (*"1234567890", *string.ascii_lowercase, "left", "right", "up", "down", "space", "enter")
 KEYS = (*_PLAIN, *(f"ctrl+{key}" for key in _PLAIN))
-"""Every name of a key that may be used."""
-
+"""The names of all keys that may be used."""
 
 MODES = ("label", "review")
 
 
 @dataclass(frozen=True)
 class KeyAction:
-    """One row of the table."""
+    """One row of the table: an action, its key and its texts."""
 
-    name: str  # what `LabelSession.do` or the window is asked for; "class N" labels train id N
-    key: str | None  # of `KEYS`; None: by button only
+    name: str  # of `LabelSession.do` or of the window; "class N" labels train id N
+    key: str | None  # of `KEYS`; None: button only
     text: str  # on the button
     help: str
-    window: bool = False  # the window does it by itself; it changes only the picture
+    window: bool = False  # done by the window: it changes only the view
     mode: str = ""  # of `MODES`; "": in both
 
     @property
     def caption(self) -> str:
-        """What a button says: the text and the key."""
+        """The text of the button: what it does and its key."""
         return self.text if self.key is None else f"{self.text} [{self.key}]"
 
 
 ACTIONS = (
     KeyAction("accept", "enter", "Accept", "label the voxel as proposed", mode="label"),
-    KeyAction("repeat", "space", "Same again", "give the class that was given last", mode="label"),
-    KeyAction("approve", "enter", "Approve", "the answer that is shown counts", mode="review"),
+    KeyAction("repeat", "space", "Same again", "give the class that you gave last", mode="label"),
+    KeyAction("approve", "enter", "Approve", "accept the opinion that is shown", mode="review"),
     KeyAction(
-        "next opinion", "space", "Next opinion", "show what the next person said", mode="review"
+        "next opinion", "space", "Next opinion", "show the next person's opinion", mode="review"
     ),
     KeyAction(
         "reject",
         "s",
         "Reject",
-        "take the answer that is shown away; with none left the voxel is asked again",
+        "reject the opinion that is shown; if none is left, the voxel is asked again",
         mode="review",
     ),
     KeyAction(
-        "ignore", "x", "No class fits", "none of the classes: these points are not trained on"
+        "ignore",
+        "x",
+        "No class fits",
+        "none of the classes fits; these points are not used for training",
     ),
     KeyAction("skip", "s", "Skip", "skip this voxel; it gets no labels", mode="label"),
     KeyAction(
@@ -71,39 +73,43 @@ ACTIONS = (
     ),
     KeyAction("undo", "ctrl+z", "Undo", "undo your last action, in any scan"),
     KeyAction("redo", "ctrl+y", "Redo", "redo what was undone"),
-    KeyAction("next", "right", "Next", "leave this voxel as it is and go to the next"),
-    KeyAction("previous", "left", "Previous", "go to the voxel before"),
-    KeyAction("split prediction", "p", "By prediction", "part the voxel by the predicted classes"),
-    KeyAction("split height", "z", "By height", "part the voxel by a horizontal plane"),
+    KeyAction("next", "right", "Next", "go to the next voxel; this one stays as it is"),
+    KeyAction("previous", "left", "Previous", "go to the previous voxel"),
+    KeyAction("split prediction", "p", "By prediction", "split the voxel by predicted class"),
+    KeyAction("split height", "z", "By height", "split the voxel at a horizontal plane"),
     KeyAction(
-        "split clusters", "c", "Clusters", "part the voxel into 2 clusters; again: 3, 4, ..."
+        "split clusters", "c", "Clusters", "split the voxel into 2 clusters; again: 3, 4, ..."
     ),
-    KeyAction("whole", "a", "All points", "no parts: a class goes to all points of the voxel"),
-    KeyAction("next part", "down", "Next part", "choose the next part of the voxel"),
-    KeyAction("previous part", "up", "Previous part", "choose the part before"),
+    KeyAction(
+        "whole", "a", "All points", "undo the split: the next class goes to all points of the voxel"
+    ),
+    KeyAction("next part", "down", "Next part", "go to the next part of the voxel"),
+    KeyAction("previous part", "up", "Previous part", "go to the previous part"),
     KeyAction("brush", "b", "Brush", "paint points of the voxel with the mouse", True),
-    KeyAction("note", "n", "Note", "write a remark on this voxel", True),
+    KeyAction("note", "n", "Note", "write a note on this voxel", True),
     KeyAction("go to", "g", "Go to ...", "go to a voxel by its number", True),
-    KeyAction("focus", "f", "Look at voxel", "bring the camera back to the voxel", True),
-    KeyAction("view", "v", "View", "camera: from above, from the sensor, from the side", True),
-    KeyAction("colour", "m", "Colours", "next colouring of the points", True),
+    KeyAction("focus", "f", "Look at voxel", "move the camera back to the voxel", True),
+    KeyAction(
+        "view", "v", "Camera", "next camera: from the sensor, from above, from the side", True
+    ),
+    KeyAction("colour", "m", "Colours", "colour the points by the next property", True),
     KeyAction("neighbours", "l", "Neighbours", "show or hide the scans before and after", True),
-    KeyAction("isolate", "i", "Isolate class", "show only the points of one class", True),
-    KeyAction("background", "k", "Background", "dark or light", True),
-    KeyAction("larger", "ctrl+up", "Larger", "draw points larger", True),
-    KeyAction("smaller", "ctrl+down", "Smaller", "draw points smaller", True),
+    KeyAction("isolate", "i", "Isolate class", "show only points of the voxel's class", True),
+    KeyAction("background", "k", "Background", "switch between dark and light", True),
+    KeyAction("larger", "ctrl+up", "Larger", "draw the points larger", True),
+    KeyAction("smaller", "ctrl+down", "Smaller", "draw the points smaller", True),
     KeyAction("help", "h", "Help", "show or hide this list", True),
 )
 
 
 @dataclass(frozen=True)
 class KeyTable:
-    """All actions, those of the classes included, each with its key; made by `make_keys`."""
+    """All actions with their keys, those of the classes included; made by `make_keys`."""
 
     actions: tuple[KeyAction, ...]
 
     def action(self, key: str) -> KeyAction | None:
-        """What a key does; None if nothing."""
+        """The action of a key, or None."""
         return next((action for action in self.actions if action.key == key), None)
 
     def named(self, name: str) -> KeyAction:
@@ -114,7 +120,7 @@ class KeyTable:
         return by_name[name]
 
     def help(self) -> list[tuple[str, str, str]]:
-        """Lines of the help panel: (key, button text, help)."""
+        """The lines of the help panel: (key, text of the button, help)."""
         return [(a.key or "button only", a.text, a.help) for a in self.actions]
 
 
@@ -126,7 +132,7 @@ def make_keys(
 ) -> KeyTable:
     """The table for a class list, with the changes of a YAML file.
 
-    A key may do one thing while labelling and another one while reviewing.
+    A key may have one action for labelling and another one for reviewing.
 
     Args:
         class_names: by train id.
@@ -142,7 +148,7 @@ def make_keys(
     given = changes["classes"]
     every = [replace(a, key=changes["actions"].get(a.name, a.key)) for a in ACTIONS]
     actions = [action for action in every if action.mode in ("", mode)]
-    taken = {a.key for a in every} | set(given.values())  # so that a class has one key in all modes
+    taken = {a.key for a in every} | set(given.values())  # a class has the same key in all modes
     left = (key for key in (*"1234567890", *string.ascii_lowercase) if key not in taken)
     classes = [
         KeyAction(
@@ -178,7 +184,7 @@ def _read(file: str | os.PathLike[str], class_names: Sequence[str]) -> dict[str,
 
 
 def _key(key: Any, where: str) -> str | None:
-    """The name of a key; null takes the key away."""
+    """The name of a key; None for null, which removes the key."""
     name = None if key is None else str(key).lower().replace(" ", "")
     if name is not None and name not in KEYS:
         raise ConfigError(
@@ -194,7 +200,7 @@ def _refuse_conflicts(actions: Sequence[KeyAction], file: object) -> None:
         if action.key is not None and action.key in owner:
             raise ConfigError(
                 f"{file}: key {action.key!r} is both {owner[action.key].name!r} and "
-                f"{action.name!r}; change one of them"
+                f"{action.name!r}; give one of them another key"
             )
         if action.key is not None:
             owner[action.key] = action

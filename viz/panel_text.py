@@ -1,4 +1,4 @@
-"""The words beside the picture: the same in a window and in a browser."""
+"""The texts of the panel: the same in a window and in a browser."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def heading(session: LabelSession) -> str:
 
 
 def _opinions(session: ReviewSession) -> list[str]:
-    """Who said what, the opinion on the screen marked."""
+    """Who answered what; the opinion on the screen is marked."""
     found, approved, lines = session.opinions, session.approved, []
     for place, event in enumerate(found):
         answer = event.answer
@@ -65,12 +65,12 @@ def _opinions(session: ReviewSession) -> list[str]:
         lines.append(f"they differ in {int(session.differing.sum())} points")
     shown = found[session.opinion % len(found)].answer.labels if found else None
     if shown is not None and UNASSIGNED in shown:
-        lines.append(f"approving this one leaves the voxel open for the points {TO_LABEL}")
+        lines.append(f"after approval the voxel stays open for the points {TO_LABEL}")
     return lines
 
 
 def offers(session: LabelSession) -> str:
-    """What can be accepted, and what was answered nearby."""
+    """The proposal that can be accepted, and the answers nearby."""
     lines = []
     for proposal in session.proposals[:1]:
         source = "predicted" if proposal.source == "prediction" else "answered here in other scans"
@@ -84,7 +84,7 @@ def offers(session: LabelSession) -> str:
 
 
 def progress(session: LabelSession) -> str:
-    """How far the work has come and what it will take."""
+    """What is done, and how long the rest will take."""
     done = session.progress
     text = f"{done.settled} of {done.total} done"
     if done.skipped or done.unsure:
@@ -99,7 +99,7 @@ def progress(session: LabelSession) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them."""
+    """Seconds in the unit that fits."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -300,11 +300,11 @@ def test_keys_and_lists_do_what_the_session_does(path, source):
     controller.press("space")
     assert session.opinion == 1
     lists = {dropdown.text: dropdown for dropdown in dropdowns(controller)}
-    assert lists["go through"].chosen() == "to review"
+    assert lists["queries"].chosen() == "to review"
     lists["colour"].choose("difference")
     expected = [ALIKE.tolist()] * 2 + [DIFFERENT.tolist()] * 2
     assert scene_model.current_colours().tolist() == expected
-    lists["go through"].choose("disputed")
+    lists["queries"].choose("disputed")
     assert session.matching() == [1]
     controller.press("enter")
     assert frontend.on_disk[-1][-1] == "approve" and session.current is None
@@ -339,7 +339,7 @@ def test_an_opinion_of_a_split_class_is_named_and_what_approving_it_does(path, s
     lines = panel_text.heading(session).splitlines()
     assert lines[3].endswith(": to be labelled (then: road)")
     assert lines[4].endswith(": car, to be labelled (then: road)")
-    open_again = "approving this one leaves the voxel open for the points to be labelled"
+    open_again = "after approval the voxel stays open for the points to be labelled"
     assert lines[-1] == open_again
     session.approve()
     assert 1 in [query.id for query in session.ledger.open_queries()]

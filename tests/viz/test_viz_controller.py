@@ -303,15 +303,15 @@ def test_going_through_answers_of_one_class_in_one_scan(path):
         query = controller.session.current
         cars += [query] if key == "2" else []
         controller.press(key)
-    lists["answered as"].choose("car")
+    lists["with class"].choose("car")
     assert controller.session.matching() == [query.id for query in cars]
-    lists["in"].choose("this scan")
+    lists["from"].choose("this scan")
     here = controller.session.current.scan
     assert controller.session.matching() == [q.id for q in cars if q.scan == here]
-    lists["answered as"].choose("any class")
-    lists["go through"].choose("all")
+    lists["with class"].choose("any class")
+    lists["queries"].choose("all")
     assert len(controller.session.matching()) == 3
-    lists["in"].choose("all scans")
+    lists["from"].choose("all scans")
     assert len(controller.session.matching()) == 6
 
 

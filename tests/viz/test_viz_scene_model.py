@@ -93,7 +93,7 @@ def test_answers_of_other_scans_are_drawn_where_they_are_in_the_world(tmp_path):
     assert len(near) > 1 and np.allclose(xyz, np.concatenate(expected), atol=1e-5)
     labels = np.concatenate([controller.session.labels_of(query) for query in near])
     assert np.allclose(painted, PALETTE[labels])
-    (dropdown,) = [c for c in dropdowns(controller) if c.text == "near answers"]
+    (dropdown,) = [c for c in dropdowns(controller) if c.text == "nearby answers"]
     dropdown.choose("hidden")
     assert all(len(part) == 0 for part in controller.scene_model.nearby())
     controller.set_neighbours(1)  # the scan itself, with its answers

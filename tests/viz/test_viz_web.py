@@ -166,7 +166,7 @@ def test_elsewhere_only_the_whole_link_is_let_in(browser, work_dir):
         assert kinds(work_dir) == ["unsure"]
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=60) == 0
-        assert "all answers are kept" in process.stdout.read()
+        assert "all answers are saved" in process.stdout.read()
 
 
 def test_a_dispute_is_decided_in_the_browser(browser, work_dir):

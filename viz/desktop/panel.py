@@ -48,7 +48,7 @@ class Panel:
         for widget in (self._bar, self._progress, self._heading, self._offers, self.message):
             self.above.add_child(widget)
         self.classes = self._classes()
-        self.quit = self._button("Close ...", "close the window; all answers are kept")
+        self.quit = self._button("Close ...", "close the window; all answers are saved")
         self._actions()
         self._choices()
 
@@ -64,7 +64,7 @@ class Panel:
         self.below.frame = gui.Rect(x, y + frame.height - bottom, width, bottom)
 
     def repaint(self) -> None:
-        """Say what the session says now."""
+        """Show the present state of the session."""
         session, settings = self._controller.session, self._controller.scene_model.settings
         done = session.progress
         self._bar.value = done.settled / max(done.total, 1)
@@ -95,9 +95,10 @@ class Panel:
     def ask(self, what: str) -> None:
         """Have the person type; Enter ends it, and so does asking again."""
         self._asked = "" if self._asked == what else what
-        self.text.placeholder_text = {"note": "a note, then Enter", "go to": "number, then Enter"}[
-            what
-        ]
+        self.text.placeholder_text = {
+            "note": "type a note, then press Enter",
+            "go to": "type a number, then press Enter",
+        }[what]
         self.text.text_value, self.text.visible = "", bool(self._asked)
 
     def type(self, key: str, upper: bool) -> None:
@@ -129,7 +130,7 @@ class Panel:
             for label in range(start, min(start + half, len(names))):
                 column.add_child(self._class(label, names[label]))
             columns.add_child(column)
-        box.add_child(gui.Label("points shown, class [key], answered voxels"))
+        box.add_child(gui.Label("show points, class [key], number of answers"))
         box.add_child(columns)
         return box
 

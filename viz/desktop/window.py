@@ -205,7 +205,7 @@ class LabelWindow:
         self._window.set_needs_layout()
 
     def show_brush(self, on: bool) -> None:
-        self._panel.say("paint with the mouse; with Shift, erase" if on else "", False)
+        self._panel.say("paint with the mouse; hold Shift to erase" if on else "", False)
 
     # --- callbacks ----------------------------------------------------------------------------
 
@@ -278,7 +278,7 @@ class LabelWindow:
         if self._state.dialog:  # Escape comes twice
             return
         answers = {"stay": self._guarded(self._stay), "close": self._quit}
-        text = "Close the window? All answers are kept."
+        text = "Close the window? All answers are saved."
         dialog, self._state.dialog = question(text, answers, self._window.theme.font_size)
         self._window.show_dialog(dialog)
         self._note_state()

@@ -136,7 +136,7 @@ class WebPage:
         self._panel.toggle_help()
 
     def show_brush(self, on: bool) -> None:
-        self.say("drag a box over points, or click at them; with Shift, erase" if on else "")
+        self.say("drag a box over points, or click on them; hold Shift to erase" if on else "")
         if on:  # meanwhile the mouse does not turn the camera
             for modifier in (None, "shift"):
                 self._scene.on_rect_select(modifier=modifier)(self._later(self._dragged))

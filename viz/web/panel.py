@@ -51,7 +51,9 @@ class WebPanel:
                 if not action.name.startswith("class "):
                     button = gui.add_button(action.caption, color=_PLAIN, hint=action.help)
                     button.on_click(self._doing(action))
-            end = gui.add_button("Close", color=_PLAIN, hint="end; all answers are kept")
+            end = gui.add_button(
+                "Close", color=_PLAIN, hint="end the session; all answers are saved"
+            )
             end.on_click(lambda _: close())
         with left.add_tab("View"):
             self._lists = self._choices()
@@ -65,7 +67,7 @@ class WebPanel:
                 self._hotkey(action)
 
     def repaint(self) -> None:
-        """Say what the session says now."""
+        """Show the present state of the session."""
         session = self._controller.session
         texts = (panel_text.progress, panel_text.heading, panel_text.offers)
         self._text.content = _escaped(*(text(session) for text in texts))
@@ -126,7 +128,7 @@ class WebPanel:
             widget.on_update(self._later(lambda _, c=dropdown, w=widget: _choose(c, w.value)))
             made.append((dropdown, widget))
         names = self._controller.session.class_names
-        hide = self._gui.add_dropdown("show or hide", ("-", *names))
+        hide = self._gui.add_dropdown("show or hide class", ("-", *names))
 
         def toggled(_: Any) -> None:
             if hide.value != "-":

@@ -69,7 +69,7 @@ def serve(
             say("the connection is not encrypted: use it on a network that you trust, or by ssh -L")
         _Host(server, keys, lambda: SceneModel(session, palette, settings)).run()
     except KeyboardInterrupt:
-        say("stopped; all answers are kept")
+        say("stopped; all answers are saved")
     finally:
         if proxy is not None:
             proxy.close()
