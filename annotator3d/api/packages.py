@@ -26,7 +26,7 @@ def export_package(
     data_root: str | None = None,
     reporter: Reporter,
 ) -> ExportResult:
-    """A work package of a work directory's queries; see `annotation.packages.export.write_package`."""
+    """A work package of a work directory's queries; see `packages.export.write_package`."""
     with work_dir.ledger() as ledger:
         size = ledger.voxel_size
     source = scan_source(work_dir, config, data_root, reporter)
