@@ -130,7 +130,7 @@ def test_a_class_that_keeps_its_name_keeps_its_labels(path):
         (OLD, {"become": {"car": "road"}, "removed": ["car"]}, "named twice"),
         (OLD, {"by_raw_id": {0: frozenset([2]), 1: {1}, 2: {2}}}, "road now: add --map car=car"),
         (["car", "bush", "road"], {"by_raw_id": {1: {1, 255}}}, "no class now, others of bush"),
-        (["car", "road"], {"by_raw_id": {1: {255}}}, "of no class now; say .* --remove plants"),
+        (["car", "road"], {"by_raw_id": {1: {255}}}, "to no class now; say .* --remove plants"),
         (
             ["car", "van", "plants", "road"],
             {"by_raw_id": {0: {0, 1}, 1: {2}, 2: {3}}},
@@ -387,7 +387,7 @@ def test_adaptation_needs_a_source_that_knows_the_new_classes(run, tmp_path, cap
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["nowhere", "new.yaml"], 1, "no ledger.sqlite"),
+        (["nowhere", "new.yaml"], 1, "there is no ledger"),
         (["RUN", "nowhere.yaml"], 1, "nowhere.yaml"),
         (["RUN", "NEW", "--map", "car"], 2, "expected OLD=NEW"),
         (["RUN", "NEW", "--remove", "cars"], 2, "has no class 'cars'"),
