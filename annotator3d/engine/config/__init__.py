@@ -1,7 +1,7 @@
 """Settings of a run: every key with its rule, and how a config file becomes them.
 
 `schema` holds the keys, `values` reads nested values into it, `checks` holds the rules that need
-more than one key or a registry, and `load` finds and reads files (with `bases`, `overrides` and
-`custom_imports`). May import `annotator3d.data`, `models`, `ledger` and `active`, each one late
-and only to look up what is registered there; nothing else of `annotator3d.engine`.
+more than one key or a registry, and `load` finds, reads and writes files (with `bases`, `overrides`
+and `custom_imports`). May import `errors`, `registry`, `data` and `ledger.database`, which tells a
+work package from a config, but nothing else of `annotator3d.engine`.
 """
