@@ -1,0 +1,7 @@
+"""The record: one append-only SQLite file of every question and every answer of a run.
+
+Here, and only here, is SQL. `Ledger` is what other rooms take; `records` and `schema` have the
+values that go in and come out (`Answer`, `Query`, `Event`, `EventKind`, ...), `resolution` has the
+rules for what stands for a query, and `maintenance` the commands that look at whole files. This
+room imports `data` only, and never torch: people label on machines that have none.
+"""
