@@ -167,7 +167,7 @@ def test_the_command_asks_and_says_how_much(path, capsys):
     assert f"{count} more voxels wait for the opinion of a second person" in said and count
     assert "ann is asked again about 9 voxels" in said and len(asked(path, "repeat")) == 9
     assert main(command) == 0
-    assert "0 voxels more" in capsys.readouterr().out and len(asked(path)) == count
+    assert "0 more voxels" in capsys.readouterr().out and len(asked(path)) == count
 
 
 @pytest.mark.parametrize(

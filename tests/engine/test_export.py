@@ -330,7 +330,7 @@ def test_the_archive_is_what_the_test_server_takes(kitti, tmp_path, make_kitti, 
     assert export(kitti, out, "predictions", "semantickitti", *options) == 0
     printed = capsys.readouterr().out
     assert f"for the test server: {tmp_path / 'mine.zip'}" in printed
-    assert "wants sequences" not in printed
+    assert "expects sequences" not in printed
     archive = tmp_path / "mine.zip"
     assert submission_faults(archive, root) == []
     known = set(load_taxonomy("semantickitti19").learning_map)
@@ -345,7 +345,7 @@ def test_the_archive_is_what_the_test_server_takes(kitti, tmp_path, make_kitti, 
     assert export(kitti, out, "predictions", "semantickitti", *options) == 0
     assert archive.read_bytes() == first
     assert export(kitti, tmp_path / "few", "predictions", "semantickitti", "--zip") == 0
-    assert "wants sequences 11 to 21, this has 02" in capsys.readouterr().out
+    assert "expects sequences 11 to 21, this dataset has 02" in capsys.readouterr().out
 
 
 def test_nuscenes_labels_go_where_nuscenes_has_them(tmp_path, capsys):
