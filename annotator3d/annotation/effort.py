@@ -13,7 +13,7 @@ class IdleClock:
 
     Args:
         limit: longest pause, in seconds, that counts in full. A person who looks at the points
-            gives no sign of life, one who went for coffee neither.
+            gives no sign of life; neither does one who went for coffee.
         now: monotonic time in seconds.
 
     Raises ValueError for a limit that is not positive.

@@ -41,7 +41,7 @@ class QueryHolds:
         return query.id in held
 
     def give_back(self, query_ids: Iterable[int]) -> bool:
-        """End the holds of some queries; returns whether the ledger was told."""
+        """End the holds of some queries; returns whether the ledger has changed."""
         given, state = set(query_ids), self._state
         self.ids -= given
         # A longer hold is not a session's: the query is out in a package for the same person.

@@ -115,7 +115,7 @@ class Labeller:
         return result
 
     def undo(self) -> BulkResult:
-        """Take back this person's last action that still stands."""
+        """Take back this person's last action that is still active."""
         return self._reverse(
             self._state.history.undoable, self._undo_entry, "there is nothing to undo"
         )

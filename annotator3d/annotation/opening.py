@@ -34,13 +34,13 @@ def open_session(
         annotator: who answers.
         class_names: of the taxonomy in use now, by train id.
         digest: `Taxonomy.digest`.
-        predictions: such as `proposals.StoredPredictions`.
+        predictions: such as `stored_predictions.StoredPredictions`.
         review: what to review; None: to label.
 
     Raises:
         FileNotFoundError: there is no such ledger.
         ClassListChangedError: the ledger has another class list; says what differs and what to do.
-        ConfigError: an option that does not exist, or an annotator without a name.
+        ConfigError: an unknown option, or an annotator without a name.
     """
     with Ledger.read(path) as ledger:
         names, size = ledger.taxonomy_names, ledger.voxel_size

@@ -31,21 +31,21 @@ class Progress:
 
 
 class Tally:
-    """Counts what stands, kept up to date query by query.
+    """Counts answers by class, kept up to date query by query.
 
     Args:
         num_classes: C.
-        standing: is read whenever a query is counted again.
+        states: is read whenever a query is counted again.
 
     Attributes:
         voxels: [C] answered voxels in which a class occurs.
         points: [C] points of a class.
     """
 
-    def __init__(self, num_classes: int, standing: QueryStates) -> None:
+    def __init__(self, num_classes: int, states: QueryStates) -> None:
         self.voxels = np.zeros(num_classes, np.int64)
         self.points = np.zeros(num_classes, np.int64)
-        self._standing = standing
+        self._states = states
         self._counted: dict[int, NDArray[np.int64]] = {}  # query -> points of each class
 
     def update(self, query_ids: Iterable[int]) -> None:
@@ -55,7 +55,7 @@ class Tally:
             if old is not None:
                 self.points -= old
                 self.voxels -= old > 0
-            response = self._standing.response(query_id)
+            response = self._states.response(query_id)
             if response is not None and response.answer.kind is EventKind.ANSWER:
                 labels = response.answer.labels
                 classes = len(self.points)  # neither 255 nor, after a split, 254
@@ -69,9 +69,9 @@ class Tally:
 
         That of the annotator if there is enough to judge by, else that of everybody together.
         """
-        seconds, settled = self._standing.seconds, self._standing.settled
+        seconds, settled = self._states.seconds, self._states.settled
         mine = len(settled.get(annotator, ()))
         if mine >= ENOUGH:
             return seconds[annotator] / mine
-        everybody = len(self._standing.settled_by_anyone)
+        everybody = len(self._states.settled_by_anyone)
         return sum(seconds.values()) / everybody if everybody else None

@@ -1,7 +1,7 @@
-"""Where every query stands: the fold of the ledger's events that a labelling session lives on.
+"""The state of every query, computed from the ledger's events.
 
-A session never keeps a label of its own: it appends to the ledger, reads what came after the last
-event that it knows (its own and other people's) and feeds it to `QueryStates`.
+A session keeps no labels of its own: it appends to the ledger, reads the events after the last one
+that it knows (its own and other people's) and feeds them to `QueryStates`.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from annotator3d.ledger.resolution import Outcome, outcome, visible_and_parent
 from annotator3d.ledger.schema import EventKind
 
 STATES = ("open", "answered", "skipped", "unsure", "disputed")
-"""A query is answered when its points have labels, "no class fits" included; it is disputed when
-people have labelled it differently and nobody has decided."""
-_STATE = {
+"""Answered: its points have labels, or no class fits. Disputed: people have labelled it
+differently, and nobody has decided."""
+_STATE_OF_KIND = {
     EventKind.ANSWER: "answered",
     EventKind.IGNORE: "answered",
     EventKind.SKIP: "skipped",
@@ -30,18 +30,18 @@ _STATE = {
 }
 
 
-class _Where(NamedTuple):
+class _Computed(NamedTuple):
     outcome: Outcome
-    seen: int | None  # see `resolution.visible_and_parent`
-    supersedes: int | None
+    visible: int | None  # both: see `resolution.visible_and_parent`
+    parent: int | None
 
 
 class QueryStates:
-    """What stands for each query; `feed` it all events in the order of their ids.
+    """The state of each query as one person sees it; `feed` it all events, by id.
 
     Args:
-        annotator: through whose eyes: who is asked for an opinion of their own does not see what
-            others said, and to them the query is open.
+        annotator: the person. To somebody who is asked for an independent opinion a query is open,
+            and other people's answers to it are hidden.
 
     Attributes:
         queries: id -> query, the released ones left out.
@@ -59,9 +59,9 @@ class QueryStates:
         self.seconds: dict[str, float] = defaultdict(float)
         self.settled: dict[str, set[int]] = defaultdict(set)
         self.settled_by_anyone: set[int] = set()
-        self._told: dict[int, dict[int, Event]] = defaultdict(dict)  # query -> id -> event
-        self._happened: dict[int, list[EventView]] = defaultdict(list)
-        self._where: dict[int, _Where] = {}  # of the queries that were looked at since
+        self._events: dict[int, dict[int, Event]] = defaultdict(dict)  # query -> id -> event
+        self._history: dict[int, list[EventView]] = defaultdict(list)
+        self._computed: dict[int, _Computed] = {}  # computed since the query last changed
         self._notes: dict[int, list[Event]] = defaultdict(list)
         self._leases: dict[int, Lease] = {}
         self._effort: dict[int, tuple[float, int]] = {}
@@ -82,9 +82,9 @@ class QueryStates:
         query, answer, kind = event.query, event.answer, event.answer.kind
         self.last_event = event.id
         if kind.decides:
-            self._told[query][event.id] = event
-            self._happened[query].append(view_of(event))
-            self._where.pop(query, None)
+            self._events[query][event.id] = event
+            self._history[query].append(view_of(event))
+            self._computed.pop(query, None)
         if kind.settles:
             self.seconds[answer.annotator] += answer.seconds or 0.0
             self.settled[answer.annotator].add(query)
@@ -107,56 +107,56 @@ class QueryStates:
                 self.by_scan[released.scan].discard(query)
 
     def outcome(self, query_id: int) -> Outcome:
-        """Where the query stands for everybody."""
+        """The outcome of a query for everybody."""
         return self._state(query_id).outcome
 
     def event(self, query_id: int, event_id: int) -> Event:
-        """An event that takes part in where a query stands."""
-        return self._told[query_id][event_id]
+        """An event that takes part in the outcome of a query."""
+        return self._events[query_id][event_id]
 
     def top(self, query_id: int) -> Event | None:
         """The newest response or draft that is not undone, of those that the annotator sees."""
-        newest = self._state(query_id).seen
-        return None if newest is None else self._told[query_id][newest]
+        newest = self._state(query_id).visible
+        return None if newest is None else self._events[query_id][newest]
 
     def visible_and_parent(self, query_id: int) -> tuple[int | None, int | None]:
         """(id of `top`, what the annotator's next response supersedes)."""
-        where = self._state(query_id)
-        return where.seen, where.supersedes
+        state = self._state(query_id)
+        return state.visible, state.parent
 
     def response(self, query_id: int) -> Event | None:
-        """The response in force, as `Ledger.current`; a draft does not settle a query.
+        """The effective response, as `Ledger.current`; a draft does not settle a query.
 
-        None where the annotator is asked for an opinion without it.
+        None while the annotator is asked for an independent opinion.
         """
-        where = self.outcome(query_id)
-        if where.effective is None or self.is_blind(query_id):
+        effective = self.outcome(query_id).effective
+        if effective is None or self.is_blind(query_id):
             return None
-        return self._told[query_id][where.effective.id]
+        return self._events[query_id][effective.id]
 
-    def review_stands(self, query_id: int, event_id: int) -> bool:
+    def is_review_active(self, query_id: int, event_id: int) -> bool:
         """Whether a review was not undone, and what it approves not replaced since."""
-        if event_id in undone_of(self._happened[query_id]):
+        if event_id in undone_of(self._history[query_id]):
             return False
-        is_reject = self._told[query_id][event_id].answer.kind is EventKind.REJECT
+        is_reject = self._events[query_id][event_id].answer.kind is EventKind.REJECT
         return is_reject or bool(self.outcome(query_id).approved)
 
     def is_blind(self, query_id: int) -> bool:
-        """Whether the annotator is asked for an opinion that does not know the others."""
+        """Whether the annotator is asked for an independent opinion."""
         asked = self.outcome(query_id).asks(self.annotator)
         return asked is not None and asked.ask.is_independent
 
     def state(self, query_id: int) -> str:
         """One of `STATES`."""
-        where = self.outcome(query_id)
-        if where.is_open_for(self.annotator):
+        outcome = self.outcome(query_id)
+        if outcome.is_open_for(self.annotator):
             return "open"
-        return "disputed" if where.effective is None else _STATE[where.effective.kind]
+        return "disputed" if outcome.effective is None else _STATE_OF_KIND[outcome.effective.kind]
 
     def labels(self, query_id: int) -> NDArray[np.uint8]:
-        """[n] what each point is labelled at the moment, draft included; 254 = not yet.
+        """[n] the current label of each point, draft included; 254 = not labelled yet.
 
-        Who has passed a query by sees what somebody else said of it.
+        A person who has skipped a query sees the answer of somebody else.
         """
         top = self.top(query_id)
         if top is not None and top.answer.kind in (EventKind.SKIP, EventKind.UNSURE):
@@ -166,17 +166,17 @@ class QueryStates:
             return np.full(self.queries[query_id].num_points, fill, np.uint8)
         return top.answer.labels
 
-    def _state(self, query_id: int) -> _Where:
-        found = self._where.get(query_id)
+    def _state(self, query_id: int) -> _Computed:
+        found = self._computed.get(query_id)
         if found is None:
-            told = self._happened.get(query_id, ())
-            where = outcome(told)
-            found = _Where(where, *visible_and_parent(told, where, self.annotator))
-            self._where[query_id] = found
+            history = self._history.get(query_id, ())
+            result = outcome(history)
+            found = _Computed(result, *visible_and_parent(history, result, self.annotator))
+            self._computed[query_id] = found
         return found
 
     def notes(self, query_id: int) -> list[Event]:
-        """Remarks on a query, oldest first."""
+        """Notes on a query, oldest first."""
         return list(self._notes.get(query_id, ()))
 
     def lease(self, query_id: int, now: float) -> Lease | None:
@@ -185,7 +185,7 @@ class QueryStates:
         return lease if lease is not None and lease.until > now else None
 
     def leases(self, now: float) -> dict[int, Lease]:
-        """All that is held at a moment: query -> by whom."""
+        """Query -> the hold on it at a moment."""
         held = ((query, lease) for query, lease in self._leases.items() if lease.until > now)
         return {query: lease for query, lease in held if query in self.queries}
 

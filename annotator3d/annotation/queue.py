@@ -48,20 +48,20 @@ class Filter:
 
 
 class Queue:
-    """All queries of a standing in one order, gone through by a filter.
+    """All queries in one order, gone through by a filter.
 
     Args:
-        standing: where the queries stand.
+        states: the queries and their states.
         order: a key of `ORDERS`.
 
     Raises ConfigError for an unknown order.
     """
 
-    def __init__(self, standing: QueryStates, order: str = "scan") -> None:
-        self.filter, self._standing = Filter(), standing
+    def __init__(self, states: QueryStates, order: str = "scan") -> None:
+        self.filter, self._states = Filter(), states
         self.ids: list[int] = []
         self._place: dict[int, int] = {}
-        self._state = np.zeros(0, np.uint8)
+        self._codes = np.zeros(0, np.uint8)
         self._classes = np.zeros((0, IGNORE + 1), bool)  # that the answer has
         self._fixed = np.zeros(0, bool)
         self._matches = np.zeros(0, bool)
@@ -76,37 +76,37 @@ class Queue:
 
     def build(self) -> None:
         """Order again, after queries were added or released."""
-        old, state, classes = self._place, self._state, self._classes
-        queries = sorted(self._standing.queries.values(), key=ORDERS[self.order])
+        old, codes, classes = self._place, self._codes, self._classes
+        queries = sorted(self._states.queries.values(), key=ORDERS[self.order])
         self.ids = [query.id for query in queries]
         self._place = {query_id: place for place, query_id in enumerate(self.ids)}
-        self._state = np.zeros(len(self.ids), np.uint8)
+        self._codes = np.zeros(len(self.ids), np.uint8)
         self._classes = np.zeros((len(self.ids), IGNORE + 1), bool)
         self._fixed = np.ones(len(self.ids), bool)
         self._matches = np.ones(len(self.ids), bool)
         known = [query_id for query_id in self.ids if query_id in old]
         before, now = [old[i] for i in known], [self._place[i] for i in known]
-        self._state[now], self._classes[now] = state[before], classes[before]
+        self._codes[now], self._classes[now] = codes[before], classes[before]
         self.update(query_id for query_id in self.ids if query_id not in old)
         self.set_filter(self.filter)
 
     def update(self, query_ids: Iterable[int]) -> None:
-        """Look again at what stands for some queries."""
+        """Read the states of some queries again."""
         match = self.filter.match
         for query_id in query_ids:
             place = self._place.get(query_id)
             if place is not None:
                 self._matches[place] = match is None or match(query_id)
-                self._state[place] = _CODES[self._standing.state(query_id)]
+                self._codes[place] = _CODES[self._states.state(query_id)]
                 self._classes[place] = False
-                response = self._standing.response(query_id)
+                response = self._states.response(query_id)
                 if response is not None and response.answer.kind.gives_classes:
                     labels = response.answer.labels
                     self._classes[place, IGNORE if labels is None else labels] = True
 
     def set_filter(self, filter: Filter) -> None:
         """Go through other queries from now on."""
-        self.filter, queries = filter, self._standing.queries
+        self.filter, queries = filter, self._states.queries
         for place, query_id in enumerate(self.ids):
             query = queries[query_id]
             self._fixed[place] = (filter.scans is None or query.scan in filter.scans) and (
@@ -141,7 +141,7 @@ class Queue:
 
     def counts(self) -> dict[str, int]:
         """Queries of each state, whatever the filter."""
-        found = np.bincount(self._state, minlength=len(STATES))
+        found = np.bincount(self._codes, minlength=len(STATES))
         return {state: int(n) for state, n in zip(STATES, found, strict=True)}
 
     def position(self, query_id: int) -> tuple[int, int]:
@@ -160,7 +160,7 @@ class Queue:
         keep = self._fixed[places] & self._matches[places]
         if self.filter.states is not None:
             allowed = np.array([state in self.filter.states for state in STATES])
-            keep &= allowed[self._state[places]]
+            keep &= allowed[self._codes[places]]
         if self.filter.classes is not None:
             keep &= self._classes[places, list(self.filter.classes)].any(1)
         return keep

@@ -1,4 +1,4 @@
-"""Reviewing: which answers are gone through, who said what, and what a decision writes."""
+"""Reviewing: which answers come up, what each person answered, and what a decision writes."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class Criteria:
             return False
         if self.responses is not None and response.id not in self.responses:
             return False
-        said = set(response.labels) or {IGNORE}
-        return self.classes is None or not said.isdisjoint(self.classes)
+        classes = set(response.labels) or {IGNORE}
+        return self.classes is None or not classes.isdisjoint(self.classes)
 
 
 class ReviewMode(LabelMode):
@@ -166,7 +166,7 @@ class ReviewMode(LabelMode):
                 self.reset_parts()
 
     def _first_opinion(self) -> None:
-        """Show what was approved, else what was said first."""
+        """Show what was approved, else the first answer."""
         self._seen = [e.id for e in self.opinions()]
         self.place = next(iter(self.approved()), 0)
 

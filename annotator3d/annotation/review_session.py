@@ -1,4 +1,4 @@
-"""A session that goes through answers, shows who said what, and decides."""
+"""A session that goes through answers, shows what each person answered, and decides."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class ReviewSession(LabelSession):
         return self._review.to_answer_first()
 
     def step_opinion(self, by: int = 1) -> None:
-        """Show what another person said, `by` places later. Raises ValueError if nobody did."""
+        """Show another person's answer, `by` places later. Raises ValueError if there is none."""
         self._review.step(by)
 
     def approve(self) -> None:

@@ -68,7 +68,7 @@ def request_overlap(ledger: Ledger, share: float, *, annotator: str) -> list[int
 
 
 def request_repeats(ledger: Ledger, share: float) -> dict[str, list[int]]:
-    """Ask everybody again what is due of theirs now; returns the queries by person."""
+    """Ask everybody again about their answers that are due; returns the queries by person."""
     with ledger.transaction():
         return _repeats(ledger, share)
 
@@ -103,7 +103,7 @@ class RepeatScheduler:
     """What one person is to be asked again; `feed` it all events in the order of their ids.
 
     An answer is due when the person has given `DISTANCE` others since, or when nothing else waits
-    for them and it is not their last one: never at once, so that it is not told from memory.
+    for them and it is not their last one: never at once, so that nobody answers from memory.
 
     Args:
         queries: id -> query, without the released ones; may grow.
@@ -117,11 +117,11 @@ class RepeatScheduler:
         self.annotator, self.share = annotator, share
         self._seeds: dict[int, int] = {}
         self._given = 0
-        self._pending: dict[int, int] = {}  # query -> answers given up to that one, by this
+        self._pending: dict[int, int] = {}  # query -> number of answers given, with this one
         self._asked: set[int] = set()
 
     def feed(self, events: Iterable[Event]) -> None:
-        """Take in events; those of other people do not matter."""
+        """Take in events; other people's are ignored."""
         for event in events if self.share else ():
             if event.answer.annotator != self.annotator:
                 continue
@@ -130,7 +130,7 @@ class RepeatScheduler:
                 self._pending.pop(event.query, None)
             elif event.answer.kind.gives_classes:
                 self._given += 1
-                if event.query not in self._asked and self._is_chosen(event.query):
+                if event.query not in self._asked and self._is_sampled(event.query):
                     self._pending[event.query] = self._given
 
     def request(self, at_end: bool) -> list[int]:
@@ -150,7 +150,7 @@ class RepeatScheduler:
         return [query for query, given in self._pending.items() if self._given - given >= apart]
 
     def write(self, due: Iterable[int]) -> list[int]:
-        """Ask for those that were not asked for yet, in a transaction that is begun."""
+        """Ask for those that were not requested yet; the caller has begun a transaction."""
         requests = self._ledger.requests(Ask.REPEAT)
         asked = {e.query for e in requests if e.answer.annotator == self.annotator}
         wanted = [q for q in due if q not in asked and self._has_opinion(q)]
@@ -159,14 +159,14 @@ class RepeatScheduler:
         return wanted
 
     def _has_opinion(self, query: int) -> bool:
-        """Whether there is something of this person's own to compare with."""
-        told = self._ledger.history(query)
-        stands = any(
-            e.annotator == self.annotator for e in self._ledger.outcome(query).active_responses
+        """Whether the person has given an independent opinion to compare with."""
+        active = self._ledger.outcome(query).active_responses
+        given = opinions(self._ledger.history(query))
+        return any(e.annotator == self.annotator for e in active) and any(
+            o.event.annotator == self.annotator for o in given
         )
-        return stands and any(o.event.annotator == self.annotator for o in opinions(told))
 
-    def _is_chosen(self, query_id: int) -> bool:
+    def _is_sampled(self, query_id: int) -> bool:
         query = self._queries.get(query_id)
         if query is None:
             return False
@@ -176,7 +176,7 @@ class RepeatScheduler:
 
 
 def _ask(ledger: Ledger, query: Query, ask: Ask, annotator: str) -> None:
-    """Write a request; two machines that make the same one give it the same uid: it is one."""
+    """Write a request; its uid is the same on every machine, so that merging keeps one."""
     who = annotator if ask is Ask.REPEAT else ""
     text = f"{ask}\0{who}\0{query.round}\0{query.scan}\0{query.cell}"
     uid = hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

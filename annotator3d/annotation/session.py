@@ -6,10 +6,10 @@ whatever is drawn afterwards is on disk. All of a session's state is derived fro
 killed at any moment and opened again, it continues where it stopped, undo and redo included. Call a
 session from the thread that made it only (SQLite insists); it reads scans ahead in its own threads.
 
-`LabelSession` is the public face of four parts: `state.SessionState` (what is shown, and where all
-other queries stand), `navigator.Navigator` (which query comes next, holding it, what other people
+`LabelSession` is the public face of four parts: `state.SessionState` (what is shown, and the states
+of all queries), `navigator.Navigator` (which query comes next, holding it, what other people
 did), `labeller.Labeller` (answers, undo, redo) and `splitter.Splitter` (several classes in one
-voxel). What is gone through, and what an answer writes, is said by a `mode.LabelMode`.
+voxel). A `mode.LabelMode` says what is gone through, and what an answer writes.
 `neighbourhood.Neighbourhood` knows what was answered around a query.
 """
 
@@ -357,7 +357,7 @@ class LabelSession:
         return self._labeller.bulk(kind, queries, label)
 
     def undo(self) -> BulkResult:
-        """Take back this person's last action that still stands, and show its (first) query.
+        """Take back this person's last action that is still active, and show its (first) query.
 
         Raises ValueError if there is nothing to undo, ConflictError if somebody else has the query.
         """

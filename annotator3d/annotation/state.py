@@ -1,4 +1,4 @@
-"""The state of a labelling session: the query on the screen, and where all others stand.
+"""The state of a labelling session: the query on the screen, and the states of all.
 
 All parts of a session work on one `SessionState`. It reads; only `labeller`, `navigator` and
 `holds` write to the ledger.
@@ -36,7 +36,7 @@ class SessionState:
         clock: counts the time that a query takes.
 
     Attributes:
-        states: where each query stands, for this person.
+        states: the state of each query, for this person.
         queue: the order of the queries, and the filter that they pass.
         history: what can be undone and redone.
         tally: what was answered, by class.

@@ -2,7 +2,7 @@
 
 An action is what one key press wrote: one row, all rows of a bulk action, or a review. Undoing it
 appends an undo for each of its rows; redoing appends the rows again, each superseding its undo. So
-both stacks are there again after a restart, on any machine that has the ledger. A new action ends
+both stacks come back after a restart, on any machine that has the ledger. A new action ends
 what could be redone. What somebody else has changed since is left alone.
 """
 
@@ -43,7 +43,7 @@ class UndoHistory:
         self._undone: list[UndoStep] = []
 
     def feed(self, events: Sequence[Event]) -> None:
-        """Take in events; those of other people do not matter."""
+        """Take in events; other people's are ignored."""
         for event in events:
             if event.answer.annotator != self.annotator:
                 continue
@@ -56,31 +56,31 @@ class UndoHistory:
                 _put(self._done, event, event.answer, about)
                 self._undone.clear()
 
-    def undoable(self, standing: QueryStates) -> list[UndoRow]:
+    def undoable(self, states: QueryStates) -> list[UndoRow]:
         """Rows that an undo would take back: of the last action, those that still stand."""
 
-        def stands(row: UndoRow) -> bool:
+        def is_active(row: UndoRow) -> bool:
             if row.about is not None:
-                return standing.review_stands(row.query, row.event)
-            top = standing.top(row.query)
+                return states.is_review_active(row.query, row.event)
+            top = states.top(row.query)
             return top is not None and top.id == row.event
 
-        return _last(self._done, stands, standing)
+        return _last(self._done, is_active, states)
 
-    def redoable(self, standing: QueryStates) -> list[UndoRow]:
+    def redoable(self, states: QueryStates) -> list[UndoRow]:
         """Rows that a redo would write again: nobody has answered their queries since the undo."""
 
         def is_free(row: UndoRow) -> bool:
             if row.about is not None:
-                return row.about in [e.id for e in standing.outcome(row.query).active_responses]
-            top = standing.top(row.query)
+                return row.about in [e.id for e in states.outcome(row.query).active_responses]
+            top = states.top(row.query)
             return top is None or top.id < row.event or top.answer.annotator == self.annotator
 
-        return _last(self._undone, is_free, standing)
+        return _last(self._undone, is_free, states)
 
 
 def _last(
-    stack: list[UndoStep], fits: Callable[[UndoRow], bool], standing: QueryStates
+    stack: list[UndoStep], fits: Callable[[UndoRow], bool], states: QueryStates
 ) -> list[UndoRow]:
     """The fitting rows of the last action that has any.
 
@@ -91,7 +91,7 @@ def _last(
         rows = [
             row
             for row in action.rows
-            if row.query in standing.queries and fits(answers.get(row.query, row))
+            if row.query in states.queries and fits(answers.get(row.query, row))
         ]
         if rows:
             return rows

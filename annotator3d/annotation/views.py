@@ -61,7 +61,7 @@ class _Loaded:
     scan: Scan
     fingerprint: str
     prediction: Prediction | None
-    trouble: str | None  # why there is no prediction, if one should be there
+    warning: str | None  # why there is no prediction, if there should be one
 
 
 class QueryViews:
@@ -96,8 +96,8 @@ class QueryViews:
             loaded = self._loads.get((query.scan, query.round))
         except (OSError, ValueError) as error:
             raise ScanUnavailableError(query.scan, str(error)) from error
-        if loaded.trouble is not None:
-            self.warnings[query.scan, query.round] = loaded.trouble
+        if loaded.warning is not None:
+            self.warnings[query.scan, query.round] = loaded.warning
         scan, known = loaded.scan, self._record(query.scan)
         if known is not None and (scan.num_raw, loaded.fingerprint) != (
             known.num_points,
@@ -181,13 +181,13 @@ class QueryViews:
 
     def _load(self, key: tuple[str, int]) -> _Loaded:
         scan_id, round = key
-        scan, trouble, prediction = self._source.scan(scan_id), None, None
+        scan, warning, prediction = self._source.scan(scan_id), None, None
         if self._predictions is not None:
             try:
                 prediction = self._predictions(round, scan)
             except (OSError, ValueError) as error:
-                trouble = str(error)
-        return _Loaded(scan, self._source.fingerprint(scan_id), prediction, trouble)
+                warning = str(error)
+        return _Loaded(scan, self._source.fingerprint(scan_id), prediction, warning)
 
 
 def transform(matrix: NDArray[np.float64], xyz: NDArray) -> NDArray[np.float64]:

@@ -14,9 +14,9 @@ from annotator3d.data.files import fingerprint
 from annotator3d.ledger.ledger import Ledger, ScanRecord
 
 
-def check(session, replayed, truth):
-    """The ledger holds the truth of every query that was replayed."""
-    for entry in replayed:
+def check(session, answers, truth):
+    """The ledger holds the truth of every query that was answered."""
+    for entry in answers:
         query = session.query(entry.query)
         answer = session.ledger.current(query.id)
         session.go_to(query.id)
@@ -38,17 +38,17 @@ def test_an_expert_parts_voxels_by_what_is_there(tmp_path):
         return np.where(xyz[:, 0] < -1, 255, bands).astype(np.uint8)
 
     session = start(tmp_path / "ledger.sqlite", source)
-    expert, replayed = Expert(session, truth), []
+    expert, answers = Expert(session, truth), []
     while session.current:
-        replayed.append(expert.answer())
-    check(session, replayed, truth)
-    assert [entry.query for entry in replayed] == [1, 2, 3, 4, 5, 6]
-    for entry in replayed:
+        answers.append(expert.answer())
+    check(session, answers, truth)
+    assert [entry.query for entry in answers] == [1, 2, 3, 4, 5, 6]
+    for entry in answers:
         assert entry.actions >= max(entry.classes, 1)
         labels = session.labels_of(entry.query)
         if len(np.unique(labels)) == 1:
             assert entry.actions == 1 and entry.how == ()
-    assert max(entry.classes for entry in replayed) == 3
+    assert max(entry.classes for entry in answers) == 3
     session.close()
 
 
@@ -88,12 +88,12 @@ def test_the_most_mixed_real_voxels_take_hardly_more_actions_than_classes(tmp_pa
     ledger.register_scans(records)
     assert len(ledger.add_round(1, "vcd", 0, 20, picks)) == 200
     session = LabelSession(ledger, Scans(dataset), "expert", options=SessionOptions(blind=True))
-    expert, replayed = Expert(session, truths.__getitem__), []
+    expert, answers = Expert(session, truths.__getitem__), []
     while session.current:
-        replayed.append(expert.answer())
-    check(session, replayed, truths.__getitem__)
-    extra = np.array([entry.actions - entry.classes for entry in replayed])
-    print(f"classes {np.bincount([e.classes for e in replayed])}, beyond {np.bincount(extra)}")
-    print(f"ways {Counter(way for e in replayed for way in e.how)}")
+        answers.append(expert.answer())
+    check(session, answers, truths.__getitem__)
+    extra = np.array([entry.actions - entry.classes for entry in answers])
+    print(f"classes {np.bincount([e.classes for e in answers])}, beyond {np.bincount(extra)}")
+    print(f"ways {Counter(way for e in answers for way in e.how)}")
     assert len(extra) == 200 and np.median(extra) <= 1
     session.close()

@@ -1,8 +1,8 @@
-"""Replaying the ground truth through a labelling session: what a person who knows it would do.
+"""An expert who labels by the ground truth, through a labelling session.
 
-`Expert` answers queries with the session's own actions only and counts them: a key for each class,
-a key for each way of parting, a stroke of the brush for each drag of the mouse. It shows how many
-actions voxels need, and exercises everything that a window calls.
+`Expert` uses the session's public actions only and counts them: a key for each class, a key for
+each split, a brush stroke for each drag of the mouse. It shows how many actions voxels need, and
+exercises everything that a window calls.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ _VIEWS = (  # right and up of the picture: from above, from two sides
 
 
 @dataclass(frozen=True)
-class Replayed:
+class ExpertAnswer:
     """How one query was answered."""
 
     query: int
     points: int
     classes: int  # of the truth, points of no class not counted
     actions: int  # calls of the session
-    how: tuple[str, ...]  # ways of parting, in turn
+    how: tuple[str, ...]  # ways of splitting, in turn
 
 
 @dataclass(frozen=True, eq=False)
 class _Way:
-    """A way to part the voxel, and the actions until every point has its label."""
+    """A way to split the voxel, and the actions until every point has its label."""
 
     name: str
     actions: int
@@ -61,7 +61,7 @@ class Expert:
     def __init__(self, session: LabelSession, truth: Callable[[str], NDArray[np.uint8]]) -> None:
         self.session, self._truth = session, truth
 
-    def answer(self) -> Replayed:
+    def answer(self) -> ExpertAnswer:
         """Answer the query on the screen; the session then shows the next one."""
         view = self.session.view
         wanted = self._truth(view.scan.id)[view.rows]
@@ -77,10 +77,10 @@ class Expert:
             self.session.assign(int(wanted[self.session.parts.mask][0]))
             actions += 1
         classes = len(np.unique(wanted[wanted != IGNORE]))
-        return Replayed(view.query.id, len(wanted), classes, actions, tuple(how))
+        return ExpertAnswer(view.query.id, len(wanted), classes, actions, tuple(how))
 
     def _ways(self, wanted: NDArray[np.uint8], todo: NDArray[np.bool_]) -> list[_Way]:
-        """Every way to part the points `todo` [n] so that each part is of one wanted class."""
+        """Every way to split the points `todo` [n] so that each part has one wanted class."""
         split, xyz, truth = self.session.split, self.session.view.xyz[todo], wanted[todo]
         predicted = self.session.view.predicted
         ways: list[_Way] = []

@@ -18,19 +18,19 @@ _SHOWN, _RUNS = 3, 10  # scans and stretches of queries that a message names
 
 def require_scans(ledger: Ledger, queries: Sequence[Query], source: ScanSource) -> None:
     """ValueError naming the scans of some queries whose files are gone or have changed."""
-    troubles: dict[str, str] = {}
+    unusable: dict[str, str] = {}
     for scan_id in dict.fromkeys(query.scan for query in queries):
         try:
             if source.fingerprint(scan_id) != ledger.scan(scan_id).fingerprint:
-                troubles[scan_id] = "has changed since it was asked about"
+                unusable[scan_id] = "has changed since it was asked about"
         except (FileNotFoundError, ValueError):  # no such file, or not in the data set
-            troubles[scan_id] = "is gone"
+            unusable[scan_id] = "is gone"
         except OSError as error:
-            troubles[scan_id] = f"cannot be read: {error}"
-    if troubles:
-        named = "; ".join(f"scan {name} {why}" for name, why in list(troubles.items())[:_SHOWN])
-        more = f" and {len(troubles) - _SHOWN} more scans" if len(troubles) > _SHOWN else ""
-        theirs = sorted(query.id for query in queries if query.scan in troubles)
+            unusable[scan_id] = f"cannot be read: {error}"
+    if unusable:
+        named = "; ".join(f"scan {name} {why}" for name, why in list(unusable.items())[:_SHOWN])
+        more = f" and {len(unusable) - _SHOWN} more scans" if len(unusable) > _SHOWN else ""
+        theirs = sorted(query.id for query in queries if query.scan in unusable)
         raise ValueError(
             f"{named}{more}; nothing was packed: restore the files, or choose other queries by "
             f"--queries or --scan, without {_listed(theirs)}"
@@ -48,7 +48,7 @@ def put_scans(
 ) -> int:
     """Write points, poses and predictions of the scans of some queries; returns how many scans.
 
-    Raises ValueError for a scan that is not the one that was asked about.
+    Raises ValueError for a scan that has changed since it was asked about.
     """
     by_scan: dict[str, list[Query]] = {}
     for query in queries:
@@ -66,7 +66,7 @@ def put_scans(
             "num_raw": np.array(scan.num_raw),
         }
         pose, place = source.pose(scan_id), (None, None)
-        if pose is not None:  # the world's name may be a path of home
+        if pose is not None:  # the world's name may be a path on this machine
             world = hashlib.sha256(pose.world.encode()).hexdigest()[:16]
             place = (np.ascontiguousarray(pose.matrix, np.float64).tobytes(), world)
         package.add_scan(scan_id, pack(arrays), *place)
@@ -105,7 +105,7 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def _kept(scan: Scan, queries: Sequence[Query], size: float, crop: float | None) -> np.ndarray:
-    """[N] which points of a scan come along: the voxels of the queries always do."""
+    """[N] which points of a scan are packed: those of the queried voxels always."""
     if crop is None:
         return np.ones(len(scan), bool)
     keep = np.zeros(len(scan), bool)

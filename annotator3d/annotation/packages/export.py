@@ -139,7 +139,7 @@ def _require_free(out: Path) -> None:
 def _hold(ledger: Ledger, chosen: PackageContents, recipient: str) -> tuple[set[int], list[Query]]:
     """Hold what the recipient may answer; gives the newly held ids, and the queries to pack.
 
-    Not yet as out in a package: that is said when the file has its name. Raises ValueError if
+    Not yet as held for a package: that is written when the file has its name. Raises ValueError if
     nothing is left to pack.
     """
     before = {number for number in chosen.to_answer if ledger.leases.holder(number) == recipient}

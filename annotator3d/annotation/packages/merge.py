@@ -1,7 +1,7 @@
 """Bringing the answers of work packages home.
 
-Events are told apart by their uid, so that a package may come twice, in any order with others, or
-again after more was answered in it. What stands for a query does not depend on the order
+Events are identified by their uid, so that a package may come twice, in any order with others, or
+again after more was answered in it. The outcome of a query does not depend on the order
 (`resolution`): two people who answered the same one are compared, not ranked.
 """
 
