@@ -1,7 +1,5 @@
 """What a person can rely on in a labelling session: order, labels, parts, proposals, effort."""
 
-import threading
-
 import numpy as np
 import pytest
 from session_world import (
@@ -11,20 +9,14 @@ from session_world import (
     SIZE,
     Asked,
     Clock,
-    make_scan,
     make_world,
     predict,
     start,
 )
 
-from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.annotation.effort import IdleClock
-from annotator3d.annotation.opening import ClassListChangedError, open_session
-from annotator3d.annotation.prefetch import Prefetcher
 from annotator3d.annotation.queue import Filter
-from annotator3d.annotation.views import ScanUnavailableError
 from annotator3d.data.scan import rows_of_cell
-from annotator3d.data.scan_source import Pose
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Answer, Ledger
 from annotator3d.viz.keys import make_keys
@@ -206,215 +198,6 @@ def test_parts_by_prediction_take_one_key_each(path):
     session.close()
 
 
-def test_a_mixed_voxel_gets_no_proposal_unless_asked_for(path):
-    source = make_world(path, points=9)
-    session = start(path, source, predictions=predict(mixed))
-    assert session.proposals == []
-    with pytest.raises(ValueError, match="nothing is proposed"):
-        session.accept()
-    session.assign(1)
-    assert seen(path, 1).proposal_accepted is None
-    session.go_to(4)
-    (proposal,) = session.proposals
-    assert (proposal.labels.tolist(), proposal.source) == ([2] * 9, "prediction")
-    session.accept()
-    assert (seen(path, 4).labels.tolist(), seen(path, 4).proposal_accepted) == ([2] * 9, True)
-    session.assign(0)  # typed over the proposal
-    assert seen(path, 5).proposal_accepted is False
-    session.paint([True] + [False] * 8)
-    session.assign(0)
-    assert session.current.id == 6 and session.proposals == []  # it has been begun
-    session.assign(1)
-    assert seen(path, 6).proposal_accepted is False
-    session.close()
-
-    session = start(path, source, "bob", predictions=predict(mixed), offer="all")
-    assert session.current.id == 2
-    assert session.proposals[0].labels.tolist() == session.view.predicted.tolist()
-    session.close()
-    session = start(path, source, "bob", predictions=predict(mixed), offer="off")
-    session.go_to(4)
-    assert session.proposals == []
-    with pytest.raises(ConfigError, match="did you mean 'uniform'"):
-        start(path, source, offer="uniforms")
-    session.close()
-
-
-def test_blind_hides_every_prediction(path):
-    session = start(path, make_world(path), predictions=predict(mixed), blind=True, offer="all")
-    assert session.view.prediction is None and session.view.predicted is None
-    assert session.proposals == []
-    with pytest.raises(ValueError, match="blind"):
-        session.split("prediction")
-    session.close()
-
-
-def test_a_session_works_before_there_is_a_model(path):
-    session = start(path, make_world(path))
-    with pytest.raises(ValueError, match="none is stored"):
-        session.split("prediction")
-    session.assign(0)
-    assert seen(path, 1).labels.tolist() == [0] * 4
-    session.close()
-
-
-def test_stored_predictions_are_read_and_damaged_ones_do_not_stop_anybody(path, tmp_path):
-    source = make_world(path)
-    folder = tmp_path / "rounds" / "1"
-    folder.mkdir(parents=True)
-    scan = source.scans["00/0"]
-    classes = np.arange(len(scan), dtype=np.uint8) % 3
-    keep = np.arange(1, len(scan))  # of the first point nothing was stored
-    np.savez_compressed(
-        folder / "00_0.npz",
-        rows=scan.rows[keep].astype(np.int32),
-        score=np.ones(len(keep), np.float32),
-        prediction=classes[keep],
-    )
-    (folder / "00_1.npz").write_bytes(b"not a zip file")
-    session = start(path, source, predictions=StoredPredictions(tmp_path / "rounds"))
-    assert session.view.prediction.classes.tolist() == [255, *classes[1:].tolist()]
-    assert np.isnan(session.view.prediction.score[0]) and session.warnings == {}
-    session.go_to(4)
-    assert session.view.prediction is None
-    assert "00_1.npz is not a stored prediction" in session.warnings["00/1", 1]
-    session.close()
-
-
-@pytest.mark.parametrize("other", ["rows", "length"])
-def test_a_prediction_of_another_scan_is_refused(tmp_path, other):
-    scan = make_scan("00/0", CELLS)
-    rows = scan.rows.astype(np.int32) + (1 if other == "rows" else 0)
-    (tmp_path / "1").mkdir()
-    score = np.ones(len(rows) - (other == "length"), np.float32)
-    np.savez(tmp_path / "1" / "00_0.npz", rows=rows, score=score)
-    with pytest.raises(ValueError, match="00_0.npz is of another scan"):
-        StoredPredictions(tmp_path)(1, scan)
-
-
-def turned(x, angle):
-    """A pose that puts the sensor at (x, 0, 0), turned about the upright axis."""
-    c, s = np.cos(angle), np.sin(angle)
-    return np.array([[c, -s, 0, x], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
-
-
-def test_answers_for_the_same_place_are_offered_but_never_of_things_that_move(path):
-    source = make_world(path, scans=("00/0", "00/1", "00/2"), cells=[(4, 0, 0), (40, 0, 0)])
-    source.poses = {
-        "00/0": Pose("drive", turned(0, 0)),
-        "00/1": Pose("drive", turned(0.05, 0)),
-        "00/2": Pose("elsewhere", turned(0, 0)),
-    }
-    session = start(path, source)
-    session.assign(0)  # road
-    session.go_to(3)
-    (proposal,) = session.proposals
-    assert (proposal.labels.tolist(), proposal.source, proposal.queries) == ([0] * 4, "place", (1,))
-    for label, offered in ((1, 0), (2, 1), (255, 0)):  # car, tree, no class
-        session.go_to(1)
-        session.assign(label)
-        session.go_to(3)
-        assert len(session.proposals) == offered
-    session.go_to(1)
-    session.assign(2)
-    session.go_to(5)
-    assert session.proposals == []  # another world
-    session.go_to(4)
-    assert session.proposals == []  # another place
-    session.close()
-
-    source.poses["00/1"] = Pose("drive", turned(0.3, 0))
-    session = start(path, source)
-    session.go_to(3)
-    assert session.proposals == []  # the sensor has moved by more than a voxel
-    session.close()
-    source.poses["00/1"] = Pose("drive", turned(0.05, 0))
-    session = start(path, source, movable=["tree"])
-    session.go_to(3)
-    assert session.proposals == []
-    session.close()
-    with pytest.raises(ConfigError, match="unknown class 'trees'.*'tree'"):
-        start(path, source, movable=["trees"])
-
-
-def test_answers_nearby_are_shown_in_the_frame_of_the_scan(path):
-    source = make_world(path, cells=[(4, 0, 0), (8, 0, 0), (80, 0, 0)])
-    source.poses = {"00/0": Pose("d", turned(0, 0)), "00/1": Pose("d", turned(1.0, np.pi / 2))}
-    session = start(path, source)
-    session.assign(0)
-    session.assign(1)
-    session.assign(2)
-    session.go_to(4)
-    # In 00/1 the sensor stands at x = 1 and looks along y: x ahead is y of the world.
-    found = session.nearby(2.5)
-    world = np.array([[1.125, 0.125, 0.125], [2.125, 0.125, 0.125]])
-    expected = [(1, [0.125, -0.125, 0.125]), (2, [0.125, -1.125, 0.125])]
-    here = np.array([1 - 0.125, 1.125, 0.125])
-    for near, (query, centre), place in zip(found, expected, world, strict=True):
-        assert near.query == query and np.allclose(near.centre, centre)
-        assert near.distance == pytest.approx(np.linalg.norm(place - here))
-    assert [near.query for near in session.nearby(1.0)] == []
-    session.go_to(2)
-    assert [near.query for near in session.nearby(1.0)] == [1]
-    session.close()
-
-
-def test_the_points_of_answers_nearby_are_seen_from_the_scan_on_the_screen(path):
-    source = make_world(path, cells=[(4, 0, 0), (8, 0, 0), (80, 0, 0)])
-    source.poses = {"00/0": Pose("d", turned(0, 0)), "00/1": Pose("d", turned(1.0, np.pi / 2))}
-    session = start(path, source)
-    assert session.nearby_points() == []
-    for query, label in ((1, 2), (3, 1)):
-        session.go_to(query)
-        session.assign(label)
-    session.go_to(4)
-    ((xyz, labels),) = session.nearby_points()  # the other one is 20 m away
-    x, y, z = source.scans["00/0"].xyz[rows_of_cell(source.scans["00/0"].xyz, (4, 0, 0), SIZE)].T
-    assert np.allclose(xyz, np.stack([y, 1 - x, z], 1), atol=1e-5) and xyz.dtype == np.float32
-    assert labels.tolist() == [2] * 4
-    session.close()
-    del source.scans["00/0"]  # what cannot be read is not drawn
-    session = start(path, source)
-    session.go_to(4)
-    assert len(session.nearby()) == 1 and session.nearby_points() == []
-    session.close()
-
-
-def test_few_scans_are_read_for_one_query_and_each_once(path):
-    scans = tuple(f"00/{i:02d}" for i in range(12))
-    source = make_world(path, scans=scans, cells=[(4, 0, 0)])
-    source.poses = {scan: Pose("d", turned(0.05 * i, 0)) for i, scan in enumerate(scans)}
-    session = start(path, source)
-    session.bulk("answer", range(1, 12), 0)
-    session.close()
-    session = start(path, source)
-    session.go_to(12)
-    assert len(session.nearby()) == 11 and len(session.nearby_points()) == 8
-    source.reads.clear()
-    assert len(session.nearby_points()) == 8 and source.reads == []
-    session.close()
-
-
-def test_neighbour_scans_are_seen_from_the_one_on_the_screen(path):
-    source = make_world(path, scans=("00/0", "00/1", "00/2"))
-    session = start(path, source)
-    assert session.neighbours(1, 1) == []  # without poses
-    session.close()
-    source.poses = {s: Pose("d", turned(i, 0.1 * i)) for i, s in enumerate(source.scans)}
-    del source.poses["00/2"]
-    session = start(path, source)
-    session.go_to(4)
-    source.reads.clear()
-    (before,) = session.neighbours(1, 1)
-    assert set(source.reads) <= {"00/0", "00/2"} and session.neighbours(1, 0)[0].scan is before.scan
-    assert before.scan.id == "00/0"
-    x, y, z = before.scan.xyz.astype(np.float64).T
-    c, s = np.cos(0.1), np.sin(0.1)
-    expected = np.stack([c * (x - 1) + s * y, -s * (x - 1) + c * y, z], 1)
-    assert np.allclose(before.xyz, expected, atol=1e-5) and before.xyz.dtype == np.float32
-    session.close()
-
-
 def test_filters_choose_what_is_gone_through(path):
     session = start(path, make_world(path))
     session.assign(0)
@@ -572,90 +355,6 @@ def test_notes_stay_with_the_query(path):
     session.close()
 
 
-@pytest.mark.parametrize("trouble", ["gone", "fingerprint", "points", "cell"])
-def test_a_scan_that_changed_or_vanished_is_named_and_set_aside(path, trouble):
-    source = make_world(path)
-    good = source.scans["00/0"]
-    if trouble == "gone":
-        del source.scans["00/0"]
-    elif trouble == "fingerprint":
-        source.prints["00/0"] = "another file"
-    elif trouble == "points":
-        source.scans["00/0"] = make_scan("00/0", CELLS[:2])
-    else:
-        source.scans["00/0"] = make_scan("00/0", [(4, 0, 0), (6, 0, 0), (7, 0, 0)])
-        source.scans["00/0"] = source.scans["00/0"].__class__.from_raw(
-            "00/0", good.xyz + np.float32(2.0), good.intensity
-        )
-    session = start(path, source)
-    words = {
-        "gone": "00/0.bin is gone",
-        "fingerprint": "fingerprint file 00/0, the file has 19 and another file",
-        "points": "the ledger has 19 points",
-        "cell": "asked with 4 points and has 0",
-    }
-    assert words[trouble] in session.set_aside["00/0"] and session.current.id == 4
-    assert session.progress.set_aside == 3 and source.reads.count("00/0") == 1
-    with pytest.raises(ScanUnavailableError, match="scan 00/0 cannot be shown"):
-        session.go_to(1)
-    assert session.current.id == 4
-    session.skip()
-    pace, left = session.progress.seconds_per_answer, session.progress.seconds_left
-    assert left == pytest.approx(2 * pace)
-    session.set_filter(Filter(scans=["00/0"]))
-    assert session.current is None
-    source.scans["00/0"], source.prints = good, {}
-    assert session.retry_set_aside() and session.current.id == 1 and session.set_aside == {}
-    session.close()
-
-
-def test_an_answer_can_be_taken_back_though_its_scan_has_gone(path):
-    source = make_world(path)
-    session = start(path, source)
-    session.assign(1)
-    session.close()
-    del source.scans["00/0"]
-    session = start(path, source)
-    assert session.undo().done == [1] and seen(path, 1) is None
-    assert session.current.id == 4 and "00/0" in session.set_aside
-    session.close()
-
-
-@pytest.mark.parametrize(
-    ("names", "digest", "words"),
-    [
-        (["road", "car"], DIGEST, "'tree' is gone"),
-        ([*NAMES, "pole"], DIGEST, "'pole' is new"),
-        (["road", "car", "trees"], DIGEST, "'tree' is gone; 'trees' is new"),
-        (["car", "road", "tree"], DIGEST, "'road' was 0, is 1, 'car' was 1, is 0"),
-        (NAMES, "other", "map of raw ids to classes has changed"),
-    ],
-)
-def test_a_class_list_that_changed_is_refused_with_what_differs(path, names, digest, words):
-    source = make_world(path)
-    before = path.read_bytes()
-    with pytest.raises(ClassListChangedError, match=words) as refused:
-        open_session(path, source, "ann", names, digest)
-    told = str(refused.value)
-    assert "Use the class list that the queries were asked with" in told and "dry run" in told
-    assert f"`annotator3d taxonomy migrate {path.parent} NEW.yaml`" in told
-    assert path.read_bytes() == before
-    session = open_session(path, source, "ann", NAMES, DIGEST)
-    assert session.current.id == 1
-    session.close()
-
-
-def test_a_session_needs_a_ledger_and_a_name(path):
-    source = make_world(path)
-    with pytest.raises(FileNotFoundError, match="no ledger"):
-        open_session(path.with_name("none.sqlite"), source, "ann", NAMES, DIGEST)
-    for name in ("", " "):
-        with pytest.raises(ConfigError, match="annotator"):
-            open_session(path, source, name, NAMES, DIGEST)
-    with pytest.raises(ConfigError, match="did you mean 'score'"):
-        start(path, source, order="scores")
-
-
 def test_a_round_that_was_added_meanwhile_comes_into_the_queue(path):
     source = make_world(path, spare=[(9, 9, 9)])
     session = start(path, source)
@@ -684,51 +383,6 @@ def test_every_key_that_is_not_the_windows_does_something(path):
     kinds = {event.answer.kind for event in session.ledger.events()}
     assert kinds >= {"answer", "ignore", "skip", "unsure", "undo"}
     session.close()
-
-
-def test_the_next_scan_is_read_before_it_is_asked_for(path):
-    source = make_world(path, scans=("00/0", "00/1", "00/2", "00/3"))
-    read, plain = threading.Event(), source.scan
-
-    def scan(scan_id):
-        found = plain(scan_id)
-        if scan_id == "00/2":
-            read.set()
-        return found
-
-    source.scan = scan
-    session = start(path, source)
-    assert session.current.scan == "00/0" and read.wait(60)
-    assert source.reads == ["00/0", "00/1", "00/2"]
-    session.go_to(4)
-    assert source.reads.count("00/1") == 1
-    session.close()
-
-
-def test_what_was_prefetched_is_loaded_once_and_the_oldest_is_forgotten():
-    loaded = []
-
-    def load(key):
-        loaded.append(key)
-        if key == "bad" and loaded.count("bad") == 1:
-            raise OSError("bad is gone")
-        return key.upper()
-
-    fetch = Prefetcher(load, keep=2)
-    fetch.prefetch(["a", "b"])
-    assert [fetch.get("a"), fetch.get("b"), fetch.get("a")] == ["A", "B", "A"]
-    assert loaded == ["a", "b"]
-    fetch.get("c")  # b was used the longest ago
-    fetch.get("a")
-    fetch.get("b")
-    assert loaded == ["a", "b", "c", "b"]
-    with pytest.raises(OSError, match="bad is gone"):
-        fetch.get("bad")
-    assert fetch.get("bad") == "BAD"  # repaired
-    fetch.forget()
-    fetch.get("bad")
-    assert loaded.count("bad") == 3
-    fetch.close()
 
 
 def test_two_sessions_of_one_person_share_their_history(path):
