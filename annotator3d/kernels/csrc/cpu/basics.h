@@ -73,11 +73,11 @@ inline int count_bits(uint64_t v) {
 #endif
 }
 
-// Cuts memory into arrays, each at the beginning of a cache line. Without memory it only counts. The
+// Hands out arrays of one piece of memory, each at a cache line. Without memory it only counts. The
 // address sanitizer learns where each ends.
-class Cutter {
+class Arena {
  public:
-  explicit Cutter(void* memory) : at_(static_cast<char*>(memory)) {}
+  explicit Arena(void* memory) : at_(static_cast<char*>(memory)) {}
 
   template <class T>
   T* take(int64_t length) {

@@ -19,7 +19,7 @@ inline bool before(const Candidate& a, const Candidate& b) {
 
 class Best {
  public:
-  Best(int64_t k, Cutter& cutter) : heap_(cutter.take<Candidate>(k)), k_(k) {}
+  Best(int64_t k, Arena& arena) : heap_(arena.take<Candidate>(k)), k_(k) {}
 
   void start() { size_ = 0; }
 

@@ -12,7 +12,7 @@ struct alignas(16) Key {
 };
 
 // A run of a block that meets a record.
-struct Met {
+struct RunHit {
   int run, row;     // the run and its first row
   uint32_t number;  // of the record
   uint32_t fresh;   // not 0 if the record is new
@@ -50,10 +50,10 @@ class CellIndex {
   static constexpr int kMostBits = 31;
 
   // For at most `rows` (< 2^31) records.
-  CellIndex(int64_t rows, Cutter& cutter) {
+  CellIndex(int64_t rows, Arena& arena) {
     for (most_bits_ = 3; (int64_t(1) << most_bits_) <= 4 * rows;) ++most_bits_;
     most_bits_ = least(most_bits_, kMostBits);
-    slots_ = cutter.take<uint32_t>(int64_t(1) << most_bits_);
+    slots_ = arena.take<uint32_t>(int64_t(1) << most_bits_);
   }
 
   // Forgets everything; room for 3 / 8 * 2^bits cells at first. `records` (rows + 1 of them) need
@@ -101,7 +101,7 @@ class CellIndex {
       }
       slots[place] = number;
       count -= fresh;
-      visit(Met{run, row, number, fresh}, records[number]);
+      visit(RunHit{run, row, number, fresh}, records[number]);
     }
     count_ = count;
   }

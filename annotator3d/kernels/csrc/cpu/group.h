@@ -28,11 +28,11 @@ struct ScanGroup {
 // The arrays of the scans; `voxels` and others need a place more for each scan.
 class GroupMemory {
  public:
-  GroupMemory(const A3dGroup& group, Cutter& cutter)
+  GroupMemory(const A3dGroup& group, Arena& arena)
       : group_(group),
-        voxels_(cutter.take<Grouped>(rows() + group.scans)),
-        voxel_(cutter.take<uint32_t>(rows())),
-        members_(cutter.take<uint32_t>(rows() + group.scans)) {}
+        voxels_(arena.take<Grouped>(rows() + group.scans)),
+        voxel_(arena.take<uint32_t>(rows())),
+        members_(arena.take<uint32_t>(rows() + group.scans)) {}
 
   ScanGroup operator[](int64_t scan) const {
     const int64_t start = group_.splits[scan];
@@ -58,7 +58,7 @@ int64_t group_scan(const Source& source, int64_t start, int64_t rows, const Scan
     const int count = int(least<int64_t>(kBlock, rows - first));
     if (!source.load(start + first, count, block)) return kBadValue;
     const int runs = find_runs(block, count);
-    index.visit(block, runs, [&](const Met& met, Grouped&) { numbers[met.run] = met.number; });
+    index.visit(block, runs, [&](const RunHit& hit, Grouped&) { numbers[hit.run] = hit.number; });
     uint32_t* const voxel = out.voxel + first;
     int run = -1;
     for (int i = 0; i < count; ++i) {  // without a branch: nobody can guess where a run ends

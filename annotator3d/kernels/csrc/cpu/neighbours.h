@@ -13,7 +13,7 @@ inline bool all_different(const CellRows& cells, int64_t start, int64_t rows,
   for (int64_t first = 0; first < rows; first += kBlock) {
     const int count = int(least<int64_t>(kBlock, rows - first));
     cells.load(start + first, count, block);
-    index.visit(block, find_runs(block, count), [](const Met&, Grouped&) {});
+    index.visit(block, find_runs(block, count), [](const RunHit&, Grouped&) {});
   }
   return index.count() == rows;
 }

@@ -8,7 +8,7 @@
 #include "best.h"
 #include "cell_index.h"
 #include "classes.h"
-#include "point_bounds.h"
+#include "point_scores.h"
 #include "variant.h"
 
 namespace a3d {
@@ -33,42 +33,42 @@ struct Runs {  // of a scan, as they come
 };
 
 // What the points of a prediction say, if they are given by row: computed once for each row.
-struct Rows {
+struct RowPredictions {
   const uint8_t* classes;
   const int64_t* values;
 };
 
-enum class How { kNone, kVcd, kMax, kMean, kBounds };  // kBounds: kMax for the best k only
+enum class ScoreMode { kNone, kVcd, kMax, kMean, kBounds };  // kBounds: kMax for the best k only
 
-template <How kHow>
+template <ScoreMode kMode>
 class Scan {
  public:
-  Scan(const A3dSelect& q, int64_t longest, Cutter& cutter)
+  Scan(const A3dSelect& q, int64_t longest, Arena& arena)
       : q_(q),
-        voxels_(longest, cutter),
-        records_(cutter.take<Voxel>(longest + 1)),
-        runs_{cutter.take<uint32_t>(longest + 1), cutter.take<uint32_t>(longest)},
-        labels_(cutter.take<uint8_t>(kHow == How::kVcd ? longest : 0)),
-        highest_(cutter.take<uint32_t>(kHow == How::kBounds ? longest : 0)),
-        likely_(cutter.take<uint32_t>(kHow == How::kBounds ? longest : 0)),
-        best_(q.k, cutter) {
+        voxels_(longest, arena),
+        records_(arena.take<Voxel>(longest + 1)),
+        runs_{arena.take<uint32_t>(longest + 1), arena.take<uint32_t>(longest)},
+        labels_(arena.take<uint8_t>(kMode == ScoreMode::kVcd ? longest : 0)),
+        highest_(arena.take<uint32_t>(kMode == ScoreMode::kBounds ? longest : 0)),
+        likely_(arena.take<uint32_t>(kMode == ScoreMode::kBounds ? longest : 0)),
+        best_(q.k, arena) {
     for (int label = 0; label < kIgnore; ++label) bit_[label] = uint64_t(1) << (label & 63);
   }
 
   // False: a bad value.
-  bool run(int64_t scan, const Rows& given) {
+  bool run(int64_t scan, const RowPredictions& given) {
     scan_ = scan;
     start_ = q_.splits[scan];
     rows_ = q_.splits[scan + 1] - start_;
     if (!group(given)) return false;
     mark_asked();
-    if (!(kHow == How::kBounds ? score_by_bounds() : score())) return false;
+    if (!(kMode == ScoreMode::kBounds ? score_by_bounds() : score())) return false;
     write();
     return true;
   }
 
  private:
-  bool group(const Rows& given) {
+  bool group(const RowPredictions& given) {
     const PointRows points(q_.points, q_.stride, float(q_.size));
     int bits = 10;
     while ((int64_t(1) << bits) < rows_) ++bits;
@@ -86,8 +86,8 @@ class Scan {
   }
 
   // Labels or values of the rows of a block.
-  bool predictions(const Rows& given, int64_t first, int rows) {
-    if (kHow == How::kNone) return true;
+  bool predictions(const RowPredictions& given, int64_t first, int rows) {
+    if (kMode == ScoreMode::kNone) return true;
     const int classes = int(q_.classes);
     if (q_.rows) {
       bool ok = true;
@@ -96,44 +96,35 @@ class Scan {
         const bool fits = row >= 0 && row < q_.prediction_rows;
         ok = ok & fits;
         if (!fits) continue;
-        if (kHow == How::kVcd) labels_[first + i] = given.classes[row];
+        if (kMode == ScoreMode::kVcd) labels_[first + i] = given.classes[row];
         else values_[i] = given.values[row];
       }
       return ok;
     }
-    if (kHow == How::kVcd)
+    if (kMode == ScoreMode::kVcd)
       return labels_of(q_.prediction, q_.kind, start_ + first, rows, classes, labels_ + first);
     const float* logits = static_cast<const float*>(q_.prediction) + (start_ + first) * classes;
-    if (kHow == How::kBounds) return bounds(logits, rows, uint32_t(first));
+    if (kMode == ScoreMode::kBounds) return bounds(logits, rows, uint32_t(first));
     return q_.score == kA3dEntropy
                ? score_rows<true, false>(logits, rows, classes, values_, values_)
                : score_rows<false, true>(logits, rows, classes, values_, values_);
   }
 
-  bool bounds(const float* logits, int rows, uint32_t first) {
-#if defined(A3D_TILES)
-    const bool ok = q_.score == kA3dEntropy
-                        ? bound_rows<true>(logits, rows, int(q_.classes), values_)
-                        : bound_rows<false>(logits, rows, int(q_.classes), values_);
-    for (int i = 0; i < rows; ++i) highest_[first + uint32_t(i)] = uint32_t(high_end(values_[i]));
-    return ok;
-#else
-    return false;
-#endif
-  }
+  // The interval of the score of each row of a block: see select_bounds.h.
+  bool bounds(const float* logits, int rows, uint32_t first);
 
   // What the points of each run say together. Branches on where a run ends could not be guessed.
   void join(const Block& block, int rows, uint32_t first) {
-    if (kHow == How::kNone) return;
+    if (kMode == ScoreMode::kNone) return;
     int64_t joined = 0;
     int run = -1;
     for (int i = 0; i < rows; ++i) {
       const int64_t keep = block.keep[i];
       joined &= keep;
-      if (kHow == How::kVcd) joined |= int64_t(bit_[labels_[first + uint32_t(i)]]);
-      if (kHow == How::kMax) joined = most(joined, values_[i] + kAbove);
-      if (kHow == How::kMean) joined += values_[i];
-      if (kHow == How::kBounds) joined = most(joined, values_[i]);
+      if (kMode == ScoreMode::kVcd) joined |= int64_t(bit_[labels_[first + uint32_t(i)]]);
+      if (kMode == ScoreMode::kMax) joined = most(joined, values_[i] + kAbove);
+      if (kMode == ScoreMode::kMean) joined += values_[i];
+      if (kMode == ScoreMode::kBounds) joined = most(joined, values_[i]);
       run += 1 + int(keep);
       joined_[run] = joined;
     }
@@ -147,13 +138,13 @@ class Scan {
     uint32_t* const previous = runs_.previous + run_count_;
     const uint32_t number = uint32_t(run_count_) + 1;
     const int64_t* const joined = joined_;
-    voxels_.visit(block, runs, [=, &block](const Met& met, Voxel& voxel) {
-      previous[met.run] = voxel.last_run;
-      voxel.last_run = number + uint32_t(met.run);
-      voxel.points += uint32_t(block.begin[met.run + 1] - met.row);
-      if (kHow == How::kVcd) voxel.classes |= uint64_t(joined[met.run]);
-      if (kHow == How::kMax || kHow == How::kBounds) voxel.value = most(voxel.value, joined[met.run]);
-      if (kHow == How::kMean) voxel.value += joined[met.run];
+    voxels_.visit(block, runs, [=, &block](const RunHit& hit, Voxel& voxel) {
+      previous[hit.run] = voxel.last_run;
+      voxel.last_run = number + uint32_t(hit.run);
+      voxel.points += uint32_t(block.begin[hit.run + 1] - hit.row);
+      if (kMode == ScoreMode::kVcd) voxel.classes |= uint64_t(joined[hit.run]);
+      if (kMode == ScoreMode::kMax || kMode == ScoreMode::kBounds) voxel.value = most(voxel.value, joined[hit.run]);
+      if (kMode == ScoreMode::kMean) voxel.value += joined[hit.run];
     });
     run_count_ += runs;
   }
@@ -175,11 +166,11 @@ class Scan {
   bool score() {
     best_.start();
     everywhere_ = !(q_.max_range < INFINITY);
-    if (kHow == How::kVcd) prepare_bounds();
+    if (kMode == ScoreMode::kVcd) prepare_bounds();
     bool ok = true;
     for (int64_t number = 1; number <= voxels_.count(); ++number) {
       const Voxel& voxel = voxels_[number];
-      if (kHow == How::kVcd) {
+      if (kMode == ScoreMode::kVcd) {
         ok = ok & (voxel.points < q_.table_length);
         if (!q_.point_scores && bound(voxel) < best_.threshold()) continue;
         if (!ok) continue;
@@ -196,94 +187,9 @@ class Scan {
     return ok;
   }
 
-  // The largest scores of points, computed for those only that may decide: a voxel whose interval
-  // ends before the best k begin is not among them, nor does a point count that ends before the
-  // interval of its voxel.
-  bool score_by_bounds() {
-#if defined(A3D_TILES)
-    const bool is_entropy = q_.score == kA3dEntropy;
-    everywhere_ = !(q_.max_range < INFINITY);
-    best_.start();
-    for (int64_t number = 1; number <= voxels_.count(); ++number) {
-      const Voxel& voxel = voxels_[number];
-      const int64_t worst = is_entropy ? low_end(voxel.value) : -high_end(voxel.value);
-      if (worst >= best_.threshold() && allowed(voxel)) best_.offer({worst, 0, number});
-    }
-    const int64_t needed = best_.threshold();
-    int64_t likely = 0;
-    Exact exact(*this);
-    for (int64_t number = 1; number <= voxels_.count(); ++number) {
-      Voxel& voxel = voxels_[number];
-      const int64_t low = low_end(voxel.value);
-      if ((is_entropy ? high_end(voxel.value) : -low) < needed || !allowed(voxel)) continue;
-      likely_[likely++] = uint32_t(number);
-      voxel.value = INT64_MIN;
-      const int64_t from = is_entropy ? most(low, needed) : low;
-      each_run(voxel, [&](uint32_t, uint32_t begin, uint32_t end) {
-        for (uint32_t i = begin; i < end; ++i)
-          if (highest_[i] >= from) exact.add(i, uint32_t(number));
-      });
-    }
-    exact.finish();
-    best_.start();
-    for (int64_t i = 0; i < likely; ++i) {
-      const Voxel& voxel = voxels_[likely_[i]];
-      const int64_t score = is_entropy ? voxel.value : -voxel.value;
-      if (score >= best_.threshold()) offer(score, likely_[i]);
-    }
-#endif
-    return true;
-  }
-
-#if defined(A3D_TILES)
-  // Scores of single points, many at a time, for the maximum of their voxels: their logits come from
-  // memory meanwhile.
-  class Exact {
-   public:
-    explicit Exact(Scan& scan) : scan_(scan), classes_(int(scan.q_.classes)) {}
-
-    void add(uint32_t row, uint32_t voxel) {
-      row_[count_] = row;
-      voxel_[count_] = voxel;
-      const float* logits = logits_of(row);
-      for (int c = 0; c < classes_; c += 16) A3D_PREFETCH(logits + c);
-      A3D_PREFETCH(logits + classes_ - 1);
-      if (++count_ == kMany) finish();
-    }
-
-    void finish() {
-      for (int begin = 0; begin < count_; begin += kLanes) score(begin, least(count_ - begin, kLanes));
-      count_ = 0;
-    }
-
-   private:
-    static constexpr int kMany = 128;
-
-    const float* logits_of(uint32_t row) const {
-      const float* logits = static_cast<const float*>(scan_.q_.prediction);
-      return logits + (scan_.start_ + row) * classes_;
-    }
-
-    void score(int begin, int count) {
-      for (int i = 0; i < count; ++i)
-        memcpy(tile_ + i * classes_, logits_of(row_[begin + i]), size_t(classes_) * sizeof(float));
-      int64_t scores[kLanes];
-      if (scan_.q_.score == kA3dEntropy)
-        score_rows<true, false>(tile_, count, classes_, scores, scores);
-      else
-        score_rows<false, true>(tile_, count, classes_, scores, scores);
-      for (int i = 0; i < count; ++i) {
-        int64_t& value = scan_.voxels_[voxel_[begin + i]].value;
-        value = most(value, scores[i]);
-      }
-    }
-
-    Scan& scan_;
-    int classes_, count_ = 0;
-    uint32_t row_[kMany], voxel_[kMany];
-    float tile_[kMostClasses * kLanes];
-  };
-#endif
+  // As score(), for the best k only: see select_bounds.h.
+  bool score_by_bounds();
+  class ExactScores;
 
   void offer(int64_t score, int64_t number) {
     const Key& key = voxels_[number].key;
@@ -311,15 +217,15 @@ class Scan {
   }
 
   int64_t score_of(const Voxel& voxel) {
-    switch (kHow) {
-      case How::kVcd:
+    switch (kMode) {
+      case ScoreMode::kVcd:
         return classes_per_bit_ == 1 && !(voxel.classes & (voxel.classes - 1)) ? 0
                                                                               : confusion(voxel);
-      case How::kNone:
+      case ScoreMode::kNone:
         return 0;
       default: {
-        int64_t value = kHow == How::kMax ? voxel.value - kAbove : voxel.value;
-        if (kHow == How::kMean) {  // rounds down
+        int64_t value = kMode == ScoreMode::kMax ? voxel.value - kAbove : voxel.value;
+        if (kMode == ScoreMode::kMean) {  // rounds down
           const int64_t n = voxel.points, quotient = value / n;
           value = quotient - (value % n < 0 ? 1 : 0);
         }
@@ -387,3 +293,5 @@ class Scan {
 
 }  // namespace
 }  // namespace a3d
+
+#include "select_bounds.h"

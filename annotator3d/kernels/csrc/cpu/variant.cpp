@@ -37,22 +37,22 @@ int64_t run(int64_t tasks, int64_t threads, const Task& task) {
 }
 
 size_t group_bytes(const A3dGroup& group) {
-  Cutter cutter(nullptr);
-  const GroupMemory memory(group, cutter);
-  return cutter.used();
+  Arena arena(nullptr);
+  const GroupMemory memory(group, arena);
+  return arena.used();
 }
 
 int64_t group_points(A3dGroup* group, int64_t threads) {
-  Cutter cutter(group->memory);
-  const GroupMemory memory(*group, cutter);
+  Arena arena(group->memory);
+  const GroupMemory memory(*group, arena);
   const int64_t longest = longest_scan(group->splits, group->scans);
-  Cutter counter(nullptr);
+  Arena counter(nullptr);
   const CellIndex<Grouped> sample(longest, counter);
   const int64_t status = run(group->scans, threads, [&](int64_t scan) -> int64_t {
     const Memory slots(counter.used());
     if (!slots.get()) return kNoMemory;
-    Cutter cut(slots.get());
-    CellIndex<Grouped> index(longest, cut);
+    Arena slot_arena(slots.get());
+    CellIndex<Grouped> index(longest, slot_arena);
     const int64_t start = group->splits[scan], rows = group->splits[scan + 1] - start;
     const int64_t voxels =
         group->points ? group_scan(PointRows(group->points, group->stride, group->size), start, rows,
@@ -69,8 +69,8 @@ int64_t group_points(A3dGroup* group, int64_t threads) {
 }
 
 void write_group(const A3dGroup* group, const A3dGroupOut* out, int64_t threads) {
-  Cutter cutter(group->memory);
-  const GroupMemory memory(*group, cutter);
+  Arena arena(group->memory);
+  const GroupMemory memory(*group, arena);
   run(group->scans, threads, [&](int64_t scan) -> int64_t {
     write_scan(*group, memory, *out, scan);
     return 0;
@@ -110,10 +110,10 @@ int64_t rows_of(const A3dSelect& q, uint8_t* classes, int64_t* values) {
   });
 }
 
-template <How kHow>
+template <ScoreMode kMode>
 int64_t select_by(const A3dSelect& q) {
-  const bool by_row = q.rows && kHow != How::kNone;
-  const int64_t vcd = kHow == How::kVcd;
+  const bool by_row = q.rows && kMode != ScoreMode::kNone;
+  const int64_t vcd = kMode == ScoreMode::kVcd;
   const Memory memory(by_row ? size_t(q.prediction_rows * (vcd ? 1 : 8)) + 1 : 1);
   if (!memory.get()) return kNoMemory;
   uint8_t* const classes = static_cast<uint8_t*>(memory.get());
@@ -123,19 +123,19 @@ int64_t select_by(const A3dSelect& q) {
     if (status < 0) return status;
   }
   const int64_t longest = longest_scan(q.splits, q.scans);
-  Cutter counter(nullptr);
-  const Scan<kHow> sample(q, longest, counter);
+  Arena counter(nullptr);
+  const Scan<kMode> sample(q, longest, counter);
   return run(q.scans, q.threads, [&](int64_t scan) -> int64_t {
     const Memory own(counter.used());
     if (!own.get()) return kNoMemory;
-    Cutter cutter(own.get());
-    Scan<kHow> work(q, longest, cutter);
+    Arena arena(own.get());
+    Scan<kMode> work(q, longest, arena);
     return work.run(scan, {classes, values}) ? 0 : kBadValue;
   });
 }
 
 // Whether few of the points can decide: none but the best are asked for, and those are few.
-bool bounds_do(const A3dSelect& q) {
+bool bounds_suffice(const A3dSelect& q) {
 #if defined(A3D_TILES)
   constexpr int64_t kPointsForOne = 64;
   return !q.rows && !q.point_scores && q.k * kPointsForOne * q.scans <= q.splits[q.scans];
@@ -145,10 +145,10 @@ bool bounds_do(const A3dSelect& q) {
 }
 
 int64_t select(const A3dSelect* q) {
-  if (q->score == kA3dNone) return select_by<How::kNone>(*q);
-  if (q->score == kA3dVcd) return select_by<How::kVcd>(*q);
-  if (q->reduce == kA3dMean) return select_by<How::kMean>(*q);
-  return bounds_do(*q) ? select_by<How::kBounds>(*q) : select_by<How::kMax>(*q);
+  if (q->score == kA3dNone) return select_by<ScoreMode::kNone>(*q);
+  if (q->score == kA3dVcd) return select_by<ScoreMode::kVcd>(*q);
+  if (q->reduce == kA3dMean) return select_by<ScoreMode::kMean>(*q);
+  return bounds_suffice(*q) ? select_by<ScoreMode::kBounds>(*q) : select_by<ScoreMode::kMax>(*q);
 }
 
 int64_t mean_of(const void* features, int64_t element, const int64_t* members,
@@ -162,16 +162,16 @@ int64_t mean_of(const void* features, int64_t element, const int64_t* members,
 
 int64_t interpolation(const A3dInterpolation* q) {
   const int64_t longest = longest_scan(q->splits, q->scans);
-  Cutter counter(nullptr);
+  Arena counter(nullptr);
   const CellIndex<Grouped> sample(longest, counter);
   counter.take<Grouped>(longest + 1);
   return run(q->scans, q->threads, [&](int64_t scan) -> int64_t {
     const Memory memory(counter.used());
     if (!memory.get()) return kNoMemory;
-    Cutter cutter(memory.get());
-    CellIndex<Grouped> index(longest, cutter);
+    Arena arena(memory.get());
+    CellIndex<Grouped> index(longest, arena);
     const int64_t start = q->splits[scan], rows = q->splits[scan + 1] - start;
-    index.start(cutter.take<Grouped>(longest + 1), bits_for(rows) + 1);
+    index.start(arena.take<Grouped>(longest + 1), bits_for(rows) + 1);
     if (!all_different(CellRows(q->cells), start, rows, index)) return kBadValue;
     const int64_t first = q->point_splits[scan], stop = q->point_splits[scan + 1];
     return interpolate(*q, first, stop, start, index) ? 0 : kBadValue;
