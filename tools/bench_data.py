@@ -22,9 +22,10 @@ import torch
 from torch.utils.data import ConcatDataset, DataLoader
 
 from annotator3d.data.batch import InputRule, TrainingScans, collate
+from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.datasets.nuscenes import NuScenes
 from annotator3d.data.datasets.nuscenes_tables import scenes_of
-from annotator3d.data.datasets.sequences import ScanDataset, SemanticKITTI
+from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.taxonomy import load_taxonomy
 
 INDEXED = 20_000

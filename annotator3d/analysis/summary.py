@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator3d.analysis.runs import Evaluation, Run
-from annotator3d.data.formats.kitti import atomic_write
+from annotator3d.data.files import atomic_write
 
 SETTING_ORDER = ("al", "asfda", "ada")
 STRATEGY_ORDER = ("random", "entropy", "margin", "vcd")

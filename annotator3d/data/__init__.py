@@ -1,1 +1,6 @@
-"""Scans, file formats, class maps and datasets. Importing this package imports nothing heavy."""
+"""Scans and what they lie in: one scan, batches of them, class maps, files and data sets.
+
+`datasets/` knows the data sets, `formats/` the files; `checking/`, `importing/` and `exporting/`
+work on whole data sets, `simulator/` makes one. May import `kernels`. Importing this package
+imports nothing heavy; `batch` alone imports torch.
+"""

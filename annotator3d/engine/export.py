@@ -10,7 +10,8 @@ import numpy as np
 
 from annotator3d.data.batch import answer_labels
 from annotator3d.data.checking.gate import vet
-from annotator3d.data.datasets.sequences import SEMANTICKITTI_TEST, ScanDataset
+from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.data.datasets.sequences import SEMANTICKITTI_TEST
 from annotator3d.data.exporting.archive import write_archive
 from annotator3d.data.exporting.writers import WRITERS, Labels, Writer
 from annotator3d.data.files import fingerprint

@@ -16,9 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from annotator3d.data.files import atomic_write, fingerprint
 from annotator3d.data.formats.kitti import (
-    atomic_write,
-    fingerprint,
     read_bin,
     read_calib,
     read_label,

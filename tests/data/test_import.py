@@ -19,8 +19,8 @@ from own_case import WRITERS, points, write_scans, write_taxonomy
 
 from annotator3d.cli.main import main
 from annotator3d.data.datasets.imported import ImportedScans
-from annotator3d.data.formats import read_cloud
 from annotator3d.data.formats.kitti import read_bin, read_calib, read_label, read_poses, split_label
+from annotator3d.data.formats.registry import read_cloud
 from annotator3d.data.importing import running
 
 

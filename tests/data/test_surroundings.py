@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from annotator3d.data.scan_source import camera_crop, sensor_pose
+from annotator3d.data.surroundings import camera_crop, sensor_pose
 
 # KITTI's camera looks along the scanner's x: right = -y, down = -z, ahead = x.
 TR = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0]], float)

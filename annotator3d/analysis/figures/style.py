@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from annotator3d.data.formats.kitti import atomic_write
+from annotator3d.data.files import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from annotator3d.data.checking.problems import Problem
 from annotator3d.data.checking.scan import CheckedScan, check_scan
+from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.datasets.listing import absent
-from annotator3d.data.datasets.sequences import ScanDataset, SequenceDataset
+from annotator3d.data.datasets.sequences import SequenceDataset
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from annotator3d.data.checking import store
 from annotator3d.data.checking.problems import Problem
 from annotator3d.data.checking.scan import size_problems, stamp
-from annotator3d.data.datasets.sequences import ScanDataset
+from annotator3d.data.datasets.base import ScanDataset
 
 _SHOWN = 3
 

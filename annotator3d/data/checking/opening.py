@@ -1,45 +1,44 @@
-"""Which dataset lies in a folder, for commands that are told the folder alone."""
+"""Which data set lies in a folder, for commands that are told the folder alone."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from annotator3d.data.datasets.imported import ImportedScans
+from annotator3d.data.datasets.base import PathLike, ScanDataset
 from annotator3d.data.datasets.listing import contents
-from annotator3d.data.datasets.nuscenes import NuScenes
-from annotator3d.data.datasets.sequences import ScanDataset, SemanticKITTI
-from annotator3d.data.importing.card import CARD
+from annotator3d.registry import DATASETS, fill
 
 
-def open_folder(root: Path, taxonomy: str | None) -> list[ScanDataset]:
-    """Every dataset that lies in `root`; their labels may be missing.
+def open_folder(root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
+    """Every part of the data set that lies in `root`; labels may be missing.
 
-    What `annotator3d import` wrote, SemanticKITTI's layout with whatever sequences there are, or
-    each version and split of nuScenes that is there.
+    Each registered data set that says what its folders hold (`ScanDataset.matches`) is asked.
 
     Args:
-        taxonomy: name or path of a class map; None: the dataset's own.
+        taxonomy: name or path of a class map; None: the data set's own.
 
     Raises:
-        FileNotFoundError, ValueError: it is none of these, or not as it should be.
+        FileNotFoundError: there is no such folder, or no data set matches it.
+        ValueError: several data sets match it, or it is not as it should be.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}")
-    if (root / CARD).is_file():
-        return [ImportedScans(root, "all", taxonomy=taxonomy, labels="optional")]
-    if (root / "sequences").is_dir():
-        folders = sorted(os.scandir(root / "sequences"), key=lambda entry: entry.name)
-        names = [e.name for e in folders if (Path(e.path) / "velodyne").is_dir()]
-        return [SemanticKITTI(root, names, taxonomy, labels="optional")]
-    versions = [version for version in NuScenes.LISTS if (root / version).is_dir()]
-    if versions:
-        return [
-            NuScenes(root, split, version, taxonomy, labels="optional")
-            for version in versions
-            for split in NuScenes.LISTS[version]
-        ]
-    raise FileNotFoundError(
-        f"{root} holds {contents(root)}: neither {CARD} (annotator3d import) nor sequences nor "
-        "v1.0-...; name its config with --config"
-    )
+    known = _recognisable()
+    found = [cls for cls in known if cls.matches(root)]
+    found = [cls for cls in found if not cls.GENERIC] or found
+    if not found:
+        marks = ", ".join(cls.KNOWN_BY for cls in known)
+        raise FileNotFoundError(
+            f"{root} holds {contents(root)}, which no data set is known by; expected one of "
+            f"{marks}; or name its config with --config"
+        )
+    if len(found) > 1:
+        names = ", ".join(cls.__name__ for cls in found)
+        raise ValueError(f"{root} may be any of {names}; name its config with --config")
+    return found[0].open_parts(root, taxonomy)
+
+
+def _recognisable() -> list[type[ScanDataset]]:
+    """The data sets that say themselves what their folders hold."""
+    fill(DATASETS)
+    return [cls for cls in DATASETS.module_dict.values() if "matches" in vars(cls)]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.checking.problems import Problem
-from annotator3d.data.datasets.sequences import ScanDataset
+from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.files import fingerprint
 from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.scan import IGNORE

@@ -28,9 +28,11 @@ PathLike = str | os.PathLike[str]
 class ScanDataset(ABC):
     """A fixed, ordered list of scans.
 
-    A subclass fills `ids` (unique, ``"sequence/frame"``), `root` and `taxonomy`, and says where the
+    A data set is one file in this folder with a subclass that registers itself in ``DATASETS``. The
+    subclass fills `ids` (unique, ``"sequence/frame"``), `root` and `taxonomy`, and says where the
     files of a scan are. One whose files are not SemanticKITTI's also reads them; where the size of
-    a file does not tell its number of points, `POINT_BYTES` is 0.
+    a file does not tell its number of points, `POINT_BYTES` is 0. With `matches`,
+    ``annotator3d check`` recognises its folder.
 
     Args:
         root: folder of the dataset.
@@ -45,6 +47,8 @@ class ScanDataset(ABC):
     POINT_BYTES: ClassVar[int] = 16
     LABEL_BYTES: ClassVar[int] = 4
     makes_itself: ClassVar[bool] = False  # True: needs no root, its scans are generated
+    KNOWN_BY: ClassVar[str] = ""  # what `matches` looks for, in words for messages
+    GENERIC: ClassVar[bool] = False  # True: a folder that another data set matches is that one's
 
     ids: list[str]
     root: Path
@@ -66,6 +70,19 @@ class ScanDataset(ABC):
         self.root = Path(root)
         self.taxonomy = load_taxonomy(self.TAXONOMY if taxonomy is None else taxonomy)
         self._labels, self._intensity = labels, intensity
+
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        """Whether a folder holds this data set, by the names in it alone.
+
+        Only what a class says itself counts (`open_folder`), not what it inherits.
+        """
+        return False
+
+    @classmethod
+    def open_parts(cls, root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
+        """Everything in a folder that matches, each part as a data set; labels may be missing."""
+        return [cls(root, taxonomy=taxonomy, labels="optional")]
 
     def __len__(self) -> int:
         return len(self.ids)

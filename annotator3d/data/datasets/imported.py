@@ -7,14 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from annotator3d.data.datasets.sequences import (
-    Intensity,
-    Labels,
-    PathLike,
-    SequenceDataset,
-    check_choice,
-)
-from annotator3d.data.importing.card import TAXONOMY, Origin, read_card, read_origins
+from annotator3d.data.datasets.base import Intensity, Labels, PathLike, ScanDataset, check_choice
+from annotator3d.data.datasets.sequences import SequenceDataset
+from annotator3d.data.importing.card import CARD, TAXONOMY, Origin, read_card, read_origins
 from annotator3d.registry import DATASETS
 
 SPLITS = ("train", "val", "all")
@@ -37,6 +32,7 @@ class ImportedScans(SequenceDataset):
     """
 
     SPLITS = {name: () for name in SPLITS}
+    KNOWN_BY = f"{CARD} (annotator3d import)"
 
     def __init__(
         self,
@@ -72,6 +68,14 @@ class ImportedScans(SequenceDataset):
     def taxonomy_for(cls, keywords: Mapping[str, Any]) -> PathLike:
         """The dataset's own ``taxonomy.yaml``, unless the keywords name another class map."""
         return keywords.get("taxonomy") or Path(keywords["root"]) / TAXONOMY
+
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        return (root / CARD).is_file()
+
+    @classmethod
+    def open_parts(cls, root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
+        return [cls(root, "all", taxonomy=taxonomy, labels="optional")]
 
     def origin(self, i: int) -> Origin | None:
         """Where scan ``i`` came from; None if ``scans.csv`` does not say."""

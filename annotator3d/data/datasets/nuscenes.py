@@ -10,15 +10,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.data.datasets.base import Intensity, Labels, PathLike, ScanDataset, check_choice
 from annotator3d.data.datasets.listing import absent, choose, contents
 from annotator3d.data.datasets.nuscenes_tables import rows, scenes_of
-from annotator3d.data.datasets.sequences import (
-    Intensity,
-    Labels,
-    PathLike,
-    ScanDataset,
-    check_choice,
-)
 from annotator3d.data.formats.kitti import read_bin, read_lidarseg
 from annotator3d.data.taxonomy import load_taxonomy
 from annotator3d.registry import DATASETS
@@ -48,6 +42,7 @@ class NuScenes(ScanDataset):
     INTENSITY_MAX = 255.0
     POINT_BYTES = 20
     LABEL_BYTES = 1
+    KNOWN_BY = "v1.0-..."
     LISTS: ClassVar[dict[str, dict[str, str]]] = {
         "v1.0-trainval": {"train": "train", "val": "val"},
         "v1.0-mini": {"train": "mini_train", "val": "mini_val"},
@@ -76,6 +71,19 @@ class NuScenes(ScanDataset):
         if self._labelled:
             self._check_categories()
         self._check_labels()
+
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        return any((root / version).is_dir() for version in cls.LISTS)
+
+    @classmethod
+    def open_parts(cls, root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
+        return [
+            cls(root, split, version, taxonomy, labels="optional")
+            for version, splits in cls.LISTS.items()
+            if (root / version).is_dir()
+            for split in splits
+        ]
 
     def path(self, i: int) -> Path:
         return self.root / self._files[i][0]

@@ -1,10 +1,8 @@
-"""Datasets in folders of sequences; `ScanDataset` is the base of all.
-
-A dataset of another format is a subclass, registered in ``DATASETS``.
-"""
+"""Data sets in folders of sequences, with the two that need no more than that."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -12,17 +10,6 @@ from typing import ClassVar
 from annotator3d.data.datasets.base import Intensity, Labels, PathLike, ScanDataset, check_choice
 from annotator3d.data.datasets.listing import check_names, choose, contents, stems
 from annotator3d.registry import DATASETS
-
-__all__ = [
-    "Intensity",
-    "Labels",
-    "PathLike",
-    "ScanDataset",
-    "SemanticKITTI",
-    "SemanticPOSS",
-    "SequenceDataset",
-    "check_choice",
-]
 
 SEMANTICKITTI_TRAIN = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
 SEMANTICKITTI_VAL = ("08",)
@@ -132,6 +119,18 @@ class SemanticKITTI(SequenceDataset):
         "val": SEMANTICKITTI_VAL,
         "test": SEMANTICKITTI_TEST,
     }
+    KNOWN_BY = "sequences"
+    GENERIC = True
+
+    @classmethod
+    def matches(cls, root: Path) -> bool:
+        return (root / "sequences").is_dir()
+
+    @classmethod
+    def open_parts(cls, root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
+        folders = sorted(os.scandir(root / "sequences"), key=lambda entry: entry.name)
+        names = [e.name for e in folders if (Path(e.path) / "velodyne").is_dir()]
+        return [cls(root, names, taxonomy, labels="optional")]
 
 
 @DATASETS.register_module()

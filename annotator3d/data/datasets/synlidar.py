@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-from annotator3d.data.datasets.sequences import Intensity, Labels, PathLike, SequenceDataset
+from annotator3d.data.datasets.base import Intensity, Labels, PathLike
+from annotator3d.data.datasets.sequences import SequenceDataset
 from annotator3d.registry import DATASETS
 
 SYNLIDAR_SEQUENCES = tuple(f"{number:02d}" for number in range(13))

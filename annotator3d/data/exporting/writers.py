@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.datasets.imported import ImportedScans
+from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.datasets.nuscenes import NuScenes
-from annotator3d.data.datasets.sequences import ScanDataset
 from annotator3d.data.files import atomic_write
-from annotator3d.data.formats import Cloud, read_cloud, require, write_las, write_ply
+from annotator3d.data.formats.cloud import Cloud
 from annotator3d.data.formats.kitti import read_label, read_lidarseg, split_label, write_label
+from annotator3d.data.formats.las import write_las
+from annotator3d.data.formats.ply import write_ply
+from annotator3d.data.formats.registry import read_cloud, require
 from annotator3d.data.importing.card import Origin
 from annotator3d.data.importing.rules import FIELDS
 

@@ -64,8 +64,3 @@ def _of_array(array: NDArray, columns: Sequence[str] | None) -> Cloud:
 
 def _named(array: NDArray, columns: Sequence[str]) -> Cloud:
     return from_columns({n: array[:, i] for i, n in enumerate(columns) if n != UNUSED})
-
-
-def write_npz(file, cloud: Cloud) -> None:
-    """`cloud` as an archive that `read_npz` reads back."""
-    np.savez_compressed(file, xyz=cloud.xyz, **cloud.fields)

@@ -11,22 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from annotator3d.data.files import atomic_write, fingerprint
-
-__all__ = [
-    "atomic_write",
-    "fingerprint",
-    "read_bin",
-    "read_calib",
-    "read_label",
-    "read_lidarseg",
-    "read_poses",
-    "split_label",
-    "write_bin",
-    "write_calib",
-    "write_label",
-    "write_poses",
-]
+from annotator3d.data.files import atomic_write
 
 PathLike = str | os.PathLike[str]
 _F32 = np.dtype("<f4")

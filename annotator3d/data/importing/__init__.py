@@ -1,1 +1,4 @@
-"""Importing scans in the formats of other tools into the layout that training reads."""
+"""`annotator3d import`: scans of other tools become a data set in the layout that training reads.
+
+May import `formats`, `files` and `taxonomy` of this package; `datasets.imported` reads the result.
+"""

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.formats import Cloud, read_cloud
-from annotator3d.data.formats.cloud import CloudError
+from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.kitti import write_bin, write_label
+from annotator3d.data.formats.registry import read_cloud
 from annotator3d.data.importing.labels import find_labels
 from annotator3d.data.importing.rules import FAR, Rules, wanted
 from annotator3d.data.importing.sources import Source

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from annotator3d.data.formats import require
+from annotator3d.data.formats.registry import require
 from annotator3d.data.importing.card import write_card
 from annotator3d.data.importing.convert import Converted, output_paths
 from annotator3d.data.importing.journal import Journal

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.formats import Cloud
-from annotator3d.data.formats.cloud import CloudError
+from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.kitti import read_label, split_label
 from annotator3d.data.importing.rules import NONE, Rules, wanted
 from annotator3d.data.importing.sources import Source

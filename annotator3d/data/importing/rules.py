@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from annotator3d.data.formats import FORMATS
+from annotator3d.data.formats.registry import FORMATS
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.errors import ConfigError, nearest
 

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from annotator3d.data.formats.kitti import atomic_write
+from annotator3d.data.files import atomic_write
 from annotator3d.data.simulator.domains import VERSION, get_domain
 
 CARD = "simulation.json"

@@ -12,13 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.formats.kitti import (
-    atomic_write,
-    write_bin,
-    write_calib,
-    write_label,
-    write_poses,
-)
+from annotator3d.data.files import atomic_write
+from annotator3d.data.formats.kitti import write_bin, write_calib, write_label, write_poses
 from annotator3d.data.simulator.domains import DOMAINS, get_domain
 from annotator3d.data.simulator.plan import CARD, STARTED, Plan, card, claim, whole
 from annotator3d.data.simulator.sensor import Points, Rig, make_rig, scan
