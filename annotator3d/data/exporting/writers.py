@@ -11,8 +11,8 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.datasets.nuscenes import NuScenes
 from annotator3d.data.files import atomic_write
 from annotator3d.data.formats.cloud import Cloud
