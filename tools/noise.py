@@ -2,8 +2,8 @@
 """What wrong answers cost: ASFDA on simulated streets with simulated people of several kinds.
 
 ASFDA learns from the answers alone, so nothing hides what they are worth. All runs start from one
-source-only network. Writes the table of docs/results.md to OUT/table.md. A stopped experiment goes
-on where it was.
+source-only network. Writes the table of docs/results.md to OUT/table.md. A stopped experiment
+continues where it stopped.
 
     python tools/noise.py OUT [--seeds 3] [--set key=value]
 """

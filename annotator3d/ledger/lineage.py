@@ -1,4 +1,4 @@
-"""What the events of a query go back to, through `supersedes`, in whatever order they came."""
+"""What the events of a query go back to, through `supersedes`, in any order."""
 
 from __future__ import annotations
 

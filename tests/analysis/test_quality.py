@@ -231,7 +231,7 @@ def test_the_answers_that_the_network_gives_least_are_listed_and_asked_again_onc
     command = ["ledger", "suspicious", str(work_dir), "--worst", "3"]
     assert main(command) == 0
     text = capsys.readouterr().out
-    summary = f"epoch_4.pth: {len(low)} of {len(chances)} answers in force are contradicted"
+    summary = f"epoch_4.pth: {len(low)} of {len(chances)} effective answers are contradicted"
     assert f"{summary} (below 50%); 0 of these were asked about before" in text
     assert again(work_dir) == {}
     for query in expected:

@@ -24,7 +24,7 @@ async def forward_websocket(
     """Open a websocket to `url` and pass messages both ways until one side ends.
 
     Pings are passed on too, so that each side sees whether the other one lives. Messages have no
-    size limit and are not compressed anew.
+    size limit and are not compressed again.
 
     Raises ClientError where the server behind refuses.
     """

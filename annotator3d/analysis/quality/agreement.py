@@ -151,7 +151,7 @@ def class_kappa(matrix: Matrix, category: int) -> float | None:
 
 
 def confused_classes(compared: Comparison) -> list[tuple[int, int, int, int]]:
-    """(category, another, points, voxels) that were taken for each other, most points first."""
+    """(category, another, points, voxels) that were confused with each other, most points first."""
     compared = compared if compared.orders > 1 else compared.both_ways()
     found = [
         (a, b, int(compared.points[a, b]), int(compared.dominant[a, b]))

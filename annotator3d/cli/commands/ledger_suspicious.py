@@ -63,7 +63,7 @@ def suspicious(args: argparse.Namespace) -> None:
         fresh = not_asked_again(ledger, found)
     before = f"; {len(found) - len(fresh)} of these were asked about before" if found else ""
     print(
-        f"{source}: {len(found)} of {effective} answers in force are contradicted "
+        f"{source}: {len(found)} of {effective} effective answers are contradicted "
         f"(below {args.below}){before}"
     )
     listed = fresh[: args.worst]

@@ -33,7 +33,7 @@ class Cloud:
         wrong = [name for name, values in self.fields.items() if values.shape != (len(self.xyz),)]
         if self.xyz.shape != (len(self.xyz), 3) or wrong:
             raise ValueError(
-                f"xyz must be [N, 3] and fields [N], not so: {wrong or self.xyz.shape}"
+                f"xyz must be [N, 3] and fields [N], but this is wrong: {wrong or self.xyz.shape}"
             )
 
     def __len__(self) -> int:
