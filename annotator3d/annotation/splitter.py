@@ -42,7 +42,7 @@ class Splitter:
             numbers = splitting.by_count(xyz, count or self._next_count())
         else:
             raise ValueError(f"unknown way to split {method!r}: {nearest(method, METHODS)}")
-        self._put(labels, todo, numbers, method)
+        self._set_parts(labels, todo, numbers, method)
 
     def paint(self, mask: ArrayLike, erase: bool) -> None:
         """Pick points of the voxel, or with `erase` unpick them, as its first part."""
@@ -57,7 +57,7 @@ class Splitter:
             raise ValueError("there are no picked points to erase")
         todo = todo_points(labels)
         if (picked & todo).any():
-            self._put(labels, todo, splitting.by_mask(picked[todo]), "brush")
+            self._set_parts(labels, todo, splitting.by_mask(picked[todo]), "brush")
         else:
             self.whole()
 
@@ -76,7 +76,7 @@ class Splitter:
         parts = self._state.parts
         return parts.count + 1 if parts.method == "clusters" and parts.untouched else 2
 
-    def _put(
+    def _set_parts(
         self,
         labels: NDArray[np.uint8],
         todo: NDArray[np.bool_],

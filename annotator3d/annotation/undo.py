@@ -48,16 +48,16 @@ class UndoHistory:
             if event.answer.annotator != self.annotator:
                 continue
             if event.answer.kind is EventKind.UNDO:
-                _move(event, self._done, self._undone)
-            elif (event.answer.kind.is_undoable or event.answer.kind.is_review) and not _move(
+                _move_row(event, self._done, self._undone)
+            elif (event.answer.kind.is_undoable or event.answer.kind.is_review) and not _move_row(
                 event, self._undone, self._done
             ):
                 about = event.supersedes if event.answer.kind.is_review else None
-                _put(self._done, event, event.answer, about)
+                _push_row(self._done, event, event.answer, about)
                 self._undone.clear()
 
     def undoable(self, states: QueryStates) -> list[UndoRow]:
-        """Rows that an undo would take back: of the last action, those that still stand."""
+        """Rows that an undo would take back: those of the last action that are still active."""
 
         def is_active(row: UndoRow) -> bool:
             if row.about is not None:
@@ -65,7 +65,7 @@ class UndoHistory:
             top = states.top(row.query)
             return top is not None and top.id == row.event
 
-        return _last(self._done, is_active, states)
+        return _last_fitting_rows(self._done, is_active, states)
 
     def redoable(self, states: QueryStates) -> list[UndoRow]:
         """Rows that a redo would write again: nobody has answered their queries since the undo."""
@@ -76,10 +76,10 @@ class UndoHistory:
             top = states.top(row.query)
             return top is None or top.id < row.event or top.answer.annotator == self.annotator
 
-        return _last(self._undone, is_free, states)
+        return _last_fitting_rows(self._undone, is_free, states)
 
 
-def _last(
+def _last_fitting_rows(
     stack: list[UndoStep], fits: Callable[[UndoRow], bool], states: QueryStates
 ) -> list[UndoRow]:
     """The fitting rows of the last action that has any.
@@ -98,7 +98,7 @@ def _last(
     return []
 
 
-def _move(event: Event, source: list[UndoStep], target: list[UndoStep]) -> bool:
+def _move_row(event: Event, source: list[UndoStep], target: list[UndoStep]) -> bool:
     """Take the row that an undo or redo is about from one stack to the other."""
     for index in reversed(range(len(source))):  # nearly always the last one
         rows = source[index].rows
@@ -107,12 +107,12 @@ def _move(event: Event, source: list[UndoStep], target: list[UndoStep]) -> bool:
                 rows.remove(row)
                 if not rows:
                     del source[index]
-                _put(target, event, row.answer, row.about)
+                _push_row(target, event, row.answer, row.about)
                 return True
     return False
 
 
-def _put(stack: list[UndoStep], event: Event, answer: Answer, about: int | None) -> None:
+def _push_row(stack: list[UndoStep], event: Event, answer: Answer, about: int | None) -> None:
     """Onto the action that the event belongs to, which is the last one, or as a new one."""
     if event.action is None or not stack or stack[-1].key != event.action:
         stack.append(UndoStep(event.action or event.id))
