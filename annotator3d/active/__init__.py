@@ -1,4 +1,7 @@
-"""Active learning core: what to ask, the record of what was asked and answered, and its cost.
+"""The method, as the paper tells it: which voxels to ask about, who answers, what a round may cost.
 
-Import from the modules; this package imports nothing, so that the ledger needs no torch.
+Strategies give utilities (`query_strategy`, `strategies`), the selector picks (`selector`), the
+budget caps a round (`budget`, `timing`), an oracle answers (`oracle`, `noisy_oracle`). A file that
+is dropped here and registers a strategy or an oracle is found by its name. May import kernels, data
+and ledger. This file imports nothing, so that `stored_predictions` and `timing` need no torch.
 """

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import ended, start
 
-from annotator3d.active.noisy_oracle import NoisyOracle, blur_borders
+from annotator3d.active.human_errors import blur_borders
+from annotator3d.active.noisy_oracle import NoisyOracle
 from annotator3d.active.oracle import answer_open_queries
 from annotator3d.cli import main as cli
 from annotator3d.data.scan import Scan

@@ -1,0 +1,221 @@
+"""The base class of query strategies: from the utilities of voxels to the picks of a scan.
+
+A prediction is one of: logits [N, C] of any float type; train ids [N] integer (VoxelConfusion); or
+a score for each point [N] float, computed elsewhere (VoxelEntropy, VoxelMargin).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from annotator3d.active.selector import (
+    Array,
+    PickRule,
+    ScanSelection,
+    select_by_utilities,
+    select_fused,
+)
+from annotator3d.kernels.grouping import voxelize
+from annotator3d.kernels.labels import IGNORE
+from annotator3d.kernels.selection import VoxelPick
+from annotator3d.kernels.voxels import Voxels
+
+
+class QueryStrategy:
+    """Chooses the voxels of a scan to ask about. To add a strategy, write `utilities` and register
+    the class; it must depend on its arguments alone.
+
+    Args:
+        voxel_size: edge of a voxel in metres; cell = floor(xyz / voxel_size).
+        max_range: pick only voxels whose centre lies within this many metres of the sensor,
+            horizontally; None: all.
+        min_points: pick only voxels of at least this many points.
+    """
+
+    name: ClassVar[str]
+    """The word by which configs and the ledger know the strategy."""
+    needs_model: ClassVar[bool] = True
+    """Whether `utilities` reads a prediction."""
+    fused: ClassVar[str | None] = None
+    """Score of the kernels' `select_voxels` that equals `utilities` of logits; None: there is none.
+    Belongs to the class that defines it: a subclass that writes its own `utilities` has None."""
+    reduce: str = "max"
+
+    def __init__(
+        self, voxel_size: float = 0.25, max_range: float | None = None, min_points: int = 1
+    ) -> None:
+        self.voxel_size, self.max_range, self.min_points = voxel_size, max_range, min_points
+
+    def __init_subclass__(cls, **arguments) -> None:
+        super().__init_subclass__(**arguments)
+        if "utilities" in vars(cls) and "fused" not in vars(cls):
+            cls.fused = None
+
+    def utilities(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
+        """Utility of each voxel: [V] float64, finite; the highest is asked first.
+
+        Args:
+            voxels: the points of one scan, grouped by voxel.
+            prediction: [N, num_classes] logits or what else the strategy takes, on the device of
+                the voxels; None where none was given.
+
+        Raises ValueError for a prediction that does not fit or is not finite.
+        """
+        raise NotImplementedError
+
+    def query(
+        self,
+        xyz: Array,
+        prediction: Array | None = None,
+        *,
+        batch_size: int = 1,
+        exclude: Array | None = None,
+        num_classes: int | None = None,
+        random_state: int = 0,
+        scan_id: str = "",
+        return_utilities: bool = False,
+    ) -> list[VoxelPick] | tuple[list[VoxelPick], NDArray[np.float32]]:
+        """Choose the voxels of a scan to ask about, best first.
+
+        Equal utilities are ordered by a hash of (random_state, scan_id, cell). numpy arrays and
+        torch tensors are taken alike; a CUDA prediction is scored on its device.
+
+        Args:
+            xyz: [N, 3] float32 metres, sensor frame, finite; as measured, not augmented.
+            prediction: [N, C] float logits, before the softmax; or [N] integer train ids, 255 for
+                none (VoxelConfusion); or [N] float, a score of each point (VoxelEntropy,
+                VoxelMargin). None for a strategy that needs none.
+            batch_size: most voxels to pick; fewer come back when fewer are left.
+            exclude: [Q, 3] integer cells that are not picked, as those that were asked about.
+            num_classes: C; default: read from the prediction.
+            random_state: seed of the order of equal utilities.
+            scan_id: name of the scan, so that ties fall differently in each scan.
+            return_utilities: also return the utility of each point's voxel, [N] float32.
+
+        Raises:
+            ValueError: wrong shape or type, a value that is not finite, or no prediction.
+        """
+        found = self.select(
+            xyz,
+            prediction,
+            batch_size=batch_size,
+            exclude=exclude,
+            num_classes=num_classes,
+            random_state=random_state,
+            scan_id=scan_id,
+        )
+        return (found.picks, found.point_utilities) if return_utilities else found.picks
+
+    def select(
+        self,
+        xyz: Array,
+        prediction: Array | None = None,
+        rows: Array | None = None,
+        *,
+        batch_size: int = 1,
+        exclude: Array | None = None,
+        num_classes: int | None = None,
+        random_state: int = 0,
+        scan_id: str = "",
+    ) -> ScanSelection:
+        """`query` for the engine, whose prediction may belong to a network's voxels.
+
+        Args:
+            rows: [N] int64, the row of the prediction [M, C] or [M] of each point; default: M = N,
+                point by point.
+        """
+        try:
+            cells = _cells(exclude)
+            limits = (self.voxel_size, self.max_range, self.min_points)
+            rule = PickRule(batch_size, cells, random_state, scan_id, *limits)
+            given = None if prediction is None else as_tensor(prediction)
+            if self.needs_model and given is None:
+                raise ValueError(
+                    f"strategy {self.name!r} needs a prediction: logits [N, C], or what else it "
+                    "takes; only 'random' works without one"
+                )
+            classes = _num_classes(given) if num_classes is None else num_classes
+            return self._select(as_tensor(xyz), given, rows, classes, rule)
+        except ValueError as error:
+            if not scan_id:
+                raise
+            raise ValueError(f"scan {scan_id}: {error}") from error
+
+    def _select(
+        self,
+        points: Tensor,
+        prediction: Tensor | None,
+        rows: Array | None,
+        num_classes: int,
+        rule: PickRule,
+    ) -> ScanSelection:
+        """One pass of the kernels where they know the score, else step by step: equal picks."""
+        if prediction is not None:
+            points = points.to(prediction.device)
+            rows = None if rows is None else as_tensor(rows).to(prediction.device)
+        if self._fits_kernels(prediction):
+            score, rows = self.fused, None if prediction is None else rows
+            return select_fused(points, prediction, rows, num_classes, score, self.reduce, rule)
+        if prediction is not None and rows is not None:
+            prediction = _of_points(prediction, rows)
+        voxels = voxelize(points, self.voxel_size)
+        found = as_tensor(self.utilities(voxels, prediction, num_classes)).to(points.device)
+        if found.shape != (len(voxels),):
+            raise ValueError(
+                f"strategy {self.name!r} must give one utility for each voxel, [{len(voxels)}], "
+                f"but gave {list(found.shape)}"
+            )
+        return select_by_utilities(voxels, found, rule)
+
+    def _fits_kernels(self, prediction: Tensor | None) -> bool:
+        """Whether the kernels select from this prediction.
+
+        What they do not take goes step by step: there the strategy says what is wrong with it.
+        """
+        if self.fused is None or self.fused == "none" or prediction is None:
+            return self.fused == "none"
+        if prediction.is_floating_point():
+            return prediction.dim() == 2
+        return self.fused == "vcd"
+
+
+def as_tensor(values: Array) -> Tensor:
+    """A tensor of these values."""
+    # A copy: torch warns of numpy arrays that are not writable.
+    return values.detach() if isinstance(values, Tensor) else torch.tensor(values)
+
+
+def _cells(exclude: Array | None) -> NDArray[np.int32]:
+    if exclude is None or len(exclude) == 0:
+        return np.zeros((0, 3), np.int32)
+    cells = exclude.cpu().numpy() if isinstance(exclude, Tensor) else np.asarray(exclude)
+    if cells.ndim != 2 or cells.shape[1] != 3 or cells.dtype.kind not in "iu":
+        raise ValueError(
+            f"exclude: expected cells [Q, 3] of integers, got {cells.dtype} {list(cells.shape)}"
+        )
+    return cells.astype(np.int32)
+
+
+def _num_classes(prediction: Tensor | None) -> int:
+    """C of logits; for train ids one more than the largest; 1 where it does not matter."""
+    if prediction is None or (prediction.dim() == 1 and prediction.is_floating_point()):
+        return 1
+    if prediction.dim() == 2:
+        return prediction.shape[1]
+    known = prediction[prediction != IGNORE]
+    return int(known.max()) + 1 if len(known) else 1
+
+
+def _of_points(prediction: Tensor, rows: Tensor) -> Tensor:
+    wrong = (rows < 0) | (rows >= len(prediction))
+    if wrong.any():
+        raise ValueError(
+            f"rows: expected row numbers 0..{len(prediction) - 1}, got {int(rows[wrong][0])} "
+            f"({int(wrong.sum())} wrong in all)"
+        )
+    return prediction[rows]
