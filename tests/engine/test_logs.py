@@ -11,6 +11,7 @@ from engine_case import tiny_config
 from annotator3d.engine.run import train
 from annotator3d.engine.training import logs
 from annotator3d.engine.training.runner import TrainLoop
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 
 
@@ -20,7 +21,7 @@ def root(make_kitti):
 
 
 def lines_of(work_dir):
-    with open(work_dir / logs.FILE, newline="") as file:
+    with open(WorkDir(work_dir).logs / logs.FILE, newline="") as file:
         return list(csv.DictReader(file))
 
 
