@@ -151,6 +151,10 @@ class Viewer:
         self.do("mousemove", str(x + width // 2), str(y + 20))
         return state
 
+    def at_rest(self) -> dict:
+        """The state once the camera stands still: only then is the voxel where the state says."""
+        return self.wait(lambda s: not s["flying"])
+
     def press(self, key: str, ready: Callable[[dict], object]) -> dict:
         """Press a key and wait for what comes of it."""
         self.do("key", key)

@@ -79,8 +79,12 @@ def test_buttons_do_what_keys_do(shared, work_dir):
 
 
 def test_the_brush_parts_a_voxel_and_two_classes_answer_it(shared, work_dir):
-    query = shared.state()["query"]
-    pixels = np.array(shared.state()["voxel"])
+    with Ledger.read(work_dir / "ledger.sqlite") as ledger:
+        query = max(ledger.open_queries(), key=lambda each: each.num_points).id
+    shared.press("g", lambda s: s["typing"])
+    shared.type(str(query))
+    shared.press("Return", lambda s: s["query"] == query and not s["typing"])
+    pixels = np.array(shared.at_rest()["voxel"])
     far = pixels[np.argmax(np.linalg.norm(pixels - pixels[0], axis=1))]
     assert np.linalg.norm(far - pixels[0]) > 30  # so that the brush meets one only
     shared.press("b", lambda s: s["brushing"])
@@ -108,12 +112,12 @@ def test_what_is_typed_is_a_note_and_no_label(shared, work_dir):
 
 def test_the_voxel_is_drawn_where_it_is_and_in_its_class_colour(shared):
     query = shared.state()["query"]
-    shared.sees(shared.state()["voxel"][0], ORANGE, SHOTS / "window.png")
+    shared.sees(shared.at_rest()["voxel"][0], ORANGE, SHOTS / "window.png")
     shared.press("1", lambda s: s["query"] != query)
     shared.press("g", lambda s: s["typing"])
     shared.type(str(query))
     shared.press("Return", lambda s: s["query"] == query and s["state"] == "answered")
-    shared.sees(shared.state()["voxel"][0], CAR, SHOTS / "answered.png")
+    shared.sees(shared.at_rest()["voxel"][0], CAR, SHOTS / "answered.png")
     shared.press("Right", lambda s: s["state"] == "open")
 
 
@@ -189,9 +193,9 @@ def test_a_dispute_is_decided_with_a_key_and_with_a_button(display, tmp_path):
     try:
         state = viewer.started()
         assert (state["query"], state["state"]) == (first, "disputed")
-        viewer.sees(state["voxel"][0], CAR, SHOTS / "review.png")  # what anna said
+        viewer.sees(viewer.at_rest()["voxel"][0], CAR, SHOTS / "review.png")  # what anna said
         viewer.press("space", lambda s: s["message"] == "Next opinion")
-        viewer.sees(viewer.state()["voxel"][0], BICYCLE, SHOTS / "review.png")
+        viewer.sees(viewer.at_rest()["voxel"][0], BICYCLE, SHOTS / "review.png")
         viewer.press("Return", lambda s: s["query"] == second)
         viewer.press("ctrl+z", lambda s: (s["query"], s["state"]) == (first, "disputed"))
         viewer.press("ctrl+y", lambda s: (s["query"], s["state"]) == (first, "answered"))

@@ -24,6 +24,7 @@ from annotator3d.viz.camera import FIELD_OF_VIEW, Camera, CameraView, preset_vie
 from annotator3d.viz.colours import BACKGROUNDS, INK, Colours
 from annotator3d.viz.controller import Controller
 from annotator3d.viz.desktop.panel import Panel, question
+from annotator3d.viz.desktop.redraws import Redraws
 from annotator3d.viz.desktop.scene import ScanScene
 from annotator3d.viz.flight import Pilot
 from annotator3d.viz.keys import KeyTable
@@ -74,7 +75,7 @@ class LabelWindow:
     def _build(self, session: LabelSession, keys: KeyTable, scene_model: SceneModel) -> None:
         self._error: Exception | None = None
         self._closing = self._control = self._shift = self._is_set_up = False
-        self._frames_due = 0
+        self._redraws = Redraws(time.monotonic)
         self._stroke: list[tuple[float, float]] = []
         self._state = StateFile(os.environ.get("ANNOTATOR3D_VIEWER_STATE"))
         self._scene_model = scene_model
@@ -152,8 +153,7 @@ class LabelWindow:
         self._scene.focus(scene_model.current(), scene_model.current_colours(), centre)
         self._scene.show_near(*scene_model.nearby())
         self._panel.repaint()
-        self._frames_due = 2  # Open3D may show what was there before a key with the first
-        self._widget.force_redraw()
+        self._redraws.begin()
         self._window.set_needs_layout()
         self._note_state()
 
@@ -224,7 +224,7 @@ class LabelWindow:
         self._pilot.end()
         if self._panel.is_asking:  # what is typed must not label
             self._controller.guard(lambda: self._panel.type(name, self._shift))
-            self._frames_due = 2
+            self._redraws.begin()
             self._note_state()
             return True
         if event.is_repeat:
@@ -261,12 +261,13 @@ class LabelWindow:
         self._controller.guard(self._show_numbers)
         if self._pilot.is_flying:
             self._controller.guard(lambda: self._pilot.step(time.monotonic()))
-            self._frames_due = 2
+            self._redraws.begin()
             self._note_state()
         if self._state.path is not None and self._state.moved(self._panel, self._widget):
             self._note_state()
-        self._frames_due -= 1
-        return any(changed) or self._frames_due >= 0
+        if due := self._redraws.due():
+            self._widget.force_redraw()
+        return any(changed) or due
 
     def _close(self) -> bool:
         """Escape comes here too, so only the dialog closes."""
