@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint."""
+"""Evaluate a checkpoint, or a run at the epochs of its schedule."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import numpy as np
 
 from annotator3d.engine.build import input_rule, load_model, read_weights
 from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.context import RunContext
 from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.metrics import describe
 from annotator3d.engine.prediction import evaluate
 from annotator3d.engine.record import RunRecord
+from annotator3d.engine.training.averaging import scoring_weights
+from annotator3d.engine.training.runner import A3dRunner
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.reporter import Reporter
@@ -52,3 +55,45 @@ def _confusion(model: Segmentor, config: RunConfig, dataset, reporter: Reporter)
     return evaluate(
         model, dataset, rule, lambda done, total: reporter.progress("evaluating", done, total)
     )
+
+
+class EvaluationSchedule:
+    """Evaluates where the config asks for it: before each later round and at the end."""
+
+    def __init__(self, context: RunContext, runner: A3dRunner) -> None:
+        self.context, self.runner = context, runner
+        config = context.config
+        at = config.schedule.evaluate_at
+        if at is None:
+            at = config.active.rounds_at if config.is_active else []
+        self.epochs = {*(epoch for epoch in at if epoch > 0), config.schedule.epochs}
+
+    def __call__(self, finished: int) -> None:
+        """Evaluate if it is the time: `finished` epochs are one of `epochs`."""
+        context = self.context
+        if finished not in self.epochs or context.datasets.val is None:
+            return
+        confusion = self._confusion()
+        rounds = 0
+        if context.config.is_active:
+            rounds = sum(at < finished for at in context.config.active.rounds_at)
+        line = context.world.on_rank_zero(
+            lambda: context.record.add_metrics(finished, rounds, confusion, context.ledger)
+        )
+        kept = {f"val/{name}": line[name] for name in ("miou", "voxels", "points")}
+        self.runner.visualizer.add_scalars(kept, step=self.runner.iter)
+        context.reporter.info(
+            f"epoch {finished}: mIoU {line['miou']:.1f} % with {line['voxels']} voxels "
+            f"({line['points']} points)"
+        )
+
+    def _confusion(self) -> np.ndarray:
+        context, reporter = self.context, self.context.stoppable_reporter
+        with scoring_weights(self.runner):
+            return evaluate(
+                self.runner.network,
+                context.datasets.val,
+                context.rule,
+                lambda done, total: reporter.progress("evaluating", done, total),
+                context.world,
+            )

@@ -265,7 +265,7 @@ def test_scans_that_are_left_out_take_their_files_along(tmp_path, make_kitti, ki
 
 @pytest.fixture
 def run(tmp_path, make_kitti):
-    """Trains a tiny run over four sequences and gives (exit code, run card)."""
+    """Trains a tiny run over four sequences and gives (exit code, run.json)."""
     root = make_kitti(sequences=("00", "01", "02", "03"), scans=2, points=N)
     path = tmp_path / "config.yaml"
     changes = {"schedule": {"epochs": 1}, "active": {"rounds_at": [0]}}

@@ -93,7 +93,7 @@ def test_without_a_source_checkpoint_nothing_is_begun(root, tmp_path, setting):
 def test_a_checkpoint_of_another_network_is_refused(root, tmp_path, source):
     config = tiny_config(root, "asfda", init=source)
     config.model.backbone["planes"] = [8, 4, 8, 8, 4]
-    with pytest.raises(ValueError, match="not of the network that the config describes"):
+    with pytest.raises(ValueError, match="do not fit the network of the config"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 

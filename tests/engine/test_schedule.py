@@ -18,7 +18,8 @@ from annotator3d.engine.evaluation import evaluate_checkpoint
 from annotator3d.engine.rounds import hook as rounds
 from annotator3d.engine.rounds.hook import weights_digest
 from annotator3d.engine.run import train
-from annotator3d.engine.training.optim import TRAINED, describe_batch, learning_rate, optimiser
+from annotator3d.engine.training.averaging import TRAINED
+from annotator3d.engine.training.optim import describe_batch, learning_rate, optimiser
 from annotator3d.engine.training.runner import TrainLoop
 from annotator3d.errors import ConfigError
 from annotator3d.reporter import Reporter

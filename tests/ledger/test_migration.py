@@ -275,7 +275,7 @@ def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
 def test_a_migration_that_was_killed_is_ended_by_the_same_call(run, trained, capsys):
     work_dir, new = run
     command = ["taxonomy", "migrate", "RUN", str(new), "--apply"]
-    steps = ["class list", "note", "ledger", "checkpoints", "metrics", "run card", "config", "end"]
+    steps = ["class list", "note", "ledger", "checkpoints", "metrics", "run.json", "config", "end"]
     half_way = range(steps.index("checkpoints"), len(steps))
     for step in range(len(steps) + 1):
         command[2] = str(shutil.copytree(work_dir, work_dir.with_name(f"killed-{step}")))

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from annotator3d.cli import main as cli
 from annotator3d.data.batch import collate
-from annotator3d.engine import run
+from annotator3d.engine import preparation, run
 from annotator3d.engine.config.load import load_config
 from annotator3d.engine.distributed import joined
 from annotator3d.engine.rounds import select_round as selection
@@ -27,7 +27,7 @@ from annotator3d.registry import BACKBONES
 
 def train_frozen(config: Path, work_dir: Path, workers: int) -> int:
     """A run whose batch norms do not change in training: at a learning rate of 0 nothing does."""
-    build = run.build_model
+    build = preparation.build_model
 
     def frozen(*args, **kwargs):
         model = build(*args, **kwargs)
@@ -36,14 +36,14 @@ def train_frozen(config: Path, work_dir: Path, workers: int) -> int:
                 norm.momentum = 0.0
         return model
 
-    pick = selection._pick_share
+    pick = selection.pick_share
 
     def counted(share, *args):
         with open(f"{work_dir}.scored", "a") as file:
             file.write(f"{len(share)}\n")
         return pick(share, *args)
 
-    run.build_model, selection._pick_share = frozen, counted
+    preparation.build_model, selection.pick_share = frozen, counted
     run.train(load_config(config, [f"schedule.workers={workers}"]), work_dir)
     return 0
 
@@ -94,14 +94,14 @@ def train_on_own_data(config: Path, work_dir: Path, roots: list[Path]) -> int:
 
 def train_with_a_lost_label(config: Path, work_dir: Path) -> int:
     """Rank 1 loses the labels of a scan before the second epoch."""
-    check = RoundHook._check_labels
+    check = RoundHook.check_labels
 
     def lossy(self):
         if os.environ["RANK"] == "1" and self.training.epoch == 1:
             del self.training.answers["01/000001"]
         check(self)
 
-    RoundHook._check_labels = lossy
+    RoundHook.check_labels = lossy
     return cli.main(["train", str(config), "--work-dir", str(work_dir)])
 
 

@@ -79,12 +79,12 @@ def die_at_answer(config: str, work_dir: str, count: int) -> int:
 
 def stop_while_selecting(config: str, work_dir: str, round: int) -> int:
     """SIGTERM comes after the first scan of a round has been scored."""
-    pick = selection._pick_share
+    pick = selection.pick_share
 
     def stopping(share, pool, asked, plan, *rest):
         if plan.number == round:
             os.kill(os.getpid(), signal.SIGTERM)
         return pick(share, pool, asked, plan, *rest)
 
-    selection._pick_share = stopping
+    selection.pick_share = stopping
     return train(config, work_dir)

@@ -1,0 +1,6 @@
+"""Rounds of selection: before an epoch, within its steps (online), or without a training.
+
+`select_round` selects over a pool and writes the ledger, `hook` and `online` bring that into a
+training, `select_only` does it for networks from elsewhere. May import all of the engine below
+`run` and `assembly`, and `annotator3d.active`, `data`, `kernels` and `ledger`.
+"""

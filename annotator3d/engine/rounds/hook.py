@@ -8,19 +8,17 @@ from pathlib import Path
 from annotator3d._mmengine import Hook
 from annotator3d.active.oracle import answer_open_queries
 from annotator3d.active.strategies import get_strategy
-from annotator3d.data.batch import InputRule, TrainingScans
+from annotator3d.data.batch import TrainingScans
 from annotator3d.data.files import fingerprint
-from annotator3d.engine.config.schema import RunConfig
-from annotator3d.engine.distributed import ALONE, World
+from annotator3d.engine.context import RunContext
 from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
-from annotator3d.engine.training.optim import scoring_weights
+from annotator3d.engine.training.averaging import scoring_weights
 from annotator3d.errors import RunPausedError
 from annotator3d.ledger.describe import describe_disputed
 from annotator3d.ledger.digest import labels_digest
 from annotator3d.ledger.effort import RoundCost, round_cost
-from annotator3d.ledger.ledger import Ledger, Round
-from annotator3d.reporter import Reporter
+from annotator3d.ledger.ledger import Round
 
 
 class WaitingForOracleError(RunPausedError):
@@ -53,29 +51,13 @@ class RoundHook(Hook):
     training.
 
     Args:
-        ledger: open for writing on rank 0; the other ranks of `world` have None.
-        pool: dataset of the target's training scans.
-        training: what the labels are handed to.
-        oracle: who answers.
-        folder: where the predictions of each round are kept.
-        reporter: what the user sees.
+        context: of an active run; its ledger is open for writing on rank 0.
+        training: the scans that the labels are handed to.
     """
 
-    def __init__(
-        self,
-        config: RunConfig,
-        ledger: Ledger | None,
-        pool,
-        training: TrainingScans,
-        oracle,
-        rule: InputRule,
-        folder: Path,
-        reporter: Reporter,
-        world: World = ALONE,
-    ) -> None:
-        self.config, self.ledger, self.pool, self.training = config, ledger, pool, training
-        self.oracle, self.rule, self.folder, self.reporter = oracle, rule, folder, reporter
-        self.world = world
+    def __init__(self, context: RunContext, training: TrainingScans) -> None:
+        self.context, self.training = context, training
+        self.config, self.ledger, self.world = context.config, context.ledger, context.world
 
     def before_train(self, runner) -> None:
         self.world.on_rank_zero(lambda: self._check_checkpoint(runner.epoch))
@@ -100,9 +82,9 @@ class RoundHook(Hook):
         self.training.answers = self.world.on_rank_zero(
             lambda: self.ledger.labels_by_scan(up_to_round=finished)
         )
-        self._check_labels()
+        self.check_labels()
 
-    def _check_labels(self) -> None:
+    def check_labels(self) -> None:
         """All ranks train on the same labels, or not at all."""
         if self.world.size == 1:
             return
@@ -118,34 +100,37 @@ class RoundHook(Hook):
             "the weights", {"the network": plan.source}, "start the run again with --resume"
         )
         if not self.world.on_rank_zero(lambda: self._is_known(plan)):
-            asked = select_round(
-                self.ledger,
-                self.pool,
-                plan,
-                self.config.active,
-                self._scorer(plan.strategy, model),
-                self.folder,
-                lambda done, total: self.reporter.progress(
-                    f"round {number}: selecting", done, total
-                ),
-                self.world,
-            )
-            self.reporter.info(
+            asked = self._select(plan, model)
+            self.context.reporter.info(
                 f"round {number}: {plan.strategy} asks about {asked} voxels"
-                f"{_kept(self.folder / str(number))}"
+                f"{_kept(self.context.work_dir.rounds / str(number))}"
             )
             if decision := self.world.on_rank_zero(lambda: self.ledger.round_decision(number)):
-                self.reporter.info(f"round {number}: {decision}")
+                self.context.reporter.info(f"round {number}: {decision}")
         self._say_cost(self.world.on_rank_zero(lambda: self._answer(number)))
         if disputed := self.world.on_rank_zero(lambda: self._disputed(number)):
-            self.reporter.info(f"not trained on: {describe_disputed(disputed, self.folder.parent)}")
+            words = describe_disputed(disputed, self.context.work_dir)
+            self.context.reporter.info(f"not trained on: {words}")
+
+    def _select(self, plan: RoundPlan, model) -> int:
+        context, reporter = self.context, self.context.stoppable_reporter
+        return select_round(
+            self.ledger,
+            context.pool,
+            plan,
+            self.config.active,
+            self._scorer(plan.strategy, model),
+            context.work_dir.rounds,
+            lambda done, total: reporter.progress(f"round {plan.number}: selecting", done, total),
+            self.world,
+        )
 
     def _disputed(self, number: int) -> int:
         """Voxels of rounds up to this one that no training sees, since nobody has decided."""
         return sum(query.round <= number for query in self.ledger.disputed_queries())
 
     def _say_cost(self, cost: RoundCost) -> None:
-        self.reporter.info(
+        self.context.reporter.info(
             f"round {cost.round}: {cost.points} points asked, {cost.labelled_points} with a class, "
             f"{cost.void_voxels} voxels void, {cost.classes_per_voxel:.1f} classes per voxel"
         )
@@ -156,7 +141,9 @@ class RoundHook(Hook):
         Raises:
             WaitingForOracleError: it leaves queries open, in a round that nobody has closed.
         """
-        answer_open_queries(self.ledger, self.oracle, self._read, fingerprint=self._fingerprint)
+        answer_open_queries(
+            self.ledger, self.context.oracle, self._read, fingerprint=self._fingerprint
+        )
         for round in range(1, number + 1):
             waiting = 0 if self.ledger.is_closed(round) else len(self.ledger.open_queries(round))
             if waiting:
@@ -197,7 +184,7 @@ class RoundHook(Hook):
         strategy = "random" if first else config.active.strategy
         source = self._source(strategy, model)
         taxonomy = self.world.on_rank_zero(lambda: self.ledger.taxonomy_version)
-        classes = self.rule.num_classes
+        classes = self.context.rule.num_classes
         return RoundPlan(number, epoch, strategy, config.seed, source, classes, taxonomy)
 
     def _source(self, strategy: str, model) -> str:
@@ -206,13 +193,16 @@ class RoundHook(Hook):
     def _scorer(self, strategy: str, model):
         if not get_strategy(strategy).needs_model:
             return lambda scan: {}
-        return lambda scan: voxel_logits(model, scan, self.rule)
+        rule = self.context.rule
+        return lambda scan: voxel_logits(model, scan, rule)
 
     def _read(self, scan_id: str):
-        return self.pool.read(self.pool.index(scan_id))
+        pool = self.context.pool
+        return pool.read(pool.index(scan_id))
 
     def _fingerprint(self, scan_id: str) -> str:
-        return fingerprint(self.pool.path(self.pool.index(scan_id)))
+        pool = self.context.pool
+        return fingerprint(pool.path(pool.index(scan_id)))
 
 
 def _kept(folder: Path) -> str:

@@ -12,18 +12,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from annotator3d.active.oracle import Oracle, answer_open_queries
+from annotator3d.active.oracle import answer_open_queries
 from annotator3d.active.strategies import get_strategy
-from annotator3d.data.batch import InputRule, answer_labels, voxel_targets
+from annotator3d.data.batch import answer_labels, voxel_targets
 from annotator3d.data.files import fingerprint
 from annotator3d.data.scan import IGNORE, Scan, VoxelLabels, rows_of_cell
-from annotator3d.engine.config.schema import ActiveConfig, RunConfig
+from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.context import RunContext
 from annotator3d.engine.rounds.hook import RoundHook
 from annotator3d.engine.rounds.select_round import RoundPlan, queried_cells, select_in
 from annotator3d.errors import ConfigError
 from annotator3d.kernels.grouping import group_cells
 from annotator3d.kernels.selection import VoxelPick
-from annotator3d.ledger.ledger import Ledger, ScanRecord
+from annotator3d.ledger.ledger import ScanRecord
 
 SOURCE = "online"  # what the ledger names as the origin of the scores of such a round
 
@@ -57,7 +58,7 @@ class OnlineHook(RoundHook):
         """Open the round, and answer what it holds already; the steps do the rest."""
         active, plan = self.config.active, self._plan(number, epoch, model)
         if not self._is_known(plan):
-            scans = len(range(0, len(self.pool), active.stride))
+            scans = len(range(0, len(self.context.pool), active.stride))
             self.ledger.add_round(
                 plan.number,
                 plan.strategy,
@@ -68,11 +69,11 @@ class OnlineHook(RoundHook):
                 queries={},
                 planned=active.queries_per_scan * scans,
             )
-        answer_open_queries(self.ledger, self.oracle, self._read, fingerprint=self._fingerprint)
-        self.training.whole = True
-        model.before_loss = OnlineRound(
-            plan, active, self.rule, self.ledger, self.pool, self.oracle
+        answer_open_queries(
+            self.ledger, self.context.oracle, self._read, fingerprint=self._fingerprint
         )
+        self.training.whole = True
+        model.before_loss = OnlineRound(plan, self.context)
 
     def _source(self, strategy: str, model) -> str:
         return SOURCE
@@ -81,26 +82,17 @@ class OnlineHook(RoundHook):
 class OnlineRound:
     """`Segmentor.before_loss` in the epoch of a round.
 
-    Args:
-        ledger: open for writing; holds the round, with room. The batches have its answers so far.
-        pool: the scans that may be asked about.
+    The ledger of `context` holds the round, with room; the batches have its answers so far.
     """
 
-    def __init__(
-        self,
-        plan: RoundPlan,
-        active: ActiveConfig,
-        rule: InputRule,
-        ledger: Ledger,
-        pool,
-        oracle: Oracle,
-    ) -> None:
-        self.plan, self.active, self.rule = plan, active, rule
-        self.ledger, self.pool, self.oracle = ledger, pool, oracle
+    def __init__(self, plan: RoundPlan, context: RunContext) -> None:
+        self.plan, self.active, self.rule = plan, context.config.active, context.rule
+        ledger, pool = context.ledger, context.pool
+        self.ledger, self.pool, self.oracle = ledger, pool, context.oracle
         self.needs_model = get_strategy(plan.strategy).needs_model
         self.asked = queried_cells(ledger, plan.number)  # by earlier rounds
         held = {query.scan for query in ledger.queries(plan.number)}
-        self.to_ask = {scan for scan in pool.ids[:: active.stride] if scan not in held}
+        self.to_ask = {scan for scan in pool.ids[:: self.active.stride] if scan not in held}
 
     def __call__(self, batch: dict, logits: Tensor) -> Tensor:
         """Ask about the scans of a batch, given its voxel logits [V, C]; the new targets [V]."""

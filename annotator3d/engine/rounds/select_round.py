@@ -66,7 +66,7 @@ def select_round(
     asked = world.on_rank_zero(lambda: queried_cells(ledger, plan.number))
     share = world.share(range(0, len(pool), active.stride))
     parts = world.map_ranks(
-        lambda: _pick_share(share, pool, asked, plan, active, scorer, folder, progress)
+        lambda: pick_share(share, pool, asked, plan, active, scorer, folder, progress)
     )
     return world.on_rank_zero(lambda: _write_round(ledger, plan, active, parts, folder))
 
@@ -105,7 +105,7 @@ def select_in(
     )
 
 
-def _pick_share(
+def pick_share(
     share: Sequence[int],
     pool,
     asked: Mapping[str, np.ndarray],

@@ -62,6 +62,17 @@ class A3dRunner(Runner):
         self._has_loaded = True
         return checkpoint
 
+    # mmengine builds its loop from a config and takes the checkpoint to resume from one too; it has
+    # no public way to hand over either. These two methods are the only ones that set its privates.
+
+    def set_train_loop(self, loop: TrainLoop) -> None:
+        """Train with this loop; before `train`."""
+        self._train_loop = loop
+
+    def resume_from(self, checkpoint: Path) -> None:
+        """Let `train` go on from this checkpoint."""
+        self._load_from, self._resume = str(checkpoint), True
+
     def resume(self, filename, *args, **kwargs) -> None:
         super().resume(filename, *args, **kwargs)
         self.train_loop.step = Place.of(Path(filename).name).step

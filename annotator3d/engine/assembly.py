@@ -1,0 +1,117 @@
+"""The runner of a run, made of its loop, its loaders and its hooks."""
+
+from __future__ import annotations
+
+import multiprocessing
+import secrets
+
+from torch.utils.data import DataLoader
+
+from annotator3d._mmengine import Hook
+from annotator3d.data.batch import TrainingScans
+from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.engine.context import RunContext
+from annotator3d.engine.evaluation import EvaluationSchedule
+from annotator3d.engine.rounds.hook import RoundHook
+from annotator3d.engine.rounds.online import OnlineHook
+from annotator3d.engine.training.averaging import AveragingHook
+from annotator3d.engine.training.checkpoints import CheckpointHook
+from annotator3d.engine.training.loading import training_loader
+from annotator3d.engine.training.logs import EVERY, SpentHook, backends
+from annotator3d.engine.training.optim import AccumulationHook, learning_rate, optimiser
+from annotator3d.engine.training.runner import A3dRunner, EpochHook, StatisticsHook, TrainLoop
+
+
+def make_runner(context: RunContext) -> A3dRunner:
+    """The runner of a run, its loop and its hooks included."""
+    config, schedule, datasets = context.config, context.config.schedule, context.datasets
+    scans = datasets.source if config.setting == "source_only" else datasets.pool
+    training = _training_scans(context, scans, config.is_active)
+    loader = training_loader(
+        training, schedule.batch_size, config.seed, schedule.workers, context.device
+    )
+    # mmengine keeps loggers by name: two runs of one process must not share one.
+    name = f"{config.name or config.setting}_{secrets.token_hex(4)}"
+    logs = str(context.work_dir.logs)
+    runner = A3dRunner(
+        model=context.model,
+        work_dir=logs,
+        train_dataloader=loader,
+        train_cfg={"by_epoch": True, "max_epochs": schedule.epochs},
+        optim_wrapper=optimiser(schedule, context.device),
+        param_scheduler=learning_rate(schedule, len(loader)),
+        default_hooks={"checkpoint": None, "logger": {"type": "LoggerHook", "interval": EVERY}},
+        custom_hooks=_hooks(context, training),
+        randomness={"seed": config.seed},
+        env_cfg={"mp_cfg": {"mp_start_method": multiprocessing.get_start_method()}},
+        visualizer={
+            "type": "Visualizer",
+            "name": name,
+            "vis_backends": backends(config.logs),
+            "save_dir": logs,
+        },
+        experiment_name=name,
+        device=context.device,
+        world=context.world,
+    )
+    runner.set_train_loop(
+        TrainLoop(
+            runner,
+            loader,
+            schedule.epochs,
+            source=_source_loader(context),
+            source_until=schedule.source_until,
+            evaluate=EvaluationSchedule(context, runner),
+            files=context.checkpoints,
+            stop=context.stop,
+        )
+    )
+    if context.resumed_at is not None:
+        runner.resume_from(context.checkpoints.path(context.resumed_at))
+    return runner
+
+
+def _training_scans(context: RunContext, dataset: ScanDataset, active: bool) -> TrainingScans:
+    """Scans with the oracle's answers if `active`, else with all their labels."""
+    config = context.config
+    return TrainingScans(
+        dataset,
+        context.rule,
+        config.seed,
+        config.schedule.augmentation,
+        config.active.voxel_size,
+        answers={} if active else None,
+    )
+
+
+def _source_loader(context: RunContext) -> DataLoader | None:
+    """Batches of the source beside those of the target (ADA)."""
+    config, schedule = context.config, context.config.schedule
+    if config.setting != "ada":
+        return None
+    return training_loader(
+        _training_scans(context, context.datasets.source, active=False),
+        schedule.source_batch_size or schedule.batch_size,
+        config.seed + 1,  # not the order of the target
+        schedule.workers,
+        context.device,
+    )
+
+
+def _hooks(context: RunContext, training: TrainingScans) -> list[Hook]:
+    config, schedule = context.config, context.config.schedule
+    hooks: list[Hook] = [
+        EpochHook(context.reporter),
+        CheckpointHook(context.checkpoints, schedule.checkpoint_every),
+        SpentHook(context.ledger, config.active.rounds_at, context.world.size),
+    ]
+    if context.world.size > 1:
+        hooks.append(StatisticsHook())
+    if schedule.accumulate > 1:
+        hooks.append(AccumulationHook())
+    if schedule.ema is not None:
+        hooks.append(AveragingHook(schedule.ema))
+    if config.is_active:
+        rounds = OnlineHook if config.active.when == "online" else RoundHook
+        hooks.append(rounds(context, training))
+    return hooks

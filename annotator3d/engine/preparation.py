@@ -1,0 +1,139 @@
+"""From a checked config to the context of a run, on which all its processes agree."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+
+import torch
+
+from annotator3d.active.oracle import Oracle, get_oracle
+from annotator3d.engine.build import build_model, load_weights, read_weights
+from annotator3d.engine.class_list import with_current_classes
+from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.context import RunContext
+from annotator3d.engine.datasets import Datasets, open_datasets
+from annotator3d.engine.distributed import World
+from annotator3d.engine.record import RunRecord
+from annotator3d.engine.training.checkpoints import Checkpoints
+from annotator3d.engine.training.signals import StoppableReporter, StopSignal
+from annotator3d.engine.workdir import WorkDir
+from annotator3d.errors import ConfigError
+from annotator3d.ledger.ledger import Ledger
+from annotator3d.ledger.records import ScanRecord
+from annotator3d.models.segmentor import Segmentor
+from annotator3d.reporter import Reporter
+
+
+def prepare_run(
+    stack: ExitStack,
+    config: RunConfig,
+    work_dir: WorkDir,
+    *,
+    resume: bool,
+    data_root: str | None,
+    device: torch.device,
+    world: World,
+    reporter: Reporter,
+    stop: StopSignal,
+) -> RunContext:
+    """Open all that a run needs and write that it has started; every rank calls it.
+
+    Args:
+        stack: closes the ledger and gives the work directory back.
+
+    Raises as `run.train`.
+    """
+    checkpoints = Checkpoints(work_dir.checkpoints, config.schedule.keep_checkpoints)
+    resumed_at, known = None, []
+    if resume:
+        config = world.on_rank_zero(lambda: with_current_classes(config, work_dir, data_root))
+        resumed_at, known = world.on_rank_zero(
+            lambda: (checkpoints.newest(world.size, reporter.info), work_dir.known_scans())
+        )
+    weights = world.on_all_ranks(lambda: None if resumed_at else _initial_weights(config))
+    datasets = _open_datasets(config, data_root, StoppableReporter(reporter, stop), world, known)
+    oracle, model = world.on_all_ranks(lambda: _build(config, datasets, weights))
+    context = RunContext(
+        config=config,
+        datasets=datasets,
+        model=model,
+        record=RunRecord(work_dir, config, datasets.taxonomy.names),
+        ledger=None,
+        oracle=oracle,
+        checkpoints=checkpoints,
+        resumed_at=resumed_at,
+        device=device,
+        world=world,
+        reporter=reporter,
+        stop=stop,
+    )
+    context.ledger = world.on_all_ranks(
+        lambda: _take_work_dir(stack, context, resume) if world.is_first else None
+    )
+    world.on_all_ranks(context.record.check_shared)
+    return context
+
+
+def _take_work_dir(stack: ExitStack, context: RunContext, resume: bool) -> Ledger | None:
+    """Lock the work directory, write run.json and open the ledger, on rank 0."""
+    record, config, datasets = context.record, context.config, context.datasets
+    record.check_start(resume)
+    stack.enter_context(context.work_dir.lock())
+    record.start(context.model, datasets.named(), context.device, context.world.size)
+    context.checkpoints.clear_parts()
+    if not config.is_active:
+        return None
+    taxonomy, size = datasets.taxonomy, config.active.voxel_size
+    ledger = Ledger.open(context.work_dir.ledger_path, taxonomy.names, taxonomy.digest(), size)
+    return stack.enter_context(ledger)
+
+
+def _open_datasets(
+    config: RunConfig,
+    data_root: str | None,
+    reporter: Reporter,
+    world: World,
+    known: list[ScanRecord],
+) -> Datasets:
+    """One process of each machine first: it makes what is not there yet."""
+    opened = None
+    for turn in (world.local == 0, world.local != 0):
+        opened = world.on_all_ranks(
+            lambda opened=opened, turn=turn: (
+                open_datasets(config, data_root, reporter, known) if turn else opened
+            )
+        )
+    if world.size > 1:
+        named = {f"data.{name}": data.fingerprint() for name, data in opened.named().items()}
+        world.check_same("the datasets", named, "give every machine the same files")
+    return opened
+
+
+def _build(
+    config: RunConfig, datasets: Datasets, weights: dict | None
+) -> tuple[Oracle | None, Segmentor]:
+    """Oracle and network; the network's random weights depend on ``config.seed`` alone."""
+    oracle, taxonomy = None, datasets.taxonomy
+    if config.is_active:
+        try:
+            oracle = get_oracle(config.active.oracle, seed=config.seed, class_names=taxonomy.names)
+        except ConfigError as error:
+            raise ConfigError(f"active.oracle.{error}") from error
+    torch.manual_seed(config.seed)
+    model = build_model(config, taxonomy.num_classes)
+    if weights is not None:
+        load_weights(model, weights, config.init)
+    return oracle, model
+
+
+def _initial_weights(config: RunConfig) -> dict | None:
+    if config.init is None:
+        if config.setting in ("asfda", "ada"):
+            raise ConfigError(
+                f"init: {config.setting} starts from a source checkpoint and none is given; train "
+                "one with a source_only config and pass --init WORK_DIR/checkpoints/epoch_N.pth"
+            )
+        return None
+    if config.setting == "al":
+        raise ConfigError("init: al starts from nothing; from a source checkpoint, that is asfda")
+    return read_weights(config.init)
