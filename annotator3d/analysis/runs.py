@@ -43,7 +43,7 @@ class Run:
     seed: int
     classes: tuple[str, ...]
     evaluations: tuple[Evaluation, ...]
-    card: dict[str, Any]  # run.json as it is
+    run_info: dict[str, Any]  # run.json as it is
 
     @property
     def final(self) -> Evaluation:
@@ -64,18 +64,18 @@ def read_run(work_dir: str | Path, finished: bool = True) -> Run:
     """
     work_dir = Path(work_dir)
     folder = WorkDir(work_dir)
-    card_path, metrics_path = folder.run_info_path, folder.metrics_path
-    card = _parse(_text(card_path), str(card_path))
-    state = _get(card, "state", str, card_path)
+    info_path, metrics_path = folder.run_info_path, folder.metrics_path
+    run_info = _parse(_text(info_path), str(info_path))
+    state = _get(run_info, "state", str, info_path)
     if finished and state != "done":
         raise ValueError(
-            f"{card_path}: the run is not finished (state {state!r}); start its command again to "
+            f"{info_path}: the run is not finished (state {state!r}); start its command again to "
             "complete it"
         )
-    setting = _get(card, "setting", str, card_path)
+    setting = _get(run_info, "setting", str, info_path)
     if setting not in SETTINGS:
-        raise ValueError(f"{card_path}: setting must be one of {SETTINGS}, got {setting!r}")
-    classes = _class_names(card, card_path)
+        raise ValueError(f"{info_path}: setting must be one of {SETTINGS}, got {setting!r}")
+    classes = _class_names(run_info, info_path)
     by_epoch: dict[int, Evaluation] = {}
     lines = _text(metrics_path) if finished or metrics_path.exists() else ""
     for number, line in enumerate(lines.splitlines(), start=1):
@@ -92,11 +92,11 @@ def read_run(work_dir: str | Path, finished: bool = True) -> Run:
     return Run(
         work_dir=work_dir,
         setting=setting,
-        strategy=str(card.get("strategy") or "none"),
-        seed=_count(card, "seed", card_path),
+        strategy=str(run_info.get("strategy") or "none"),
+        seed=_count(run_info, "seed", info_path),
         classes=classes,
         evaluations=evaluations,
-        card=card,
+        run_info=run_info,
     )
 
 
@@ -142,8 +142,8 @@ def _percent(value: object, name: str, where: str) -> float:
     return float(value)
 
 
-def _class_names(card: dict[str, Any], where: Path) -> tuple[str, ...]:
-    names = _get(card, "classes", list, where)
+def _class_names(run_info: dict[str, Any], where: Path) -> tuple[str, ...]:
+    names = _get(run_info, "classes", list, where)
     if not names or any(not isinstance(n, str) for n in names) or len(set(names)) != len(names):
         raise ValueError(f"{where}: 'classes' must list distinct class names, got {names!r}")
     return tuple(names)

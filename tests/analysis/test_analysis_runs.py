@@ -29,8 +29,8 @@ def line(epoch, *, round=1, final=False, miou=50.0, **changes):
 
 def write_run(folder, lines, **changes):
     folder.mkdir(parents=True, exist_ok=True)
-    card = {"setting": "ada", "strategy": "vcd", "seed": 0, "classes": CLASSES, "state": "done"}
-    (folder / "run.json").write_text(json.dumps(card | changes))
+    run_info = {"setting": "ada", "strategy": "vcd", "seed": 0, "classes": CLASSES, "state": "done"}
+    (folder / "run.json").write_text(json.dumps(run_info | changes))
     text = "".join((x if isinstance(x, str) else json.dumps(x)) + "\n" for x in lines)
     (folder / "metrics.jsonl").write_text(text)
     return folder

@@ -53,8 +53,8 @@ def test_a_finished_run_is_reported_with_its_picks_against_the_pool(root, tmp_pa
     pool = SemanticKITTI(root, ["00", "01"])
     labels = np.concatenate([pool.read(i).labels for i in range(4)])
     there = [int((labels == c).sum()) for c in range(19)]
-    card = json.loads((tmp_path / "al" / "run.json").read_text())
-    found = pool_classes(WorkDir(tmp_path / "al"), card, lambda done, total: None)
+    run_info = json.loads((tmp_path / "al" / "run.json").read_text())
+    found = pool_classes(WorkDir(tmp_path / "al"), run_info, lambda done, total: None)
     assert found.points.tolist() == there and (found.scans, found.of) == (4, 4)
     car = text.split("\ncar\n")[1].split("\n")
     assert car[3] == f"{picked[:, 0].sum():,}" and car[5] == f"{100 * there[0] / sum(there):.1f} %"
@@ -92,11 +92,11 @@ def test_a_run_without_rounds_is_reported(root, tmp_path):
 
 def test_a_run_whose_process_is_gone_is_not_said_to_run(root, tmp_path):
     train(tiny_config(root), tmp_path / "al")
-    card = json.loads((tmp_path / "al" / "run.json").read_text())
-    card["state"] = "running"  # as a SIGKILL leaves it
-    assert state_of(card) == "running"  # this process
-    assert state_of({**card, "pid": 2**22 + 1}) == "interrupted"
-    assert state_of({**card, "pid": 2**22 + 1, "host": "elsewhere"}) == "running"
+    run_info = json.loads((tmp_path / "al" / "run.json").read_text())
+    run_info["state"] = "running"  # as a SIGKILL leaves it
+    assert state_of(run_info) == "running"  # this process
+    assert state_of({**run_info, "pid": 2**22 + 1}) == "interrupted"
+    assert state_of({**run_info, "pid": 2**22 + 1, "host": "elsewhere"}) == "running"
 
 
 def test_a_folder_without_a_run_is_said(tmp_path, capsys):

@@ -166,7 +166,7 @@ def test_a_checkpoint_names_nothing_but_tensors_and_plain_containers(root, tmp_p
 
 def test_a_full_disk_keeps_the_checkpoint_before_and_is_said(root, tmp_path, monkeypatch):
     config = tiny_config(root)
-    whole = weights(train(config, tmp_path / "whole").checkpoints / "epoch_4.pth")
+    whole = weights(train(config, tmp_path / "whole").work_dir.checkpoints / "epoch_4.pth")
     save = A3dRunner.save
 
     def on_a_full_disk(self, files, place):

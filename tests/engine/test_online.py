@@ -242,7 +242,7 @@ def test_a_run_killed_between_and_within_steps_ends_as_the_unbroken_one(root, tm
     ("active", "words"),
     [
         ({"oracle": "person"}, "only the oracle 'truth' can answer, not 'person'"),
-        ({"max_queries": 9}, "active.max_queries: online selection meets the scans one after"),
+        ({"max_queries": 9}, "active.max_queries: online selection sees one scan after the other"),
         ({"when": "onlin"}, "active.when: expected round or online, got 'onlin'"),
     ],
 )

@@ -266,8 +266,8 @@ def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
                 rows = (np.floor(xyz / np.float32(4)) == cell).all(1)
                 expected = truth.to_train(raw[rows], scan)
                 assert given_labels.tolist() == expected.tolist()
-    card = json.loads((work_dir / "run.json").read_text())
-    assert card["state"] == "done" and card["classes"] == ["car", "person", "flat", "other"]
+    run_info = json.loads((work_dir / "run.json").read_text())
+    assert run_info["state"] == "done" and run_info["classes"] == ["car", "person", "flat", "other"]
     assert main([*command, "--apply"]) == 1
     assert "nothing to migrate" in capsys.readouterr().err
 
@@ -294,8 +294,8 @@ def test_a_migration_that_was_killed_is_ended_by_the_same_call(run, trained, cap
             assert ledger.taxonomy_version == 2
         names = {path.name for path in Path(command[2]).iterdir()}
         assert {"checkpoints.classes-1", "metrics.jsonl.classes-1", "taxonomy-2.yaml"} <= names
-        card = json.loads(Path(command[2], "run.json").read_text())
-        assert card["classes"] == ["car", "person", "flat", "other"]
+        run_info = json.loads(Path(command[2], "run.json").read_text())
+        assert run_info["classes"] == ["car", "person", "flat", "other"]
         assert "taxonomy-2.yaml" in Path(command[2], "config.yaml").read_text()
         assert not list(Path(command[2]).glob(".*.part")) and "migration.json" not in names
         open_labelling(Path(command[2])).session.close()

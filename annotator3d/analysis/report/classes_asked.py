@@ -36,18 +36,18 @@ def picked_points(ledger: LedgerReader, num_classes: int) -> np.ndarray:
 
 
 def pool_classes(
-    work_dir: WorkDir, card: dict, progress: Callable[[int, int], None]
+    work_dir: WorkDir, run_info: dict, progress: Callable[[int, int], None]
 ) -> PoolClasses | None:
     """Count the classes of a run's pool; None where its labels cannot be read.
 
     The result is kept in the work directory for the next report.
 
     Args:
-        card: the run card.
+        run_info: what ``run.json`` says.
     """
     try:
-        pool = card["data"]["pool"]
-        values = make_config(card["config"]).data.train
+        pool = run_info["data"]["pool"]
+        values = make_config(run_info["config"]).data.train
         root = work_dir.data_root("train")
         dataset = build_dataset({**values, "labels": "optional"}, "data.train", root)
         if dataset.fingerprint() != pool["fingerprint"]:
@@ -59,7 +59,7 @@ def pool_classes(
         known = json.loads(kept.read_text())
         if known["fingerprint"] == pool["fingerprint"]:
             return PoolClasses(np.array(known["points"]), known["scans"], known["of"])
-    found = _count(dataset, len(card["classes"]), progress)
+    found = _count(dataset, len(run_info["classes"]), progress)
     if found is not None:
         entry = {"fingerprint": pool["fingerprint"], **vars(found)}
         with atomic_write(kept) as file:

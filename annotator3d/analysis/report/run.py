@@ -52,12 +52,14 @@ def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
             quality = quality_section(ledger)
             cost = cost_section(ledger, work_dir.rounds)
         pool = pool_classes(
-            work_dir, run.card, lambda done, total: reporter.progress("reading labels", done, total)
+            work_dir,
+            run.run_info,
+            lambda done, total: reporter.progress("reading labels", done, total),
         )
         sections += [*_classes_asked(run, picked, pool), *rounds, *cost, *quality]
     sections += [*_training(steps), *_iou(run), _facts(run)]
     page = Page(
-        title=f"annotator3d: {run.card.get('name') or run.setting}",
+        title=f"annotator3d: {run.run_info.get('name') or run.setting}",
         lead=f"{run.setting.upper()}, {run.strategy}, seed {run.seed}; {run.work_dir}",
         cards=_cards(run, steps),
         sections=sections,
@@ -66,12 +68,12 @@ def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
     return path
 
 
-def state_of(card: dict[str, Any]) -> str:
+def state_of(run_info: dict[str, Any]) -> str:
     """``done``, ``waiting``, ``stopped``, ``running``; ``interrupted``: its process is gone."""
-    state = card["state"]
-    if state == "running" and card.get("host") == socket.gethostname() and "pid" in card:
+    state = run_info["state"]
+    if state == "running" and run_info.get("host") == socket.gethostname() and "pid" in run_info:
         try:
-            os.kill(card["pid"], 0)
+            os.kill(run_info["pid"], 0)
         except ProcessLookupError:
             return "interrupted"
         except OSError:
@@ -80,25 +82,25 @@ def state_of(card: dict[str, Any]) -> str:
 
 
 def _cards(run: Run, steps: list[dict[str, float]]) -> list[Card]:
-    card = run.card
+    run_info = run.run_info
     epoch = max((int(step.get("epoch", 0)) for step in steps), default=0)
-    minutes = duration(60 * card.get("minutes", 0))
-    cards = [Card("State", state_of(card), f"epoch {epoch} of {card.get('epochs', '?')}")]
+    minutes = duration(60 * run_info.get("minutes", 0))
+    cards = [Card("State", state_of(run_info), f"epoch {epoch} of {run_info.get('epochs', '?')}")]
     if run.evaluations:
         last = run.evaluations[-1]
         words = "final" if last.final else f"after epoch {last.epoch}, during training"
         cards.append(Card("mIoU", percent(last.miou), words))
-    if ledger := card.get("ledger"):
+    if ledger := run_info.get("ledger"):
         words = f"{ledger['points']:,} points; {ledger['open']:,} wait for an answer"
         cards.append(Card("Queried voxels", f"{ledger['voxels']:,}", words))
-    processes = card.get("processes", 1)
+    processes = run_info.get("processes", 1)
     cards.append(Card("Time", minutes, f"{processes} process{'es' * (processes != 1)}"))
     return cards
 
 
 def _budget(run: Run) -> Iterable[Section]:
     if any(evaluation.round > 0 for evaluation in run.evaluations):
-        summary = summarise([run], None, None, None, 60 * run.card.get("minutes", 0))
+        summary = summarise([run], None, None, None, 60 * run.run_info.get("minutes", 0))
         caption = "mIoU against queried voxels (left) and labelled points (right)."
         yield Section("Budget curves", [picture("curves", budget_curves(summary), caption)])
 
@@ -184,10 +186,14 @@ def _iou(run: Run) -> list[Section]:
 
 
 def _facts(run: Run) -> Section:
-    card = run.card
-    versions = ", ".join(f"{k} {v}" for k, v in card.get("versions", {}).items() if v != "missing")
-    data = [f"{k}: {v['scans']:,} scans in {v['root']}" for k, v in card.get("data", {}).items()]
-    lines = [f"device {card.get('device')}", versions, f"commit {card.get('git')}", *data]
+    run_info = run.run_info
+    versions = ", ".join(
+        f"{k} {v}" for k, v in run_info.get("versions", {}).items() if v != "missing"
+    )
+    data = [
+        f"{k}: {v['scans']:,} scans in {v['root']}" for k, v in run_info.get("data", {}).items()
+    ]
+    lines = [f"device {run_info.get('device')}", versions, f"commit {run_info.get('git')}", *data]
     return Section("What it ran on", [Note(line) for line in lines if line])
 
 
