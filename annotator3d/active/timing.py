@@ -1,7 +1,7 @@
 """How long answers take: a model of seconds, fitted to the answers that a ledger holds.
 
-Ridge regression on the logarithm of 1 + seconds. Its predictions are scaled so that over the
-answers that it was fitted to they add up to what these took (smearing): a team plans with totals.
+Ridge regression on the logarithm of 1 + seconds. Its predictions are scaled so that they sum to the
+true total over the answers that it was fitted to (smearing): a team plans with totals.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _RESAMPLES = 200
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Errors on answers that the model was not fitted to, and those of their constant mean."""
+    """Errors on answers that the model was not fitted to, beside those of a constant mean."""
 
     answer: float  # mean absolute error of one answer, seconds
     answer_mean: float
-    total: float  # of the total of a fifth of the answers, relative; mean over the fifths
+    total: float  # relative, of the total of a fifth of the answers; mean over the fifths
     total_mean: float
 
 
@@ -38,8 +38,8 @@ class TimeModel:
     """Seconds of an answer from features of its voxel and, where it is known, the person.
 
     Args:
-        features: [n, K]; what they mean is up to the caller.
-        people: n names, for an effect of each; None: no effects of people.
+        features: [n, K], such as `before_answers` or `after_answers` give.
+        people: n names, one effect for each; None: no effects of people.
         seconds: [n] what each answer took.
     """
 
@@ -62,18 +62,18 @@ class TimeModel:
         self._smear_anyone = total / np.exp(self._level + columns @ self._slopes).sum()
 
     def predict(self, features: Floats, people: People | None = None) -> Floats:
-        """[m] seconds; without `people`, or for one that is not known, of the mean person."""
+        """[m] seconds; of the mean person without `people`, or for a person who is not known."""
         smear = self._smear_anyone if people is None else self._smear
         return np.maximum(smear * np.exp(self._logs(features, people)) - 1, 0.0)
 
     @property
     def factors(self) -> Floats:
-        """[K] by how much an answer takes longer (above 1) for one more of each feature."""
+        """[K] factor on the seconds for one more of each feature; above 1: it takes longer."""
         return np.exp(self._slopes / self._spread)
 
     @property
     def person_factors(self) -> dict[str, float]:
-        """By how much each person takes longer than the mean person."""
+        """Factor on the seconds of the mean person, by person; above 1: slower."""
         effects = self._effects - self._effects @ self._share
         return dict(zip(self.names, np.exp(effects).tolist(), strict=True))
 
@@ -95,7 +95,7 @@ class TimeModel:
 
 
 def timed(work: Iterable[Effort]) -> list[Effort]:
-    """The answers whose time was taken, in their order."""
+    """The answers whose time was measured, in their order."""
     return [each for each in work if each.answered and each.seconds is not None]
 
 
@@ -108,7 +108,7 @@ def before_answers(
     predicted classes beyond the first, and whether a prediction is known.
 
     Args:
-        classes: predicted classes of each voxel, None where none was stored.
+        classes: number of predicted classes of each voxel, None where none was stored.
     """
     predicted = [None] * len(queries) if classes is None else classes
     rows = [
@@ -148,8 +148,8 @@ def seconds_of(work: Sequence[Effort]) -> Floats:
 def held_out(features: Floats, people: People, seconds: Floats) -> HeldOut:
     """Errors over `FOLDS` stretches of answers, each predicted from the others.
 
-    A stretch is answers given one after the other. Its people are taken as unknown, as are those
-    who will answer what is open.
+    A stretch is a fifth of the answers, in their order. Its people count as unknown, as do those
+    who will answer the open queries.
     """
     names, order = np.array(people, str), np.arange(len(seconds))
     each, each_mean, total, total_mean = [], [], [], []
@@ -173,13 +173,13 @@ def total_interval(
     ahead: Floats,
     times: NDArray[np.int64],
 ) -> tuple[float, float]:
-    """90 % interval of what answers to come will take together, in seconds.
+    """90 % interval of the total of future answers, in seconds.
 
-    Block bootstrap: stretches of answers are drawn again, the model is fitted again, and what
-    single answers differ from it is drawn too. That the future is as the past is assumed.
+    Block bootstrap: stretches of answers are resampled, the model is fitted again, and residuals
+    are resampled too. It assumes that the future is like the past.
 
     Args:
-        ahead: [m, K] features of the voxels to come.
+        ahead: [m, K] features of the open voxels.
         times: [m] how many answers each of them needs.
     """
     random, names, count = np.random.default_rng(0), np.array(people, str), len(seconds)
