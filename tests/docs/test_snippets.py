@@ -70,11 +70,12 @@ def world(tmp_path, make_kitti, monkeypatch):
     a3d.Run.from_config(asked, tmp_path / "runs" / "mine").select()
     monkeypatch.chdir(tmp_path)
     random = np.random.default_rng(0)
-    return {  # names that a reader has: the points and classes of a scan
+    return {  # names that a reader has: the points, classes and logits of a scan
         "np": np,
         "xyz": random.normal(0, 5, (50, 3)),
         "intensity": random.random(50),
         "classes": random.integers(0, 3, 50),
+        "logits": random.normal(size=(50, 3)),
     }
 
 
