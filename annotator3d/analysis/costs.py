@@ -101,10 +101,11 @@ def cost_tables(report: dict[str, Any]) -> list[Table]:
 def cost_words(report: dict[str, Any]) -> list[str]:
     """What the tables do not say: the total, what remains, and how far to trust it."""
     spent, left, model = report["spent"], report["remaining"], report["model"]
-    lines = [
+    total = (
         f"spent: {spent['answers']:,} answers about {spent['voxels']:,} voxels "
         f"({spent['points']:,} points), {_count(spent['clicks'])} clicks, {_time(spent['seconds'])}"
-    ]
+    )
+    lines = [total if spent["answers"] else "spent: nothing yet, no query is answered"]
     lines += [f"round {r['round']}: {r['decision']}" for r in report["rounds"] if r["decision"]]
     wait = f"{left['answers']:,} answers about {left['voxels']:,} voxels wait"
     if "seconds" in left:

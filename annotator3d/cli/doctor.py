@@ -1,4 +1,7 @@
-"""``annotator3d doctor``: what is installed, built and found, and how to get what is missing."""
+"""What is installed, built and found on this machine, and how to get what is missing.
+
+Imports nothing that may be missing, since it has to work on a broken install.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,52 @@ import os
 import platform
 import sys
 from importlib import metadata
-from typing import Any
+from typing import Any, NamedTuple
 
 import annotator3d
+
+
+class Package(NamedTuple):
+    """A package that is imported to see whether it works."""
+
+    name: str  # as pip knows it
+    install: str
+    module: str = ""  # if its name differs
+    needed_for: str = ""  # what does not work without it; "": nothing works
+
+
+PACKAGES = (
+    Package("torch", "torch"),
+    Package("numpy", "numpy"),
+    Package("scipy", "scipy"),
+    Package("mmengine", "mmengine==0.10.7"),
+    Package("pydantic", "'pydantic>=2'"),
+    Package("pyyaml", "pyyaml", module="yaml"),
+    Package("rich", "'rich<15'"),
+    Package("matplotlib", "matplotlib"),
+    Package("jinja2", "jinja2"),
+)
+OPTIONAL = (
+    Package("open3d", "'annotator3d[viz]'", needed_for="the viewer"),
+    Package("viser", "'annotator3d[web]'", needed_for="label --web"),
+    Package("aiohttp", "'annotator3d[web]'", needed_for="label --web --host"),
+    Package("plyfile", "'annotator3d[formats]'", needed_for="PLY files"),
+    Package("pypcd4", "'annotator3d[formats]'", needed_for="PCD files"),
+    Package("laspy", "'annotator3d[formats]'", needed_for="LAS files"),
+    Package("lazrs", "'annotator3d[formats]'", needed_for="LAZ files"),
+    Package("tensorboard", "'annotator3d[logs]'", needed_for="--set logs=[tensorboard]"),
+)
+TORCH, CPU, CUDA = "kernels: torch reference", "kernels: C++ on CPU", "kernels: CUDA"
+REBUILD = "then pip install --force-reinstall --no-deps ."
+
+
+class Check(NamedTuple):
+    """One thing that was looked at."""
+
+    name: str
+    found: str
+    state: str  # "ok", "missing" or "optional"
+    fix: str = ""  # what to do
 
 
 def examine() -> dict[str, Any]:
@@ -20,167 +66,119 @@ def examine() -> dict[str, Any]:
         whether nothing that training needs is missing.
     """
     checks = [
-        _check(
-            "Python",
-            platform.python_version(),
-            (3, 10) <= sys.version_info[:2] < (3, 14),
-            "use Python 3.10 to 3.13",
-        ),
-        _check("annotator3d", annotator3d.__version__, True),
-        _package("torch", "pip install torch"),
-        _package("numpy", "pip install numpy"),
-        _package("mmengine", "pip install mmengine==0.10.7"),
+        _python(),
+        Check("annotator3d", annotator3d.__version__, "ok"),
+        *map(_package, PACKAGES),
         _runner(),
-        _package("pydantic", "pip install pydantic"),
-        _package("pyyaml", "pip install pyyaml", module="yaml"),
-        _package("rich", "pip install 'rich<15'"),
-        _package("matplotlib", "pip install matplotlib"),
         *_kernels(),
         *_cuda(),
-        _package("open3d", "pip install 'annotator3d[viz]'", optional=True, why="the viewer"),
-        _package("viser", "pip install 'annotator3d[web]'", optional=True, why="label --web"),
-        *(
-            _package(name, "pip install 'annotator3d[formats]'", optional=True, why=f"{kind} files")
-            for name, kind in (
-                ("plyfile", "PLY"),
-                ("pypcd4", "PCD"),
-                ("laspy", "LAS"),
-                ("lazrs", "LAZ"),
-            )
-        ),
+        *map(_package, OPTIONAL),
     ]
-    return {"ok": all(c["state"] != "missing" for c in checks), "checks": checks}
+    ok = all(check.state != "missing" for check in checks)
+    return {"ok": ok, "checks": [check._asdict() for check in checks]}
 
 
-def print_report(report: dict[str, Any]) -> None:
-    """Print it as a table, or as plain lines where rich is missing."""
+def _python() -> Check:
+    version, is_supported = platform.python_version(), (3, 10) <= sys.version_info[:2] < (3, 14)
+    if is_supported:
+        return Check("Python", version, "ok")
+    return Check("Python", version, "missing", "use Python 3.10 to 3.13")
+
+
+def _package(package: Package) -> Check:
     try:
-        from rich.console import Console
-        from rich.markup import escape
-        from rich.table import Table
-    except Exception:  # whatever is broken in rich, the report says so
-        for check in report["checks"]:
-            fix = f"; {check['fix']}" if check["fix"] else ""
-            print(f"{check['name']}: {check['state']}: {check['found']}{fix}")
-        return
-    table = Table()
-    for head in ("", "found", "", "what to do"):
-        table.add_column(head, overflow="fold")
-    colours = {"ok": "green", "missing": "red", "optional": "yellow"}
-    for check in report["checks"]:
-        state = f"[{colours[check['state']]}]{check['state']}[/]"
-        table.add_row(check["name"], escape(check["found"]), state, escape(check["fix"]))
-    Console().print(table)
-
-
-def _check(
-    name: str, found: str, good: bool, fix: str = "", optional: bool = False
-) -> dict[str, Any]:
-    state = "ok" if good else "optional" if optional else "missing"
-    return {"name": name, "found": found, "state": state, "fix": "" if good else fix}
-
-
-def _package(
-    name: str, fix: str, module: str = "", optional: bool = False, why: str = ""
-) -> dict[str, Any]:
-    try:
-        loaded = importlib.import_module(module or name)
-        return _check(name, str(getattr(loaded, "__version__", "")) or metadata.version(name), True)
+        module = importlib.import_module(package.module or package.name)
+        version = str(getattr(module, "__version__", "")) or metadata.version(package.name)
+        return Check(package.name, version, "ok")
     except Exception as error:  # a package may be broken in any way; the report names it
-        hint = f"{fix}{f' (for {why})' if why else ''}"
-        return _check(name, _no(error), False, hint, optional)
+        fix = f"pip install {package.install}"
+        if package.needed_for:
+            return Check(package.name, _no(error), "optional", f"{fix} (for {package.needed_for})")
+        return Check(package.name, _no(error), "missing", fix)
 
 
 def _no(error: Exception) -> str:
     return f"no: {str(error) or type(error).__name__}".splitlines()[0]
 
 
-def _runner() -> dict[str, Any]:
+def _runner() -> Check:
     try:
-        from annotator3d import _mmengine as mm
-
-        stand_in = "stand-in" in str(sys.modules["cv2"].__doc__).lower()
-        words = "loads; cv2 replaced by a stand-in (not needed)" if stand_in else "loads"
-        return _check("mmengine runner", words, mm.Runner is not None)
+        importlib.import_module("annotator3d._mmengine")
     except Exception as error:
-        return _check("mmengine runner", _no(error), False, "pip install torch mmengine==0.10.7")
+        fix = "pip install torch mmengine==0.10.7"
+        return Check("mmengine runner", _no(error), "missing", fix)
+    is_stand_in = "stand-in" in str(sys.modules["cv2"].__doc__).lower()
+    words = "loads; cv2 is replaced by a stand-in (not needed)" if is_stand_in else "loads"
+    return Check("mmengine runner", words, "ok")
 
 
-_KERNELS = ("kernels: C++ on CPU", "kernels: torch reference", "kernels: CUDA")
-_REBUILD = "then pip install --force-reinstall --no-deps ."
-
-
-def _kernels() -> list[dict[str, Any]]:
+def _kernels() -> list[Check]:
     """One entry for each way in which the voxel kernels may run."""
-    cpu, reference, cuda = _KERNELS
     try:
         from annotator3d.kernels import build_info, cuda_info
 
         on_cpu, on_cuda = build_info(), cuda_info()
     except Exception as error:
-        fix = "pip install torch numpy"
+        fix, found = "pip install torch numpy", _no(error)
         return [
-            _check(cpu, _no(error), False, fix, optional=True),
-            _check(reference, _no(error), False, fix),
-            _check(cuda, _no(error), False, fix, optional=True),
+            Check(CPU, found, "optional", fix),
+            Check(TORCH, found, "missing", fix),
+            Check(CUDA, found, "optional", fix),
         ]
-    return [
-        _cpu_library(on_cpu),
-        _check(reference, "always there; slower, entropy and margin within 1e-6", True),
-        _cuda_library(on_cuda),
-    ]
+    words = "always available; slower, entropy and margin within 1e-6"
+    return [_cpu_library(on_cpu), Check(TORCH, words, "ok"), _cuda_library(on_cuda)]
 
 
-def _cpu_library(info: dict[str, Any]) -> dict[str, Any]:
+def _cpu_library(info: dict[str, Any]) -> Check:
     forced = os.environ.get("ANNOTATOR3D_KERNELS")
     if not info["library"]:
-        fix = f"install a C++ compiler (apt install g++), {_REBUILD}"
+        fix = f"install a C++ compiler (apt install g++), {REBUILD}"
         fix = "unset ANNOTATOR3D_KERNELS" if forced == "reference" else fix
-        return _check(_KERNELS[0], f"no: {info['reason']}", False, fix, optional=True)
-    words = f"{info['variant']} variant{f' (ANNOTATOR3D_KERNELS={forced})' if forced else ''}"
-    return _check(_KERNELS[0], f"{words}, {info['library']}", True)
+        return Check(CPU, f"no: {info['reason']}", "optional", fix)
+    by = f" (ANNOTATOR3D_KERNELS={forced})" if forced else ""
+    return Check(CPU, f"{info['variant']} variant{by}, {info['library']}", "ok")
 
 
-def _cuda_library(info: dict[str, Any]) -> dict[str, Any]:
+def _cuda_library(info: dict[str, Any]) -> Check:
     if not info["library"]:
-        fix = f"for an NVIDIA GPU install the CUDA toolkit (nvcc), {_REBUILD}"
-        words = f"no: {info['reason']}; CUDA tensors use the reference"
-        return _check(_KERNELS[2], words, False, fix, optional=True)
+        fix = f"for an NVIDIA GPU install the CUDA toolkit (nvcc), {REBUILD}"
+        return Check(CUDA, f"no: {info['reason']}; CUDA tensors use the reference", "optional", fix)
     words = f"built ({info['architectures']}), {info['library']}"
     if info["reason"]:
         fix = "needs an NVIDIA GPU, its driver and a torch built for CUDA"
-        return _check(_KERNELS[2], f"not usable: {info['reason']}; {words}", False, fix, True)
-    return _check(_KERNELS[2], f"usable; {words}", True)
+        return Check(CUDA, f"not usable: {info['reason']}; {words}", "optional", fix)
+    return Check(CUDA, f"usable; {words}", "ok")
 
 
-def _cuda() -> list[dict[str, Any]]:
+def _cuda() -> list[Check]:
+    """The device, and what convolves on it."""
     try:
         import torch
 
-        found = torch.cuda.is_available()
-        if found:
-            words = f"{torch.cuda.get_device_name(0)}, CUDA {torch.version.cuda}"
-        else:
-            words = f"no device (torch built for {torch.version.cuda or 'CPU only'}); CPU trains"
+        is_found, built_for = torch.cuda.is_available(), torch.version.cuda or "CPU only"
+        device = torch.cuda.get_device_name(0) if is_found else ""
     except Exception as error:
-        return [_check("CUDA", _no(error), False, "pip install torch", optional=True), _spconv()]
+        return [Check("CUDA", _no(error), "optional", "pip install torch"), _spconv(False)]
+    if is_found:
+        return [Check("CUDA", f"{device}, CUDA {built_for}", "ok"), _spconv(True)]
+    words = f"no device (torch built for {built_for}); training runs on the CPU"
     fix = "a CUDA device, its driver and a torch built for it, to train at full size"
-    return [_check("CUDA", words, found, fix, optional=True), _spconv(needed=found)]
+    return [Check("CUDA", words, "optional", fix), _spconv(False)]
 
 
-def _spconv(needed: bool = False) -> dict[str, Any]:
+def _spconv(is_needed: bool) -> Check:
     """Convolution on CUDA; on CPU nothing of it is used, and it is not imported."""
     name = "spconv-cu120" if sys.version_info < (3, 12) else "spconv-cu126"
     fix = f"pip install {name} (convolution on CUDA)"
     try:
         version = metadata.version(name)
     except metadata.PackageNotFoundError:
-        return _check("spconv", f"no {name}", False, fix, optional=not needed)
-    if needed:
+        return Check("spconv", f"no {name}", "missing" if is_needed else "optional", fix)
+    if is_needed:
         try:
             from annotator3d.models.sparse_cuda import spconv_version
 
             spconv_version()
         except Exception as error:
-            return _check("spconv", f"{name} {version} does not load: {error}", False, fix)
-    return _check("spconv", f"{name} {version}", True)
+            return Check("spconv", f"{name} {version} does not load: {error}", "missing", fix)
+    return Check("spconv", f"{name} {version}", "ok")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from annotator3d import kernels
@@ -27,7 +30,7 @@ def test_built_and_usable_libraries_are_named_with_their_variant(monkeypatch):
     assert cpu["found"] == f"v3 variant, {FILE}"
     assert cuda["found"] == f"usable; built (80 90), {FILE}"
     assert [c["state"] for c in (cpu, reference, cuda)] == ["ok"] * 3
-    assert "always there" in reference["found"]
+    assert "always available" in reference["found"]
 
 
 def test_a_variant_that_was_asked_for_is_shown_as_such(monkeypatch):
@@ -73,3 +76,13 @@ def test_this_machine_is_described_by_what_its_libraries_say():
     assert (cpu["library"] or "no: ") in checks[NAMES[0]]["found"]
     usable = bool(cuda["library"]) and cuda["reason"] is None
     assert (checks[NAMES[2]]["state"] == "ok") == usable
+
+
+def test_every_package_that_is_required_is_checked():
+    """From pyproject.toml: a new dependency needs a line here."""
+    text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    block = text.partition("\ndependencies = [")[2].partition("\n]")[0]
+    names = {re.match(r"[\w-]+", entry)[0] for entry in re.findall(r'^  "([^"]+)"', block, re.M)}
+    assert "torch" in names
+    checked = {package.name for package in doctor.PACKAGES} | {"spconv-cu120", "spconv-cu126"}
+    assert names == checked

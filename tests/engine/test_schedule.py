@@ -227,16 +227,16 @@ def test_effective_batch_and_rate_are_said_and_another_batch_warned_of():
     def lines(processes=1, setting="al", **schedule):
         return describe_batch(make_config({"setting": setting, "schedule": schedule}), processes)
 
-    assert lines() == ["batch: 16 scans an update; learning rate 0.16"]
+    assert lines() == ["batch: 16 scans per update; learning rate 0.16"]
     said, warning = lines(processes=4)
-    assert said.startswith("batch: 16 scans x 4 processes = 64 an update")
+    assert said.startswith("batch: 16 scans x 4 processes = 64 per update")
     assert "64 scans, but the learning rate 0.16 is meant for 16" in warning
     assert "schedule.optimizer.lr=0.64 " in warning
     (said,) = lines(processes=2, batch_size=4, accumulate=2, reference_batch=16)
-    assert said.startswith("batch: 4 scans x 2 processes x 2 accumulated = 16 an update")
+    assert said.startswith("batch: 4 scans x 2 processes x 2 accumulated = 16 per update")
     assert len(lines(batch_size=8, reference_batch=16)) == 2
     (said,) = lines(setting="ada", batch_size=8, source_batch_size=4)
-    assert said.startswith("batch: 8 scans and 4 of the source an update")
+    assert said.startswith("batch: 8 scans and 4 of the source per update")
     assert "learning rate 0.001" in lines(optimizer={"type": "AdamW"})[0]  # torch's own default
 
 
@@ -246,7 +246,7 @@ def test_the_command_line_shows_batch_and_warning(root, tmp_path, capsys):
     path.write_text(dump_config(config))
     assert main(["train", str(path), "--work-dir", str(tmp_path / "run")]) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "batch: 2 scans an update; learning rate 0.01" in shown
+    assert "batch: 2 scans per update; learning rate 0.01" in shown
     assert "warning: an update sees 2 scans, but the learning rate 0.01 is meant for 16" in shown
 
 

@@ -103,4 +103,5 @@ def log(args: argparse.Namespace) -> None:
         title, rows = history(found, args.query, args.annotator, args.round, args.last)
     print(title)
     head = ("event", "query", "when", "who", "what", "about", "took")
-    print_table(head, rows, whole=("event", "query", "when"))
+    if rows:
+        print_table(head, rows, whole=("event", "query", "when"))

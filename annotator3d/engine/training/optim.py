@@ -108,7 +108,7 @@ def describe_batch(config: RunConfig, processes: int) -> list[str]:
         beside = (schedule.source_batch_size or schedule.batch_size) * batch // schedule.batch_size
         source = f" and {beside} of the source"
     total = f" = {batch}" if len(parts) > 1 else ""
-    lines = [f"batch: {' x '.join(parts)}{total}{source} an update; learning rate {rate:g}"]
+    lines = [f"batch: {' x '.join(parts)}{total}{source} per update; learning rate {rate:g}"]
     meant = schedule.reference_batch or schedule.batch_size
     if batch != meant:
         lines.append(
