@@ -72,7 +72,7 @@ def world(tmp_path, make_kitti, monkeypatch):
     random = np.random.default_rng(0)
     return {  # names that a reader has: the points, classes and logits of a scan
         "np": np,
-        "xyz": random.normal(0, 5, (50, 3)),
+        "xyz": random.normal(0, 5, (50, 3)).astype(np.float32),
         "intensity": random.random(50),
         "classes": random.integers(0, 3, 50),
         "logits": random.normal(size=(50, 3)),
