@@ -166,7 +166,7 @@ class LabelSession:
     def held(self) -> str | None:
         """What `holder` has the query on the screen for, in words; None where nobody has it."""
         lease = self._state.lease_of_another(self._shown.id)
-        return None if lease is None else lease.words
+        return None if lease is None else lease.description
 
     @property
     def held_by_others(self) -> dict[int, str]:

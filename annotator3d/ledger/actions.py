@@ -69,7 +69,7 @@ def _refuse_conflict(
     if is_released(ledger.file, draft.query):
         why = "was released and takes no answer"
     elif lease is not None and lease.annotator != annotator:
-        why = f"is {lease.words}"
+        why = f"is {lease.description}"
     elif _visible(ledger, draft.query, annotator) != draft.seen:
         why = f"was changed by {_last_annotator(ledger, draft.query)} since it was shown"
     else:

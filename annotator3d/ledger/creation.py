@@ -9,6 +9,37 @@ from importlib.metadata import PackageNotFoundError, version
 
 from annotator3d.ledger import database, schema
 from annotator3d.ledger.connection import LedgerFile
+from annotator3d.ledger.triggers import triggers
+
+_IDENTITY = (
+    f"PRAGMA user_version = {schema.SCHEMA_VERSION}",
+    f"PRAGMA application_id = {schema.APPLICATION_ID}",
+)
+
+
+def statements() -> list[str]:
+    """Everything that makes an empty database a ledger, to be run in one transaction."""
+    made = [f"CREATE TABLE {table} ({columns})" for table, columns in schema.TABLES.items()]
+    return [*made, *schema.INDICES, *triggers(), *_IDENTITY]
+
+
+def upgrade_statements() -> list[str]:
+    """What turns a file of version 1 into this one; its triggers must have been dropped.
+
+    Version 1 had no drafts, bulk actions, requests and uids. SQLite cannot change a CHECK, so the
+    events move to a new table (https://sqlite.org/lang_altertable.html, section 7; foreign keys
+    must be off).
+    """
+    return [
+        f"CREATE TABLE new_events ({schema.TABLES['events']})",
+        f"INSERT INTO new_events SELECT *, NULL, NULL, {schema.NEW_UID} FROM events",
+        "DROP TABLE events",
+        "ALTER TABLE new_events RENAME TO events",
+        *(index for index in schema.INDICES if " ON events(" in index),
+        f"INSERT INTO meta VALUES ('ledger_id', {schema.NEW_UID})",
+        *triggers(),
+        *_IDENTITY,
+    ]
 
 
 def create_if_empty(file: LedgerFile, names: Sequence[str], digest: str, voxel_size: float) -> None:
@@ -16,7 +47,7 @@ def create_if_empty(file: LedgerFile, names: Sequence[str], digest: str, voxel_s
     with file.transaction() as db:
         if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
             return
-        for statement in schema.statements():
+        for statement in statements():
             db.execute(statement)
         made_by = {
             "voxel_size": repr(float(voxel_size)),
@@ -44,7 +75,7 @@ def upgrade(file: LedgerFile) -> None:
             database.back_up(file.path, file.path.with_name(f"{file.path.name}.version-1"))
             rows = db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
             drop = [f"DROP TRIGGER {name}" for (name,) in rows.fetchall()]
-            for statement in (*drop, *schema.upgrade_statements()):
+            for statement in (*drop, *upgrade_statements()):
                 db.execute(statement)
     file.db.execute("PRAGMA foreign_keys = ON")
 

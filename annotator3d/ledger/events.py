@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.ledger.checksums import COLUMNS, new_uid
 from annotator3d.ledger.connection import LedgerFile
-from annotator3d.ledger.records import COLUMNS, IGNORE, Answer, Query, new_uid
+from annotator3d.ledger.records import IGNORE, Answer, Query
 from annotator3d.ledger.schema import NOW
 
 

@@ -14,7 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from annotator3d.ledger import schema
+from annotator3d.ledger import creation
 from annotator3d.ledger.database import open_reader
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import Cell, Query
@@ -53,7 +53,7 @@ def new_package(path: Path, manifest: Mapping[str, Any]) -> Iterator[PackageWrit
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("BEGIN")
-        for statement in (*schema.statements(), *_TABLES):
+        for statement in (*creation.statements(), *_TABLES):
             db.execute(statement)
         rows = [(key, json.dumps(value)) for key, value in manifest.items()]
         db.executemany("INSERT INTO package VALUES (?, ?)", rows)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import numpy as np
 
@@ -27,21 +26,18 @@ from annotator3d.ledger.records import (
 )
 from annotator3d.ledger.resolution import Outcome, outcome
 from annotator3d.ledger.rounds import closed_key, decision_key
+from annotator3d.ledger.rows import (
+    EVENT_COLUMNS,
+    EVENT_VIEWS,
+    QUERIES,
+    ROUND_COLUMNS,
+    event_of,
+    event_view_of,
+    query_of,
+)
 from annotator3d.ledger.schema import RELEASED, RESPONSES, UNDONE, Ask, EventKind, sql_list
+from annotator3d.ledger.summary import summarise
 
-_ROUND = "round, strategy, seed, budget, max_queries, num_queries, epoch, source, created_at"
-_QUERY = "q.id, q.round, q.scan, q.x, q.y, q.z, q.rank, q.score, q.num_points, q.asked_at"
-_QUERY_ROWS = f"SELECT {_QUERY} FROM queries q"
-_EVENT = (
-    "id, query, kind, to_current(labels, taxonomy) AS labels, annotator, seconds, clicks,"
-    " proposal_accepted, note, supersedes, created_at, action, ask, uid, taxonomy"
-)
-_DECIDING = sql_list(kind for kind in EventKind if kind.decides)
-_VIEWS = (
-    "SELECT e.query, e.id, e.kind, e.annotator, e.supersedes,"
-    " view_labels(e.kind, e.labels, e.taxonomy), e.ask, e.created_at, e.uid"
-    f" FROM queries q JOIN events e ON e.query = q.id WHERE e.kind IN {_DECIDING}"
-)
 _NOTHING = Outcome()
 _SPENT = f"NOT {RELEASED.format('q.id')}"
 _LAST = 2**62  # past any round
@@ -53,42 +49,19 @@ class LedgerReader:
 
     Attributes:
         file: the open file.
+        path: of the file.
+        taxonomy_names: the current classes, by train id.
+        taxonomy_digest: of the current class list.
+        taxonomy_version: number of the class list that labels are read and written in, from 1.
+        to_current: version of a class list -> [256] current train id by that of this version.
+        voxel_size: edge of a voxel, metres.
     """
 
     def __init__(self, file: LedgerFile) -> None:
-        self.file = file
-
-    @property
-    def path(self) -> Path:
-        return self.file.path
-
-    @property
-    def read_only(self) -> bool:
-        return self.file.read_only
-
-    @property
-    def taxonomy_names(self) -> tuple[str, ...]:
-        """The current classes, by train id."""
-        return self.file.taxonomy_names
-
-    @property
-    def taxonomy_digest(self) -> str:
-        return self.file.taxonomy_digest
-
-    @property
-    def taxonomy_version(self) -> int:
-        """Number of the class list that labels are read in and written in, from 1."""
-        return self.file.taxonomy_version
-
-    @property
-    def to_current(self) -> dict[int, bytes]:
-        """Version of a class list -> [256] current train id by that of this version."""
-        return self.file.to_current
-
-    @property
-    def voxel_size(self) -> float:
-        """Edge of a voxel, metres."""
-        return self.file.voxel_size
+        self.file, self.path = file, file.path
+        self.taxonomy_names, self.taxonomy_digest = file.taxonomy_names, file.taxonomy_digest
+        self.taxonomy_version, self.to_current = file.taxonomy_version, file.to_current
+        self.voxel_size = file.voxel_size
 
     @property
     def ledger_id(self) -> str:
@@ -123,9 +96,8 @@ class LedgerReader:
 
     def rounds(self) -> list[Round]:
         """All rounds in order."""
-        return [
-            Round(*row) for row in self.file.rows(f"SELECT {_ROUND} FROM rounds ORDER BY round")
-        ]
+        rows = self.file.rows(f"SELECT {ROUND_COLUMNS} FROM rounds ORDER BY round")
+        return [Round(*row) for row in rows]
 
     def round_decision(self, round: int) -> str | None:
         """How the size of a round was decided, in words; None where nothing had to be decided."""
@@ -154,9 +126,9 @@ class LedgerReader:
 
     def query(self, query_id: int) -> Query:
         """One query, released or not. Raises ValueError if there is none of that id."""
-        rows = self.file.rows(f"{_QUERY_ROWS} WHERE q.id = ?", query_id)
+        rows = self.file.rows(f"{QUERIES} WHERE q.id = ?", query_id)
         for row in rows:
-            return _query_of(row)
+            return query_of(row)
         ((first, last),) = self.file.rows("SELECT MIN(id), MAX(id) FROM queries")
         there = "it has none yet" if last is None else f"its numbers go from {first} to {last}"
         raise ValueError(f"{self.path} has no query {query_id!r}; {there}")
@@ -174,8 +146,8 @@ class LedgerReader:
     def changes_since(self, query_id: int, event_id: int) -> tuple[list[Query], list[Event]]:
         """Queries asked after one (released ones too) and events after one, by id."""
         with self.snapshot():
-            rows = self.file.rows(f"{_QUERY_ROWS} WHERE q.id > ? ORDER BY q.id", query_id)
-            return [_query_of(row) for row in rows], self._events("WHERE id > ?", event_id)
+            rows = self.file.rows(f"{QUERIES} WHERE q.id > ? ORDER BY q.id", query_id)
+            return [query_of(row) for row in rows], self._events("WHERE id > ?", event_id)
 
     def requests(self, ask: Ask | str | None = None, *, undone: bool = True) -> list[Event]:
         """Every request (of one kind) that was ever made, oldest first.
@@ -283,27 +255,10 @@ class LedgerReader:
 
     def summary(self) -> Summary:
         """Where the ledger stands."""
-        found = self.outcomes()
-        settled = [where for _, where in found if not where.open]
-        with_labels = [
-            o for o in settled if o.effective is not None and o.effective.labels is not None
-        ]
-        disputed = sum(where.disputed for where in settled)
-        (counts,) = self.file.rows(
-            "SELECT (SELECT COUNT(*) FROM rounds),"
-            f" (SELECT COUNT(*) FROM events WHERE kind = '{EventKind.RELEASE}')"
+        ((released,),) = self.file.rows(
+            f"SELECT COUNT(*) FROM events WHERE kind = '{EventKind.RELEASE}'"
         )
-        return Summary(
-            rounds=counts[0],
-            scans=len({query.scan for query, _ in found}),
-            voxels=len(found),
-            points=sum(query.num_points for query, _ in found),
-            answered=len(with_labels),
-            passed=len(settled) - len(with_labels) - disputed,
-            open=len(found) - len(settled),
-            released=counts[1],
-            disputed=disputed,
-        )
+        return summarise(self.outcomes(), len(self.rounds()), released)
 
     def outcomes(
         self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
@@ -319,13 +274,13 @@ class LedgerReader:
         last = _LAST if up_to_round is None else int(up_to_round)
         queries = self._queries(f"{_SPENT} AND q.round <= {last}", round, scan)
         rows = self.file.rows(
-            f"{_VIEWS} AND (?1 IS NULL OR q.round = ?1) AND (?2 IS NULL OR q.scan = ?2)",
+            f"{EVENT_VIEWS} AND (?1 IS NULL OR q.round = ?1) AND (?2 IS NULL OR q.scan = ?2)",
             round,
             scan,
         )
         events: dict[int, list[EventView]] = defaultdict(list)
         for query, *values in rows:
-            events[query].append(_view_of(values))
+            events[query].append(event_view_of(values))
         return [(query, events[query.id]) for query in queries]
 
     def _those(
@@ -335,44 +290,22 @@ class LedgerReader:
 
     def history(self, query_id: int) -> list[EventView]:
         """What decides where a query stands, in no order."""
-        rows = self.file.rows(f"{_VIEWS} AND q.id = ?", query_id)
-        return [_view_of(values) for _, *values in rows]
+        rows = self.file.rows(f"{EVENT_VIEWS} AND q.id = ?", query_id)
+        return [event_view_of(values) for _, *values in rows]
 
     def _in_force(self, query_id: int) -> Event | None:
         best = self.outcome(query_id).effective
         return None if best is None else self._events("WHERE id = ?", best.id)[0]
 
     def _events(self, where: str, *values: object) -> list[Event]:
-        rows = self.file.rows(f"SELECT {_EVENT} FROM events {where} ORDER BY id", *values)
-        return [_event(row) for row in rows]
+        rows = self.file.rows(f"SELECT {EVENT_COLUMNS} FROM events {where} ORDER BY id", *values)
+        return [event_of(row) for row in rows]
 
     def _queries(self, where: str, round: int | None, scan: str | None) -> list[Query]:
         rows = self.file.rows(
-            f"{_QUERY_ROWS} WHERE {where} AND (?1 IS NULL OR q.round = ?1)"
+            f"{QUERIES} WHERE {where} AND (?1 IS NULL OR q.round = ?1)"
             " AND (?2 IS NULL OR q.scan = ?2) ORDER BY q.round, q.scan, q.rank",
             round,
             scan,
         )
-        return [_query_of(row) for row in rows]
-
-
-def _query_of(row: tuple) -> Query:
-    """The query of a row of `_QUERY_ROWS`."""
-    id_, round_, scan, x, y, z, *rest = row
-    return Query(id_, round_, scan, (x, y, z), *rest)
-
-
-def _view_of(row: Sequence) -> EventView:
-    id_, kind, annotator, supersedes, labels, ask, *rest = row
-    ask = None if ask is None else Ask(ask)
-    return EventView(id_, EventKind(kind), annotator, supersedes, labels, ask, *rest)
-
-
-def _event(row: tuple) -> Event:
-    id_, query, kind, blob, annotator, seconds, clicks, accepted, note, *rest = row
-    supersedes, created_at, action, ask, uid, taxonomy = rest
-    ask = None if ask is None else Ask(ask)
-    labels = None if blob is None else np.frombuffer(blob, np.uint8)
-    accepted = None if accepted is None else bool(accepted)
-    answer = Answer(kind, labels, annotator, seconds, clicks, accepted, note)
-    return Event(id_, query, answer, supersedes, created_at, action, ask, uid, taxonomy)
+        return [query_of(row) for row in rows]

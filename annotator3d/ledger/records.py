@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import secrets
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -113,8 +109,8 @@ class Lease:
     package: str | None = None  # the work package that it is out in, by the name of its file
 
     @property
-    def words(self) -> str:
-        """As people are told."""
+    def description(self) -> str:
+        """What a query is that has this lease, for people."""
         if self.package is None:
             return f"being answered by {self.annotator}"
         until = datetime.fromtimestamp(self.until, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
@@ -134,27 +130,3 @@ class Summary:
     open: int  # spent voxels that wait
     released: int
     disputed: int = 0  # spent voxels whose answers differ
-
-
-COLUMNS = (
-    "query", "kind", "labels", "taxonomy", "annotator", "seconds", "clicks", "proposal_accepted",
-    "note", "created_at", "ask",
-)  # fmt: skip
-"""What is sealed, in this order."""
-
-
-def new_uid(values: Sequence[Any]) -> str:
-    """A uid for the values of `COLUMNS`, as SQLite gives them back."""
-    return f"{secrets.token_hex(8)}-{_digest(values)}"
-
-
-def matches(uid: Any, values: Sequence[Any]) -> bool:
-    """Whether the values of `COLUMNS` are those that the uid was made for, or it has no seal."""
-    _, dash, digest = str(uid).partition("-")
-    return not dash or digest == _digest(values)
-
-
-def _digest(values: Iterable[Any]) -> str:
-    # SQLite gives back floats to the last bit, and json writes them so that they can be read back
-    plain = [value.hex() if isinstance(value, bytes) else value for value in values]
-    return hashlib.blake2b(json.dumps(plain).encode(), digest_size=8).hexdigest()

@@ -126,7 +126,7 @@ def sql_list(words: Iterable[str]) -> str:
 
 RESPONSES = sql_list(kind for kind in EventKind if kind.settles)
 LABELLED = sql_list(kind for kind in EventKind if kind.carries_labels)
-_REVOCABLE = sql_list(kind for kind in EventKind if kind.is_revocable)
+REVOCABLE = sql_list(kind for kind in EventKind if kind.is_revocable)
 _IS_REQUEST = f"(kind = '{EventKind.REQUEST}')"
 _LINKED = sql_list([*(kind for kind in EventKind if kind.revokes), EventKind.APPROVE])
 
@@ -135,7 +135,7 @@ NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 _NOW = f"TEXT NOT NULL DEFAULT ({NOW})"
 
 
-_TABLES = {
+TABLES = {
     "meta": "key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
     # Version 1 is the taxonomy the ledger was made for. A later one carries the map from the train
     # ids of the version before it, and events say which version their labels are written in.
@@ -191,26 +191,10 @@ _TABLES = {
         uid TEXT NOT NULL UNIQUE DEFAULT ({NEW_UID})""",
 }
 
-_INDICES = (
+INDICES = (
     "CREATE INDEX queries_cell ON queries(scan, x, y, z)",
     "CREATE INDEX events_query ON events(query, kind)",
     "CREATE INDEX events_supersedes ON events(supersedes)",
-)
-
-# Without `recursive_triggers`, REPLACE skips delete triggers; these see the clash before it does.
-_KEYS = {
-    "meta": "key = NEW.key",
-    "taxonomies": "version = NEW.version",
-    "scans": "id = NEW.id",
-    "rounds": "round = NEW.round",
-    "queries": "id = NEW.id OR (round = NEW.round AND (position = NEW.position"
-    " OR (scan = NEW.scan AND rank = NEW.rank)))",
-    "events": "id = NEW.id OR uid = NEW.uid",
-}
-
-_IDENTITY = (
-    f"PRAGMA user_version = {SCHEMA_VERSION}",
-    f"PRAGMA application_id = {APPLICATION_ID}",
 )
 
 RELEASED = (
@@ -219,130 +203,3 @@ RELEASED = (
 UNDONE = (
     f"EXISTS (SELECT 1 FROM events u WHERE u.supersedes = {{}} AND u.kind = '{EventKind.UNDO}')"
 )
-
-_RULES = (
-    (
-        "taxonomies_in_turn",
-        "taxonomies",
-        "NEW.version IS NOT (SELECT COALESCE(MAX(version), 0) + 1 FROM taxonomies)"
-        " OR (NEW.version > 1 AND length(NEW.mapping) != 256)",
-        "class lists are numbered from 1 without a gap, each with a map of 256 ids from the last",
-    ),
-    (
-        "rounds_in_turn",
-        "rounds",
-        "NEW.round IS NOT (SELECT COALESCE(MAX(round), 0) + 1 FROM rounds)",
-        "rounds are numbered from 1 without a gap, and each is written once",
-    ),
-    (
-        "rounds_epoch",
-        "rounds",
-        "NEW.epoch < (SELECT MAX(epoch) FROM rounds)",
-        "a round is never scheduled at an earlier epoch than the round before it",
-    ),
-    (
-        "queries_whole",
-        "queries",
-        "NEW.position >= (SELECT num_queries FROM rounds WHERE round = NEW.round)",
-        "this round is complete and takes no more queries",
-    ),
-    (
-        "queries_budget",
-        "queries",
-        "NEW.rank >= (SELECT budget FROM rounds WHERE round = NEW.round)",
-        "more queries for one scan than the budget of the round",
-    ),
-    (
-        "queries_once",
-        "queries",
-        "EXISTS (SELECT 1 FROM queries q WHERE q.scan = NEW.scan AND q.x = NEW.x AND q.y = NEW.y"
-        f" AND q.z = NEW.z AND NOT {RELEASED.format('q.id')})",
-        "this voxel was asked before; a voxel is never asked twice",
-    ),
-    (
-        "events_released",
-        "events",
-        f"NEW.kind != '{EventKind.NOTE}' AND {RELEASED.format('NEW.query')}",
-        "this query was released and takes no answer",
-    ),
-    (
-        "events_release",
-        "events",
-        f"NEW.kind = '{EventKind.RELEASE}' AND EXISTS (SELECT 1 FROM events e"
-        f" WHERE e.query = NEW.query AND e.kind IN {RESPONSES})",
-        "somebody has answered this query; only one that nobody has answered can be released",
-    ),
-    (
-        "events_length",
-        "events",
-        f"NEW.kind IN {LABELLED}"
-        " AND length(NEW.labels) != (SELECT num_points FROM queries WHERE id = NEW.query)",
-        "an answer has one label per point of the voxel",
-    ),
-    (
-        "events_supersedes",
-        "events",
-        "NEW.supersedes IS NOT NULL AND NOT EXISTS"
-        " (SELECT 1 FROM events e WHERE e.id = NEW.supersedes AND e.query = NEW.query)",
-        "an event supersedes an earlier event of the same query",
-    ),
-    (
-        "events_undo",
-        "events",
-        f"NEW.kind = '{EventKind.UNDO}' AND NOT EXISTS (SELECT 1 FROM events e"
-        f" WHERE e.id = NEW.supersedes AND e.kind IN {_REVOCABLE} AND NOT {UNDONE.format('e.id')})",
-        "only a response, a draft, a review or a request can be undone, and only once",
-    ),
-    (
-        "events_action",
-        "events",
-        "NEW.action IS NOT NULL AND NOT EXISTS"
-        " (SELECT 1 FROM events e WHERE e.id = NEW.action AND e.annotator = NEW.annotator)",
-        "a bulk action is named by its first event, of the same annotator",
-    ),
-)
-
-
-def _trigger(name: str, event: str, table: str, when: str, message: str) -> str:
-    return (
-        f"CREATE TRIGGER {name} BEFORE {event} ON {table} WHEN {when}"
-        f" BEGIN SELECT RAISE(ABORT, '{message}'); END"
-    )
-
-
-def statements() -> list[str]:
-    """Everything that makes an empty database a ledger, to be run in one transaction."""
-    made = [f"CREATE TABLE {table} ({columns})" for table, columns in _TABLES.items()]
-    return [*made, *_INDICES, *_triggers(), *_IDENTITY]
-
-
-def upgrade_statements() -> list[str]:
-    """What turns a file of version 1 into this one; its triggers must have been dropped.
-
-    Version 1 had no drafts, bulk actions, requests and uids. SQLite cannot change a CHECK, so the
-    events move to a new table (https://sqlite.org/lang_altertable.html, section 7; foreign keys
-    must be off).
-    """
-    return [
-        f"CREATE TABLE new_events ({_TABLES['events']})",
-        f"INSERT INTO new_events SELECT *, NULL, NULL, {NEW_UID} FROM events",
-        "DROP TABLE events",
-        "ALTER TABLE new_events RENAME TO events",
-        *(index for index in _INDICES if " ON events(" in index),
-        f"INSERT INTO meta VALUES ('ledger_id', {NEW_UID})",
-        *_triggers(),
-        *_IDENTITY,
-    ]
-
-
-def _triggers() -> list[str]:
-    made = []
-    for table, same in _KEYS.items():
-        message = f"the ledger is append-only: a row of {table} is never changed or removed"
-        clash = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"
-        made += [
-            _trigger(f"{table}_no_update", "UPDATE", table, "1", message),
-            _trigger(f"{table}_no_delete", "DELETE", table, "1", message),
-            _trigger(f"{table}_no_replace", "INSERT", table, clash, message),
-        ]
-    return made + [_trigger(name, "INSERT", *rule) for name, *rule in _RULES]

@@ -6,8 +6,8 @@ from session_world import DIGEST, NAMES, SIZE, make_world, start
 
 from annotator3d.annotation.opening import open_session
 from annotator3d.ledger.connection import ClassListChangedError
-from annotator3d.ledger.describe import history
 from annotator3d.ledger.effort import round_cost
+from annotator3d.ledger.history import describe_history
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.maintenance.migrate import migrate, plan
 
@@ -94,5 +94,5 @@ def test_the_history_names_classes_as_of_then_and_now(path):
         ledger.answer(2, [2, 2, 2, 2], annotator="ann")
     split_road(path)
     with Ledger.read(path) as ledger:
-        said = [row[4] for row in history(ledger)[1]]
+        said = [row[4] for row in describe_history(ledger)[1]]
     assert said == ["to be labelled 3, car 1 (then: road 3, car 1)", "tree 4"]

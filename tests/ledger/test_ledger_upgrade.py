@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from annotator3d.ledger import schema
+from annotator3d.ledger import creation
 from annotator3d.ledger.actions import EventDraft
 from annotator3d.ledger.ledger import Answer, Ledger, ScanRecord
 
@@ -111,11 +111,11 @@ def test_reading_an_old_ledger_changes_nothing(old):
 
 def test_an_upgrade_that_is_interrupted_changes_nothing(old, monkeypatch):
     before = rows_of(old)
-    whole = schema.upgrade_statements()
+    whole = creation.upgrade_statements()
     for stop in range(len(whole)):
         with monkeypatch.context() as patch:
             broken = [*whole[:stop], "SELECT no_such_column"]
-            patch.setattr(schema, "upgrade_statements", lambda broken=broken: broken)
+            patch.setattr(creation, "upgrade_statements", lambda broken=broken: broken)
             with pytest.raises(OSError, match="no_such_column"):
                 Ledger.open(old, NAMES, DIGEST)
         assert rows_of(old) == before

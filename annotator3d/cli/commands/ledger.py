@@ -45,9 +45,9 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 
 @command("ledger export", help="write the whole ledger as text", options=add_export, order=3)
 def export(args: argparse.Namespace) -> None:
-    from annotator3d.ledger.maintenance.transfer import export as write
+    from annotator3d.ledger.maintenance.transfer import export_ledger
 
-    _print_counts(args.out, write(ledger_path(args.work_dir), Path(args.out), args.format))
+    _print_counts(args.out, export_ledger(ledger_path(args.work_dir), Path(args.out), args.format))
 
 
 def add_import(parser: argparse.ArgumentParser) -> None:
@@ -67,12 +67,12 @@ def add_import(parser: argparse.ArgumentParser) -> None:
 )
 def import_ledger(args: argparse.Namespace) -> None:
     from annotator3d.engine.workdir import WorkDir
-    from annotator3d.ledger.maintenance.transfer import load
+    from annotator3d.ledger.maintenance import transfer
 
     out = Path(args.out)
     is_file = out.is_file() or (out.suffix == ".sqlite" and not out.is_dir())
     path = out if is_file else WorkDir(out).ledger_path
-    _print_counts(path, load(Path(args.source), path, make_folder=not is_file))
+    _print_counts(path, transfer.import_ledger(Path(args.source), path, make_folder=not is_file))
 
 
 def _print_counts(path: Path | str, counts: dict[str, int]) -> None:
@@ -96,11 +96,11 @@ def add_log(parser: argparse.ArgumentParser) -> None:
 )
 def log(args: argparse.Namespace) -> None:
     from annotator3d.cli.terminal import print_table
-    from annotator3d.ledger.describe import history
+    from annotator3d.ledger.history import describe_history
     from annotator3d.ledger.ledger import Ledger
 
     with Ledger.read(ledger_path(args.work_dir)) as found:
-        title, rows = history(found, args.query, args.annotator, args.round, args.last)
+        title, rows = describe_history(found, args.query, args.annotator, args.round, args.last)
     print(title)
     head = ("event", "query", "when", "who", "what", "about", "took")
     if rows:

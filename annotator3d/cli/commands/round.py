@@ -67,7 +67,7 @@ def _held(ledger: Ledger, number: int) -> list[str]:
     lines = []
     for (_, package), members in sorted(found.items()):
         last = max(members, key=lambda lease: lease.until)
-        lines.append(f"{len(members)} {last.words}{f' ({package})' if package else ''}")
+        lines.append(f"{len(members)} {last.description}{f' ({package})' if package else ''}")
     return lines
 
 

@@ -19,16 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from annotator3d.data.files import atomic_write, clear_parts, fsync_folder, part_of, written_whole
-from annotator3d.ledger import schema
+from annotator3d.ledger import creation, schema
+from annotator3d.ledger.checksums import COLUMNS, matches
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.ledger.records import COLUMNS, matches
 
 TABLES = ("meta", "taxonomies", "scans", "rounds", "queries", "events")  # parents first
 FORMAT = 1
 _BYTES = {("taxonomies", "mapping"), ("events", "labels")}
 
 
-def export(path: Path, out: Path, format: str = "jsonl") -> dict[str, int]:
+def export_ledger(path: Path, out: Path, format: str = "jsonl") -> dict[str, int]:
     """Write a ledger as it stands at one moment; gives the rows of each table.
 
     Args:
@@ -53,7 +53,7 @@ def export(path: Path, out: Path, format: str = "jsonl") -> dict[str, int]:
     return head["rows"]
 
 
-def load(source: Path, path: Path, make_folder: bool = False) -> dict[str, int]:
+def import_ledger(source: Path, path: Path, make_folder: bool = False) -> dict[str, int]:
     """Make a ledger of an export; gives the rows of each table.
 
     All rules of a ledger hold for what is read. Killed on the way, nothing is left of it.
@@ -103,7 +103,7 @@ def _fill(part: Path, source: Path) -> dict[str, int]:
     try:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("BEGIN")
-        for statement in schema.statements():
+        for statement in creation.statements():
             db.execute(statement)
         for where, row in _in_order(lines):
             counts[_insert(db, where, row, head["columns"])] += 1

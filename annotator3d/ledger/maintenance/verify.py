@@ -10,9 +10,9 @@ from pathlib import Path
 
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.data.scan_source import Predictions, ScanSource
-from annotator3d.ledger import schema
+from annotator3d.ledger import creation, schema
+from annotator3d.ledger.checksums import COLUMNS, matches
 from annotator3d.ledger.database import open_reader
-from annotator3d.ledger.records import COLUMNS, matches
 
 _MOST = 20  # problems of one kind that are named
 
@@ -110,7 +110,7 @@ def verify(
             for words, sql in _RULES.items():
                 found.problems += _some(words.format(*row) for row in db.execute(sql))
             found.problems += _some(_orphans(db)) + _some(_label_problems(db))
-            found.problems += _some(_seal_problems(db))
+            found.problems += _some(_checksum_problems(db))
             for table in ("rounds", "queries", "events", "scans"):
                 (found.counts[table],) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
             db.execute("COMMIT")  # scans take long; on a network disk writers would wait
@@ -144,7 +144,7 @@ def _orphans(db: sqlite3.Connection) -> Iterator[str]:
 def _schema_problems(db: sqlite3.Connection) -> list[str]:
     """Tables, triggers and indices that are not those of a new ledger."""
     fresh = sqlite3.connect(":memory:")
-    for statement in schema.statements():
+    for statement in creation.statements():
         fresh.execute(statement)
     expected, there = _definitions(fresh), _definitions(db)
     fresh.close()
@@ -179,7 +179,7 @@ def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
             yield f"event {event} has label {wrong[0]}, which is not a class of list {version}"
 
 
-def _seal_problems(db: sqlite3.Connection) -> Iterator[str]:
+def _checksum_problems(db: sqlite3.Connection) -> Iterator[str]:
     """Events that were changed after they were written."""
     for event, uid, *values in db.execute(f"SELECT id, uid, {', '.join(COLUMNS)} FROM events"):
         if not matches(uid, values):
