@@ -159,10 +159,10 @@ class WorkDir(os.PathLike):
         Returns:
             (dataset, id in the ledger -> id in the dataset, of the scans that were moved since).
 
-        Raises as `datasets.open_with_moved`. Files are not checked: a damaged scan does not stop
+        Raises as `moved_scans.open_with_moved`. Files are not checked: a damaged scan does not stop
         work on the others.
         """
-        from annotator3d.engine.datasets import open_with_moved
+        from annotator3d.engine.moved_scans import open_with_moved
 
         values = config.data.train
         values = None if values is None else {**values, "labels": "optional"}

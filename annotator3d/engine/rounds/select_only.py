@@ -8,13 +8,8 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import torch
-
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.files import atomic_write
-from annotator3d.data.formats.kitti import read_label
-from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.build import input_rule, load_model, read_weights
 from annotator3d.engine.class_list import with_current_classes
@@ -23,6 +18,7 @@ from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.rounds.hook import weights_digest
+from annotator3d.engine.rounds.prediction_files import PredictionFiles
 from annotator3d.engine.rounds.select_round import RoundPlan, Scorer, select_round
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
@@ -57,10 +53,10 @@ def select_only(
         config: `data`, `active`, `seed` and, with a checkpoint, `model` are used.
         work_dir: holds the ledger (made if it is new); gets ``rounds/N/queries.csv``.
         checkpoint: weights of the config's network.
-        predictions: a folder that holds, for scan ``SS/FFFFFF``, ``SS/FFFFFF.label`` (raw ids, as
-            SemanticKITTI; vcd only), ``SS/FFFFFF.npy`` with logits [N, C], or with the strategy's
-            own score of each point [N] (entropy, margin: the highest are asked first); or the same
-            below ``sequences/SS/predictions/``.
+        predictions: a folder as `PredictionFiles` takes it; labels are for vcd alone, and of
+            scores of points (entropy, margin) the highest are asked first.
+        data_root: where the scans are, if not where the config says.
+        reporter: is told how far it is; None: nobody is.
 
     Raises:
         ConfigError: the strategy needs a network and neither source of scores is given, or both.
@@ -78,25 +74,35 @@ def select_only(
             if rounds and not _listing_path(work_dir, rounds[-1].number).exists():
                 reporter.info(f"round {rounds[-1].number} was selected before; writing its list")
                 return _result(ledger, work_dir, rounds[-1])
-            number = len(rounds) + 1
-            at = config.active.rounds_at
-            epoch = at[number - 1] if number <= len(at) else config.schedule.epochs
-            epoch = max([epoch, *(r.epoch for r in rounds)])
-            strategy, seed = config.active.strategy, config.seed
+            plan = _next_round(config, ledger, source)
             select_round(
                 ledger,
                 pool,
-                RoundPlan(
-                    number, epoch, strategy, seed, source, len(names), ledger.taxonomy_version
-                ),
+                plan,
                 config.active,
                 scorer,
                 work_dir.rounds,
                 lambda done, total: reporter.progress("selecting", done, total),
             )
-            if decision := ledger.round_decision(number):
-                reporter.info(f"round {number}: {decision}")
+            if decision := ledger.round_decision(plan.number):
+                reporter.info(f"round {plan.number}: {decision}")
             return _result(ledger, work_dir, ledger.rounds()[-1])
+
+
+def _next_round(config: RunConfig, ledger: Ledger, source: str) -> RoundPlan:
+    """The round after those of the ledger, at its epoch in the config or at the end."""
+    rounds, at = ledger.rounds(), config.active.rounds_at
+    number = len(rounds) + 1
+    epoch = at[number - 1] if number <= len(at) else config.schedule.epochs
+    return RoundPlan(
+        number=number,
+        epoch=max([epoch, *(r.epoch for r in rounds)]),
+        strategy=config.active.strategy,
+        seed=config.seed,
+        source=source,
+        num_classes=len(ledger.taxonomy_names),
+        taxonomy=ledger.taxonomy_version,
+    )
 
 
 def _keep_config(path: Path, config: RunConfig, data_root: str | None) -> None:
@@ -155,46 +161,10 @@ def _scorer(
     if not get_strategy(config.active.strategy).needs_model:
         return (lambda scan: {}), "none"
     if predictions:
-        return _FromFiles(Path(predictions), taxonomy), "predictions"
+        return PredictionFiles(Path(predictions), taxonomy), "predictions"
     rule = input_rule(config, taxonomy.num_classes)
     model = load_model(config, taxonomy.num_classes, read_weights(checkpoint), checkpoint)
     return (lambda scan: voxel_logits(model, scan, rule)), weights_digest(model)
-
-
-class _FromFiles:
-    """Scores of another network, one file for each scan."""
-
-    def __init__(self, folder: Path, taxonomy: Taxonomy) -> None:
-        if not folder.is_dir():
-            raise FileNotFoundError(f"--predictions: no folder {folder}")
-        self.folder, self.taxonomy = folder, taxonomy
-
-    def __call__(self, scan: Scan) -> dict[str, torch.Tensor]:
-        path = self._find(scan.id)
-        if path.suffix == ".label":
-            raw = read_label(path, scan.num_raw)
-            labels = self.taxonomy.to_train(raw, path)[scan.rows]
-            return {"prediction": torch.from_numpy(labels)}
-        values = np.load(path, allow_pickle=False)
-        shapes = ((scan.num_raw,), (scan.num_raw, self.taxonomy.num_classes))
-        if values.shape not in shapes or values.dtype.kind != "f":
-            raise ValueError(
-                f"{path}: expected floats of shape {shapes[0]} or {shapes[1]} for scan {scan.id}, "
-                f"got {values.dtype} {values.shape}"
-            )
-        return {"prediction": torch.from_numpy(values.astype(np.float32)[scan.rows])}
-
-    def _find(self, scan_id: str) -> Path:
-        sequence, frame = scan_id.split("/")
-        folders = (self.folder / sequence, self.folder / "sequences" / sequence / "predictions")
-        for folder in folders:
-            for suffix in (".label", ".npy"):
-                if (folder / (frame + suffix)).is_file():
-                    return folder / (frame + suffix)
-        raise FileNotFoundError(
-            f"--predictions: no prediction of scan {scan_id}; looked for "
-            f"{folders[0] / frame}.label and .npy, and the same in {folders[1]}"
-        )
 
 
 def _write_listing(path: Path, queries: list[Query], size: float) -> None:
