@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import byref, c_void_p
 from functools import cache
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ from annotator3d.kernels.reference import SelectionTensors, VoxelTensors
 from annotator3d.kernels.request import SelectionRequest
 
 _BAD_VALUE, _NO_MEMORY = cpu_abi.BAD_VALUE, -2
-_CONTIGUOUS = ("splits", "prediction", "rows", "table", "asked", "asked_splits", "seeds")
+_tensors = attrgetter("splits", "prediction", "rows", "table", "asked", "asked_splits", "seeds")
 
 
 @cache
@@ -91,24 +92,22 @@ def group_cells(cells: Tensor, splits: Tensor) -> VoxelTensors:
 
 def select(request: SelectionRequest) -> SelectionTensors:
     """As :func:`.reference.select`; a bad value sets the status."""
-    r = request._replace(
-        points=_rows(request.points),
-        **{name: getattr(request, name).contiguous() for name in _CONTIGUOUS},
-    )
-    n, b = len(r.points), len(r.splits) - 1
-    cells = torch.empty(b, r.k, 3, dtype=torch.int32)
-    scores, counts = (torch.empty(b, r.k, dtype=torch.int64) for _ in range(2))
-    pick_of_point = torch.empty(n, dtype=torch.int32)
-    per_point = torch.empty(n if r.want_scores else 0, dtype=torch.int64)
+    points, b, k = _rows(request.points), len(request.splits) - 1, request.k
+    kept = [tensor.contiguous() for tensor in _tensors(request)]  # while their addresses are used
+    splits, prediction, rows, table, asked, asked_splits, seeds = kept
+    cells = torch.empty(b, k, 3, dtype=torch.int32)
+    scores, counts = (torch.empty(b, k, dtype=torch.int64) for _ in range(2))
+    pick_of_point = torch.empty(len(points), dtype=torch.int32)
+    per_point = torch.empty(len(points) if request.want_scores else 0, dtype=torch.int64)
     question = cpu_abi.Select(
-        *(r.points.data_ptr(), r.points.stride(0), r.splits.data_ptr(), b, r.size),
-        *(r.prediction.data_ptr(), cpu_abi.KINDS[r.prediction.dtype], len(r.prediction)),
-        *(r.rows.data_ptr() if len(r.rows) else None, r.num_classes),
-        *(cpu_abi.SCORES.index(r.score), cpu_abi.REDUCTIONS.index(r.reduce)),
-        *(r.table.data_ptr(), len(r.table), *_at((r.asked, r.asked_splits, r.seeds)), r.k),
-        *(r.min_points, r.max_range, _threads(r.splits)),
+        *(points.data_ptr(), points.stride(0), splits.data_ptr(), b, request.size),
+        *(prediction.data_ptr(), cpu_abi.KINDS[prediction.dtype], len(prediction)),
+        *(rows.data_ptr() if len(rows) else None, request.num_classes),
+        *(cpu_abi.SCORES.index(request.score), cpu_abi.REDUCTIONS.index(request.reduce)),
+        *(table.data_ptr(), len(table), *_at((asked, asked_splits, seeds)), k),
+        *(request.min_points, request.max_range, _threads(splits)),
         *_at((cells, scores, counts, pick_of_point)),
-        per_point.data_ptr() if r.want_scores else None,
+        per_point.data_ptr() if request.want_scores else None,
     )
     status = library().a3d_select(byref(question))
     bad = int(status == _BAD_VALUE or _done(status))

@@ -7,11 +7,11 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import own_case
 import pytest
+import source_scans
 from benchmark_layouts import write_nuscenes
 from engine_case import BACKBONE, tiny_config
-from own_case import write_scans, write_taxonomy
+from source_scans import write_scans, write_taxonomy
 
 from annotator3d.cli.main import main
 from annotator3d.data.datasets.imported import ImportedScans
@@ -138,7 +138,7 @@ def test_other_tools_read_the_points_with_their_class(own, tmp_path):
     dataset = ImportedScans(own / "data", "val")
     wanted = predicted(own, dataset)["b/000001"]
     vertex = PlyData.read(str(tmp_path / "p" / "b" / "scan1.ply"))["vertex"]
-    points = own_case.points(101)
+    points = source_scans.points(101)
     np.testing.assert_array_equal(np.column_stack([vertex[a] for a in "xyz"]), points.xyz)
     np.testing.assert_array_equal(vertex["label"], wanted)
     np.testing.assert_array_equal(vertex["instance"], points.instance)
@@ -155,7 +155,7 @@ def test_las_files_with_an_offset_come_back_where_they_were(tmp_path):
     src, utm = tmp_path / "src", (690_123.5, 5_335_456.25, 512.125)
     src.mkdir()
     for i in range(2):
-        own_case.write_las(src / f"{i}.las", own_case.points(i), utm)
+        source_scans.write_las(src / f"{i}.las", source_scans.points(i), utm)
     taxonomy = str(write_taxonomy(tmp_path))
     command = ["import", str(src), str(tmp_path / "data"), "--format", "las"]
     assert main([*command, "--taxonomy", taxonomy]) == 0
@@ -383,9 +383,9 @@ def test_ids_that_do_not_fit_are_refused_or_take_another_field(tmp_path, capsys)
     src, taxonomy = tmp_path / "src", write_taxonomy(tmp_path, text)
     src.mkdir()
     for i in range(2):
-        p = own_case.points(i)
+        p = source_scans.points(i)
         p.label = np.resize([1, 300, 0], len(p.label)).astype(np.uint16)
-        own_case.write_ply(src / f"{i}.ply", p)
+        source_scans.write_ply(src / f"{i}.ply", p)
     data = tmp_path / "data"
     command = ["import", str(src), str(data), "--format", "ply", "--taxonomy", str(taxonomy)]
     assert main(command) == 0

@@ -14,7 +14,7 @@ from engine_case import tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from killing import die, killed
-from own_case import CLASSES, points, write_ply, write_taxonomy
+from source_scans import CLASSES, points, write_ply, write_taxonomy
 
 from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.api.labelling import open_labelling

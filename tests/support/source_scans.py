@@ -7,6 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from annotator3d.cli.main import main
+from annotator3d.data.formats.kitti import read_bin, read_label, split_label
+
 CLASSES = """
 classes:
   - {name: ground, ids: [1], color: [128, 64, 128], guidance: where one drives}
@@ -126,3 +129,19 @@ def write_scans(
             path = folder / name / f"scan{frame}.{kind.split('-')[0]}"
             WRITERS[kind](path, points(100 * number + frame, **how))
     return folder
+
+
+def run_import(src: Path, out: Path, taxonomy: Path, *options: str, format: str = "ply") -> int:
+    """Exit code of `annotator3d import`."""
+    return main(
+        ["import", str(src), str(out), "--format", format, "--taxonomy", str(taxonomy), *options]
+    )
+
+
+def stored(out: Path, scan_id: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """xyz, intensity, classes and instances of a scan as they lie on the disk."""
+    sequence, frame = scan_id.split("/")
+    folder = out / "sequences" / sequence
+    xyz, intensity = read_bin(folder / "velodyne" / f"{frame}.bin")
+    classes, instances = split_label(read_label(folder / "labels" / f"{frame}.label", len(xyz)))
+    return xyz, intensity, classes, instances
