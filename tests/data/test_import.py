@@ -22,6 +22,11 @@ from annotator3d.data.formats.registry import read_cloud
 from annotator3d.data.importing import running
 
 
+@pytest.fixture
+def taxonomy(tmp_path: Path) -> Path:
+    return write_taxonomy(tmp_path)
+
+
 @pytest.mark.parametrize("kind", WRITERS)
 def test_every_format_arrives_unchanged(tmp_path, taxonomy, kind):
     out = tmp_path / "out"

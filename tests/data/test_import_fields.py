@@ -15,6 +15,11 @@ from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.formats.kitti import read_bin, read_poses
 
 
+@pytest.fixture
+def taxonomy(tmp_path: Path) -> Path:
+    return write_taxonomy(tmp_path)
+
+
 def test_a_label_folder_that_fits_no_scan_is_refused(tmp_path, taxonomy, capsys):
     (tmp_path / "given").mkdir()
     src, options = write_scans(tmp_path / "src"), ["--labels", str(tmp_path / "given")]

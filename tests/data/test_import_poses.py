@@ -15,6 +15,11 @@ from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.formats.kitti import read_calib, read_poses
 
 
+@pytest.fixture
+def taxonomy(tmp_path: Path) -> Path:
+    return write_taxonomy(tmp_path)
+
+
 def pose(seed: int) -> np.ndarray:
     random = np.random.default_rng(seed)
     matrix = np.eye(4)
