@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -11,6 +10,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
     Returns for example ``"did you mean 'vcd'? Known: entropy, margin, random, vcd"``.
     """
+    from difflib import get_close_matches  # here, since it slows down every start
+
     ordered = sorted(known)
     by_folded = {key.casefold(): key for key in ordered}
     close = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)

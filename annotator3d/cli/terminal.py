@@ -107,7 +107,7 @@ def print_table(
 ) -> None:
     """A table of plain texts; `whole` names columns that stay on one line on a narrow terminal.
 
-    What does not fit goes on in the next line. Into a file or a pipe, each row is one line.
+    What does not fit continues in the next line. In a file or a pipe, each row is one line.
     """
     table = Table(title=title)
     for name in columns:
