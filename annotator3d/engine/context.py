@@ -29,7 +29,7 @@ class RunContext:
     Attributes:
         ledger: open for writing, on rank 0 of an active run; else None.
         oracle: who answers; None if nothing is queried.
-        resumed_at: the checkpoint that training goes on from; None: it starts.
+        resumed_at: the checkpoint that training continues from; None: it starts.
         reporter: what the user sees.
         stop: the signal that ends the run at the next step.
     """

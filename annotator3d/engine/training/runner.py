@@ -70,7 +70,7 @@ class A3dRunner(Runner):
         self._train_loop = loop
 
     def resume_from(self, checkpoint: Path) -> None:
-        """Let `train` go on from this checkpoint."""
+        """Let `train` continue from this checkpoint."""
         self._load_from, self._resume = str(checkpoint), True
 
     def resume(self, filename, *args, **kwargs) -> None:
