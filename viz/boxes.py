@@ -1,4 +1,4 @@
-"""Voxels as boxes: their edges, for any frontend."""
+"""The edges of voxels, to be drawn as boxes."""
 
 from __future__ import annotations
 

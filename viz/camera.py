@@ -1,4 +1,7 @@
-"""Where the camera stands: three presets around a voxel, for any frontend."""
+"""Cameras: three presets around a voxel, OpenGL's matrices, and projection to pixels.
+
+Pixels count from the upper left corner, x to the right and y down.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ _NEAR = 6.0  # metres from the voxel: its surroundings show, and its points are 
 
 @dataclass(frozen=True, eq=False)
 class CameraView:
-    """A camera: metres, sensor frame, z up."""
+    """Where a camera stands and looks: metres, sensor frame, z up."""
 
     eye: NDArray[np.float64]  # [3]
     target: NDArray[np.float64]  # [3]
@@ -23,10 +26,10 @@ class CameraView:
 
 
 def preset_view(name: str, target: NDArray[np.float64]) -> CameraView:
-    """One of `VIEWS` of a point [3].
+    """The camera of one of `VIEWS` on a point [3].
 
-    ``sensor`` looks from the side where the sensor was, which is the one whose points are there;
-    ``above`` straight down with the sensor's forward direction up; ``side`` at right angles to it.
+    ``sensor`` looks from the sensor's side, which was scanned; ``above`` looks straight down, with
+    the sensor's forward direction up; ``side`` looks at right angles to ``sensor``.
 
     Raises ValueError for an unknown name.
     """
@@ -57,7 +60,7 @@ def axes(view: CameraView) -> NDArray[np.float64]:
 
 
 def view_from_matrix(matrix: NDArray[np.float64], distance: float) -> CameraView:
-    """The camera of OpenGL's view matrix [4, 4], looking at what is `distance` metres away."""
+    """The camera of OpenGL's view matrix [4, 4]; its target is `distance` metres away."""
     rotation = np.asarray(matrix, np.float64)[:3, :3]
     eye = -rotation.T @ np.asarray(matrix, np.float64)[:3, 3]
     return CameraView(eye, eye - rotation[2] * distance, rotation[1])
@@ -91,7 +94,7 @@ def perspective(
 
 @dataclass(frozen=True, eq=False)
 class Camera:
-    """A view of the scene.
+    """A camera as a window has it: OpenGL's view and projection matrices, and its size.
 
     Raises ValueError for matrices that are not [4, 4] and finite, or an empty picture.
     """
@@ -113,8 +116,8 @@ class Camera:
     def project(self, xyz: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Pixels [N, 2] and distances [N] along the line of sight of points [N, 3].
 
-        Points behind the eye or outside the near and far planes have pixel and distance NaN; those
-        beside the picture have pixels outside of it.
+        Pixel and distance are NaN for points behind the eye or outside the near and far planes.
+        Points beside the picture have pixels outside of it.
         """
         points = np.asarray(xyz, np.float64).reshape(-1, 3)
         eye = points @ self.view[:3, :3].T + self.view[:3, 3]

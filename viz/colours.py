@@ -1,4 +1,4 @@
-"""Colours of points: arrays of RGB for any frontend."""
+"""Colours of points as arrays of RGB, and the colours of everything else."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BACKGROUNDS = {"dark": (0.08, 0.08, 0.09, 1.0), "light": (1.0, 1.0, 1.0, 1.0)}
 
 @dataclass(frozen=True, eq=False)
 class PointValues:
-    """What can be shown of N points; None where a round stored nothing."""
+    """The properties of N points that can be shown; None where a round stored nothing."""
 
     height: NDArray[np.float32]  # [N] metres
     intensity: NDArray[np.float32]  # [N]
@@ -54,8 +54,7 @@ def colours(values: PointValues, mode: str, palette: Colours) -> Colours:
 
 
 def classes(ids: NDArray[np.uint8] | None, palette: Colours, count: int) -> Colours:
-    """Colours of train ids [N]; of unanswered points and of points without a class, greys of
-    their own."""
+    """Colours of train ids [N]; unanswered points and points without a class have their own."""
     table = np.tile(NONE, (256, 1))
     table[: len(palette)] = palette
     table[IGNORE], table[UNASSIGNED] = NO_CLASS, NONE

@@ -5,44 +5,19 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.session import LabelSession
+from annotator3d.viz.frontend import Frontend
 from annotator3d.viz.keys import KeyAction, KeyTable
 from annotator3d.viz.scene_model import SceneModel
+from annotator3d.viz.view_controls import ViewControls
 
 LOG = logging.getLogger("annotator3d.viz")
 SYNC_SECONDS = 3.0
-_BLINDABLE = ("prediction", "confusion")
-
-
-class Frontend(Protocol):
-    """What draws. It is called only after a change has been committed."""
-
-    def load(self) -> None:
-        """Draw another scan; `SceneModel.load` has run."""
-
-    def repaint(self) -> None:
-        """Update the colours, the current voxel and the panel."""
-
-    def look_at_voxel(self) -> None:
-        """Move the camera to the current voxel, in the chosen view."""
-
-    def say(self, text: str, wrong: bool = False) -> None:
-        """Show one line of text; `wrong` marks a refusal or a fault."""
-
-    def ask(self, what: str) -> None:
-        """Ask for a ``note``, or for the number to ``go to``."""
-
-    def show_help(self) -> None:
-        """Show or hide the help."""
-
-    def show_brush(self, on: bool) -> None:
-        """Have the mouse paint, or move the camera."""
 
 
 class Controller:
@@ -54,6 +29,10 @@ class Controller:
         scene_model: the arrays of the session.
         frontend: draws them.
         failed: called with an error that is not a refusal; the frontend then closes.
+
+    Attributes:
+        view: changes what is seen, and no label.
+        brushing: whether the mouse paints.
     """
 
     def __init__(
@@ -70,6 +49,7 @@ class Controller:
             scene_model,
             frontend,
         )
+        self.view = ViewControls(scene_model, frontend, self.redraw)
         self.brushing = False
         self._failed, self._shown, self._synced = failed, None, 0.0
         self._aside: set[str] = set()
@@ -103,9 +83,9 @@ class Controller:
     def act(self, name: str) -> None:
         """Do an action of the key table."""
         self.session.touch()
-        action, own = self.keys.named(name), self._own()
+        action = self.keys.named(name)
         if action.window:
-            own[name]()
+            self._window_actions()[name]()
         else:
             self.session.do(name)
             self.frontend.say(_done(action))
@@ -184,105 +164,20 @@ class Controller:
         self.session.go_to(int(number))
         self.redraw()
 
-    def set_mode(self, mode: str) -> None:
-        """Colour the points by one of `colours.MODES`."""
-        if self.session.options.blind and mode in _BLINDABLE:
-            raise ValueError("predictions are hidden (--blind)")
-        self.scene_model.settings.mode = mode
-        self.frontend.repaint()
-
-    def set_view(self, view: str) -> None:
-        """Look at the voxel from one of `camera.VIEWS`."""
-        self.scene_model.settings.view = view
-        self.frontend.look_at_voxel()
-        self.frontend.repaint()
-
-    def set_point_size(self, size: int) -> None:
-        self.scene_model.settings.point_size = size
-        self.frontend.repaint()
-
-    def set_backdrop(self, name: str) -> None:
-        """One of `colours.BACKGROUNDS`."""
-        self.scene_model.settings.background = name
-        self.frontend.repaint()
-
     def set_filter(self, passing: Filter) -> None:
         """Go through other queries."""
         self.session.set_filter(passing)
         self.redraw()
 
-    def set_neighbours(self, count: int) -> None:
-        """Show this many scans before and after; 0: the single scan."""
-        settings = self.scene_model.settings
-        settings.accumulated = count > 0
-        settings.neighbours = count or settings.neighbours
-        if (
-            settings.accumulated
-            and self.session.view is not None
-            and self.session.view.pose is None
-        ):
-            settings.accumulated = False
-            raise ValueError("there are no poses: only the single scan can be shown")
-        self.redraw()
-
-    def hide_class(self, label: int, hidden: bool) -> None:
-        settings = self.scene_model.settings
-        settings.hidden = settings.hidden | {label} if hidden else settings.hidden - {label}
-        self.frontend.repaint()
-
-    def show_only(self, label: int | None) -> None:
-        """Show only points of one class; None: of all classes."""
-        self.scene_model.settings.only = label
-        self.frontend.repaint()
-
-    def isolate(self) -> None:
-        """Show only points of the voxel's class: its answer, else its prediction. Again: all."""
-        settings, view = self.scene_model.settings, self.session.view
-        if settings.only is None and view is not None:
-            labels = self.session.labels
-            known = labels[labels < len(self.scene_model.palette)]
-            if not len(known) and view.predicted is not None:
-                known = view.predicted[view.predicted < len(self.scene_model.palette)]
-            if not len(known):
-                raise ValueError("the voxel has no class yet to isolate")
-            self.show_only(int(np.bincount(known).argmax()))
-        else:
-            self.show_only(None)
-
-    def _own(self) -> dict[str, Callable[[], None]]:
-        """The actions that change only the view."""
-        settings = self.scene_model.settings
+    def _window_actions(self) -> dict[str, Callable[[], None]]:
+        """The actions that change no label."""
         return {
+            **self.view.actions(),
             "brush": self._toggle_brush,
             "note": lambda: self.frontend.ask("note"),
             "go to": lambda: self.frontend.ask("go to"),
-            "focus": self.frontend.look_at_voxel,
-            "view": self._next_view,
-            "colour": self._next_mode,
-            "neighbours": lambda: self.set_neighbours(
-                0 if settings.accumulated else settings.neighbours
-            ),
-            "isolate": self.isolate,
-            "background": lambda: self._change(lambda: settings.cycle("background")),
-            "larger": lambda: self._change(lambda: settings.resize(1)),
-            "smaller": lambda: self._change(lambda: settings.resize(-1)),
             "help": self.frontend.show_help,
         }
-
-    def _change(self, change: Callable[[], None]) -> None:
-        change()
-        self.frontend.repaint()
-
-    def _next_mode(self) -> None:
-        settings = self.scene_model.settings
-        settings.cycle("mode")
-        while self.session.options.blind and settings.mode in _BLINDABLE:
-            settings.cycle("mode")
-        self.frontend.repaint()
-
-    def _next_view(self) -> None:
-        self.scene_model.settings.cycle("view")
-        self.set_view(self.scene_model.settings.view)
 
     def _toggle_brush(self) -> None:
         self.brushing = not self.brushing

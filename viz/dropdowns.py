@@ -32,11 +32,12 @@ class Dropdown:
 
 def dropdowns(controller: Controller) -> tuple[Dropdown, ...]:
     """All lists, in the order of the panel."""
-    return (*_of_the_picture(controller), *_of_the_queue(controller))
+    return (*_of_the_view(controller), *_of_the_queue(controller))
 
 
-def _of_the_picture(controller: Controller) -> tuple[Dropdown, ...]:
+def _of_the_view(controller: Controller) -> tuple[Dropdown, ...]:
     settings, names = controller.scene_model.settings, controller.session.class_names
+    view = controller.view
 
     def neighbours() -> str:
         return str(settings.neighbours) if settings.accumulated else "0"
@@ -45,26 +46,27 @@ def _of_the_picture(controller: Controller) -> tuple[Dropdown, ...]:
         return _ALL_CLASSES if settings.only is None else names[settings.only]
 
     def isolate(name: str) -> None:
-        controller.show_only(None if name == _ALL_CLASSES else names.index(name))
-
-    def near_answers(dropdown: str) -> None:
-        settings.nearby = dropdown == _SHOWN[0]
-        controller.redraw()
+        view.show_only(None if name == _ALL_CLASSES else names.index(name))
 
     return (
-        Dropdown("colour", settings.modes, lambda: settings.mode, controller.set_mode),
-        Dropdown("camera", VIEWS, lambda: settings.view, controller.set_view),
+        Dropdown("colour", settings.modes, lambda: settings.mode, view.set_mode),
+        Dropdown("camera", VIEWS, lambda: settings.view, view.set_view),
         Dropdown(
             "point size",
             tuple(map(str, POINT_SIZES)),
             lambda: str(settings.point_size),
-            lambda size: controller.set_point_size(int(size)),
+            lambda size: view.set_point_size(int(size)),
         ),
         Dropdown(
-            "background", tuple(BACKGROUNDS), lambda: settings.background, controller.set_backdrop
+            "background", tuple(BACKGROUNDS), lambda: settings.background, view.set_background
         ),
-        Dropdown("neighbours", NEIGHBOURS, neighbours, lambda n: controller.set_neighbours(int(n))),
-        Dropdown("nearby answers", _SHOWN, lambda: _SHOWN[not settings.nearby], near_answers),
+        Dropdown("neighbours", NEIGHBOURS, neighbours, lambda n: view.set_neighbours(int(n))),
+        Dropdown(
+            "nearby answers",
+            _SHOWN,
+            lambda: _SHOWN[not settings.nearby],
+            lambda shown: view.show_nearby(shown == _SHOWN[0]),
+        ),
         Dropdown("show only", (_ALL_CLASSES, *names), only, isolate),
     )
 

@@ -1,6 +1,6 @@
-"""The camera's flight to the next voxel: short, and over at once when the person goes on.
+"""The camera's flight to the next voxel: short, and over at once when a key is pressed.
 
-It shows where the next voxel lies from the one before; a jump does not.
+Unlike a jump, it shows where the next voxel lies relative to the last one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ SLOW_PICTURE = 0.05  # seconds: where one takes longer, flying would only delay 
 
 
 class Pilot:
-    """Brings a toolkit's camera to where it shall be.
+    """Moves a toolkit's camera to another view.
 
     Args:
-        place: puts the camera at a view.
-        flies: False: it always jumps.
+        place: sets the camera.
+        flies: whether it flies; else it jumps.
     """
 
     def __init__(self, place: Callable[[CameraView], None], flies: bool = True) -> None:
@@ -34,13 +34,13 @@ class Pilot:
         return self._stop is not None
 
     def go(self, start: CameraView, stop: CameraView, now: float) -> None:
-        """Begin to fly from where the camera is, at a time in seconds of any clock."""
+        """Begin to fly from `start` to `stop`; `now` is in seconds of any clock."""
         self._start, self._stop, self._began = start, stop, now
         if not self._flies:
             self.end()
 
     def step(self, now: float) -> None:
-        """Place the camera for the next picture, at a time of the same clock."""
+        """Set the camera for the next frame; `now` is of the same clock."""
         if self._stop is None:
             return
         share = (now - self._began) / FLIGHT_SECONDS
@@ -50,16 +50,16 @@ class Pilot:
             self._place(between(self._start, self._stop, share))
 
     def end(self) -> None:
-        """Be there at once."""
+        """Jump to the end."""
         if self._stop is not None:
             stop, self._stop = self._stop, None
             self._place(stop)
 
 
 def between(start: CameraView, stop: CameraView, share: float) -> CameraView:
-    """The camera on its way, after a `share` (0..1) of the time: it starts and stops gently.
+    """The camera after a `share` (0..1) of the time, with a smooth start and stop.
 
-    The eye goes straight; the camera turns the shorter way round.
+    The eye moves in a straight line; the camera turns the shorter way.
     """
     share = share * share * (3 - 2 * share)
     ends = _quaternion(axes(start)), _quaternion(axes(stop))

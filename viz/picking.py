@@ -1,8 +1,6 @@
-"""Picking points with the mouse: the mathematics, for any toolkit.
+"""Picking points with the mouse, for any toolkit.
 
-A `Camera` is what a window knows of its view: OpenGL's view and projection matrices and its size.
-Pixels count from the upper left corner, x to the right and y down. Picking projects points, because
-what a depth buffer holds differs between versions of a toolkit.
+Points are projected, because the contents of a depth buffer differ between versions of a toolkit.
 """
 
 from __future__ import annotations
@@ -14,9 +12,9 @@ from annotator3d.viz.camera import Camera
 
 
 def pick_point(camera: Camera, xyz: ArrayLike, pixel: ArrayLike, radius: float = 8.0) -> int | None:
-    """Index of the point [N, 3] that was clicked: the nearest to the eye within `radius` pixels.
+    """Index of the clicked point of [N, 3]: the nearest to the eye within `radius` pixels.
 
-    Of equally near ones the one closer to the pixel; None where there is none.
+    Of equally near points it is the one closest to the pixel. None if there is no point.
     """
     pixels, depth = camera.project(xyz)
     away = np.hypot(*(pixels - np.asarray(pixel, np.float64)).T)
@@ -29,7 +27,7 @@ def pick_point(camera: Camera, xyz: ArrayLike, pixel: ArrayLike, radius: float =
 def pick_on_ray(
     origin: ArrayLike, direction: ArrayLike, xyz: ArrayLike, angle: float = 0.01
 ) -> int | None:
-    """As `pick_point`, for a toolkit that gives a ray: the nearest point within `angle` radians.
+    """As `pick_point` for a ray: the nearest point within `angle` radians of it, or None.
 
     Args:
         origin: [3]. direction: [3], of any length. xyz: [N, 3].
@@ -50,9 +48,9 @@ def pick_on_ray(
 
 
 def brush(camera: Camera, xyz: ArrayLike, stroke: ArrayLike, radius: float) -> NDArray[np.bool_]:
-    """Points [N, 3] within `radius` pixels of the path [S, 2] of a mouse: mask [N].
+    """Mask [N] of the points [N, 3] within `radius` pixels of the path [S, 2] of a mouse.
 
-    A path of one pixel is a dab. Points behind others are painted too: a voxel is seen through.
+    A path may be a single pixel. Points behind others are painted too.
     """
     pixels, _ = camera.project(xyz)
     path = np.asarray(stroke, np.float64).reshape(-1, 2)
@@ -65,7 +63,7 @@ def brush(camera: Camera, xyz: ArrayLike, stroke: ArrayLike, radius: float) -> N
 def rectangle(
     camera: Camera, xyz: ArrayLike, corner: ArrayLike, opposite: ArrayLike
 ) -> NDArray[np.bool_]:
-    """Points [N, 3] inside a rectangle between two pixels [2]: mask [N]."""
+    """Mask [N] of the points [N, 3] inside a rectangle between two pixels [2]."""
     pixels, _ = camera.project(xyz)
     low = np.minimum(corner, opposite)
     high = np.maximum(corner, opposite)

@@ -1,4 +1,4 @@
-"""``annotator3d render``: a picture without a window, by Open3D or else by matplotlib."""
+"""``annotator3d render``: a still picture without a window, by Open3D or else by matplotlib."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def render(
 ) -> str:
     """Draw `still` into a PNG file; returns what drew it: ``open3d`` or ``matplotlib``.
 
-    Open3D runs in a process of its own, which may crash for want of a driver; then matplotlib
-    draws, and `say` is told why.
+    Open3D runs in a process of its own, which crashes without a driver; then matplotlib draws, and
+    `say` is called with the reason.
 
-    Raises FileNotFoundError where there is no folder to write to.
+    Raises FileNotFoundError if the folder of `out` is missing.
     """
     with tempfile.TemporaryDirectory() as folder:
         arrays, drawn = Path(folder) / "still.npz", Path(folder) / "out.png"
@@ -59,7 +59,7 @@ def render(
 
 
 def draw_plainly(still: Still, out: Path, width: int, height: int) -> None:
-    """The same picture from points alone: projected, sorted by distance, drawn from far to near."""
+    """Draw the same picture as a scatter plot: projected points, from far to near."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from PIL import Image
@@ -87,7 +87,7 @@ def draw_plainly(still: Still, out: Path, width: int, height: int) -> None:
 
 
 def write_numbers(picture, camera: Camera, still: Still) -> None:
-    """The numbers of the queries at the heads of their pins, onto a picture of PIL."""
+    """Write the numbers of the queries beside their pins, into a picture of PIL."""
     from PIL import ImageDraw
 
     pen, dark = ImageDraw.Draw(picture), still.background == "dark"

@@ -1,4 +1,4 @@
-"""What a frontend draws: arrays made from a labelling session and a person's choice of view."""
+"""What a frontend draws: arrays made from a labelling session and a person's view settings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from annotator3d.viz.view_settings import ViewSettings
 
 
 class SceneModel:
-    """The scan of a session's current query as arrays; those of its points are made by `load`.
+    """The scan of a session's current query as arrays; `load` makes those of its points.
 
     Attributes:
         xyz: [N, 3] metres: first the points of the scan, then those of its neighbours.
@@ -46,11 +46,11 @@ class SceneModel:
 
     @property
     def is_stale(self) -> bool:
-        """Whether other points have to be drawn than `load` has made."""
+        """Whether other points are to be drawn than `load` has made."""
         return self._key != self._wanted()
 
     def load(self) -> None:
-        """Make the arrays of the scan on the screen; without one, empty ones."""
+        """Make the arrays of the current scan; empty ones if there is none."""
         self._key = self._wanted()
         view, size = self.session.view, self.session.ledger.voxel_size
         if view is None:
@@ -85,13 +85,13 @@ class SceneModel:
 
     @property
     def values(self) -> PointValues:
-        """What is known of each point."""
+        """The properties of each point."""
         return PointValues(
             self.xyz[:, 2], self._intensity, self._prediction, self._answers(), self._confusion
         )
 
     def colours(self) -> Colours:
-        """[N, 3] of all points, under the mode; of the current voxel's, what stands for them."""
+        """[N, 3] of all points, by the colour mode; the current voxel has colours of its own."""
         if self.settings.mode == "answer":
             found = colours(self.values, "answer", self.palette)
         else:  # these change with the scan only
@@ -109,7 +109,7 @@ class SceneModel:
         return np.empty((0, 3), np.float32) if view is None else view.xyz
 
     def current_colours(self) -> Colours:
-        """[n, 3] of the points of the current voxel: its parts, and the labels that they have."""
+        """[n, 3] of the points of the current voxel: by part and by label."""
         if self.session.view is None:
             return np.empty((0, 3), np.float32)
         labels, parts = self.session.labels, self.session.parts
@@ -122,7 +122,7 @@ class SceneModel:
         return found
 
     def nearby(self) -> tuple[NDArray[np.float32], Colours]:
-        """Points [M, 3] of the answers nearby, and their colours, the nearest voxels first."""
+        """Points [M, 3] of the answers nearby and their colours, the nearest voxels first."""
         found = []
         if self.settings.nearby and self.session.view is not None:
             found = self.session.nearby_points()
@@ -132,7 +132,7 @@ class SceneModel:
         return np.concatenate(xyz), classes(given, self.palette, len(given))
 
     def pins(self) -> Colours:
-        """[Q, 3] of the heads of the pins: open, answered (its most frequent class), or neither."""
+        """[Q, 3] of the heads of the pins, by state; answered: the most frequent class."""
         found = np.tile(OPEN_PIN, (len(self.queries), 1))
         for at, query in enumerate(self.queries):
             state = self.session.state_of(query)
@@ -147,7 +147,7 @@ class SceneModel:
         return found
 
     def hidden(self) -> NDArray[np.bool_] | None:
-        """[N] points that are not drawn, None if all are.
+        """Mask [N] of the points that are not drawn; None if all are.
 
         A point's class is its answer, else its prediction.
         """
@@ -161,7 +161,7 @@ class SceneModel:
         if settings.only is not None:
             gone |= shown != settings.only
         if self.session.view is not None:
-            gone[self.session.view.rows] = False  # what is asked about is always seen
+            gone[self.session.view.rows] = False  # the queried points are always drawn
         return gone
 
     def _answers(self) -> NDArray[np.uint8]:

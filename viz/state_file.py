@@ -1,6 +1,6 @@
-"""What the window shows, as a JSON file: for tests and for anybody who drives the viewer.
+"""What the window shows, as a JSON file: for tests and other programs that drive the viewer.
 
-Written where the environment variable ANNOTATOR3D_VIEWER_STATE says, after each change.
+It is written after each change to the path in the environment variable ANNOTATOR3D_VIEWER_STATE.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from annotator3d.data.files import atomic_write
 
 
 class StateFile:
-    """Args: path: the file; None or empty: nothing is written."""
+    """Args: path: the file; None or "": nothing is written."""
 
     def __init__(self, path: str | None) -> None:
         self.path = Path(path) if path else None
@@ -24,24 +24,17 @@ class StateFile:
         self._frames: dict[str, Any] = {}
 
     def pressed(self, key: str, seconds: float) -> None:
-        """Note what a key press took, until the picture was changed."""
+        """Note how long a key press took, until the picture was changed."""
         self._presses.append((key, seconds))
 
     def moved(self, panel: Any, widget: Any) -> bool:
-        """Whether widgets are elsewhere than was written: they are laid out after a callback."""
+        """Whether widgets have moved since the last write: layout follows a callback."""
         return self._frames != self._found(panel, widget)
 
-    def write(
-        self,
-        controller: Any,
-        panel: Any,
-        camera: Any,
-        widget: Any,
-        help_is_open: bool,
-        is_flying: bool,
-    ) -> None:
+    def write(self, controller: Any, panel: Any, view: Any, help_is_open: bool) -> None:
+        """Write the state of a window: its controller, panel and scene view."""
         session, settings = controller.session, controller.scene_model.settings
-        query = session.current
+        query, widget = session.current, view.widget
         self._frames = self._found(panel, widget)
         state = {
             "query": None if query is None else query.id,
@@ -54,7 +47,7 @@ class StateFile:
             "help": help_is_open,
             "accumulated": settings.accumulated,
             "view": settings.view,
-            "flying": is_flying,
+            "flying": view.pilot.is_flying,
             "background": settings.background,
             "point_size": settings.point_size,
             "hidden": 0 if (gone := controller.scene_model.hidden()) is None else int(gone.sum()),
@@ -66,7 +59,7 @@ class StateFile:
         }
         if query is not None and widget.frame.width > 0:
             frame = widget.frame
-            pixels, _ = camera().project(controller.scene_model.current())
+            pixels, _ = view.camera().project(controller.scene_model.current())
             state["voxel"] = np.round(np.nan_to_num(pixels) + [frame.x, frame.y], 1).tolist()
         with atomic_write(self.path) as file:
             file.write(json.dumps(state).encode())

@@ -1,4 +1,4 @@
-"""One picture of a scan: what is in it, made without a window or a session."""
+"""The contents of one still picture of a scan, made without a window or a session."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from annotator3d.viz.colours import BACKGROUNDS, OPEN_PIN, PART, Colours, PointV
 
 @dataclass(eq=False)
 class Still:
-    """Everything that is drawn."""
+    """Everything that is drawn in a still picture."""
 
     xyz: NDArray[np.float32]  # [N, 3]
     colours: Colours  # [N, 3]
@@ -26,13 +26,13 @@ class Still:
     numbers: NDArray[np.int64]  # [Q] of the queries
     pins: Colours  # [Q, 3]
     current: NDArray[np.int64]  # [n] rows of the points that are drawn larger
-    focus: NDArray[np.float64]  # [3] what the camera looks at, or [0] for the whole scan
+    focus: NDArray[np.float64]  # [3] the target of the camera, or [0] for the whole scan
     voxel_size: float
     view: str
     background: str
 
     def camera(self) -> CameraView:
-        """From where it is seen."""
+        """The camera of the picture."""
         if len(self.focus):
             return preset_view(self.view, self.focus)
         middle = np.median(self.xyz, axis=0) if len(self.xyz) else np.zeros(3)
@@ -43,7 +43,7 @@ class Still:
         return BACKGROUNDS[self.background]
 
     def save(self, path: Path) -> None:
-        """To a file that `load` reads, in another process."""
+        """Write a file that `load` reads, in another process."""
         with open(path, "wb") as file:
             np.savez(file, **{f.name: getattr(self, f.name) for f in fields(self)})
 
@@ -88,9 +88,9 @@ def still_of_query(
     """The scan of a query of a ledger; nothing is written to it.
 
     Args:
-        predictions: what the rounds have stored.
-        number: of the query; None: the first of the last round.
-        mode: of `colours.MODES`; None: the confusion where it was stored, else the height.
+        predictions: those that the rounds have stored.
+        number: the query; None: the first one of the last round.
+        mode: of `colours.MODES`; None: the confusion if it was stored, else the height.
 
     Raises ValueError for an unknown query.
     """

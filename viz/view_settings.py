@@ -1,4 +1,4 @@
-"""What a person chooses to see; nothing of it changes a label."""
+"""What a person chooses to see; none of it changes a label."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ POINT_SIZES = range(1, 13)  # pixels
 
 @dataclass
 class ViewSettings:
-    """A person's choices; nothing of it matters for the labels."""
+    """The choices of one person."""
 
     mode: str = "height"
     modes: tuple[str, ...] = MODES  # that can be chosen
@@ -24,10 +24,10 @@ class ViewSettings:
     only: int | None = None  # train id: show no points of other classes
     hidden: frozenset[int] = frozenset()  # train ids
     nearby: bool = True  # whether the answers around the voxel are drawn in their colours
-    flies: bool = True  # to the next voxel; else the camera jumps
+    flies: bool = True  # whether the camera flies to the next voxel; else it jumps
 
     def cycle(self, name: str) -> None:
-        """Go to the next of the values of ``mode``, ``background`` or ``view``."""
+        """Go to the next value of ``mode``, ``background`` or ``view``."""
         values = {"mode": self.modes, "background": tuple(BACKGROUNDS), "view": VIEWS}[name]
         setattr(self, name, values[(values.index(getattr(self, name)) + 1) % len(values)])
 

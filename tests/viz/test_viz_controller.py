@@ -159,7 +159,7 @@ def test_blind_shows_no_prediction_by_any_way(path):
     assert seen == {"height", "intensity", "answer"}
     for mode in ("prediction", "confusion"):
         with pytest.raises(ValueError, match="--blind"):
-            controller.set_mode(mode)
+            controller.view.set_mode(mode)
     with pytest.raises(ValueError, match="blind"):
         controller.press("p")
     with pytest.raises(ValueError, match="nothing is proposed"):
@@ -254,7 +254,7 @@ def test_neighbours_need_poses_and_say_so(path):
     controller.start()
     own = len(controller.scene_model.xyz)
     with pytest.raises(ValueError, match="no poses"):
-        controller.set_neighbours(2)
+        controller.view.set_neighbours(2)
     assert (
         not controller.scene_model.settings.accumulated and len(controller.scene_model.xyz) == own
     )

@@ -63,7 +63,7 @@ def test_answers_are_seen_in_their_colours(viewer):
     first, second, third = viewer.session.matching()[:3]
     viewer.press("2")
     viewer.press("x")
-    viewer.set_mode("answer")
+    viewer.view.set_mode("answer")
     found = viewer.scene_model.colours()
     assert np.allclose(found[rows(viewer, first)], PALETTE[1])
     assert np.allclose(found[rows(viewer, second)], NO_CLASS)
@@ -96,8 +96,8 @@ def test_answers_of_other_scans_are_drawn_where_they_are_in_the_world(tmp_path):
     (dropdown,) = [c for c in dropdowns(controller) if c.text == "nearby answers"]
     dropdown.choose("hidden")
     assert all(len(part) == 0 for part in controller.scene_model.nearby())
-    controller.set_neighbours(1)  # the scan itself, with its answers
-    controller.set_mode("answer")
+    controller.view.set_neighbours(1)  # the scan itself, with its answers
+    controller.view.set_mode("answer")
     own = len(controller.session.view.scan)
     found = controller.scene_model.colours()[own:][rows_of_cell(there, cells[0], SIZE)]
     assert np.allclose(found, PALETTE[controller.session.labels_of(near[0])])
@@ -121,11 +121,11 @@ def test_hiding_and_isolating_never_hides_what_is_asked_about(viewer):
     predicted = np.arange(len(scene_model.xyz)) % 3
     expected = predicted == 1
     expected[mine] = False
-    viewer.hide_class(1, True)
+    viewer.view.hide_class(1, True)
     assert np.array_equal(scene_model.hidden(), expected)
-    viewer.hide_class(1, False)
+    viewer.view.hide_class(1, False)
     assert scene_model.hidden() is None
-    viewer.show_only(2)
+    viewer.view.show_only(2)
     expected = predicted != 2
     expected[mine] = False
     assert np.array_equal(scene_model.hidden(), expected)
@@ -134,9 +134,9 @@ def test_hiding_and_isolating_never_hides_what_is_asked_about(viewer):
 def test_isolating_takes_the_class_of_the_answer(viewer):
     viewer.press("2")
     viewer.press("left") if viewer.session.filter.states is None else viewer.go_to("1")
-    viewer.isolate()
+    viewer.view.isolate()
     assert viewer.scene_model.settings.only == 1
-    viewer.isolate()
+    viewer.view.isolate()
     assert viewer.scene_model.settings.only is None
 
 
@@ -145,7 +145,7 @@ def test_without_a_prediction_its_modes_are_grey(tmp_path):
     controller.start()
     away = np.linalg.norm(controller.scene_model.xyz, axis=1) > 40
     for mode in ("prediction", "confusion"):
-        controller.set_mode(mode)
+        controller.view.set_mode(mode)
         assert np.allclose(controller.scene_model.colours()[away], NONE)
 
 

@@ -16,18 +16,18 @@ from annotator3d.viz.dropdowns import Dropdown, dropdowns
 from annotator3d.viz.keys import KeyAction
 from annotator3d.viz.scene_model import swatch
 
-ABOVE_EM = 13  # height of what is said about the voxel
+ABOVE_EM = 13  # height of the text about the voxel
 _WRONG, _FINE = gui.Color(1.0, 0.45, 0.35), gui.Color(0.75, 0.9, 0.75)
 
 
 class Panel:
-    """Widgets, and what they call.
+    """The widgets and their callbacks.
 
     Attributes:
-        above, classes, below: to be added to the window, which `place`s them.
-        text: where the person types, if asked; the window places it.
+        above, classes, below: to be added to the window; `place` lays them out.
+        text: the field for notes and numbers; the window lays it out.
         buttons: action name -> its button.
-        quit: the button that asks whether to close.
+        quit: the button for closing.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Panel:
         self._choices()
 
     def place(self, frame: gui.Rect, context: gui.LayoutContext) -> None:
-        """Above and below take what they need, the classes the rest, and scroll."""
+        """Lay out: above and below take what they need; the classes take the rest and scroll."""
         top = int(ABOVE_EM * self._em)
         rest = gui.Widget.Constraints()
         rest.width, rest.height = frame.width, frame.height
@@ -89,11 +89,11 @@ class Panel:
 
     @property
     def is_asking(self) -> bool:
-        """Whether the person is to type something."""
+        """Whether a text is asked for."""
         return self.text.visible
 
     def ask(self, what: str) -> None:
-        """Have the person type; Enter ends it, and so does asking again."""
+        """Ask for a text; Enter ends it, and so does asking again."""
         self._asked = "" if self._asked == what else what
         self.text.placeholder_text = {
             "note": "type a note, then press Enter",
@@ -102,7 +102,7 @@ class Panel:
         self.text.text_value, self.text.visible = "", bool(self._asked)
 
     def type(self, key: str, upper: bool) -> None:
-        """A key while the person is to type: Open3D gives the field the keys after a click only."""
+        """Add a key to the text: Open3D gives keys to the field only after a click on it."""
         text = self.text.text_value
         if key == "enter":
             self._typed(text)
@@ -120,7 +120,7 @@ class Panel:
             write[asked](value)
 
     def _classes(self) -> gui.ScrollableVert:
-        """Two columns of a box to show or hide, swatch, button with key, answered voxels."""
+        """Two columns; each row: a box to show or hide, the colour, the button, the answers."""
         em, names = self._em, self._controller.session.class_names
         box, columns = gui.ScrollableVert(0, gui.Margins(0.5 * em, 0, 0.5 * em, 0)), gui.Horiz(em)
         self._counts = [gui.Label("    ") for _ in names]
@@ -166,7 +166,7 @@ class Panel:
         self.below.add_child(grid)
 
     def _hider(self, label: int) -> Callable[[bool], None]:
-        hide = self._controller.hide_class
+        hide = self._controller.view.hide_class
         return lambda shown: self._guarded(lambda: hide(label, not shown))()
 
     def _action(self, action: KeyAction) -> gui.Button:

@@ -21,7 +21,7 @@ _AWAY = np.float32([0, 0, -1e6])  # beyond the far plane: not drawn
 
 
 class ScanScene:
-    """What a window or a picture shows of one scan.
+    """The geometries of one scan.
 
     Args:
         scene: of a SceneWidget or an OffscreenRenderer.

@@ -1,7 +1,7 @@
-"""Whether Open3D can draw on this machine; if not, one line that says what to install.
+"""Checks whether Open3D can draw on this machine; if not, one line says what to install.
 
-Open3D ends the process, hangs or crashes where a display or a graphics driver is missing, so each
-is looked for beforehand and a first picture is drawn in a process of its own.
+Without a display or a graphics driver Open3D ends the process, hangs or crashes. So both are looked
+for beforehand, and a first picture is drawn in a process of its own.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class ViewerError(RuntimeError):
 
 
 def check_window() -> float:
-    """Raise `ViewerError` unless a window can be opened; gives what `check_drawing` does."""
+    """Raise `ViewerError` unless a window can be opened; returns what `check_drawing` returns."""
     if sys.platform.startswith("linux"):
         _check_display(os.environ.get("DISPLAY"), os.environ.get("WAYLAND_DISPLAY"))
     return check_drawing(_OTHERWISE)
@@ -64,14 +64,14 @@ def check_browser() -> None:
 
 
 def check_drawing(otherwise: str = "") -> float:
-    """Raise `ViewerError` unless Open3D can draw; gives the seconds that a picture takes.
+    """Raise `ViewerError` unless Open3D can draw; returns the seconds that a picture takes.
 
-    The picture has 100,000 points: a graphics card draws it in some ms, software in 100 and more.
+    The picture has 100,000 points: a graphics card draws it in a few ms, software in 100 or more.
 
     Args:
-        otherwise: what to do instead, at the end of the message.
+        otherwise: an alternative for the end of the message.
     """
-    # 0.19 crashes without a display unless it is told to draw on no surface; 0.20 does not mind.
+    # Without a display 0.19 crashes unless it is told to draw on no surface; 0.20 does not.
     environment = dict(os.environ)
     if not environment.get("DISPLAY"):
         environment.setdefault("EGL_PLATFORM", "surfaceless")
@@ -97,7 +97,7 @@ def check_drawing(otherwise: str = "") -> float:
 
 
 def explain(output: str, code: int) -> str:
-    """What to install, from what a process that tried to draw has printed."""
+    """What to install, judged by the output of a process that tried to draw."""
     if re.search(r"No module named '?open3d", output):
         return "Open3D is not installed: pip install 'annotator3d[viz]'"
     for library, package in _PACKAGES.items():

@@ -1,4 +1,4 @@
-"""The page in the browser: `controller.Frontend` over viser's scene, with `web_panel` beside it."""
+"""The page in the browser: `frontend.Frontend` over viser's scene, with `web_panel` beside it."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _BRUSH_METRES = 0.06
 
 
 class WebPage:
-    """A `controller.Frontend` in one browser.
+    """A `frontend.Frontend` in one browser.
 
     Args:
-        client: viser's.
-        picture: of the session.
-        keys: what the keys do.
-        enqueue: runs a call in the session's thread; viser calls from threads of its own.
-        end: ends the session, with the error that ended it, if it was one.
+        client: one of viser's.
+        scene_model: the arrays of the session.
+        keys: the table of actions.
+        enqueue: runs a call in the session's thread; viser calls from its own threads.
+        end: ends the session, because of an error or of nothing (None).
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class WebPage:
         return self._pilot.is_flying
 
     def tick(self) -> None:
-        """To be called again and again, often while the camera flies."""
+        """Call this regularly, and often while the camera flies."""
         self._pilot.step(time.monotonic())
         self.controller.tick()
 
@@ -137,7 +137,7 @@ class WebPage:
 
     def show_brush(self, on: bool) -> None:
         self.say("drag a box over points, or click on them; hold Shift to erase" if on else "")
-        if on:  # meanwhile the mouse does not turn the camera
+        if on:  # meanwhile the mouse does not rotate the camera
             for modifier in (None, "shift"):
                 self._scene.on_rect_select(modifier=modifier)(self._later(self._dragged))
         else:
@@ -163,7 +163,7 @@ class WebPage:
             camera.position, camera.look_at = tuple(view.eye), tuple(view.target)
 
     def _clicked(self, event: Any) -> None:
-        """With the brush: the points around the one that the ray meets first."""
+        """With the brush: paint around the first point on the ray."""
         self.controller.session.touch()
         points = self.scene_model.current()
         if not self.controller.brushing or not len(points):
@@ -174,7 +174,7 @@ class WebPage:
             self.controller.paint(near, erase=event.modifier == "shift")
 
     def _dragged(self, event: Any) -> None:
-        """With the brush: the points inside a box that was drawn."""
+        """With the brush: paint the points inside a dragged box."""
         points, camera = self.scene_model.current(), self._client.camera
         if not self.controller.brushing or not len(points):
             return
@@ -184,7 +184,7 @@ class WebPage:
         self.controller.paint(met, erase=event.modifier == "shift")
 
     def _hide(self, hidden: np.ndarray | None) -> None:
-        """The points are sent again only where other ones are hidden than before."""
+        """Send the points again only if others are hidden than before."""
         if hidden is None and not self._hiding:
             return
         self._hiding, shown = hidden is not None, self.scene_model.xyz

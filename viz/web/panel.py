@@ -25,8 +25,8 @@ class WebPanel:
 
     Args:
         gui: of one client.
-        controller: what buttons, keys and lists call.
-        keys: what the keys do.
+        controller: called by buttons, keys and lists.
+        keys: the table of actions.
         later: makes a callback that runs in the session's thread.
         close: ends the session.
     """
@@ -85,7 +85,7 @@ class WebPanel:
         self._message.content = f'<p style="color:{colour};margin:0 1em">{html.escape(text)}</p>'
 
     def ask(self, what: str) -> None:
-        """Have the person type a ``note`` or a number to ``go to``."""
+        """Ask for a ``note``, or for the number to ``go to``."""
         modal = self._gui.add_modal({"note": "Note", "go to": "Go to voxel"}[what])
         with modal:
             text, done = self._gui.add_text("", ""), self._gui.add_button("Done")
@@ -105,7 +105,7 @@ class WebPanel:
             self._help.float(x=20, y=20, width=width, height=height)
 
     def show_photo(self, crop: NDArray[np.uint8] | None) -> None:
-        """The camera's view of the voxel [H, W, 3], if there is one."""
+        """Show the camera's image of the voxel [H, W, 3], or nothing."""
         self._image.visible = crop is not None
         if crop is not None:
             self._image.image = crop
@@ -134,7 +134,7 @@ class WebPanel:
             if hide.value != "-":
                 label = names.index(hide.value)
                 hidden = self._controller.scene_model.settings.hidden
-                self._controller.hide_class(label, label not in hidden)
+                self._controller.view.hide_class(label, label not in hidden)
                 hide.value = "-"
 
         hide.on_update(self._later(toggled))

@@ -1,7 +1,4 @@
-"""The same session in a browser, by viser: same keys, same actions, one person at a time.
-
-The browser draws, so this machine needs no display and no graphics driver.
-"""
+"""Serves a session to a browser with viser: the same keys and actions, one person at a time."""
 
 from __future__ import annotations
 
@@ -45,8 +42,8 @@ def serve(
     """Serve the session until it is closed in the browser or with Ctrl-C.
 
     Args:
-        host: an address that other machines reach is served behind a token in the link.
-        look: what is chosen at the start.
+        host: an address that other machines can reach is served behind a token in the link.
+        settings: the choices at the start.
 
     Raises:
         ViewerError: viser or aiohttp is not installed, or the address cannot be taken.
@@ -60,7 +57,7 @@ def serve(
     proxy = None
     try:
         if is_local:
-            if port and server.get_port() != port:  # viser takes the next free one without a word
+            if port and server.get_port() != port:  # viser silently takes the next free one
                 say(f"port {port} is taken")
             say(f"open http://{host}:{server.get_port()} in a browser; Ctrl-C ends")
         else:
@@ -86,7 +83,7 @@ def _start_proxy(host: str, port: int, behind: int) -> TokenProxy:
 
 
 class _Host:
-    """Lets one browser at a time in, and runs what it asks for in the session's thread."""
+    """Lets one browser in at a time and runs its requests in the session's thread."""
 
     def __init__(self, server: Any, keys: KeyTable, scene_model: Callable[[], SceneModel]) -> None:
         self._keys, self._scene_model = keys, scene_model
@@ -103,7 +100,7 @@ class _Host:
         server.on_client_disconnect(self._left)
 
     def run(self) -> None:
-        """Serve until closed; raises what ended it, if that was an error."""
+        """Serve until closed; raises the error that ended it, if there was one."""
         while True:
             try:
                 flying = self._page is not None and self._page.is_flying
@@ -129,7 +126,7 @@ class _Host:
         self._jobs.put(lambda: self._open(client))
 
     def _left(self, client: Any) -> None:
-        """The next one may come in: of a page that is loaded again the old one often ends later."""
+        """Let the next browser in. When a page is reloaded, the old one often leaves later."""
         with self._lock:
             self._waiting.pop(client.client_id, None)
             if self._owner != client.client_id:
@@ -146,6 +143,6 @@ class _Host:
         self._page = WebPage(client, self._scene_model(), self._keys, self._jobs.put, self._fail)
 
     def _fail(self, error: Exception | None) -> None:
-        """End, because of an error or because the person closed the page's session."""
+        """End, because of an error or because the person closed the session."""
         self._error = error
         self._jobs.put(_STOP)
