@@ -22,7 +22,8 @@ def scene():
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_arrays_and_tensors_give_the_same_picks(strategy, scene):
     xyz, logits = scene
-    known = [(0, 0, 0), (1, 1, 1)]
+    best = strategy(voxel_size=1.0).query(xyz, logits, batch_size=2)
+    known = [pick.cell for pick in best]
     given = [
         (xyz, logits, known),
         (torch.tensor(xyz), torch.tensor(logits), torch.tensor(known)),

@@ -31,7 +31,8 @@ def test_training_gives_the_result_of_the_run(trained):
     assert result.rounds[-1]["miou"] == result.miou
     with run.ledger() as ledger:
         assert result.rounds[-1]["voxels"] == len(ledger.queries()) == 2 * 4
-        assert ledger.read_only
+        with pytest.raises(ValueError, match="only"):
+            ledger.note(1, "x", annotator="anna")
 
 
 def test_a_run_is_opened_by_its_folder_alone(trained):
@@ -82,7 +83,8 @@ def test_pictures_are_png_and_show_themselves_in_a_notebook(trained, tmp_path):
     assert picture.save(tmp_path / "scan.png").read_bytes() == picture.png
     by_class = a3d.plot_scan(scan, values=scan.labels, taxonomy=run.pool.taxonomy)
     by_value = a3d.plot_scan(scan.xyz, values=scan.intensity)
-    assert len({picture.png, by_class.png, by_value.png}) == 3
+    bare = a3d.plot_scan(scan, voxel_size=4.0)  # no voxels are marked
+    assert len({picture.png, bare.png, by_class.png, by_value.png}) == 4
     with pytest.raises(ValueError, match=r"values: expected \[200\]"):
         a3d.plot_scan(scan, values=scan.intensity[:-1])
     with pytest.raises(ValueError, match="train ids need a taxonomy"):
