@@ -1,4 +1,4 @@
-"""Points to voxels, and what a voxel carries of its points."""
+"""Public kernels that group points into voxels. Arguments are checked here once."""
 
 from __future__ import annotations
 

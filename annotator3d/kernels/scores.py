@@ -1,4 +1,4 @@
-"""Public kernels: voxels and scores. Arguments are checked here once, :mod:`.ops` does the work."""
+"""Public kernels that score points and voxels. Arguments are checked here once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The result of a selection."""
+"""Public kernels that choose voxels. Arguments are checked here once, :mod:`.ops` does the work."""
 
 from __future__ import annotations
 

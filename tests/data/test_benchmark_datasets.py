@@ -60,7 +60,7 @@ def test_another_map_of_the_same_data_is_chosen_by_name(tmp_path):
     assert np.unique(dataset.read(0).labels).tolist() == [*range(7), 255]
 
 
-def test_intensities_of_semanticposs_come_down_to_one_unless_raw_is_asked_for(tmp_path):
+def test_intensities_of_semanticposs_are_at_most_one_unless_raw(tmp_path):
     root = write_semanticposs(tmp_path)
     stored = np.fromfile(root / "sequences/03/velodyne/000000.bin", "<f4").reshape(-1, 4)
     assert stored[:, 3].max() > 200
