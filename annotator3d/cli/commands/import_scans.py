@@ -39,7 +39,7 @@ def _add_fields(add: Callable[..., object]) -> None:
     )
     add("--instance-field", metavar="NAME", help="field of the objects, or 'none'")
     add("--label-colors", action="store_true", help="the taxonomy's colors identify the classes")
-    add("--labels", metavar="DIR", help="folder of .label or .npy files (default: with the scans)")
+    add("--labels", metavar="DIR", help="folder of .label or .npy files (default: next to scans)")
     add(
         "--intensity-field",
         metavar="NAME",
@@ -54,7 +54,7 @@ def _add_fields(add: Callable[..., object]) -> None:
     add(
         "--poses",
         metavar="PATH",
-        help="file or folder of poses, or 'none' (default: beside the scans)",
+        help="file or folder of poses, or 'none' (default: next to the scans)",
     )
     add("--unit", type=float, metavar="METRES", help="unit of the coordinates; 0.001: millimetres")
     add(
