@@ -29,18 +29,18 @@ def describe_class(label: int, names: Sequence[str]) -> str:
 
 
 def describe_answer(ledger: LedgerReader, event: int, labels: NDArray[np.uint8]) -> str:
-    """What an answer says, and of points of a class that was split since what it said then.
+    """The classes of an answer; of points whose class was split since, also the original one.
 
     Args:
         event: its id.
-        labels: [n] in today's classes.
+        labels: [n] in the current classes.
     """
     words = describe_classes(labels, ledger.taxonomy_names)
     if UNASSIGNED not in labels:
         return words
     then, version = ledger.written_labels(event)
-    told = np.frombuffer(then, np.uint8)[labels == UNASSIGNED]
-    return f"{words} (then: {describe_classes(told, ledger.class_names_of(version))})"
+    original = np.frombuffer(then, np.uint8)[labels == UNASSIGNED]
+    return f"{words} (then: {describe_classes(original, ledger.class_names_of(version))})"
 
 
 def describe_disputed(count: int, where: Path) -> str:

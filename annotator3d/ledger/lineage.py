@@ -14,7 +14,7 @@ _NO_CLASS = bytes([IGNORE])
 
 
 class EventView(NamedTuple):
-    """An event as far as it matters here."""
+    """What of an event decides where its query stands."""
 
     id: int
     kind: EventKind
@@ -27,7 +27,7 @@ class EventView(NamedTuple):
 
 
 def view_of(event: Event) -> EventView:
-    """What matters of an event of the ledger."""
+    """The view of an event of the ledger."""
     answer, labels = event.answer, None
     if answer.kind is EventKind.ANSWER:
         labels = answer.labels.tobytes()

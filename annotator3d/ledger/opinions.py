@@ -38,18 +38,18 @@ def opinions(events: Iterable[EventView]) -> list[Opinion]:
     events = sorted(events, key=_when)
     undone = undone_of(events)
     by_id = {event.id: event for event in events}
-    said: dict[tuple[str, int | None], list[EventView]] = defaultdict(list)
+    given: dict[tuple[str, int | None], list[EventView]] = defaultdict(list)
     for event in events:
         if event.kind.settles and event.id not in undone:
             blind, request = independence_of(event, by_id)
             if blind:
-                said[event.annotator, request].append(event)
+                given[event.annotator, request].append(event)
     found: list[Opinion] = []
-    for (person, request), responses in said.items():  # by time
+    for (person, request), responses in given.items():  # by time
         repeat = request is not None and by_id[request].ask is Ask.REPEAT
         if not repeat and any(o.event.annotator == person and not o.repeat for o in found):
             continue  # whose answer was rejected is asked like anybody, but gave an opinion before
-        others = (e for group in said.values() if group is not responses for e in group)
+        others = (e for group in given.values() if group is not responses for e in group)
         second = min(map(_when, others), default=None)
         alone = [e for e in responses if second is None or _when(e) < second]
         found.append(Opinion(alone[-1] if alone else responses[0], repeat))

@@ -90,7 +90,7 @@ class LedgerReader:
         return tables_to_last([mapping for (mapping,) in rows[:version]])
 
     def earlier_digests(self) -> set[str]:
-        """Digests of the class lists before the one of today."""
+        """Digests of the class lists before the current one."""
         rows = self.file.rows("SELECT digest FROM taxonomies ORDER BY version")
         return {digest for (digest,) in rows[:-1]}
 
@@ -219,8 +219,8 @@ class LedgerReader:
         found = self.outcomes(scan=scan_id, up_to_round=up_to_round)
         for query, where in sorted(found, key=lambda pair: pair[0].scan):  # stable
             if where.effective is not None and where.effective.labels is not None:
-                said = where.effective.labels or bytes([IGNORE]) * query.num_points
-                labels = np.frombuffer(said.translate(_TRAINED), np.uint8)
+                given = where.effective.labels or bytes([IGNORE]) * query.num_points
+                labels = np.frombuffer(given.translate(_TRAINED), np.uint8)
                 yield query.scan, VoxelLabels(query.cell, labels, query.round)
 
     def spent(self, round: int | None = None) -> int:

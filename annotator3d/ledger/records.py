@@ -97,7 +97,7 @@ class Event:
     action: int | None = None  # first event of the bulk action; None if alone or itself the first
     ask: Ask | None = None  # of a request
     uid: str = ""  # tells it from all other events, in any ledger
-    taxonomy: int = 1  # version of the class list that it was written in; `answer` is in today's
+    taxonomy: int = 1  # class list that it was written in; `answer` is in the current one
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What stands for a query, from everything that happened to it: the one place with these rules.
+"""Where a query stands after all its events: the one place with these rules.
 
 The responses to a query form a graph, because `supersedes` says what the person who gave one had
 before them. A response *stands* unless it was undone or rejected, and is *current* unless one that
@@ -140,11 +140,11 @@ def _completed(
     return before
 
 
-def _completes(said: bytes | None, before: bytes) -> bool:
+def _completes(labels: bytes | None, before: bytes) -> bool:
     """Whether labels are those before but for points that waited to be labelled again."""
-    if said is None or _TO_LABEL not in before:
+    if labels is None or _TO_LABEL not in before:
         return False
-    labels = said or bytes([IGNORE]) * len(before)
+    labels = labels or bytes([IGNORE]) * len(before)
     return all(old in (UNASSIGNED, new) for old, new in zip(before, labels, strict=True))
 
 

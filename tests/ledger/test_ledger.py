@@ -192,12 +192,13 @@ def test_files_that_are_no_ledger_are_refused_and_left_alone(tmp_path):
     db.close()
     for path in (text, other):
         before = path.read_bytes()
-        for opening in (lambda p: Ledger.open(p, NAMES, DIGEST), Ledger.read):
+        for opening in (lambda p: Ledger.open(p, NAMES, DIGEST), Ledger.read, Ledger.open_existing):
             with pytest.raises(ValueError, match="is not a ledger"):
                 opening(path)
         assert path.read_bytes() == before
-    with pytest.raises(FileNotFoundError, match="no ledger"):
-        Ledger.read(tmp_path / "absent.sqlite")
+    for opening in (Ledger.read, Ledger.open_existing):
+        with pytest.raises(FileNotFoundError, match="no ledger"):
+            opening(tmp_path / "absent.sqlite")
     with pytest.raises(FileNotFoundError, match="no folder"):
         Ledger.open(tmp_path / "absent" / "ledger.sqlite", NAMES, DIGEST)
 
@@ -209,6 +210,24 @@ def test_a_ledger_of_another_version_is_refused(path):
     db.close()
     with pytest.raises(ValueError, match=f"schema version {schema.SCHEMA_VERSION + 1}"):
         Ledger.open(path, NAMES, DIGEST)
+
+
+def test_an_existing_ledger_is_opened_with_its_own_settings(path):
+    with Ledger.open(path, NAMES, DIGEST, 0.5) as made:
+        made.register_scan("00/0", "file", 9)
+        ask(made)
+    with Ledger.open_existing(path) as ledger:
+        settings = (ledger.taxonomy_names, ledger.taxonomy_digest, ledger.voxel_size)
+        assert settings == (tuple(NAMES), DIGEST, 0.5)
+        ledger.skip(1, annotator="a")
+        assert ledger.current(1).kind == "skip"
+
+
+def test_an_empty_file_is_no_existing_ledger(tmp_path):
+    (tmp_path / "empty.sqlite").touch()
+    with pytest.raises(ValueError, match="is not a ledger"):
+        Ledger.open_existing(tmp_path / "empty.sqlite")
+    assert (tmp_path / "empty.sqlite").stat().st_size == 0
 
 
 def test_reading_does_not_write(ledger, path):

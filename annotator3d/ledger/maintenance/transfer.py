@@ -152,8 +152,8 @@ def _insert(db: sqlite3.Connection, where: str, row: dict, columns: dict) -> str
         marks = ", ".join("?" * len(values))
         db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", values)
         if table == "events":
-            told = dict(zip(row, values, strict=True))
-            if not matches(told["uid"], [told[name] for name in COLUMNS]):
+            event = dict(zip(row, values, strict=True))
+            if not matches(event["uid"], [event[name] for name in COLUMNS]):
                 raise ValueError(
                     "it has changed since it was written: the checksum in its uid differs"
                 )

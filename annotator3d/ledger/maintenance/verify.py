@@ -193,7 +193,7 @@ def _scan_problems(
     progress: Callable[[int, int], None],
     counts: dict[str, int],
 ) -> Iterator[str]:
-    """`counts` is told how many files could be read."""
+    """Counts the files that could be read in `counts`."""
     (size,) = db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
     rows = db.execute("SELECT id, fingerprint, num_points FROM scans ORDER BY id").fetchall()
     for done, (scan_id, fingerprint, count) in enumerate(rows, 1):
