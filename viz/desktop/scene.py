@@ -6,6 +6,8 @@ transforms change in place. (Open3D crashes after some 65,500 additions: isl-org
 
 from __future__ import annotations
 
+from collections import defaultdict, deque
+
 import numpy as np
 import open3d as o3d
 from numpy.typing import NDArray
@@ -17,6 +19,7 @@ from annotator3d.viz.colours import BOX, CURRENT_BOX
 
 ENLARGED = 4096  # most points of the current voxel that are drawn larger
 NEAR = 8192  # most points of answers nearby
+PENDING = 16  # updates of a cloud that a slow renderer may still have to read
 _AWAY = np.float32([0, 0, -1e6])  # beyond the far plane: not drawn
 
 
@@ -35,6 +38,8 @@ class ScanScene:
         scene.view.set_post_processing(False)
         self._xyz = np.empty((0, 3), np.float32)
         self._clouds: dict[str, o3d.t.geometry.PointCloud] = {}
+        # The renderer reads an update later, from our memory: freed, it would show other colours.
+        self._uploads: dict[str, deque] = defaultdict(lambda: deque(maxlen=PENDING))
         self._all_shown = True
         # Added at 0 and moved away after: the planes of the camera follow what was added.
         for name, count in (("current", ENLARGED), ("near", NEAR)):
@@ -145,7 +150,9 @@ class ScanScene:
         ):
             if values is not None:
                 assert values.shape == cloud.point[key].shape, (name, key, values.shape)
-                cloud.point[key] = o3d.core.Tensor(np.ascontiguousarray(values, np.float32))
+                tensor = o3d.core.Tensor(np.ascontiguousarray(values, np.float32))
+                cloud.point[key] = tensor
+                self._uploads[name].append(tensor)
                 flags |= flag
         self._scene.scene.update_geometry(name, cloud, flags)
 
