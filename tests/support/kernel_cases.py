@@ -228,7 +228,7 @@ def selection(
         **{"points": points, "stride": points.shape[1], "splits": splits, "size": 0.25},
         **predicted(prediction, classes),
         **{"row_of_point": rows, "score": SCORES.index(score), "mean": reduce, "table": table},
-        **{"queried_cells": asked, "asked_splits": bounds, "seeds": seeds},
+        **{"asked_cells": asked, "asked_splits": bounds, "seeds": seeds},
         **{"k": k, "min_points": 2, "max_range": 50.0},
         **answer(SELECTED, reference.select, SelectionRequest(*args)),
     }
