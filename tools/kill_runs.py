@@ -104,7 +104,7 @@ def child(arguments: list[str], end: End, env: dict[str, str], told: str, log: s
     import torch
 
     from annotator3d.cli import main as cli
-    from annotator3d.engine import context as parts
+    from annotator3d.engine import evaluation
     from annotator3d.engine.training import runner
     from annotator3d.ledger.ledger import Ledger
 
@@ -134,7 +134,7 @@ def child(arguments: list[str], end: End, env: dict[str, str], told: str, log: s
         (Ledger, "record"),
         (runner.TrainLoop, "run_iter"),
         (runner.A3dRunner, "save_checkpoint"),
-        (parts, "evaluate"),
+        (evaluation, "evaluate"),
         (os, "replace"),
         (os, "fsync"),
     ):
