@@ -233,12 +233,13 @@ def outcome(run: Path) -> tuple:
     """What must be the same: ledger, last checkpoint, metrics by epoch."""
     import torch
 
-    from annotator3d.ledger.ledger import Ledger
+    from annotator3d.engine.workdir import WorkDir
 
-    with Ledger.read(run / "ledger.sqlite") as ledger:
+    work_dir = WorkDir(run)
+    with work_dir.ledger() as ledger:
         canonical = ledger.export_canonical()
-    last = torch.load(run / "checkpoints" / f"epoch_{EPOCHS}.pth", weights_only=True)
-    lines = map(json.loads, (run / "metrics.jsonl").read_text().splitlines())
+    last = torch.load(work_dir.checkpoints / f"epoch_{EPOCHS}.pth", weights_only=True)
+    lines = map(json.loads, work_dir.metrics_path.read_text().splitlines())
     parts = {key: last[key] for key in ("state_dict", "optimizer", "param_schedulers")}
     return canonical, parts, {line["epoch"]: line for line in lines}
 
@@ -257,9 +258,10 @@ def same(a, b) -> bool:
 
 def check_budget(run: Path) -> None:
     """Whatever the moment of the kill: whole rounds, and no more than may be asked."""
+    from annotator3d.engine.workdir import WorkDir
     from annotator3d.ledger.ledger import Ledger
 
-    path = run / "ledger.sqlite"
+    path = WorkDir(run).ledger_path
     if not path.exists() or not path.stat().st_size:
         return
     try:

@@ -7,11 +7,11 @@ import signal
 
 import numpy as np
 import pytest
-import resume_case
-from engine_case import tiny_config
+import resumed_runs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import ended, start
+from tiny_runs import tiny_config
 
 from annotator3d.active.human_errors import blur_borders
 from annotator3d.active.noisy_oracle import NoisyOracle
@@ -293,7 +293,7 @@ def test_a_run_that_was_killed_while_it_was_answered_ends_as_the_unbroken_one(ro
     active = {"oracle": NOISE, "queries_per_scan": 4, "rounds_at": [0]}
     path.write_text(dump_config(tiny_config(root, schedule=schedule, active=active)))
     killed = start(
-        resume_case.die_at_answer, str(path), str(tmp_path / "broken"), 7, env={}, log=log
+        resumed_runs.die_at_answer, str(path), str(tmp_path / "broken"), 7, env={}, log=log
     )
     assert ended(killed) == -signal.SIGKILL, log.read_text()
     with Ledger.read(tmp_path / "broken" / "ledger.sqlite") as ledger:

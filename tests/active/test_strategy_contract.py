@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 from annotator3d.active.strategies import STRATEGIES, QueryStrategy, get_strategy
 from annotator3d.data.datasets.sequences import SemanticKITTI

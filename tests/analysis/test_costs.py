@@ -8,9 +8,9 @@ import signal
 
 import numpy as np
 import pytest
-import resume_case
-from engine_case import tiny_config
+import resumed_runs
 from processes import ended, start
+from tiny_runs import tiny_config
 
 from annotator3d.analysis.costs import cost_of
 from annotator3d.cli import main as cli
@@ -268,7 +268,7 @@ def test_a_run_that_was_killed_keeps_the_size_of_its_rounds(root, tmp_path):
     config, log = tmp_path / "c.yaml", tmp_path / "log"
     config.write_text(dump_config(hours_config(root, 700 / 3600)))
     killed = start(
-        resume_case.die_at_answer, str(config), str(tmp_path / "run"), 33, env={}, log=log
+        resumed_runs.die_at_answer, str(config), str(tmp_path / "run"), 33, env={}, log=log
     )
     assert ended(killed) == -signal.SIGKILL, log.read_text()
     with Ledger.read(tmp_path / "run" / "ledger.sqlite") as ledger:

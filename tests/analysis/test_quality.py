@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
-from engine_case import tiny_config
 from fake_frontend import label_by
 from killing import killed_at
+from tiny_runs import tiny_config
 
 from annotator3d.analysis.quality.model_check import check_answers
 from annotator3d.annotation.review import Criteria

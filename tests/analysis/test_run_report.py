@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 from annotator3d.analysis.report.classes_asked import picked_points, pool_classes
 from annotator3d.analysis.report.run import state_of

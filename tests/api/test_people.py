@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 import annotator3d as a3d
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
 from annotator3d.cli.terminal import open_reporter

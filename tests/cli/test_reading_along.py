@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 import yaml
 from conftest import make_kitti_in
-from engine_case import tiny_config
 from killing import die, killed, killed_while_writing
+from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
 from annotator3d.data.taxonomy import load_taxonomy

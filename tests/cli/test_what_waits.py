@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from engine_case import tiny_config
 from fake_frontend import label_by
+from tiny_runs import tiny_config
 
 from annotator3d.cli import main as cli
 from annotator3d.engine.config.load import dump_config

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from benchmark_layouts import write_nuscenes
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
 from annotator3d.data.checking import store

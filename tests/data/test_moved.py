@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 from conftest import make_kitti_in
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 from annotator3d.api.labelling import open_labelling
 from annotator3d.api.scans import scan_source

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 import annotator3d as a3d
 from annotator3d.cli.parser import parse

@@ -9,9 +9,9 @@ import zipfile
 
 import pytest
 import torch
-from engine_case import tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny_runs import tiny_config
 
 from annotator3d.engine.evaluation import evaluate_checkpoint
 from annotator3d.engine.run import train

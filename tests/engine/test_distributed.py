@@ -11,12 +11,12 @@ import sys
 from datetime import timedelta
 from pathlib import Path
 
-import distributed_case as case
+import distributed_runs as case
 import numpy as np
 import pytest
 import torch
-from engine_case import tiny_config
 from processes import ended, ranks, run_ranks
+from tiny_runs import tiny_config
 
 from annotator3d.data.batch import InputRule, SampleRequest, TrainingScans, make_sample
 from annotator3d.data.datasets.sequences import SemanticKITTI

@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from engine_case import tiny_config
 from mmengine.optim import scheduler
+from tiny_runs import tiny_config
 
 from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.config.schema import ScheduleConfig

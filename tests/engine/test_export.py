@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import source_scans
 from benchmark_layouts import write_nuscenes
-from engine_case import BACKBONE, tiny_config
 from source_scans import write_scans, write_taxonomy
+from tiny_runs import BACKBONE, tiny_config
 
 from annotator3d.cli.main import main
 from annotator3d.data.datasets.imported import ImportedScans

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 from annotator3d.engine.jobs import Job, last_checkpoint, run_jobs
 from annotator3d.engine.workdir import WorkDir
@@ -51,7 +51,7 @@ LONG = textwrap.dedent(
     import sys
     from pathlib import Path
     sys.path.insert(0, sys.argv[3])
-    from engine_case import tiny_config
+    from tiny_runs import tiny_config
     from annotator3d.engine.jobs import Job, run_jobs
     from annotator3d.engine.workdir import WorkDir
     from annotator3d.reporter import Reporter

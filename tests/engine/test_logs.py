@@ -6,7 +6,7 @@ import csv
 import json
 
 import pytest
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 from annotator3d.engine.run import train
 from annotator3d.engine.training import logs

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 import torch
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 from annotator3d.engine.config.load import dump_config, make_config
 from annotator3d.engine.rounds import online

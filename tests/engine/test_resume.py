@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import resume_case as case
+import resumed_runs as case
 import torch
-from engine_case import tiny_config
 from processes import ended, start
+from tiny_runs import tiny_config
 
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.run import train
@@ -122,7 +122,7 @@ def test_a_signal_while_scans_are_scored_ends_the_run_before_its_round(root, tmp
 def test_a_run_that_fails_does_not_wait_for_the_processes_that_read_its_scans(root, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(dump_config(tiny_config(root, schedule={"workers": 2})))
-    script = f"import resume_case; resume_case.fail_at_step({str(path)!r}, 'al', 3)"
+    script = f"import resumed_runs; resumed_runs.fail_at_step({str(path)!r}, 'al', 3)"
     failed = subprocess.run(
         [sys.executable, "-c", script],
         cwd=tmp_path,

@@ -7,8 +7,8 @@ import math
 
 import pytest
 import torch
-from engine_case import tiny_config
 from mmengine.optim import scheduler
+from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
 from annotator3d.engine.build import build_model

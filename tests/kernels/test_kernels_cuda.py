@@ -11,8 +11,8 @@ from unittest.mock import patch
 import kernels_host
 import pytest
 import torch
-from engine_case import tiny_config
 from host_cases import batch, question, same
+from tiny_runs import tiny_config
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 

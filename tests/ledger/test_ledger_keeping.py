@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from engine_case import tiny_config
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from killing import die, killed
+from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
 from annotator3d.data.datasets.moved import find_moved

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 import yaml
 from conftest import make_kitti_in
-from engine_case import tiny_config
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from killing import die, killed
 from source_scans import CLASSES, points, write_ply, write_taxonomy
+from tiny_runs import tiny_config
 
 from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.api.labelling import open_labelling

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from distributed_case import command
-from engine_case import tiny_config
+from distributed_runs import command
 from processes import run_ranks
+from tiny_runs import tiny_config
 
 from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.cli import main as cli

@@ -6,7 +6,7 @@ import sqlite3
 
 import numpy as np
 from conftest import make_kitti_in
-from engine_case import tiny_config
+from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
 from annotator3d.engine.config.load import dump_config

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
-from engine_case import BACKBONE
+from tiny_runs import BACKBONE
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
