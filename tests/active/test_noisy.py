@@ -287,7 +287,7 @@ NOISE = {
 }
 
 
-def test_a_run_that_was_killed_while_it_was_answered_ends_as_the_unbroken_one(root, tmp_path):
+def test_a_run_killed_while_it_was_answered_ends_as_the_unbroken_one(root, tmp_path):
     path, log = tmp_path / "c.yaml", tmp_path / "log"
     schedule = {"epochs": 1, "evaluate_at": []}
     active = {"oracle": NOISE, "queries_per_scan": 4, "rounds_at": [0]}

@@ -72,7 +72,7 @@ def test_a_person_with_few_answers_stays_near_the_mean():
     assert TimeModel(features, people, seconds).person_factors["ben"] < 2
 
 
-def test_held_out_errors_are_smaller_than_of_the_mean_where_features_tell_and_not_elsewhere():
+def test_held_out_errors_beat_the_mean_only_where_features_tell():
     random = np.random.default_rng(3)
     features, people, seconds = answers(600, random, spread=0.2)
     told = held_out(features, people, seconds)
@@ -106,7 +106,7 @@ def test_the_interval_holds_the_total_about_as_often_as_it_says():
     assert hits >= 0.78 * trials  # 90 % but for what 40 trials leave open
 
 
-def test_an_interval_is_the_same_each_time_and_grows_with_the_answers_that_wait():
+def test_an_interval_is_repeatable_and_grows_with_the_waiting_answers():
     features, people, seconds = answers(100, np.random.default_rng(5))
     ahead = features[:10]
     once = total_interval(features, people, seconds, ahead, np.ones(10, int))

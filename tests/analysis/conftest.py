@@ -6,8 +6,8 @@ import subprocess
 
 import numpy as np
 import pytest
-from tiny_runs import tiny_config
 from quality_world import CONFUSION, label_all
+from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
 from annotator3d.data.datasets.sequences import SemanticKITTI

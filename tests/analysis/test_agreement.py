@@ -69,7 +69,7 @@ def test_two_opinions_count_and_corrections_of_the_other_do_not():
     assert story.found == [("ann", [0, 0], False), ("bob", [0, 1], False)]
 
 
-def test_who_changes_their_mind_before_anybody_else_answers_is_counted_as_changed():
+def test_a_change_of_mind_before_others_answer_counts_as_changed():
     story = Story()
     first = story.answer("ann", [0, 0])
     second = story.answer("ann", [1, 1], first)
@@ -90,7 +90,7 @@ def test_what_was_undone_is_no_opinion_and_what_was_rejected_is():
     assert story.found == [("ann", [0, 0], False), ("bob", [0, 1], False)]
 
 
-def test_who_was_rejected_and_meets_the_request_for_another_opinion_has_given_one_before():
+def test_a_rejected_person_has_given_an_opinion_before():
     story = Story()
     first = story.answer("ann", [0, 0])
     asked = story.ask("overlap")
@@ -115,7 +115,7 @@ def test_what_was_begun_by_somebody_else_is_nobodys_own_opinion():
     assert story.found == []
 
 
-def test_an_answer_asked_again_for_a_doubt_is_no_opinion_and_a_repeat_is_compared_with_oneself():
+def test_a_recheck_is_no_opinion_and_a_repeat_is_compared_with_itself():
     story = Story()
     first = story.answer("ann", [0, 0])
     story.answer("bob", [1, 1], story.ask("again", after=first))
@@ -190,7 +190,7 @@ def test_several_pairs_are_counted_in_both_orders():
     assert confused_classes(found.together) == [(0, 1, 2, 2)]
 
 
-def test_no_class_is_the_same_however_it_was_said_and_points_of_a_split_class_are_left_out():
+def test_no_class_has_one_meaning_and_split_classes_are_left_out():
     story = Story()
     story.add("ignore", "ann", said=b"")
     story.answer("bob", [255, 255], story.ask("overlap"))

@@ -232,9 +232,7 @@ def hours_config(root, hours=None, **more):
     )
 
 
-def test_a_round_is_cut_to_its_hours_first_by_the_default_then_by_the_answers(
-    root, tmp_path, capsys
-):
+def test_a_round_is_cut_to_its_hours_by_default_then_by_answers(root, tmp_path, capsys):
     hours = 700 / 3600
     train(hours_config(root, hours), tmp_path / "run")
     train(hours_config(root, None, max_queries=35), tmp_path / "same")

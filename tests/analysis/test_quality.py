@@ -6,8 +6,8 @@ import json
 
 import numpy as np
 import pytest
-from tiny_runs import tiny_config
 from quality_world import opened
+from tiny_runs import tiny_config
 
 from annotator3d.annotation.review import Criteria
 from annotator3d.api.labelling import open_labelling

@@ -27,7 +27,7 @@ def test_the_mean_is_over_the_points_that_have_a_class():
     assert found.distance(0.25) == pytest.approx(np.hypot(2.875, 0.125))
 
 
-def test_without_a_class_there_is_nothing_to_judge_and_without_chances_only_agreement():
+def test_without_probabilities_only_agreement_is_told():
     assert judged([255, 255, 254, 255]) is None
     found = judged([0, 0, 255, 255], None)
     assert found.probability is None and found.agreement == 0.5

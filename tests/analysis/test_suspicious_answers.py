@@ -54,7 +54,7 @@ def again(work_dir):
         return {e.query: e for e in ledger.events() if e.ask == "again"}
 
 
-def test_the_answers_that_the_network_gives_least_are_listed_and_asked_again_once(run, capsys):
+def test_the_least_likely_answers_are_listed_and_asked_again_once(run, capsys):
     work_dir, truth, config = run
     chances = contradictions(work_dir, truth, config)
     low = sorted((q for q in chances if chances[q] < 0.5), key=chances.get)

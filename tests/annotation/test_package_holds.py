@@ -165,9 +165,7 @@ def test_the_viewer_says_what_is_out_in_a_package_and_until_when(home):
         session.close()
 
 
-def test_scans_that_are_gone_or_have_changed_are_named_before_anything_is_held(
-    home, asked, tmp_path, capsys
-):
+def test_gone_or_changed_scans_are_named_before_anything_is_held(home, asked, tmp_path, capsys):
     root = shutil.copytree(asked / "kitti", tmp_path / "kitti")
     gone, changed = (root / f"sequences/00/velodyne/00000{i}.bin" for i in range(2))
     gone.unlink()

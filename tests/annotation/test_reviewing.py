@@ -52,7 +52,7 @@ def trained(path):
         return {queries[scan, entry.cell]: entry.labels.tolist() for scan, entry in ledger.labels()}
 
 
-def test_answered_and_disputed_queries_are_gone_through_and_the_opinions_shown(path, source):
+def test_a_review_shows_answered_and_disputed_queries_with_opinions(path, source):
     session = review(path, source)
     assert session.matching() == [1, 2, 3] and session.to_review == 3
     assert session.current.id == 1 and session.state == "disputed"

@@ -208,7 +208,7 @@ def answered(tmp_path, monkeypatch):
     return tmp_path / "before.sqlite", source
 
 
-def test_killed_at_any_statement_all_requests_of_the_command_are_there_or_none(answered):
+def test_killed_at_any_statement_all_requests_are_there_or_none(answered):
     options = ["--overlap", "50%", "--repeat", "100%", "--annotator", "lead"]
     seen, going = set(), True
     for statement in count(step=3):
@@ -227,7 +227,7 @@ def test_killed_at_any_statement_all_requests_of_the_command_are_there_or_none(a
     assert seen == {(), tuple(whole)}
 
 
-def test_killed_at_any_statement_a_session_asks_for_the_rest_when_it_is_opened_again(answered):
+def test_a_session_killed_at_any_statement_asks_for_the_rest_later(answered):
     """What `label --overlap --repeat` does: second opinions first, then one's own."""
     before, source = answered
 

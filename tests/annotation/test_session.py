@@ -69,7 +69,7 @@ def test_a_random_order_is_the_same_for_everybody(path):
     ann.close(), bob.close()
 
 
-def test_an_answer_is_on_disk_when_the_call_returns_and_the_next_query_is_shown(path):
+def test_an_answer_is_on_disk_when_the_call_returns(path):
     session = start(path, make_world(path))
     assert session.current.id == 1 and (session.labels == 254).all() and session.state == "open"
     session.assign(1)

@@ -202,7 +202,7 @@ def test_each_of_two_people_works_as_if_alone(tmp_path_factory, seed, turns):
         person.session.close()
 
 
-def test_what_was_said_of_the_same_place_is_not_shown_with_an_opinion_of_ones_own(path):
+def test_an_own_opinion_does_not_show_answers_of_the_same_place(path):
     source = world(path, overlap=0.0)
     ann, bob = start(path, source, "ann"), start(path, source, "bob")
     ann.bulk("answer", [1], 0)
@@ -284,7 +284,7 @@ def test_a_repeat_comes_twenty_answers_later_as_an_ordinary_query(path):
     )  # the first answer stands as it was
 
 
-def test_at_the_end_what_is_left_is_repeated_but_never_the_last_answer_at_once(path):
+def test_at_the_end_the_rest_is_repeated_but_not_the_last_answer_at_once(path):
     session = start(path, long_world(path, 6), repeat=1.0)
     for number in range(5):
         session.assign(number % 3)

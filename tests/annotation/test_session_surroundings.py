@@ -128,7 +128,7 @@ def turned(x, angle):
     return np.array([[c, -s, 0, x], [s, c, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]])
 
 
-def test_answers_for_the_same_place_are_offered_but_never_of_things_that_move(path):
+def test_answers_of_the_same_place_are_offered_unless_it_can_move(path):
     source = make_world(path, scans=("00/0", "00/1", "00/2"), cells=[(4, 0, 0), (40, 0, 0)])
     source.poses = {
         "00/0": Pose("drive", turned(0, 0)),

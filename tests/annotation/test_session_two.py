@@ -72,7 +72,7 @@ def test_who_has_a_query_is_told_and_kept_from_others(two, path):
         assert ledger.current(1).annotator == "bob"
 
 
-def test_a_lease_that_ran_out_does_not_block_and_what_was_answered_meanwhile_stays(two, path):
+def test_an_expired_lease_does_not_block_and_later_answers_stay(two, path):
     ann, bob = two
     ann.paint([True, False, False, False])
     age(path, 601)

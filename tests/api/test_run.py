@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """A finished run over two rounds, and its result."""
-    from conftest import make_kitti_in
+    from kitti_scans import make_kitti_in
 
     folder = tmp_path_factory.mktemp("run")
     root = make_kitti_in(folder)(sequences=("00", "01", "02"), scans=2)

@@ -45,7 +45,7 @@ def test_a_command_keeps_every_option(name):
 
 
 @pytest.mark.parametrize("name", FIRST)
-def test_what_must_be_given_comes_in_the_same_order_and_nothing_is_added_to_it(name):
+def test_required_parts_keep_their_order_and_nothing_is_added(name):
     def needed(options):
         return [(dest, nargs) for dest, flags, nargs, required in options if required or not flags]
 

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
-from conftest import make_kitti_in
 from killing import die, killed, killed_while_writing
+from kitti_scans import make_kitti_in
 from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main

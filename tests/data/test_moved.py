@@ -8,7 +8,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import make_kitti_in
+from kitti_scans import make_kitti_in
 from tiny_runs import tiny_config
 
 from annotator3d.api.labelling import open_labelling

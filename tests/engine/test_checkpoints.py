@@ -70,7 +70,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over_to_the_same_result(root, tmp
     assert same(weights(newest), whole)
 
 
-def test_an_old_checkpoint_repeats_its_training_without_the_answers_of_later_rounds(root, tmp_path):
+def test_an_old_checkpoint_trains_without_answers_of_later_rounds(root, tmp_path):
     config, heard = tiny_config(root, schedule={"keep_checkpoints": 4}), Heard()
     record = train(config, tmp_path / "al")
     whole = weights(record.work_dir.checkpoints / "epoch_4.pth")
@@ -81,9 +81,7 @@ def test_an_old_checkpoint_repeats_its_training_without_the_answers_of_later_rou
     assert same(weights(record.work_dir.checkpoints / "epoch_4.pth"), whole)
 
 
-def test_without_a_whole_checkpoint_training_begins_again_with_the_rounds_that_are_there(
-    root, tmp_path
-):
+def test_without_a_whole_checkpoint_training_restarts_with_its_rounds(root, tmp_path):
     config, heard = tiny_config(root), Heard()
     record = train(config, tmp_path / "al")
     whole = weights(record.work_dir.checkpoints / "epoch_4.pth")

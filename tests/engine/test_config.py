@@ -124,7 +124,7 @@ def test_mistakes_are_named(values, words):
         make_config(values)
 
 
-def test_a_part_of_the_optimizer_or_the_backbone_keeps_the_rest_of_the_default():
+def test_a_partial_optimizer_or_backbone_keeps_the_other_defaults():
     path = find_config("al/semantickitti_minkunet")
     config = load_config(path, ["schedule.optimizer.lr=0.1"])
     published = {"type": "SGD", "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4}

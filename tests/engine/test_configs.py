@@ -154,7 +154,7 @@ def test_every_config_of_the_benchmark_trains_and_evaluates(name, roots, tmp_pat
     assert record.final()["voxels"] == (2 if setting in ("al", "asfda", "ada") else 0)
 
 
-def test_a_split_that_was_drawn_is_written_beside_the_run_and_can_be_read_back(roots, tmp_path):
+def test_a_drawn_split_is_kept_with_the_run_and_read_back(roots, tmp_path):
     name = "source_only/synlidar_semanticposs_minkunet"
     settings = [s for s in small(name, roots) if "source.scans" not in s]
     settings += ["data.source.split_seed=5", "data.source.stride=1", "schedule.batch_size=13"]

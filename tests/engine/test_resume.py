@@ -119,7 +119,7 @@ def test_a_signal_while_scans_are_scored_ends_the_run_before_its_round(root, tmp
     assert_same(outcome(broken), outcome(tmp_path / "whole"))
 
 
-def test_a_run_that_fails_does_not_wait_for_the_processes_that_read_its_scans(root, tmp_path):
+def test_a_failing_run_does_not_wait_for_its_reading_processes(root, tmp_path):
     path = tmp_path / "config.yaml"
     path.write_text(dump_config(tiny_config(root, schedule={"workers": 2})))
     script = f"import resumed_runs; resumed_runs.fail_at_step({str(path)!r}, 'al', 3)"

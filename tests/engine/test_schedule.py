@@ -126,9 +126,7 @@ class Counter:
         monkeypatch.setattr(TrainLoop, "run_iter", iteration)
 
 
-def test_accumulated_gradients_make_one_update_and_none_is_carried_over_an_epoch(
-    root, tmp_path, monkeypatch
-):
+def test_accumulated_gradients_make_one_update_within_an_epoch(root, tmp_path, monkeypatch):
     seen = Counter(monkeypatch)
     schedule = {"batch_size": 1, "accumulate": 3, "optimizer": {**SGD, "lr": 0.01}}
     train(tiny_config(root, "target_only", schedule=schedule), tmp_path / "run")

@@ -39,7 +39,7 @@ def test_a_second_spelling_is_seen():
     assert "run.json" in literals("def f(folder):\n    return folder / 'run.json'")
 
 
-def test_a_folder_that_is_not_there_yet_has_no_ledger_no_config_and_no_run_info(tmp_path):
+def test_a_missing_folder_has_no_ledger_config_or_run_info(tmp_path):
     work_dir = WorkDir(tmp_path / "new")
     with pytest.raises(
         FileNotFoundError, match=r"there is no ledger .*new.ledger\.sqlite; .* select"

@@ -1,22 +1,15 @@
 """The ledger keeps what was asked and answered, and refuses what would falsify it."""
 
 import sqlite3
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from asked import Asked
 
 from annotator3d.ledger import schema
 from annotator3d.ledger.ledger import Answer, Ledger, ScanRecord
 
 NAMES, DIGEST = ["car", "road", "tree"], "d1g357"
-
-
-@dataclass(frozen=True)
-class Asked:
-    cell: tuple[int, int, int]
-    utility: float = 1.0
-    num_points: int = 3
 
 
 @pytest.fixture
@@ -32,7 +25,7 @@ def ledger(path):
 
 
 def ask(ledger, round=1, cells=((0, 0, 0), (-1, 2, 3)), scan="00/0", **more):
-    picks = {scan: [Asked(cell) for cell in cells]}
+    picks = {scan: [Asked(cell, 3, 1.0) for cell in cells]}
     return ledger.add_round(round, "vcd", 7, more.pop("budget", 5), picks, **more)
 
 
@@ -142,7 +135,7 @@ def test_labels_that_do_not_fit_are_refused(ledger, labels):
 
 
 def test_numpy_numbers_are_numbers(ledger):
-    picks = {"00/0": [Asked(tuple(np.int32([1, -2, 3])), np.float32(0.5), np.int64(3))]}
+    picks = {"00/0": [Asked(tuple(np.int32([1, -2, 3])), np.int64(3), np.float32(0.5))]}
     (query,) = ledger.add_round(np.int64(1), "vcd", np.int64(7), np.int64(1), picks)
     ledger.answer(
         np.int64(query.id),
@@ -314,7 +307,7 @@ def test_two_runs_that_went_the_same_way_export_the_same_text(tmp_path):
         with Ledger.open(tmp_path / f"{order}.sqlite", NAMES, DIGEST) as ledger:
             scans = [ScanRecord(f"00/{i}", f"f{i}", 10) for i in range(3)][::order]
             ledger.register_scans(scans)
-            picks = {scan.id: [Asked((0, 1, 2), 0.1)] for scan in scans}
+            picks = {scan.id: [Asked((0, 1, 2), 3, 0.1)] for scan in scans}
             queries = ledger.add_round(1, "vcd", 0, 1, picks, source=f"file {order}")
             assert [query.id for query in queries] == [1, 2, 3]
             for query in queries[::order]:
@@ -350,7 +343,7 @@ def test_the_labels_of_a_large_pool_load_in_one_pass(ledger):
     """Two statements however many scans: the dataset loads them at every epoch."""
     scans = [ScanRecord(f"01/{i:04d}", "f", 5) for i in range(50)]
     ledger.register_scans(scans)
-    queries = ledger.add_round(1, "vcd", 0, 2, {s.id: [Asked((1, 2, 3))] for s in scans})
+    queries = ledger.add_round(1, "vcd", 0, 2, {s.id: [Asked((1, 2, 3), 3, 1.0)] for s in scans})
     for query in queries:
         ledger.answer(query.id, [0, 1, 2], annotator="a")
     seen = []

@@ -5,22 +5,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import dataclass
 
 import pytest
+from asked import Asked
 
 from annotator3d.ledger import database, network_disk
 from annotator3d.ledger.ledger import Ledger
 
 NAMES = ["x", "y", "z"]
 BUDGET, ROUNDS, SCANS = 2, 2, ("a", "b")
-
-
-@dataclass(frozen=True)
-class Asked:
-    cell: tuple[int, int, int]
-    num_points: int = 2
-    utility: float = 0.25
 
 
 def work(path, acknowledge=lambda: None):
@@ -30,7 +23,10 @@ def work(path, acknowledge=lambda: None):
             ledger.register_scan(scan, f"file {scan}", 9)
         for number in range(1, ROUNDS + 1):
             if number > len(ledger.rounds()):
-                picks = {scan: [Asked((number, i, 0)) for i in range(BUDGET)] for scan in SCANS}
+                picks = {
+                    scan: [Asked((number, i, 0), utility=0.25) for i in range(BUDGET)]
+                    for scan in SCANS
+                }
                 ledger.add_round(number, "vcd", 0, BUDGET, picks, epoch=number)
             for query in ledger.open_queries():
                 labels = [query.round, query.cell[1]]

@@ -2,10 +2,10 @@
 
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from asked import Asked
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -15,13 +15,6 @@ from annotator3d.ledger.ledger import Ledger
 SCANS = ("a", "b")
 BUDGET, LIMIT = 2, 3
 CELLS = [(0, 0, 0), (1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, 0, 1)]  # neighbours along each axis
-
-
-@dataclass(frozen=True)
-class Asked:
-    cell: tuple[int, int, int]
-    num_points: int
-    utility: float = 0.5
 
 
 class LedgerTwin(RuleBasedStateMachine):

@@ -4,17 +4,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from asked import Asked
 
 from annotator3d.ledger import creation
 from annotator3d.ledger.actions import EventDraft
 from annotator3d.ledger.ledger import Answer, Ledger, ScanRecord
 
 NAMES, DIGEST = ["road", "car"], "d1g357"
-
-
-class Asked:
-    def __init__(self, cell):
-        self.cell, self.num_points, self.utility = cell, 2, 0.5
 
 
 @pytest.fixture

@@ -1,18 +1,10 @@
 """Budgets are reported in every unit side by side, from the ledger alone."""
 
-from dataclasses import dataclass
-
 import pytest
+from asked import Asked
 
 from annotator3d.ledger.effort import RoundCost, round_cost, round_costs
 from annotator3d.ledger.ledger import Ledger
-
-
-@dataclass(frozen=True)
-class Asked:
-    cell: tuple[int, int, int]
-    num_points: int
-    utility: float = 1.0
 
 
 @pytest.fixture

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from conftest import make_kitti_in
+from asked import Asked
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from killing import die, killed
+from kitti_scans import make_kitti_in
 from source_scans import CLASSES, points, write_ply, write_taxonomy
 from tiny_runs import tiny_config
 
@@ -30,13 +31,6 @@ from annotator3d.ledger.records import Answer
 OLD = ["car", "plants", "road"]
 
 
-class Asked:
-    utility = 1.0
-
-    def __init__(self, number, points):
-        self.cell, self.num_points = (number, 0, 0), points
-
-
 @pytest.fixture
 def path(tmp_path):
     return make(tmp_path / "ledger.sqlite", [[0, 1, 2], [2, 2, 2], [0, 0, 255]])
@@ -45,7 +39,7 @@ def path(tmp_path):
 def make(path, answers, names=OLD):
     with Ledger.open(path, names, "d1") as ledger:
         ledger.register_scan("00/0", "f", 99)
-        asked = {"00/0": [Asked(i, len(a)) for i, a in enumerate(answers)]}
+        asked = {"00/0": [Asked((i, 0, 0), len(a)) for i, a in enumerate(answers)]}
         for query in ledger.add_round(1, "vcd", 0, 9, asked):
             ledger.answer(query.id, answers[query.cell[0]], annotator="ann")
     return path

@@ -4,6 +4,7 @@ import random
 
 import numpy as np
 import pytest
+from asked import Asked
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,15 +17,11 @@ from annotator3d.ledger.schema import Ask, EventKind
 NAMES = ["car", "road", "tree"]
 
 
-class Asked:
-    cell, num_points, utility = (0, 0, 0), 3, 1.0
-
-
 @pytest.fixture
 def ledger(tmp_path):
     with Ledger.open(tmp_path / "ledger.sqlite", NAMES, "d") as ledger:
         ledger.register_scan("00/0", "f", 9)
-        ledger.add_round(1, "vcd", 0, 1, {"00/0": [Asked()]})
+        ledger.add_round(1, "vcd", 0, 1, {"00/0": [Asked(num_points=3)]})
         yield ledger
 
 
@@ -120,7 +117,7 @@ def test_an_answer_in_doubt_counts_until_it_is_given_again(ledger):
         ledger.review(given, "approve", annotator="lead")
 
 
-def test_a_rejected_answer_leaves_the_query_open_and_the_rejection_can_be_undone(ledger):
+def test_a_rejection_opens_the_query_and_can_be_undone(ledger):
     event = answer(ledger, [0, 0, 0], "ann")
     verdict = ledger.review(event, "reject", annotator="lead")
     assert ledger.open_queries() and labels(ledger) == []

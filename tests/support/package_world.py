@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 
 import numpy as np
-from conftest import make_kitti_in
+from kitti_scans import make_kitti_in
 from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main

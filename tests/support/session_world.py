@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from asked import Asked
 
 from annotator3d.annotation.session import LabelSession, SessionOptions
 from annotator3d.data.scan import Scan
@@ -13,13 +14,6 @@ from annotator3d.ledger.ledger import Ledger, ScanRecord
 
 NAMES, DIGEST = ("road", "car", "tree"), "d1g357"
 SIZE = 0.25
-
-
-@dataclass(frozen=True)
-class Asked:
-    cell: tuple[int, int, int]
-    num_points: int
-    utility: float = 1.0
 
 
 @dataclass

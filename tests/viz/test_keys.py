@@ -44,7 +44,7 @@ def test_the_help_panel_and_the_buttons_show_every_action():
     assert all(text and words for _, text, words in lines)
 
 
-def test_while_reviewing_some_keys_do_something_else_but_no_class_has_another_key():
+def test_reviewing_changes_some_keys_but_no_key_of_a_class():
     names = load_taxonomy("semantickitti19").names
     label, review = make_keys(names), make_keys(names, mode="review")
     assert label.action("enter").name == "accept" and review.action("enter").name == "approve"
