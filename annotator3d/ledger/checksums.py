@@ -1,4 +1,4 @@
-"""Uids of events, each with a checksum of what the event said when it was written."""
+"""Uids of events, each with a checksum of what was written."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def require_ledger(db: sqlite3.Connection, path: Path) -> None:
 
 
 def back_up(path: Path, copy: Path, check: Callable[[Path], None] | None = None) -> None:
-    """Copy a database file as it stands on disk, journal included, whole or not at all.
+    """Copy a database file as it is on disk, journal included, whole or not at all.
 
     `check` looks at the copy, under a name of its own, before it gets its place.
     """

@@ -1,4 +1,4 @@
-"""What happened to a query, or last of all, as rows that people read: `annotator3d ledger log`."""
+"""The history of a query, or the latest events, as rows for people: `annotator3d ledger log`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def describe_history(
     round: int | None = None,
     last: int = 20,
 ) -> tuple[str, list[Row]]:
-    """(title, rows) of everything that happened to a query, or of the last events.
+    """(title, rows) of all events of a query, or of the latest ones.
 
     A row has the event, its query, time (UTC), person, what it says, the event that it is about,
     and what it took. Classes are named as they are called today, and where the class list has

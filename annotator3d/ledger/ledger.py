@@ -124,7 +124,7 @@ class Ledger(LedgerReader):
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        """All that `append` writes in the block is written, or nothing; others wait meanwhile."""
+        """Write all that the block appends, or nothing; other writers wait meanwhile."""
         with self.file.transaction():
             yield
 
@@ -139,21 +139,21 @@ class Ledger(LedgerReader):
     ) -> int:
         """Write one event of any kind within a `transaction`; returns its id.
 
-        The rules of the database hold, but nothing is looked up: `answer` and the others do that.
+        Only the rules of the database are checked; `answer` and the others check more.
 
         Args:
             supersedes: id of the event that this one is about, of the same query.
             action: id of the first event of the bulk action that this one belongs to.
             ask: of a request, its `Ask`.
-            uid: tells the event from all others, in any ledger; default: a new one.
+            uid: identifies the event in any ledger; default: a new one.
         """
         return events.append(self.file, query_id, answer, supersedes, action, ask, uid)
 
     def record(self, query_id: int, answer: Answer) -> int:
-        """Write what an oracle says about a query; gives the id of the event.
+        """Write the response of an oracle to a query; returns the id of the event.
 
         A response to an answered query is a correction: it supersedes the one before. Where another
-        opinion is asked for, it is that, if it comes from the right person.
+        opinion was requested, a response of the right person is that opinion.
 
         Raises ValueError for an unknown or released query, or labels that do not fit.
         """
@@ -190,7 +190,7 @@ class Ledger(LedgerReader):
         )
 
     def skip(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
-        """Pass the query by: it stays spent, gives no labels and no longer waits."""
+        """Skip the query: it stays spent, gives no labels and is no longer open."""
         return self.record(query_id, Answer(EventKind.SKIP, None, annotator, seconds))
 
     def unsure(self, query_id: int, *, annotator: str, seconds: float | None = None) -> int:
@@ -202,13 +202,13 @@ class Ledger(LedgerReader):
         return self.record(query_id, Answer(EventKind.IGNORE, None, annotator, seconds))
 
     def undo(self, query_id: int, *, annotator: str) -> int:
-        """Take back the response in force; the one before it, if any, is in force again.
+        """Take back the effective response; the one before it, if any, is effective again.
 
-        To redo, record the response again. Raises ValueError if nothing is in force.
+        To redo, record the response again. Raises ValueError if no response is effective.
         """
         self.query(query_id)
         with self.transaction():
-            before = self._in_force(query_id)
+            before = self._effective(query_id)
             if before is None:
                 raise ValueError(f"query {query_id} has no response that could be undone")
             return self.append(query_id, Answer(EventKind.UNDO, None, annotator), before.id)
@@ -220,7 +220,7 @@ class Ledger(LedgerReader):
             return self.append(query_id, Answer(EventKind.RELEASE, None, annotator), None)
 
     def note(self, query_id: int, text: str, *, annotator: str) -> int:
-        """Leave a remark on a query."""
+        """Add a note to a query."""
         self.query(query_id)
         with self.transaction():
             return self.append(query_id, Answer(EventKind.NOTE, None, annotator, note=text), None)
@@ -233,16 +233,16 @@ class Ledger(LedgerReader):
         annotator: str,
         note: str | None = None,
     ) -> int:
-        """Ask about a voxel once more; it waits until that is answered, and is not spent again.
+        """Ask again about a voxel: its query is open until that is answered, and stays spent once.
 
         Args:
             ask: an `Ask`, or its word. OVERLAP: an opinion of somebody who has given none. REPEAT:
-                another one of `annotator`. RECHECK: a correction, by anybody, of the response in
-                force, which counts until then.
-            annotator: who asks; of REPEAT, who is asked.
+                another one of `annotator`. RECHECK: a correction, by anybody, of the effective
+                response, which counts until then.
+            annotator: who asks; for REPEAT, the person who is asked.
             note: why.
 
-        Raises ValueError for an unknown `ask`, or RECHECK where nothing is in force.
+        Raises ValueError for an unknown `ask`, or RECHECK where no response is effective.
         """
         ask = Ask(ask)
         self.query(query_id)
@@ -259,7 +259,7 @@ class Ledger(LedgerReader):
     ) -> int:
         """Judge a response: "approve" lets it count before others, "reject" takes it away.
 
-        Raises ValueError for another verdict, or an event that is no response which stands.
+        Raises ValueError for another verdict, or an event that is not an active response.
         """
         kind = EventKind(verdict)
         if not kind.is_review:
@@ -287,7 +287,7 @@ class Ledger(LedgerReader):
         self.register_scans([ScanRecord(scan_id, fingerprint, num_points)])
 
     def register_scans(self, scans: Iterable[ScanRecord]) -> None:
-        """Make scans known before they are asked about, all or none. Again is allowed.
+        """Make scans known before they are asked about, all or none. Doing so twice is allowed.
 
         Raises ValueError for a scan whose file is not the one registered before.
         """
@@ -318,10 +318,10 @@ class Ledger(LedgerReader):
             source: digest of the weights that scored, "predictions", "online" or "none".
             planned: most queries that the round will have, where `fill_round` adds some later;
                 default: these are all.
-            decision: words on how `max_queries` came about, for `round_decision`.
+            decision: how `max_queries` was decided, in words, for `round_decision`.
 
         Returns the queries as recorded. Raises ValueError, and writes nothing, for a round that
-        exists or is not the next, a voxel asked before, an unknown scan or a passed budget.
+        exists or is not the next, a voxel asked before, an unknown scan or too many queries.
         """
         count = sum(map(len, queries.values())) if planned is None else planned
         entry = Round(round, strategy, seed, budget, max_queries, count, epoch, source)
@@ -336,7 +336,7 @@ class Ledger(LedgerReader):
             queries: as for `add_round`; a scan's all at once.
 
         Returns those of these scans as recorded. Raises ValueError, and writes nothing, for an
-        unknown scan, one that the round has asked about, a voxel asked before or a passed budget.
+        unknown scan, one that the round has asked about, a voxel asked before or too many queries.
         """
         rounds.insert_queries(self.file, round, queries)
         return [query for scan in sorted(queries) for query in self.queries(round, scan)]

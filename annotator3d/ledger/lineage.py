@@ -14,7 +14,7 @@ _NO_CLASS = bytes([IGNORE])
 
 
 class EventView(NamedTuple):
-    """What of an event decides where its query stands."""
+    """The parts of an event that decide the outcome of its query."""
 
     id: int
     kind: EventKind
@@ -122,12 +122,12 @@ def original_of(events: Iterable[EventView]) -> Callable[[int], int]:
     return first
 
 
-def superseded_by(events: Iterable[EventView], standing: Iterable[EventView]) -> set[int]:
-    """Ids (`original_of`) of what responses that stand go back to, but for the same act."""
+def superseded_by(events: Iterable[EventView], valid: Iterable[EventView]) -> set[int]:
+    """Ids (`original_of`) of all that valid responses go back to, except for the same act."""
     link, first = {e.id: e.supersedes for e in events}, original_of(events)
     replaced: set[int] = set()
     known: set[int] = set()  # all that is above them is in `replaced` already
-    for event in standing:
+    for event in valid:
         at = event.supersedes
         while at is not None and at not in known:
             if first(at) != first(event.id):

@@ -1,10 +1,10 @@
-"""Independent opinions on a query: what people said before they could know what others had said.
+"""Independent opinions on a query: what people answered before they could see others' answers.
 
 A response is independent if it goes back, through responses and drafts of the same person only, to
-nothing or to a request for an opinion (``overlap``, ``repeat``). Who takes an answer back and gives
-another one before anybody else has answered has changed nobody's opinion but their own; from the
-second opinion on, only the first word of each person counts. What a reviewer has rejected was still
-an opinion; what was undone was none.
+nothing or to a request for an opinion (``overlap``, ``repeat``). A person who answers again before
+anybody else has answered may change their opinion: the last answer counts. Once there is a second
+opinion, only the first answer of each person counts. A response that a reviewer has rejected was
+still an opinion; one that was undone was not.
 
 Like `resolution`, it does not depend on the order in which the rows came into the file.
 """
@@ -20,14 +20,14 @@ from annotator3d.ledger.schema import Ask
 
 
 class Opinion(NamedTuple):
-    """What one person said independently."""
+    """An independent response of one person."""
 
     event: EventView
-    repeat: bool  # asked the same question before
+    repeat: bool  # the person had answered this query before
 
 
 class Pair(NamedTuple):
-    """Two labelled opinions on one query; of one person, the earlier and the repeated one."""
+    """Two labelled opinions on one query: of two people, or one person's first and repeated one."""
 
     first: EventView
     second: EventView
@@ -48,7 +48,7 @@ def opinions(events: Iterable[EventView]) -> list[Opinion]:
     for (person, request), responses in given.items():  # by time
         repeat = request is not None and by_id[request].ask is Ask.REPEAT
         if not repeat and any(o.event.annotator == person and not o.repeat for o in found):
-            continue  # whose answer was rejected is asked like anybody, but gave an opinion before
+            continue  # a rejected author may be asked again, but has given an opinion already
         others = (e for group in given.values() if group is not responses for e in group)
         second = min(map(_when, others), default=None)
         alone = [e for e in responses if second is None or _when(e) < second]
@@ -57,7 +57,7 @@ def opinions(events: Iterable[EventView]) -> list[Opinion]:
 
 
 def pairs(events: Iterable[EventView]) -> Iterator[Pair]:
-    """Of different people, every two of them by name; of one person, each with what it repeats."""
+    """Every two opinions of different people, by name; and each repeat with what it repeats."""
     found = [o for o in opinions(events) if o.event.labels is not None]
     firsts = [o.event for o in found if not o.repeat]
     for at, one in enumerate(firsts):

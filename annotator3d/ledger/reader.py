@@ -134,13 +134,13 @@ class LedgerReader:
         raise ValueError(f"{self.path} has no query {query_id!r}; {there}")
 
     def current(self, query_id: int) -> Answer | None:
-        """The response to a query that is in force; None while there is none, or a dispute."""
+        """The effective response to a query; None while there is none, or a dispute."""
         self.query(query_id)
-        event = self._in_force(query_id)
+        event = self._effective(query_id)
         return None if event is None else event.answer
 
     def events(self, query_id: int | None = None) -> list[Event]:
-        """Everything that happened (to one query), oldest first."""
+        """All events (of one query), oldest first."""
         return self._events("") if query_id is None else self._events("WHERE query = ?", query_id)
 
     def changes_since(self, query_id: int, event_id: int) -> tuple[list[Query], list[Event]]:
@@ -168,7 +168,7 @@ class LedgerReader:
         return [name for (name,) in rows]
 
     def proposals_accepted(self) -> dict[int, bool | None]:
-        """Event id -> whether it took a proposal as it was; None where none was offered."""
+        """Event id -> whether it took a proposal unchanged; None where none was offered."""
         rows = self.file.rows("SELECT id, proposal_accepted FROM events")
         return {id_: None if taken is None else bool(taken) for id_, taken in rows}
 
@@ -178,11 +178,11 @@ class LedgerReader:
         return row
 
     def outcome(self, query_id: int) -> Outcome:
-        """Where a query stands: all current responses, disputes, what it is asked again for."""
+        """The outcome of a query: its active responses, disputes and pending requests."""
         return outcome(self.history(query_id))
 
     def responses(self, round: int | None = None) -> list[tuple[Query, Answer | None]]:
-        """Every spent query with what stands as its response, by round, scan and rank."""
+        """Every spent query with its effective response, by round, scan and rank."""
         found = [(query, where.effective) for query, where in self.outcomes(round)]
         # read after the outcomes: whatever they name is there
         events = {e.id: e.answer for e in self._events(f"WHERE kind IN {RESPONSES}")}
@@ -199,7 +199,7 @@ class LedgerReader:
         return np.array(list(rows), dtype=np.int32).reshape(-1, 3)
 
     def labels_for_scan(self, scan_id: str, up_to_round: int | None = None) -> list[VoxelLabels]:
-        """Labels in force of a scan's voxels, of rounds 1..up_to_round (all if None)."""
+        """Effective labels of a scan's voxels, of rounds 1..up_to_round (all if None)."""
         return [labels for _, labels in self.labels(up_to_round, scan_id)]
 
     def labels_by_scan(self, up_to_round: int | None = None) -> dict[str, list[VoxelLabels]]:
@@ -212,7 +212,7 @@ class LedgerReader:
     def labels(
         self, up_to_round: int | None = None, scan_id: str | None = None
     ) -> Iterable[tuple[str, VoxelLabels]]:
-        """(scan id, labels in force) by scan, round and rank; an ignored voxel is all 255.
+        """(scan id, effective labels) by scan, round and rank; an ignored voxel is all 255.
 
         So are the points of a class that was split, until they are labelled again.
         """
@@ -230,13 +230,13 @@ class LedgerReader:
         return row[0]
 
     def digest(self, up_to_round: int | None = None) -> str:
-        """Hex digest of the labels in force: equal exactly when training sees the same labels."""
+        """Hex digest of the effective labels: equal exactly when training sees the same labels."""
         return labels_digest(self.labels(up_to_round))
 
     def snapshot(self) -> AbstractContextManager[object]:
         """What is read in the block is of one moment, whatever is written meanwhile.
 
-        Keep it short: on a network disk and in a package, who writes waits for its end.
+        Keep it short: on a network disk and in a package, writers wait until it ends.
         """
         return self.file.transaction("DEFERRED")
 
@@ -254,7 +254,7 @@ class LedgerReader:
             return canonical_text(settings, self.scans(), self.rounds(), self.responses())
 
     def summary(self) -> Summary:
-        """Where the ledger stands."""
+        """The state of the ledger, in numbers."""
         ((released,),) = self.file.rows(
             f"SELECT COUNT(*) FROM events WHERE kind = '{EventKind.RELEASE}'"
         )
@@ -263,14 +263,14 @@ class LedgerReader:
     def outcomes(
         self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
     ) -> list[tuple[Query, Outcome]]:
-        """Where every spent query stands, by round, scan and rank."""
+        """Every spent query with its outcome, by round, scan and rank."""
         found = self.histories(round, scan, up_to_round)
         return [(query, outcome(events) if events else _NOTHING) for query, events in found]
 
     def histories(
         self, round: int | None = None, scan: str | None = None, up_to_round: int | None = None
     ) -> list[tuple[Query, list[EventView]]]:
-        """Every spent query with what decides where it stands, by round, scan and rank."""
+        """Every spent query with the events that decide its outcome, by round, scan and rank."""
         last = _LAST if up_to_round is None else int(up_to_round)
         queries = self._queries(f"{_SPENT} AND q.round <= {last}", round, scan)
         rows = self.file.rows(
@@ -289,11 +289,11 @@ class LedgerReader:
         return [query for query, where in self.outcomes(round, scan) if which(where)]
 
     def history(self, query_id: int) -> list[EventView]:
-        """What decides where a query stands, in no order."""
+        """The events that decide the outcome of a query, in no order."""
         rows = self.file.rows(f"{EVENT_VIEWS} AND q.id = ?", query_id)
         return [event_view_of(values) for _, *values in rows]
 
-    def _in_force(self, query_id: int) -> Event | None:
+    def _effective(self, query_id: int) -> Event | None:
         best = self.outcome(query_id).effective
         return None if best is None else self._events("WHERE id = ?", best.id)[0]
 

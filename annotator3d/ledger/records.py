@@ -87,7 +87,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Event:
-    """One row of what happened to a query."""
+    """One row of the history of a query."""
 
     id: int
     query: int
@@ -96,7 +96,7 @@ class Event:
     created_at: str  # UTC, ISO 8601 with milliseconds
     action: int | None = None  # first event of the bulk action; None if alone or itself the first
     ask: Ask | None = None  # of a request
-    uid: str = ""  # tells it from all other events, in any ledger
+    uid: str = ""  # identifies it in any ledger
     taxonomy: int = 1  # class list that it was written in; `answer` is in the current one
 
 
@@ -110,7 +110,7 @@ class Lease:
 
     @property
     def description(self) -> str:
-        """What a query is that has this lease, for people."""
+        """What this lease means for its query, for people."""
         if self.package is None:
             return f"being answered by {self.annotator}"
         until = datetime.fromtimestamp(self.until, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
@@ -119,7 +119,7 @@ class Lease:
 
 @dataclass(frozen=True)
 class Summary:
-    """Where a ledger stands."""
+    """The state of a ledger, in numbers."""
 
     rounds: int
     scans: int  # with at least one spent query

@@ -1,22 +1,23 @@
-"""Where a query stands after all its events: the one place with these rules.
+"""The outcome of a query, which all its events decide: the one place with these rules.
 
-The responses to a query form a graph, because `supersedes` says what the person who gave one had
-before them. A response *stands* unless it was undone or rejected, and is *current* unless one that
-stands goes back to it. One person after the other gives one current response; two who did not see
-each other's (a second opinion, two machines) give two. Those that agree are in force; those that
-differ are disputed, and nothing is in force, until one is approved. What only labels the points of
-a split class of an approved response is approved with it.
+The responses to a query form a graph: `supersedes` names what the person who gave a response saw
+before. A response is *valid* unless it was undone or rejected, and *active* unless a later valid
+one goes back to it. People who answer one after the other leave one active response; two who did
+not see each other's answer (a second opinion, two machines) leave two. If they agree, the earliest
+is the *effective* response; if they differ, the query is disputed and has none until a reviewer
+approves one. A response that only labels the points of a split class of an approved response is
+approved with it.
 
-A person who has an opinion of their own corrects that one, so that nobody takes another's place by
-changing their mind; once a reviewer has decided, everybody corrects what was decided.
+A person who has given an independent opinion corrects that one, so that nobody overrides another
+person by changing their mind; once a reviewer has decided, everybody corrects the decision.
 
-A *request* asks once more: ``overlap`` somebody else, ``repeat`` the same person, both without a
-look at what was said; ``again`` anybody, who then corrects it. It waits until a response goes back
-to it; an overlap, until one person more than there are such requests has an opinion of their own.
-One that a reviewer rejected was an opinion, so nobody is asked for another in its place.
+A *request* asks once more: ``overlap`` somebody else, ``repeat`` the same person, both without
+showing them the earlier answers; ``again`` anybody, who then corrects the answer. It is pending
+until a response goes back to it; n overlap requests, until n + 1 people have given an independent
+opinion. A response that a reviewer rejected was an opinion, so nobody is asked for another one.
 
 Nothing here depends on the order in which the rows came into the file, so that two ledgers with the
-same rows say the same.
+same rows have the same outcomes.
 """
 
 from __future__ import annotations
@@ -43,15 +44,15 @@ _TO_LABEL = bytes([UNASSIGNED])
 
 @dataclass(frozen=True)
 class Outcome:
-    """Where a query stands. Events are sorted by time and uid.
+    """What the events of a query amount to. Events are sorted by time and uid.
 
     Attributes:
-        active_responses: responses that stand and were not replaced.
+        active_responses: valid responses that no later one has replaced.
         effective: the one that counts; None if there is none, or if they are disputed.
-        disputed: current responses give different labels, and none or several are approved.
-        approved: of the current ones, those that a reviewer approved.
-        pending_requests: requests that nobody has met.
-        authors: who gave a response that stands.
+        disputed: active responses give different labels, and no approval has settled it.
+        approved: of the active ones, those that a reviewer approved.
+        pending_requests: requests that nobody has answered.
+        authors: who gave a valid response.
     """
 
     active_responses: tuple[EventView, ...] = ()
@@ -68,13 +69,13 @@ class Outcome:
 
     @property
     def in_part(self) -> bool:
-        """Whether points of what is in force have no label, since their class was split."""
+        """Whether points of the effective response lost their label when their class was split."""
         return self.effective is not None and _TO_LABEL in (self.effective.labels or b"")
 
     def asks(self, annotator: str) -> EventView | None:
-        """The waiting request that a person may meet."""
+        """The pending request that a person may answer."""
         return next(
-            (r for r in self.pending_requests if _may_meet(r, annotator, self.authors)), None
+            (r for r in self.pending_requests if _may_answer(r, annotator, self.authors)), None
         )
 
     def is_open_for(self, annotator: str) -> bool:
@@ -82,50 +83,50 @@ class Outcome:
         return not self.active_responses or self.in_part or self.asks(annotator) is not None
 
     def corrected_by(self, annotator: str) -> EventView | None:
-        """The current response that a correction by this person is about."""
+        """The active response that a correction by this person replaces."""
         if self.effective is not None and self.effective in self.approved:
             return self.effective
         mine = [e for e in self.active_responses if e.annotator == annotator]
         return mine[-1] if mine else self.effective or next(iter(self.active_responses), None)
 
     def replaced_by(self, annotator: str) -> int | None:
-        """What a new response of this person goes back to, when they know all that is current."""
+        """What a new response of this person supersedes, if they have seen all active responses."""
         best = self.asks(annotator) or self.corrected_by(annotator)
         return None if best is None else best.id
 
 
 def outcome(events: Iterable[EventView]) -> Outcome:
-    """Where a query stands after these events, in any order."""
+    """The outcome of a query with these events, in any order."""
     events = sorted(events, key=lambda e: (e.created_at, e.uid))
     revoked = revoked_of(events)
-    standing = [e for e in events if e.kind.settles and e.id not in revoked]
+    valid = [e for e in events if e.kind.settles and e.id not in revoked]
     requests = [e for e in events if e.kind is EventKind.REQUEST and e.id not in revoked]
     reviewed = any(e.kind is EventKind.APPROVE for e in events)
-    if len(standing) == 1 and not requests and not reviewed:  # nearly always
-        return Outcome((standing[0],), standing[0], authors=frozenset((standing[0].annotator,)))
-    first, replaced = original_of(events), superseded_by(events, standing)
-    current = tuple(e for e in standing if first(e.id) not in replaced)
+    if len(valid) == 1 and not requests and not reviewed:  # nearly always
+        return Outcome((valid[0],), valid[0], authors=frozenset((valid[0].annotator,)))
+    first, replaced = original_of(events), superseded_by(events, valid)
+    active = tuple(e for e in valid if first(e.id) not in replaced)
     judged = judged_by(events)
     kept = {first(judged(e)) for e in events if e.kind is EventKind.APPROVE and e.id not in revoked}
     rest_of = _completed(events, revoked) if kept else lambda response: ()
-    approved = tuple(e for e in current if any(first(at.id) in kept for at in (e, *rest_of(e))))
-    deciding = approved or current
+    approved = tuple(e for e in active if any(first(at.id) in kept for at in (e, *rest_of(e))))
+    deciding = approved or active
     labelled = [e for e in deciding if e.labels is not None] or list(deciding)
     disputed = len({plain(e.labels) for e in labelled}) > 1
     return Outcome(
-        active_responses=current,
+        active_responses=active,
         effective=labelled[0] if labelled and not disputed else None,
         disputed=disputed,
         approved=approved,
-        pending_requests=_waiting(events, requests, replaced),
-        authors=frozenset(e.annotator for e in standing),
+        pending_requests=_pending(events, requests, replaced),
+        authors=frozenset(e.annotator for e in valid),
     )
 
 
 def _completed(
     events: Iterable[EventView], revoked: set[int | None]
 ) -> Callable[[EventView], Iterator[EventView]]:
-    """A function from a response to those before it of which it only labels the split class."""
+    """A function from a response to the earlier ones of which it only labels a split class."""
     by_id = {e.id: e for e in events}
 
     def before(response: EventView) -> Iterator[EventView]:
@@ -141,7 +142,7 @@ def _completed(
 
 
 def _completes(labels: bytes | None, before: bytes) -> bool:
-    """Whether labels are those before but for points that waited to be labelled again."""
+    """Whether labels differ from those before only in points that had to be labelled again."""
     if labels is None or _TO_LABEL not in before:
         return False
     labels = labels or bytes([IGNORE]) * len(before)
@@ -151,11 +152,11 @@ def _completes(labels: bytes | None, before: bytes) -> bool:
 def visible_and_parent(
     events: Sequence[EventView], where: Outcome, annotator: str
 ) -> tuple[int | None, int | None]:
-    """What a person sees on top of a query, and what their next response goes back to.
+    """The event that a person sees on top of a query, and the one that their next supersedes.
 
-    The first is the newest response or draft that stands, of those that they may know of: who is
-    asked for an opinion of their own knows only what they said to that request, and who has one
-    sees it, not those beside it. Both are ids, None if there is nothing.
+    The first is the newest valid response or draft of those that they may see. A person who is
+    asked for an independent opinion sees only their own answers to that request; a person who has
+    given one sees it, but not other people's. Both are ids, None if there is nothing.
     """
     asked = where.asks(annotator)
     newest = max(_known(events, where, asked, annotator), key=lambda e: e.id, default=None)
@@ -184,15 +185,15 @@ def _known(
     return [e for e in known if act in {first(at) for at in before(e) | {e.id}}]
 
 
-def _may_meet(request: EventView, annotator: str, authors: frozenset[str]) -> bool:
+def _may_answer(request: EventView, annotator: str, authors: frozenset[str]) -> bool:
     if request.ask is Ask.REPEAT:
         return annotator == request.annotator
-    if request.ask is Ask.OVERLAP:  # the first opinion of all is nobody's second one
+    if request.ask is Ask.OVERLAP:  # a second opinion needs a first one
         return bool(authors) and annotator not in authors
     return True
 
 
-def _waiting(
+def _pending(
     events: Sequence[EventView], requests: Sequence[EventView], replaced: set[int]
 ) -> tuple[EventView, ...]:
     undone, by_id = undone_of(events), {e.id: e for e in events}

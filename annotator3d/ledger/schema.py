@@ -11,7 +11,7 @@ from enum import Enum, Flag, auto
 from typing import NoReturn
 
 SCHEMA_VERSION = 2
-APPLICATION_ID = 0x41334C47  # "A3LG": tells a ledger from any other SQLite file
+APPLICATION_ID = 0x41334C47  # "A3LG": distinguishes a ledger from other SQLite files
 LEDGER_FILE = "ledger.sqlite"  # in the folder of a run
 
 
@@ -67,7 +67,7 @@ class EventKind(_Word):
 
     @property
     def gives_classes(self) -> bool:
-        """Says of each point which class it has, or that it has none."""
+        """Gives each point a class, or says that none fits."""
         return self in (EventKind.ANSWER, EventKind.IGNORE)
 
     @property
@@ -87,12 +87,12 @@ class EventKind(_Word):
 
     @property
     def ends_lease(self) -> bool:
-        """Who holds the query has done with it."""
+        """The holder of the query has finished with it."""
         return self.settles or self.is_review
 
     @property
     def revokes(self) -> bool:
-        """Takes away the event that it supersedes: by who gave it, or by a reviewer."""
+        """Takes away the event that it supersedes: by its author, or by a reviewer."""
         return _Trait.REVOKES in self._traits
 
     @property
@@ -102,7 +102,7 @@ class EventKind(_Word):
 
     @property
     def decides(self) -> bool:
-        """Has a part in where a query stands."""
+        """Takes part in the outcome of a query."""
         return self.is_revocable or self.revokes
 
 
@@ -172,7 +172,7 @@ TABLES = {
     # `supersedes` is the event that this one is about: undone, corrected, continued or reviewed; of
     # a redo it is the undo, of an answer to a request the request. `seconds` of a lease is how long
     # it is held. `action` is the first event of the bulk action that this one belongs to; NULL for
-    # the first and for single actions. `uid` tells the event from all others, in any file.
+    # the first and for single actions. `uid` identifies the event in any file.
     "events": f"""
         id INTEGER PRIMARY KEY, query INTEGER NOT NULL REFERENCES queries(id),
         kind TEXT NOT NULL CHECK (kind IN {sql_list(EventKind)}),

@@ -1,4 +1,4 @@
-"""Where a whole ledger stands, in numbers."""
+"""The state of a whole ledger, in numbers."""
 
 from __future__ import annotations
 

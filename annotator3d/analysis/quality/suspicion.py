@@ -20,9 +20,9 @@ from annotator3d.ledger.schema import Ask, EventKind
 
 
 def find_suspicious(judged: Iterable[ModelCheck], below: float) -> tuple[list[ModelCheck], int]:
-    """Of the answers in force, those that are given less than `below`, the least first.
+    """Of the effective answers, those with a probability below `below`, the lowest first.
 
-    Returns (them; how many answers in force were judged).
+    Returns (them, the number of effective answers that were checked).
     """
     effective = [j for j in judged if j.effective and j.probability is not None]
     found = [j for j in effective if j.probability < below]
@@ -30,16 +30,16 @@ def find_suspicious(judged: Iterable[ModelCheck], below: float) -> tuple[list[Mo
 
 
 def was_asked_again(events: Sequence[EventView], response: int) -> bool:
-    """Whether somebody was asked to look again at what a response to this query says.
-
-    Also at an earlier one that says the same: then somebody has looked twice already.
+    """Whether a recheck of a response to this query, or of an earlier one with the same labels,
+    was ever requested.
     """
-    said = {e.id: plain(e.labels) for e in events}
-    return said.get(response) in [said.get(e.supersedes) for e in events if e.ask is Ask.RECHECK]
+    labels = {e.id: plain(e.labels) for e in events}
+    asked = [labels.get(e.supersedes) for e in events if e.ask is Ask.RECHECK]
+    return labels.get(response) in asked
 
 
 def not_asked_again(ledger: LedgerReader, found: Iterable[ModelCheck]) -> list[ModelCheck]:
-    """Those that nobody was asked to look at again yet, in their order."""
+    """Those for which no recheck was requested yet, in their order."""
     return [j for j in found if not was_asked_again(ledger.history(j.query.id), j.response)]
 
 

@@ -1,4 +1,4 @@
-"""Work on whole ledger files: backups, checks, texts and back, other class lists.
+"""Work on whole ledger files: backup, verification, text export and import, migration.
 
-It uses the ledger's own modules and `data`; neither is used the other way round.
+May import the ledger's other modules and `data`; neither imports this folder.
 """

@@ -24,12 +24,12 @@ FATES = ("kept", "renamed", "merged", "split", "removed")
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of a class, and of what was labelled so."""
+    """What becomes of a class and of its labels."""
 
     name: str
     fate: str  # of `FATES`
     becomes: tuple[str, ...]  # new classes; of a split those to choose from, if they are known
-    voxels: int  # answers in force that have the class
+    voxels: int  # effective answers that have the class
     points: int
 
 
@@ -197,7 +197,7 @@ def _check_options(
 
 
 def _count(ledger: LedgerReader, table: bytes) -> tuple[list[int], list[int], int]:
-    """(voxels, points) of each old class in the answers in force, and queries to be reopened."""
+    """(voxels, points) of each old class in the effective answers, and queries to be reopened."""
     voxels, points = np.zeros(256, np.int64), np.zeros(256, np.int64)
     reopened = 0
     for _, entry in ledger.labels():
