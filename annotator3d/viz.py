@@ -1,7 +1,7 @@
-"""Loads viz/, which lies beside this folder in a checkout; no part of an installed package.
+"""Finds viz/, which is at the top of a checkout; not part of an installed package.
 
-Without it `annotator3d.viz` would be missing when Python starts in a checkout, whose folder then
-hides the installed package.
+Without this file `annotator3d.viz` would be missing when Python starts in a checkout, because the
+folder there hides the installed package.
 """
 
 import sys

@@ -1,5 +1,5 @@
 """What people do with queries: labelling and reviewing sessions, and work packages.
 
-`session.LabelSession` is the door; `opening.open_session` makes one from files. No window lives
-here: `annotator3d.viz` shows what a session says. May import data and ledger; works without torch.
+Start reading at `session.LabelSession`; `opening.open_session` makes one from files. There are no
+windows here: `annotator3d.viz` shows a session. May import data and ledger; needs no torch.
 """

@@ -1,4 +1,4 @@
-"""Scans and what they lie in: one scan, batches of them, class maps, files and data sets.
+"""Scans and where they come from: one scan, batches, class maps, files and data sets.
 
 `datasets/` knows the data sets, `formats/` the files; `checking/`, `importing/` and `exporting/`
 work on whole data sets, `simulator/` makes one. May import `kernels`. Importing this package

@@ -1,7 +1,7 @@
 """Runs: train, select, evaluate, export and migrate, each from a config and a run folder.
 
-`run.train` prepares a `RunContext` (`preparation`), makes the runner of it (`assembly`) and trains.
-`workdir` knows the files of a run folder and `record` writes what a run tells about itself.
+`run.train` prepares a `RunContext` (`preparation`), builds the runner (`assembly`) and trains.
+`workdir` knows the files of a run folder; `record` writes the config, run info and metrics.
 `config/` reads configs, `training/` trains epochs, `rounds/` selects the voxels of a round. May
 import `annotator3d.kernels`, `data`, `models`, `ledger` and `active`; never `annotation` or above.
 """

@@ -1,4 +1,4 @@
-"""Voxel kernels: points to voxels, predictions to what to ask, cells to maps (docs/kernels.md).
+"""Voxel kernels: points to voxels, predictions to queries, cells to maps (docs/kernels.md).
 
 Public functions check their arguments once and then run the C++ library on CPU tensors, the CUDA
 library on CUDA tensors, or, where one is not built, the plain torch reference (the specification).
@@ -7,7 +7,7 @@ All give the same integers; entropy and margin of the reference are within 1e-6 
 One row of files for each operation, the same word in each: grouping, scores, selection, neighbours
 (public), ``reference/`` (specification), `cpu` and `cuda` (calls of the libraries) and ``csrc/``
 (their code). Imports no other folder of the package, and torch only when a name is asked for:
-`labels` is for those who work without torch.
+`labels` is for code that runs without torch.
 """
 
 from importlib import import_module

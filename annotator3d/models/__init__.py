@@ -1,5 +1,5 @@
 """The networks: sparse convolution (`sparse` hides the device), backbones, losses, the segmentor.
 
-A backbone is one file here that registers its class in ``BACKBONES``; the registry finds it. May
-import `kernels` and `data`; `sparse_cuda` alone imports spconv, when something convolves on CUDA.
+To add a backbone, add a file here that registers its class in ``BACKBONES``. May import `kernels`
+and `data`; `sparse_cuda` alone imports spconv, when something convolves on CUDA.
 """

@@ -1,6 +1,5 @@
-"""The frontend in a window, and pictures without one: Open3D.
+"""The frontend in a window, and pictures without one, both drawn by Open3D.
 
-Only this folder imports Open3D. It may import the rest of viz except `web`, and what viz may
-import. `system` finds out whether Open3D can draw on this machine and imports it in a child process
-only.
+May import the rest of viz except `web`, and what viz may import. Only this folder imports Open3D;
+`system` tests in a child process whether it can draw on this machine.
 """

@@ -1,5 +1,5 @@
 """The frontend in a browser: viser serves the page, and the browser draws it.
 
-It may import the rest of viz, of `desktop` only `system`, and what viz may import. viser and
-aiohttp are imported when the server starts; no display and no graphics driver is needed.
+May import the rest of viz, of `desktop` only `system`, and what viz may import. viser and aiohttp
+are imported when the server starts; the server needs no display and no graphics driver.
 """

@@ -1,1 +1,4 @@
-"""Figures as PNG, drawn by matplotlib without a window; importing a module loads none of it."""
+"""Figures as PNG, drawn by matplotlib without a window.
+
+Matplotlib is imported when something is drawn. May import what analysis may.
+"""

@@ -1,1 +1,4 @@
-"""One file for each command, found by its place here; `annotator3d.cli.command` says how."""
+"""One file for each command, or for the actions of one; `cli.command` shows how to write one.
+
+Every file here is imported to build the parser, so it imports other rooms inside its functions.
+"""

@@ -1,4 +1,5 @@
 """`annotator3d check`: what is wrong with a data set, found before hours of training.
 
-May import `datasets`, `formats` and `taxonomy` of this package; `gate` is what training asks.
+Training asks `gate` before it begins. May import `datasets`, `files`, `formats` and `scan` of this
+package.
 """

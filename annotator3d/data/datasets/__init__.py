@@ -1,6 +1,6 @@
 """The data sets: one file each, which registers its class in ``DATASETS``.
 
-A file dropped here is found: configs name its class, and `annotator3d check` recognises a folder by
-its `matches`. May import `formats`, `files`, `scan` and `taxonomy` of this package, and the two of
-its rooms that write data sets (`importing.card`, `simulator`).
+To add a data set, add a file here: configs name its class, and `annotator3d check` recognises its
+folder by `matches`. May import `formats`, `files`, `scan` and `taxonomy` of this package, and two
+of its folders that write data sets (`importing.card`, `simulator`).
 """

@@ -1,4 +1,4 @@
 """Writing labels and labelled scans in the formats of other tools; a format is one writer.
 
-May import `datasets`, `formats` and `taxonomy` of this package.
+May import `datasets`, `files`, `formats` and `importing` of this package.
 """

@@ -1,4 +1,5 @@
 """`annotator3d import`: scans of other tools become a data set in the layout that training reads.
 
-May import `formats`, `files` and `taxonomy` of this package; `datasets.imported` reads the result.
+`datasets.imported` reads the result. May import `formats`, `files`, `scan` and `taxonomy` of this
+package.
 """

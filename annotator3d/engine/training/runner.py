@@ -50,10 +50,10 @@ class A3dRunner(Runner):
         return wrap(model, self.device, self.world)
 
     def dump_config(self) -> None:
-        """Nothing: `run.py` writes the effective config."""
+        """Nothing: `RunRecord.start` writes the effective config."""
 
     def load_checkpoint(self, filename, map_location="cpu", *args, **kwargs) -> dict:
-        """mmengine's, but strict, with ``weights_only=True`` said aloud, and silent."""
+        """mmengine's, but strict, with an explicit ``weights_only=True``, and silent."""
         if fault := damage(Path(filename)):
             raise ValueError(f"{filename} {fault}")
         checkpoint = read_checkpoint(Path(filename), map_location)

@@ -1,8 +1,9 @@
 """The specification of the kernels in plain torch, for any device.
 
-Slow and obvious where the C++ and the CUDA code are fast. Arguments have the right types and shapes
-here (the public functions saw to it); what depends on values is checked here, so that a fast path
-which meets a bad value needs to say no more than that: this then runs and raises with words.
+Slow and obvious where the C++ and the CUDA code are fast. The public functions have checked types
+and shapes; values are checked here, so that a fast path only has to report that it met a bad value:
+the reference then runs and raises an error that explains it. May import `checks`, `labels`,
+`request` and `score_table` of this package.
 """
 
 from annotator3d.kernels.reference.grouping import VoxelTensors, group_cells, voxel_mean, voxelize
