@@ -43,7 +43,7 @@ class QueryStrategy:
     """Whether `utilities` reads a prediction."""
     fused: ClassVar[str | None] = None
     """Score of the kernels' `select_voxels` that equals `utilities` of logits; None: there is none.
-    Belongs to the class that defines it: a subclass that writes its own `utilities` has None."""
+    Not inherited by a subclass that writes its own `utilities`."""
     reduce: str = "max"
 
     def __init__(
@@ -61,8 +61,8 @@ class QueryStrategy:
 
         Args:
             voxels: the points of one scan, grouped by voxel.
-            prediction: [N, num_classes] logits or what else the strategy takes, on the device of
-                the voxels; None where none was given.
+            prediction: [N, num_classes] logits, or another prediction that the strategy takes, on
+                the device of the voxels; None where none was given.
 
         Raises ValueError for a prediction that does not fit or is not finite.
         """
@@ -91,7 +91,7 @@ class QueryStrategy:
                 none (VoxelConfusion); or [N] float, a score of each point (VoxelEntropy,
                 VoxelMargin). None for a strategy that needs none.
             batch_size: most voxels to pick; fewer come back when fewer are left.
-            exclude: [Q, 3] integer cells that are not picked, as those that were asked about.
+            exclude: [Q, 3] integer cells that are not picked, such as those asked about before.
             num_classes: C; default: read from the prediction.
             random_state: seed of the order of equal utilities.
             scan_id: name of the scan, so that ties fall differently in each scan.
@@ -136,8 +136,8 @@ class QueryStrategy:
             given = None if prediction is None else as_tensor(prediction)
             if self.needs_model and given is None:
                 raise ValueError(
-                    f"strategy {self.name!r} needs a prediction: logits [N, C], or what else it "
-                    "takes; only 'random' works without one"
+                    f"strategy {self.name!r} needs a prediction, such as logits [N, C]; only "
+                    "'random' works without one"
                 )
             classes = _num_classes(given) if num_classes is None else num_classes
             return self._select(as_tensor(xyz), given, rows, classes, rule)
@@ -175,7 +175,7 @@ class QueryStrategy:
     def _fits_kernels(self, prediction: Tensor | None) -> bool:
         """Whether the kernels select from this prediction.
 
-        What they do not take goes step by step: there the strategy says what is wrong with it.
+        Other predictions go step by step, so that the strategy can report what is wrong with them.
         """
         if self.fused is None or self.fused == "none" or prediction is None:
             return self.fused == "none"

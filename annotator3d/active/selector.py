@@ -1,5 +1,7 @@
-"""Choose the voxels of one scan to ask about. Knows no strategy: it gets a kernel's score, or the
-utilities that a strategy has computed, and gives the same voxels for the same numbers.
+"""Choose the voxels of one scan to ask about.
+
+It knows no strategy: it takes the score of a kernel, or the utilities that a strategy has computed;
+the same numbers give the same voxels.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ class ScanSelection:
 
 @dataclass(frozen=True)
 class PickRule:
-    """Which voxels of a scan may be picked, how many of them, and in which order equal ones."""
+    """Which voxels of a scan may be picked, how many, and how ties are ordered."""
 
     batch_size: int
     exclude: NDArray[np.int32]
@@ -43,7 +45,7 @@ class PickRule:
 
     @property
     def seed(self) -> int:
-        """Of the order of equal utilities: another one for each scan."""
+        """Seed of the order of equal utilities, different for each scan."""
         return scan_seed(self.random_state, self.scan_id)
 
 

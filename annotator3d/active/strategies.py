@@ -1,4 +1,4 @@
-"""Query strategies: how much is to be learnt from each voxel. The highest utility is asked first.
+"""Query strategies: how much can be learned from each voxel. The highest utility is asked first.
 
 Definitions: Annotator (NeurIPS 2023, arXiv 2310.20293) and its released code, over every point.
 """
@@ -29,7 +29,7 @@ __all__ = [
 
 @STRATEGIES.register_module("random")
 class RandomSampling(QueryStrategy):
-    """Every voxel alike: the seeded order of equal utilities draws uniformly."""
+    """The same utility for every voxel: the seeded order of ties draws uniformly."""
 
     name = "random"
     needs_model = False
@@ -60,7 +60,7 @@ class VoxelConfusion(QueryStrategy):
 
 
 class _PointwiseStrategy(QueryStrategy):
-    """Scores points by their logits; a voxel counts by the maximum or the mean of its points.
+    """Scores points by their logits; a voxel gets the maximum or the mean of its points.
 
     Args:
         voxel_size, max_range, min_points: as `QueryStrategy`.
@@ -125,7 +125,7 @@ class VoxelMargin(_PointwiseStrategy):
 
 @STRATEGIES.register_module("entropy_mean")
 class _VoxelEntropyMean(VoxelEntropy):
-    """`VoxelEntropy` with reduce='mean', under a word of its own for configs."""
+    """`VoxelEntropy` with reduce='mean', under a name of its own for configs."""
 
     name = "entropy_mean"
 
@@ -141,7 +141,7 @@ class _VoxelEntropyMean(VoxelEntropy):
 
 @STRATEGIES.register_module("margin_mean")
 class _VoxelMarginMean(VoxelMargin):
-    """`VoxelMargin` with reduce='mean', under a word of its own for configs."""
+    """`VoxelMargin` with reduce='mean', under a name of its own for configs."""
 
     name = "margin_mean"
 

@@ -33,7 +33,7 @@ class Labeller:
     """Writes a person's answers to the ledger and moves on; see `session.LabelSession`.
 
     Args:
-        mode: says which rows an answer writes.
+        mode: decides which rows an answer writes.
         navigator: shows the next query.
         neighbourhood: has the proposals.
     """
@@ -47,7 +47,7 @@ class Labeller:
     ) -> None:
         self._state, self._mode = state, mode
         self._navigator, self._neighbourhood = navigator, neighbourhood
-        self._offered: set[int] = set()  # queries for which something could have been accepted
+        self._offered: set[int] = set()  # queries that had a proposal
         self._last_class: int | None = None
 
     def assign(self, label: int) -> None:
@@ -121,13 +121,13 @@ class Labeller:
         )
 
     def redo(self) -> BulkResult:
-        """Do again what the last `undo` took back."""
+        """Repeat what the last `undo` took back."""
         return self._reverse(
             self._state.history.redoable, self._redo_entry, "there is nothing to redo"
         )
 
     def decide(self, entries: Sequence[EventDraft]) -> None:
-        """Write a review, then stay or go on, as the filter says. Raises ConflictError."""
+        """Write a review, then stay or go on, as the filter requires. Raises ConflictError."""
         self._write(entries)
         if self._navigator.stay_or_next():
             self._mode.reset_parts()
@@ -174,7 +174,7 @@ class Labeller:
         try:
             self._navigator.show(self._state.query(result.done[0]))
         except ScanUnavailableError:
-            self._navigator.stay_or_next()  # it is undone all the same; `set_aside` has the reason
+            self._navigator.stay_or_next()  # undone all the same; `set_aside` has the reason
         return result
 
     def _undo_entry(self, row: UndoRow) -> EventDraft:
@@ -184,9 +184,8 @@ class Labeller:
     def _redo_entry(self, row: UndoRow) -> EventDraft:
         answer = row.answer
         if answer.labels is not None and UNASSIGNED in answer.labels:
-            answer = replace(
-                answer, kind=EventKind.DRAFT
-            )  # one of its classes has been split since
+            # one of its classes has been split since
+            answer = replace(answer, kind=EventKind.DRAFT)
         return self._state.entry(row.query, answer, supersedes=row.event)
 
     def _write_what_fits(self, entries: Sequence[EventDraft]) -> BulkResult:

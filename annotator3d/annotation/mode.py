@@ -36,11 +36,11 @@ class LabelMode:
         return [self.state.entry(query, answer)]
 
     def show(self) -> None:
-        """A query has come on the screen."""
+        """A query is now on the screen."""
         self.reset_parts()
 
     def refresh(self, before: int | None, mine: set[int]) -> None:
-        """Something has happened to the shown query.
+        """The shown query has new events.
 
         Args:
             before: the response or draft that the person saw on top.

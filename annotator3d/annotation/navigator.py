@@ -1,4 +1,4 @@
-"""Going through the queries: which one comes next, holding it, and what other people did."""
+"""Going through the queries: choosing the next one, holding it, reading what others have done."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Navigator:
     def __init__(self, state: SessionState, mode: LabelMode, neighbourhood: Neighbourhood) -> None:
         self._state, self._mode, self._neighbourhood = state, mode, neighbourhood
         self._holds = QueryHolds(state, mode.wants)
-        self._newest = 0  # query
+        self._newest = 0  # id of the newest query that was read
         self._repeats = RepeatScheduler(
             state.ledger, state.states.queries, state.annotator, state.options.repeat
         )
@@ -40,7 +40,7 @@ class Navigator:
         self.sync()
         self.next()
         if self._state.view is not None:
-            self._neighbourhood.answered(self._state.view.query)  # builds its index now, not later
+            self._neighbourhood.answered(self._state.view.query)  # builds its index now
 
     def next(self, backwards: bool = False) -> bool:
         """Show the next query that passes the filter; False, and nothing shown, if none is left.
@@ -51,7 +51,7 @@ class Navigator:
         self.sync()
         for query_id in state.queue.following(state.last, backwards):
             if not state.queue.passes(query_id):
-                continue  # not any more: others answered while this loop was running
+                continue  # no longer: others have answered while this loop was running
             query = state.states.queries[query_id]
             if query.scan in state.set_aside:
                 continue
@@ -82,7 +82,7 @@ class Navigator:
         self._read_ahead()
 
     def go_to(self, query_id: int) -> None:
-        """Show a query by its number. Raises ValueError for none, ScanUnavailableError."""
+        """Show a query by its number. Raises ValueError if there is none, ScanUnavailableError."""
         self.sync()
         self.show(self._state.query(query_id))
 
@@ -94,12 +94,12 @@ class Navigator:
         return self.next()
 
     def set_filter(self, filter: Filter) -> bool:
-        """Go through other queries from now on."""
+        """Change which queries are shown; see `stay_or_next`."""
         self._state.queue.set_filter(filter)
         return self.stay_or_next()
 
     def set_order(self, order: str) -> bool:
-        """Go through the queries in another order. Raises ConfigError for an unknown one."""
+        """Change the order of the queries. Raises ConfigError for an unknown one."""
         self._state.queue.set_order(order)
         return self.stay_or_next()
 
@@ -110,19 +110,19 @@ class Navigator:
         return self.stay_or_next()
 
     def touch(self) -> None:
-        """The person is there: count the time, and renew the hold without a `sync`."""
+        """Note that the person is there: count the time, renew the hold. No `sync`."""
         view = self._state.view
         self._state.effort.clock.touch()
         if view is not None and self._mode.wants(view.query.id):
             self._holds.hold(view.query)
 
     def sync(self) -> bool:
-        """Take in what has happened in the ledger; True if anything has.
+        """Read the new events of the ledger; True if there are any.
 
-        Then asks for second opinions and repeats that are due.
+        Then requests the second opinions and repeats that are due.
         """
         state, before = self._state, self._newest
-        changed = self._take_in()
+        changed = self._read_ledger()
         asked = []
         if self._newest > before and state.options.overlap:
             overlap = state.options.overlap
@@ -130,7 +130,7 @@ class Navigator:
         if changed:
             asked += self._repeats.request(at_end=not state.queue.counts()["open"])
         if asked:
-            self._take_in()
+            self._read_ledger()
         return changed
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class Navigator:
         finally:
             self._state.view, self._holds.ids = None, set()
 
-    def _take_in(self) -> bool:
+    def _read_ledger(self) -> bool:
         state = self._state
         new, events = state.ledger.changes_since(self._newest, state.states.last_event)
         self._newest = max([self._newest, *(query.id for query in new)])
@@ -175,7 +175,7 @@ class Navigator:
         self._give_back(self._holds.ids)
 
     def _take(self, query: Query) -> bool:
-        """Hold a query; True if it is still wanted then."""
+        """Hold a query; True if that worked and it is still wanted."""
         if self._state.lease_of_another(query.id) is not None or not self._hold(query):
             return False
         return self._mode.wants(query.id)

@@ -12,10 +12,10 @@ class VoxelParts:
     """The points of a voxel in parts that are labelled one after the other.
 
     While some points have no label, only these are split, so that a class never goes to points
-    that were done; else all of them are.
+    that have one; otherwise all points are split.
 
     Args:
-        labels: [n] as they stand, 254 = not yet.
+        labels: [n] the current ones, 254 = not labelled yet.
         parts: [n] part of each point, as `splitting` gives them; None: one part.
         method: how they were made, for the screen.
     """

@@ -4,12 +4,13 @@ A window, a browser page or a script shows what the session says and calls it; i
 its own. Every method that changes something appends to the ledger and returns after the commit, so
 whatever is drawn afterwards is on disk. All of a session's state is derived from the ledger's rows:
 killed at any moment and opened again, it continues where it stopped, undo and redo included. Call a
-session from the thread that made it only (SQLite insists); it reads scans ahead in its own threads.
+session only from the thread that made it (SQLite requires it); it reads scans ahead in threads of
+its own.
 
 `LabelSession` is the public face of four parts: `state.SessionState` (what is shown, and the states
 of all queries), `navigator.Navigator` (which query comes next, holding it, what other people
 did), `labeller.Labeller` (answers, undo, redo) and `splitter.Splitter` (several classes in one
-voxel). A `mode.LabelMode` says what is gone through, and what an answer writes.
+voxel). A `mode.LabelMode` decides which queries the session goes through and what an answer writes.
 `neighbourhood.Neighbourhood` knows what was answered around a query.
 """
 
@@ -58,20 +59,20 @@ class LabelSession:
     **To label.** `assign`, `ignore`, `accept`, `repeat`, `skip`, `unsure`; for several classes in
     one voxel first `split` or `paint`, then `assign` once for each part; `whole` makes the voxel
     one part again, `step_part` chooses a part. `bulk` answers many queries as one action. `undo`,
-    `redo`, `note`. `do(name)` does what a key stands for.
+    `redo`, `note`. `do(name)` does what a key is bound to.
 
     **To keep going.** `touch()` on every key and mouse move (idle time, lease); `sync()` every few
     seconds (other people's answers; redraw if it returns True); `close()`.
 
-    What a session refuses it refuses with a ValueError whose text is for the person:
-    `actions.ConflictError` when somebody else was faster, `views.ScanUnavailableError` when a scan
-    cannot be shown. Nothing is written then.
+    A session refuses with a ValueError whose text is for the person: `actions.ConflictError` when
+    somebody else was faster, `views.ScanUnavailableError` when a scan cannot be shown. Nothing is
+    written then.
 
     Args:
         ledger: open for writing; the session closes it.
         source: the scans.
         annotator: who answers. Undo and redo are of this person's actions, in any session.
-        predictions: what rounds have stored, such as `stored_predictions.StoredPredictions`.
+        predictions: those that rounds have stored, such as `StoredPredictions`.
         clock: for tests.
         mode: what the session is for.
 
@@ -152,7 +153,7 @@ class LabelSession:
 
     @property
     def notes(self) -> list[Event]:
-        """Notes on the query on the screen, oldest first; none where they might give it away."""
+        """Notes on the query on the screen, oldest first; none if they may reveal an answer."""
         states, query = self._state.states, self._shown.id
         return [] if states.is_blind(query) else states.notes(query)
 
@@ -164,7 +165,7 @@ class LabelSession:
 
     @property
     def held(self) -> str | None:
-        """What `holder` has the query on the screen for, in words; None where nobody has it."""
+        """How somebody else holds the query on the screen, in words; None where nobody does."""
         lease = self._state.lease_of_another(self._shown.id)
         return None if lease is None else lease.description
 
@@ -208,12 +209,12 @@ class LabelSession:
 
     @property
     def filter(self) -> Filter:
-        """Which queries are gone through."""
+        """Which queries the session goes through."""
         return self._state.queue.filter
 
     @property
     def order(self) -> str:
-        """In which order, a key of `queue.ORDERS`."""
+        """The order of the queries, a key of `queue.ORDERS`."""
         return self._state.queue.order
 
     @property
@@ -235,7 +236,7 @@ class LabelSession:
         return self._state.states.state(self.query(query_id).id)
 
     def labels_of(self, query_id: int) -> NDArray[np.uint8]:
-        """[n] labels of any query as they stand."""
+        """[n] the current labels of any query."""
         return self._state.states.labels(self.query(query_id).id)
 
     def matching(self) -> list[int]:
@@ -291,11 +292,11 @@ class LabelSession:
         self._navigator.go_to(query_id)
 
     def set_filter(self, filter: Filter) -> bool:
-        """Go through other queries; stay if the one on the screen passes, else `next`."""
+        """Change which queries are shown; stay if the one on the screen passes, else `next`."""
         return self._navigator.set_filter(filter)
 
     def set_order(self, order: str) -> bool:
-        """Go through the queries in another order, a key of `queue.ORDERS`."""
+        """Change the order of the queries, a key of `queue.ORDERS`."""
         return self._navigator.set_order(order)
 
     def retry_set_aside(self) -> bool:
@@ -305,7 +306,7 @@ class LabelSession:
     # To label
 
     def assign(self, label: int | str) -> None:
-        """Give a class to the current part of the voxel, then go to the next part or query.
+        """Give the current part of the voxel a class, then go to the next part or query.
 
         While other points have no label yet, a draft is written and the query stays open.
 
@@ -317,7 +318,7 @@ class LabelSession:
         self._labeller.assign(self._train_id(label) if isinstance(label, str) else label)
 
     def ignore(self) -> None:
-        """Say that no class fits the current part of the voxel."""
+        """Record that no class fits the current part of the voxel."""
         self._labeller.assign(IGNORE)
 
     def repeat(self) -> None:
@@ -336,7 +337,7 @@ class LabelSession:
         self._labeller.settle(EventKind.SKIP)
 
     def unsure(self) -> None:
-        """Say that the class is unclear: as `skip`, with the reason. Raises ConflictError."""
+        """Record that the class is unclear: as `skip`, with the reason. Raises ConflictError."""
         self._labeller.settle(EventKind.UNSURE)
 
     def note(self, text: str) -> None:
@@ -364,7 +365,7 @@ class LabelSession:
         return self._labeller.undo()
 
     def redo(self) -> BulkResult:
-        """Do again what the last `undo` took back; as `undo`."""
+        """Repeat what the last `undo` took back; as `undo`."""
         return self._labeller.redo()
 
     def split(
@@ -379,7 +380,7 @@ class LabelSession:
 
         Args:
             method: "prediction"; "height", at `at` metres or where it splits best; or "clusters",
-                further apart than `distance` metres, or `count` of them (again: one more).
+                more than `distance` metres apart, or `count` of them (repeated: one more).
 
         Raises ValueError for an unknown method, and where no prediction is shown.
         """
@@ -393,7 +394,7 @@ class LabelSession:
         self._splitter.paint(mask, erase)
 
     def whole(self) -> None:
-        """No parts: the next class goes to all points that have none yet, or to all."""
+        """Make the voxel one part: the next class goes to all points without one, or to all."""
         self._splitter.whole()
 
     def step_part(self, by: int) -> None:
@@ -403,16 +404,16 @@ class LabelSession:
     # To keep going
 
     def touch(self) -> None:
-        """A sign of life, from any key or move of the mouse: time goes on, the lease is renewed.
+        """Note that the person is there, at any key or mouse move: counts time, renews the lease.
 
-        Does not take in what others have done: an action is about what the person has seen.
+        Does not read what others have done: an action is about what the person has seen.
         """
         self._navigator.touch()
 
     def sync(self) -> bool:
-        """Take in what has happened in the ledger; True if anything has, by anybody.
+        """Read the new events of the ledger; True if there are any, by anybody.
 
-        Then asks for second opinions and repeats that are due.
+        Then requests the second opinions and repeats that are due.
         """
         return self._navigator.sync()
 
@@ -444,7 +445,7 @@ class LabelSession:
     # What keys do
 
     def do(self, name: str) -> object:
-        """Do what an action of `actions`, or ``class N``, stands for; returns what it returns.
+        """Do the action of this name in `actions`, or ``class N``; returns what it returns.
 
         Raises ValueError for another name.
         """

@@ -1,4 +1,4 @@
-"""The state of a labelling session: the query on the screen, and the states of all.
+"""The state of a labelling session: the query on the screen, and the states of all queries.
 
 All parts of a session work on one `SessionState`. It reads; only `labeller`, `navigator` and
 `holds` write to the ledger.
@@ -39,7 +39,7 @@ class SessionState:
         states: the state of each query, for this person.
         queue: the order of the queries, and the filter that they pass.
         history: what can be undone and redone.
-        tally: what was answered, by class.
+        tally: number of answers, by class.
         effort: seconds and clicks of each query.
         view: the query on the screen; None when there is nothing left to show.
         parts: the parts of its voxel.
@@ -103,7 +103,7 @@ class SessionState:
         return {q: lease.annotator for q, lease in leases if lease.annotator != self.annotator}
 
     def entry(self, query: int, answer: Answer, supersedes: int | None = None) -> EventDraft:
-        """A row with the effort so far, on top of what stood when the person saw the query.
+        """A row with the effort so far, based on what the person saw of the query.
 
         `supersedes` is the event that the row is about; None: the one that an answer replaces.
         """

@@ -29,7 +29,7 @@ class Run:
     Attributes:
         config: the checked config, a `RunConfig`.
         work_dir: holds ledger, checkpoints, metrics and report.
-        data_root: where the target's scans are; None: where config or run say.
+        data_root: where the target's scans are; None: where the config says.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Run:
         data_root: str | Path | None = None,
         cfg_options: Mapping[str, Any] | None = None,
     ) -> Run:
-        """A run of a config.
+        """Make a run of a config.
 
         Args:
             config: a name such as ``"al/streets_demo"``, a file, or a `RunConfig`.
@@ -66,14 +66,14 @@ class Run:
 
     @classmethod
     def open(cls, work_dir: str | Path, *, data_root: str | Path | None = None) -> Run:
-        """The run that a work directory holds.
+        """Open the run in a work directory.
 
         Args:
             data_root: where the target's scans are now; None: where its last start found them.
 
         Raises:
             FileNotFoundError: no such folder.
-            ConfigError: the folder keeps no config.
+            ConfigError: the folder has no config.
         """
         folder = WorkDir(work_dir)
         if not folder.path.is_dir():
@@ -86,10 +86,10 @@ class Run:
 
         Args:
             resume: go on with what the work directory holds.
-            reporter: is told how far it is; None: nobody is.
+            reporter: gets the progress; None: silent.
 
         Raises:
-            ConfigError, ValueError, FileNotFoundError: config or data are not as they should be.
+            ConfigError, ValueError, FileNotFoundError: config or data are wrong or missing.
             WaitingForOracleError: a round waits for a person: answer it in `session`, then train
                 with ``resume=True``.
             RunStoppedError: SIGTERM or Ctrl-C came; train with ``resume=True`` to go on.
@@ -112,9 +112,9 @@ class Run:
 
         Args:
             predictions: folder of logits, classes or scores of points (docs/strategies.md).
-            checkpoint: or weights of the config's network. Neither for the strategy 'random'.
+            checkpoint: weights of the config's network, instead. Strategy 'random' needs neither.
 
-        Raises ConfigError for neither or both, or a work directory that belongs to a training.
+        Raises ConfigError for both or neither, or if the work directory belongs to a training.
         """
         from annotator3d.engine.rounds.select_only import select_only
 
@@ -146,7 +146,7 @@ class Run:
         Args:
             path: default: ``report.html`` in the work directory.
 
-        Raises FileNotFoundError: nothing was trained yet.
+        Raises FileNotFoundError if nothing was trained yet.
         """
         from annotator3d.analysis.report.run import report_run
 
@@ -154,9 +154,9 @@ class Run:
 
     @cached_property
     def pool(self) -> ScanDataset:
-        """The scans that may be asked about (``data.train``); labels are read where there are any.
+        """The scans that may be asked about (``data.train``), with labels where there are any.
 
-        Raises ConfigError or FileNotFoundError where there are none.
+        Raises ConfigError or FileNotFoundError if there are no scans.
         """
         return self._dataset("train")
 
@@ -173,7 +173,7 @@ class Run:
     def ledger(self, write: bool = False) -> Ledger:
         """The ledger, a context manager; for reading only unless `write`.
 
-        Raises FileNotFoundError: nothing was asked yet.
+        Raises FileNotFoundError if nothing was asked yet.
         """
         return self._folder.ledger(write)
 

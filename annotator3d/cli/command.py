@@ -1,4 +1,4 @@
-"""How a command registers its name, its options, its function and its words when it is stopped.
+"""How a command registers its name, its options, its function and its message when stopped.
 
 A file in ``annotator3d/cli/commands/`` is enough for a new command::
 
@@ -22,7 +22,7 @@ Run = Callable[[argparse.Namespace], "int | None"]
 
 
 class Command(NamedTuple):
-    """What the parser and the dispatcher know of one command."""
+    """What the parser and the dispatcher know about one command."""
 
     name: str  # "train", or "ledger verify"
     help: str  # one line
@@ -61,9 +61,9 @@ def command(
     Args:
         name: one word, or the name of a group and one word.
         help: one line.
-        order: place in the help.
+        order: place in the help, between the numbers of its neighbours; gaps are left for more.
         options: adds the command's options to its parser; ``--debug`` is added to all.
-        when_stopped: what a user who stops it is told, such as how to continue.
+        when_stopped: message for a user who stops it, such as how to continue.
     """
     if name in COMMANDS:
         raise ValueError(f"there are two commands {name!r}")

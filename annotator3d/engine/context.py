@@ -1,4 +1,4 @@
-"""What the parts of one run share."""
+"""The objects that the parts of one run share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RunContext:
         ledger: open for writing, on rank 0 of an active run; else None.
         oracle: who answers; None if nothing is queried.
         resumed_at: the checkpoint that training continues from; None: it starts.
-        reporter: what the user sees.
+        reporter: shows progress to the user.
         stop: the signal that ends the run at the next step.
     """
 
@@ -63,6 +63,6 @@ class RunContext:
 
     @property
     def stoppable_reporter(self) -> Reporter:
-        """For long work that is repeated from its start: its `progress` raises RunStoppedError
-        once a signal has come."""
+        """For long work that a resumed run repeats: `progress` raises RunStoppedError once a signal
+        has come."""
         return StoppableReporter(self.reporter, self.stop)

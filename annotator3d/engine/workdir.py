@@ -1,4 +1,4 @@
-"""The folder of a run: the names of its files, and how each of them is read."""
+"""The folder of a run: the names of its files, and how each of them is opened."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
     from annotator3d.engine.config.schema import RunConfig
     from annotator3d.reporter import Reporter
 
-_NAMES = {"train": "pool", "val": "val", "source": "source"}  # split of a config: in run.json
+# Split of a config -> its name in run.json.
+_NAMES = {"train": "pool", "val": "val", "source": "source"}
 
 _locks: set = set()  # files that this process holds locked
 
 
 def _release_locks() -> None:
-    """In a fork: a process that reads scans may outlive its run a little, but not hold its lock."""
+    """In a fork: a process that reads scans may outlive its run, and must not keep its lock."""
     for file in _locks:
         file.close()
     _locks.clear()
@@ -37,10 +38,10 @@ os.register_at_fork(after_in_child=_release_locks)
 
 
 class WorkDir(os.PathLike):
-    """The folder of a run, which need not exist yet. Nothing is opened before it is asked for.
+    """The folder of a run, which need not exist yet. Files are opened when they are asked for.
 
     Args:
-        path: the folder; another `WorkDir` is taken as well.
+        path: the folder, or another `WorkDir`.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -66,7 +67,7 @@ class WorkDir(os.PathLike):
 
     @property
     def metrics_path(self) -> Path:
-        """One evaluation a line."""
+        """JSON lines, one evaluation each."""
         return self.path / "metrics.jsonl"
 
     @property
@@ -75,7 +76,7 @@ class WorkDir(os.PathLike):
 
     @property
     def rounds(self) -> Path:
-        """Stored predictions of each round, in a folder of its number."""
+        """Stored predictions of each round, in a folder named by its number."""
         return self.path / "rounds"
 
     @property
@@ -121,14 +122,14 @@ class WorkDir(os.PathLike):
         return load_config(path, settings)
 
     def run_info(self) -> dict[str, Any]:
-        """What ``run.json`` says; empty where no training wrote one."""
+        """The content of ``run.json``; empty where no training wrote one."""
         path = self.run_info_path
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
     def data_root(self, split: str) -> str | None:
-        """Where the last start read ``data.SPLIT``.
+        """Where the last start of the run read the scans of ``data.SPLIT``.
 
-        None: where the config says, or the dataset makes its own scans.
+        None: no start has recorded it, or the dataset makes its own scans.
         """
         from annotator3d.registry import DATASETS, lookup
 
@@ -141,7 +142,7 @@ class WorkDir(os.PathLike):
     def moved_data_root(self, config: RunConfig) -> str | None:
         """The ``--data-root`` with which `config` finds the scans where the last start did.
 
-        None: it finds them without.
+        None: it finds them without the option.
         """
         for split in ("train", "val"):
             values, last = getattr(config.data, split), self.data_root(split)
@@ -157,7 +158,7 @@ class WorkDir(os.PathLike):
         """The scans that may be queried, with labels or without.
 
         Returns:
-            (dataset, id in the ledger -> id in the dataset, of the scans that were moved since).
+            (dataset, id in the ledger -> id in the dataset, for scans that were moved since).
 
         Raises as `moved_scans.open_with_moved`. Files are not checked: a damaged scan does not stop
         work on the others.
@@ -170,9 +171,9 @@ class WorkDir(os.PathLike):
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Make the folder and keep other processes out of it; a kill releases it.
+        """Make the folder and keep other processes out of it; a kill releases the lock.
 
-        Files that a killed process had half written are removed.
+        Half-written files of a killed process are removed.
 
         Raises:
             ValueError: another process works there.

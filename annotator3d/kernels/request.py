@@ -1,4 +1,4 @@
-"""What a selection is asked for: the arguments that every path of `select` takes."""
+"""The arguments of a selection, which every implementation of `select` takes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class SelectionRequest(NamedTuple):
     """
 
     points: Tensor
-    """[N, 3+] float32, xyz in metres first."""
+    """[N, 3+] float32; the first three columns are xyz in metres."""
     splits: Tensor
     """[B+1] int64, scan b has the points ``splits[b]:splits[b+1]``."""
     size: float
@@ -30,7 +30,7 @@ class SelectionRequest(NamedTuple):
     reduce: str
     """'max' or 'mean'."""
     table: Tensor
-    """Of :mod:`.score_table`; for 'vcd' it covers the most crowded voxel that can be scored."""
+    """See `score_table`; for 'vcd' it is long enough for the largest voxel that can be scored."""
     asked: Tensor
     """[Q, 3] int32, cells that are never picked."""
     asked_splits: Tensor

@@ -65,7 +65,7 @@ class LedgerReader:
 
     @property
     def ledger_id(self) -> str:
-        """What tells this ledger, and the work packages made of it, from all others."""
+        """Identifies this ledger and the work packages made from it."""
         ((value,),) = self.file.rows("SELECT value FROM meta WHERE key = 'ledger_id'")
         return value
 

@@ -22,7 +22,7 @@ from annotator3d.ledger.ledger import Round
 
 
 class WaitingForOracleError(RunPausedError):
-    """Training cannot go on before a person has answered, or closed the round."""
+    """Training cannot go on until a person has answered the queries or closed the round."""
 
     def __init__(self, round: int, open_queries: int, asked: int) -> None:
         super().__init__(round, open_queries, asked)
@@ -36,7 +36,7 @@ def weights_digest(model) -> str:
     """Name of a network's weights: ``blake2b:<hex>`` of what its predictions depend on."""
     digest = hashlib.blake2b(digest_size=16)
     for name, value in sorted(model.state_dict().items()):
-        if name.endswith("num_batches_tracked"):  # counts steps, which no prediction sees
+        if name.endswith("num_batches_tracked"):  # counts steps; no prediction depends on it
             continue
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
@@ -52,7 +52,7 @@ class RoundHook(Hook):
 
     Args:
         context: of an active run; its ledger is open for writing on rank 0.
-        training: the scans that the labels are handed to.
+        training: the scans that get the labels.
     """
 
     def __init__(self, context: RunContext, training: TrainingScans) -> None:
@@ -126,7 +126,7 @@ class RoundHook(Hook):
         )
 
     def _disputed(self, number: int) -> int:
-        """Voxels of rounds up to this one that no training sees, since nobody has decided."""
+        """Number of disputed voxels of rounds up to this one, which are not trained on."""
         return sum(query.round <= number for query in self.ledger.disputed_queries())
 
     def _say_cost(self, cost: RoundCost) -> None:
@@ -136,7 +136,7 @@ class RoundHook(Hook):
         )
 
     def _answer(self, number: int) -> RoundCost:
-        """Let the oracle answer what is open.
+        """Let the oracle answer the open queries.
 
         Raises:
             WaitingForOracleError: it leaves queries open, in a round that nobody has closed.
@@ -169,7 +169,7 @@ class RoundHook(Hook):
             "epoch": plan.epoch,
         }
         if active.budget_hours is not None and found.max_queries is not None:
-            del wanted["max_queries"]  # decided then, by the answers that there were
+            del wanted["max_queries"]  # was computed from the answers at that time
         for name, value in wanted.items():
             if getattr(found, name) != value:
                 raise ValueError(
@@ -206,7 +206,7 @@ class RoundHook(Hook):
 
 
 def _kept(folder: Path) -> str:
-    """How much is kept for the viewer, in words."""
+    """How much is stored for the viewer, in words."""
     sizes = [path.stat().st_size for path in folder.glob("*.npz")]
     if not sizes:
         return ""

@@ -56,7 +56,7 @@ def select_only(
         predictions: a folder as `PredictionFiles` takes it; labels are for vcd alone, and of
             scores of points (entropy, margin) the highest are asked first.
         data_root: where the scans are, if not where the config says.
-        reporter: is told how far it is; None: nobody is.
+        reporter: gets the progress; None: silent.
 
     Raises:
         ConfigError: the strategy needs a network and neither source of scores is given, or both.
