@@ -123,36 +123,31 @@ class VoxelMargin(_PointwiseStrategy):
         return 0 - self._reduced(voxels, prediction, num_classes)
 
 
+class _MeanOfPoints(_PointwiseStrategy):
+    """Changes the default of `reduce` to 'mean', for configs that name the strategy only."""
+
+    def __init__(
+        self,
+        voxel_size: float = 0.25,
+        max_range: float | None = None,
+        min_points: int = 1,
+        reduce: str = "mean",
+    ) -> None:
+        super().__init__(voxel_size, max_range, min_points, reduce)
+
+
 @STRATEGIES.register_module("entropy_mean")
-class _VoxelEntropyMean(VoxelEntropy):
+class _VoxelEntropyMean(_MeanOfPoints, VoxelEntropy):
     """`VoxelEntropy` with reduce='mean', under a name of its own for configs."""
 
     name = "entropy_mean"
 
-    def __init__(
-        self,
-        voxel_size: float = 0.25,
-        max_range: float | None = None,
-        min_points: int = 1,
-        reduce: str = "mean",
-    ) -> None:
-        super().__init__(voxel_size, max_range, min_points, reduce)
-
 
 @STRATEGIES.register_module("margin_mean")
-class _VoxelMarginMean(VoxelMargin):
+class _VoxelMarginMean(_MeanOfPoints, VoxelMargin):
     """`VoxelMargin` with reduce='mean', under a name of its own for configs."""
 
     name = "margin_mean"
-
-    def __init__(
-        self,
-        voxel_size: float = 0.25,
-        max_range: float | None = None,
-        min_points: int = 1,
-        reduce: str = "mean",
-    ) -> None:
-        super().__init__(voxel_size, max_range, min_points, reduce)
 
 
 def get_strategy(name: str, **limits: Any) -> QueryStrategy:
