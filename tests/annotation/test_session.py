@@ -11,6 +11,7 @@ from session_world import (
     Clock,
     make_world,
     predict,
+    seen,
     start,
 )
 
@@ -25,12 +26,6 @@ from annotator3d.viz.keys import make_keys
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "ledger.sqlite"
-
-
-def seen(path, query):
-    """What another process reads of a query."""
-    with Ledger.read(path) as ledger:
-        return ledger.current(query)
 
 
 def visited(session):

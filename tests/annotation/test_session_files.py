@@ -10,6 +10,7 @@ from session_world import (
     NAMES,
     make_scan,
     make_world,
+    seen,
     start,
 )
 
@@ -18,18 +19,11 @@ from annotator3d.annotation.prefetch import Prefetcher
 from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.views import ScanUnavailableError
 from annotator3d.errors import ConfigError
-from annotator3d.ledger.ledger import Ledger
 
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "ledger.sqlite"
-
-
-def seen(path, query):
-    """What another process reads of a query."""
-    with Ledger.read(path) as ledger:
-        return ledger.current(query)
 
 
 @pytest.mark.parametrize("trouble", ["gone", "fingerprint", "points", "cell"])

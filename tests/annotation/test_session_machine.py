@@ -10,24 +10,10 @@ from hypothesis import strategies as st
 from session_model import Model, Person, check_all, check_screen
 from session_world import make_world, predict, start
 
-from annotator3d.ledger import connection
-
 SCANS, CELLS, POINTS = ("00/0", "00/1", "00/2"), [(4, 0, 0), (5, 0, 0), (-8, 3, 1), (0, 9, 0)], 4
 
 
-@pytest.fixture(autouse=True, scope="module")
-def no_fsync():
-    """The disk is not what this is about, and a killed process needs none."""
-    plain = connection.connect
-
-    def connect(*arguments):
-        db = plain(*arguments)
-        db.execute("PRAGMA synchronous = OFF")
-        return db
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "connect", connect)
-        yield
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 def classes(round, scan):

@@ -25,7 +25,6 @@ from annotator3d.annotation.queue import Filter
 from annotator3d.annotation.second_opinions import request_overlap
 from annotator3d.annotation.state import SessionState
 from annotator3d.data.scan_source import Pose
-from annotator3d.ledger import connection
 from annotator3d.ledger.leases import Leases
 from annotator3d.ledger.ledger import Ledger, ScanRecord
 from annotator3d.viz.scene_model import SceneModel
@@ -35,19 +34,7 @@ SCANS, POINTS = ("00/0", "00/1", "00/2"), 4
 QUERIES = range(1, len(SCANS) * len(CELLS) + 1)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def no_fsync():
-    """The disk is not what this is about."""
-    plain = connection.connect
-
-    def connect(*arguments):
-        db = plain(*arguments)
-        db.execute("PRAGMA synchronous = OFF")
-        return db
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(connection, "connect", connect)
-        yield
+pytestmark = pytest.mark.usefixtures("no_fsync")
 
 
 @pytest.fixture

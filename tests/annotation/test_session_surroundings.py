@@ -8,6 +8,7 @@ from session_world import (
     make_scan,
     make_world,
     predict,
+    seen,
     start,
 )
 
@@ -15,18 +16,11 @@ from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.data.scan_source import Pose
 from annotator3d.errors import ConfigError
-from annotator3d.ledger.ledger import Ledger
 
 
 @pytest.fixture
 def path(tmp_path):
     return tmp_path / "ledger.sqlite"
-
-
-def seen(path, query):
-    """What another process reads of a query."""
-    with Ledger.read(path) as ledger:
-        return ledger.current(query)
 
 
 def mixed(round, scan):

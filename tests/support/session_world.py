@@ -92,6 +92,12 @@ def start(path, source, annotator="ann", predictions=None, clock=None, **options
     return LabelSession(ledger, source, annotator, predictions, SessionOptions(**options), clock)
 
 
+def seen(path, query):
+    """What another process reads of a query."""
+    with Ledger.read(path) as ledger:
+        return ledger.current(query)
+
+
 def predict(classes):
     """Stored predictions: per point class from a function of (round, scan) -> [N] train ids."""
 
