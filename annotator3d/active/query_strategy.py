@@ -6,7 +6,8 @@ a score for each point [N] float, computed elsewhere (VoxelEntropy, VoxelMargin)
 
 from __future__ import annotations
 
-from typing import ClassVar
+import operator
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ class QueryStrategy:
     """
 
     name: ClassVar[str]
-    """The word by which configs and the ledger know the strategy."""
+    """The word by which configs and the ledger know the strategy; default: that of its class."""
     needs_model: ClassVar[bool] = True
     """Whether `utilities` reads a prediction."""
     fused: ClassVar[str | None] = None
@@ -55,6 +56,8 @@ class QueryStrategy:
         super().__init_subclass__(**arguments)
         if "utilities" in vars(cls) and "fused" not in vars(cls):
             cls.fused = None
+        if not hasattr(cls, "name"):
+            cls.name = cls.__name__
 
     def utilities(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
         """Utility of each voxel: [V] float64, finite; the highest is asked first.
@@ -93,7 +96,7 @@ class QueryStrategy:
             batch_size: most voxels to pick; fewer come back when fewer are left.
             exclude: [Q, 3] integer cells that are not picked, such as those asked about before.
             num_classes: C; default: read from the prediction.
-            random_state: seed of the order of equal utilities.
+            random_state: seed of the order of equal utilities, an integer.
             scan_id: name of the scan, so that ties fall differently in each scan.
             return_utilities: also return the utility of each point's voxel, [N] float32.
 
@@ -103,10 +106,10 @@ class QueryStrategy:
         found = self.select(
             xyz,
             prediction,
-            batch_size=batch_size,
+            batch_size=_integer("batch_size", batch_size, least=0),
             exclude=exclude,
             num_classes=num_classes,
-            random_state=random_state,
+            random_state=_integer("random_state", random_state),
             scan_id=scan_id,
         )
         return (found.picks, found.point_utilities) if return_utilities else found.picks
@@ -139,8 +142,10 @@ class QueryStrategy:
                     f"strategy {self.name!r} needs a prediction, such as logits [N, C]; only "
                     "'random' works without one"
                 )
+            if given is not None and given.dim() not in (1, 2):
+                raise ValueError(f"prediction: expected [N, C] or [N], got {list(given.shape)}")
             classes = _num_classes(given) if num_classes is None else num_classes
-            return self._select(as_tensor(xyz), given, rows, classes, rule)
+            return self._select(_points(xyz), given, rows, classes, rule)
         except ValueError as error:
             if not scan_id:
                 raise
@@ -186,8 +191,32 @@ class QueryStrategy:
 
 def as_tensor(values: Array) -> Tensor:
     """A tensor of these values."""
-    # A copy: torch warns of numpy arrays that are not writable.
-    return values.detach() if isinstance(values, Tensor) else torch.tensor(values)
+    if isinstance(values, Tensor):
+        return values.detach()
+    if not isinstance(values, np.ndarray):
+        return torch.tensor(values)
+    # A copy: torch warns of arrays that are not writable, and takes no negative strides. Nor does
+    # it compute with unsigned integers of more than 8 bits, such as the labels of .label files.
+    wide = values.dtype.kind == "u" and values.dtype.itemsize > 1
+    return torch.from_numpy(np.array(values, np.int64 if wide else None, order="C"))
+
+
+def _points(xyz: Array) -> Tensor:
+    points = as_tensor(xyz)
+    if points.dim() != 2 or points.shape[1] < 3 or points.dtype != torch.float32:
+        dtype = str(points.dtype).removeprefix("torch.")
+        raise ValueError(f"xyz: expected [N, 3] float32, got {list(points.shape)} {dtype}")
+    return points
+
+
+def _integer(name: str, value: Any, least: int | None = None) -> int:
+    try:
+        found = operator.index(value)
+    except TypeError:
+        raise ValueError(f"{name}: expected an integer, got {value!r}") from None
+    if least is not None and found < least:
+        raise ValueError(f"{name}: expected at least {least}, got {found}")
+    return found
 
 
 def _cells(exclude: Array | None) -> NDArray[np.int32]:
@@ -198,6 +227,9 @@ def _cells(exclude: Array | None) -> NDArray[np.int32]:
         raise ValueError(
             f"exclude: expected cells [Q, 3] of integers, got {cells.dtype} {list(cells.shape)}"
         )
+    limits = np.iinfo(np.int32)
+    if cells.min() < limits.min or cells.max() > limits.max:
+        raise ValueError("exclude: expected cells that fit 32 bits, as those of a pick do")
     return cells.astype(np.int32)
 
 
@@ -208,7 +240,8 @@ def _num_classes(prediction: Tensor | None) -> int:
     if prediction.dim() == 2:
         return prediction.shape[1]
     known = prediction[prediction != IGNORE]
-    return int(known.max()) + 1 if len(known) else 1
+    # Within what the kernels take, so that they can say which train ids are wrong.
+    return min(max(int(known.max()) + 1, 1), IGNORE) if len(known) else 1
 
 
 def _of_points(prediction: Tensor, rows: Tensor) -> Tensor:

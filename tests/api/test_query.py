@@ -80,6 +80,9 @@ def test_class_ids_and_scores_of_points_are_predictions_too(scene):
     classes = logits.argmax(1).astype(np.uint8)
     by_class = a3d.VoxelConfusion(voxel_size=1.0).query(xyz, classes, batch_size=3)
     assert by_class == a3d.VoxelConfusion(voxel_size=1.0).query(xyz, logits, batch_size=3)
+    for dtype in (np.uint16, np.uint32):  # as .label files have them
+        wide = classes.astype(dtype)
+        assert a3d.VoxelConfusion(voxel_size=1.0).query(xyz, wide, batch_size=3) == by_class
     doubt = np.arange(400, dtype=np.float32)
     (pick,) = a3d.VoxelEntropy(voxel_size=1.0).query(xyz, doubt)
     assert 399 in pick.point_indices and pick.utility == 399
@@ -99,6 +102,16 @@ def test_a_strategy_of_ones_own_writes_utilities_alone(scene):
     assert pick.utility == pick.num_points == counts.max()
 
 
+def test_numbers_and_views_of_numpy_are_taken_as_they_are(scene):
+    xyz, logits = scene
+    picks = a3d.VoxelEntropy().query(xyz[::-1].copy(), logits[::-1].copy(), batch_size=2)
+    number = np.int64(2)
+    found = a3d.VoxelEntropy().query(xyz[::-1], np.asfortranarray(logits[::-1]), batch_size=number)
+    assert found == picks
+    one = a3d.RandomSampling().query(xyz, random_state=np.int64(3))
+    assert one == a3d.RandomSampling().query(xyz, random_state=3)
+
+
 def with_nan(logits):
     wrong = logits.copy()
     wrong[7, 1] = np.nan
@@ -112,8 +125,9 @@ def with_nan(logits):
         (lambda xyz, logits: (xyz, None), "needs a prediction"),
         (lambda xyz, logits: (xyz, with_nan(logits)), "finite"),
         (lambda xyz, logits: (xyz, logits[:-1]), "400"),
-        (lambda xyz, logits: (xyz.astype(float), logits), "float32"),
-        (lambda xyz, logits: (xyz[:, :2], logits), "3"),
+        (lambda xyz, logits: (xyz, logits[None]), r"prediction: expected \[N, C\] or \[N\], got"),
+        (lambda xyz, logits: (xyz.astype(float), logits), r"xyz: expected \[N, 3\] float32, got"),
+        (lambda xyz, logits: (xyz[:, :2], logits), r"xyz: expected \[N, 3\] .* \[400, 2\]"),
         (lambda xyz, logits: (with_nan(xyz), logits), "finite|NaN"),
     ],
 )
@@ -128,14 +142,27 @@ def test_arguments_that_do_not_exist_are_refused(scene):
         a3d.VoxelEntropy(reduce="sum")
     with pytest.raises(ValueError, match=r"exclude: expected cells \[Q, 3\] of integers"):
         a3d.RandomSampling().query(scene[0], exclude=[(0.5, 0, 0)])
+    with pytest.raises(ValueError, match="exclude: expected cells that fit 32 bits"):
+        a3d.RandomSampling().query(scene[0], exclude=[(1 << 32, 0, 0)])
+    with pytest.raises(ValueError, match="random_state: expected an integer, got RandomState"):
+        a3d.RandomSampling().query(scene[0], random_state=np.random.RandomState(0))
+    for wrong, words in ((2.5, "an integer, got 2.5"), (-1, "at least 0, got -1")):
+        with pytest.raises(ValueError, match=f"batch_size: expected {words}"):
+            a3d.RandomSampling().query(scene[0], batch_size=wrong)
+
+
+@pytest.mark.parametrize("wrong", [-1, 256, 300])
+def test_train_ids_that_do_not_exist_are_named(wrong, scene):
+    ids = np.zeros(400, np.int64)
+    ids[:3] = wrong
+    with pytest.raises(ValueError, match=rf"prediction: expected .*, got {wrong} at 3 points"):
+        a3d.VoxelConfusion().query(scene[0], ids)
 
 
 def test_a_strategy_that_gives_too_few_utilities_is_refused(scene):
     class Short(a3d.QueryStrategy):
-        name = "short"
-
         def utilities(self, voxels, prediction, num_classes):
             return torch.zeros(len(voxels) - 1)
 
-    with pytest.raises(ValueError, match="'short' must give one utility for each voxel"):
+    with pytest.raises(ValueError, match="'Short' must give one utility for each voxel"):
         Short().query(*scene)
