@@ -35,4 +35,9 @@ class Config:
 
 def _yaml(value: Any) -> str:
     """JSON, which is YAML on one line."""
-    return json.dumps(value, default=str)
+    return json.dumps(value, default=_plain)
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of numpy as those of Python; a path as its text."""
+    return value.tolist() if hasattr(value, "tolist") else str(value)

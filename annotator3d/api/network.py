@@ -55,7 +55,7 @@ def init_model(
         device: 'auto' (CUDA where torch finds it), 'cpu' or 'cuda'.
 
     Raises:
-        ConfigError: see `Config.fromfile`; CUDA was asked for and there is none.
+        ConfigError: see `Config.fromfile`; another device, or CUDA and there is none.
         FileNotFoundError: no such checkpoint.
         ValueError: the checkpoint is of another network.
     """

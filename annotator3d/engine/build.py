@@ -66,8 +66,10 @@ def pick_device(name: str) -> torch.device:
     """``auto`` takes CUDA where torch finds it.
 
     Raises:
-        ValueError: ``cuda`` was asked for and torch does not find it.
+        ConfigError: another word, or ``cuda`` was asked for and torch does not find it.
     """
+    if name not in ("auto", "cpu", "cuda"):
+        raise ConfigError(f"device: expected auto, cpu or cuda, got {name!r}")
     if name == "cuda" and not torch.cuda.is_available():
         raise ConfigError(
             "device: cuda was asked for, but torch finds no CUDA device; `annotator3d doctor` "
@@ -114,7 +116,7 @@ def load_model(config: RunConfig, num_classes: int, weights: dict, path: str | P
     """The network of `config` with the `weights` read from `path`, on the config's device.
 
     Raises:
-        ValueError: see `load_weights` and `pick_device`.
+        ConfigError, ValueError: see `pick_device` and `load_weights`.
     """
     model = build_model(config, num_classes)
     load_weights(model, weights, path)

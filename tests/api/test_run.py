@@ -155,6 +155,10 @@ def test_configs_are_read_by_name_with_options_over_them(tmp_path):
     assert (config.active.strategy, config.seed, config.active.max_range) == ("entropy", 4, None)
     run = a3d.Run.from_config("al/streets_demo", tmp_path, cfg_options={"seed": 5})
     assert run.config.seed == 5 and list(tmp_path.iterdir()) == []
+    numbers = {"active.queries_per_scan": np.int64(3), "active.voxel_size": np.float32(0.5)}
+    numbers["active.rounds_at"] = np.array([0, 2])
+    active = a3d.Config.fromfile("al/streets_demo", numbers).active
+    assert (active.queries_per_scan, active.voxel_size, active.rounds_at) == (3, 0.5, [0, 2])
     with pytest.raises(a3d.ConfigError, match="did you mean 'strategy'"):
         a3d.Config.fromfile("al/streets_demo", {"active.strategi": "vcd"})
     with pytest.raises(a3d.ConfigError, match="did you mean 'al/streets_demo'"):
@@ -177,6 +181,8 @@ def test_what_is_not_there_is_named(tmp_path, make_kitti):
         run.report()
     with pytest.raises(FileNotFoundError, match="no checkpoint x.pth"):
         a3d.init_model(run.config, "x.pth")
+    with pytest.raises(a3d.ConfigError, match="device: expected auto, cpu or cuda, got 'gpu'"):
+        a3d.init_model(run.config, device="gpu")
     config = tiny_config(make_kitti(("00", "01", "02"), name="b"), data={"source": None})
     with pytest.raises(a3d.ConfigError, match="data.source"):
         _ = a3d.Run.from_config(config, tmp_path).source
