@@ -93,7 +93,7 @@ def queries_within_hours(
         kept = min(kept, max_queries)
     if kept:
         needs = f"they need {float(spent[kept - 1]) / 3600:.2f} h"
-    else:  # not in a first round: see `engine.checks`
+    else:  # not in a first round: see `engine.config.checks`
         needs = f"the first alone takes {spent[0]:.0f} s" if len(order) else "no voxel is left"
     return kept, f"{kept:,} of {len(order):,} voxels for {hours:g} h ({needs}), {by}"
 

@@ -4,8 +4,8 @@ Copies of what other rooms define, since help must be quick and work where numpy
 tests/cli/test_commands.py compares them with the originals.
 """
 
-DEVICES = ("auto", "cpu", "cuda")  # engine.config
-DOMAINS = ("ideal", "hdl64")  # data.simulator
+DEVICES = ("auto", "cpu", "cuda")  # engine.config.schema
+DOMAINS = ("ideal", "hdl64")  # data.simulator.domains
 SCAN_FORMATS = ("bin", "pcd", "ply", "las", "laz", "npy", "npz")  # data.formats.registry
 LABEL_FORMATS = ("semantickitti", "lidarseg", "las", "ply")  # data.exporting.writers
 ORDERS = ("scan", "score", "round", "points", "random")  # annotation.queue

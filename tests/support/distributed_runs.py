@@ -1,4 +1,4 @@
-"""What the processes of tests/test_distributed.py run."""
+"""What the processes of tests/engine/test_distributed.py run."""
 
 from __future__ import annotations
 

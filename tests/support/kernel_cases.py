@@ -1,6 +1,6 @@
 """Writes test cases for the programs in csrc/checks: inputs and answers of the reference.
 
-Run as a script by tools/check_kernels.sh: ``python tests/kernel_cases.py FOLDER``. Those in
+Run as a script by tools/check_kernels.sh: ``python tests/support/kernel_cases.py FOLDER``. Those in
 FOLDER/both are for the CUDA library's code and for the CPU library, those in FOLDER/cpu for the
 latter alone.
 """

@@ -1,4 +1,4 @@
-"""What the processes of tests/test_resume.py run."""
+"""What the processes of tests/engine/test_resume.py run."""
 
 from __future__ import annotations
 

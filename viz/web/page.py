@@ -1,4 +1,4 @@
-"""The page in the browser: `frontend.Frontend` over viser's scene, with `web_panel` beside it."""
+"""The page in the browser: `frontend.Frontend` over viser's scene, with `panel` beside it."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def check_by_stored_predictions(
     data_root: str | None = None,
     wanted: Callable[[int, Outcome], bool] = lambda query_id, where: True,
 ) -> list[ModelCheck]:
-    """As `judge_answers`, by what the last round with a prediction of the scan has stored.
+    """As `check_answers`, by what the last round with a prediction of the scan has stored.
 
     There are no probabilities then; a scan without a prediction is left out.
     """

@@ -15,7 +15,7 @@ from annotator3d.data.files import fingerprint
 
 
 class Known(Protocol):
-    """A scan as it was registered; `active.records.ScanRecord` is one."""
+    """A scan as it was registered; `ledger.records.ScanRecord` is one."""
 
     @property
     def id(self) -> str: ...

@@ -1,5 +1,5 @@
 // A test case in a file: named arrays, which a Python script writes with the reference's answers
-// (tests/kernel_cases.py).
+// (tests/support/kernel_cases.py).
 #pragma once
 
 #include <cstdint>
