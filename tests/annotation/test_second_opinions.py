@@ -173,7 +173,7 @@ def test_the_command_asks_and_says_how_much(path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words", "code"),
     [
-        ([], "needs --overlap SHARE or --repeat SHARE", 2),
+        ([], "expected --overlap SHARE or --repeat SHARE", 2),
         (["--overlap", "5"], "expected a share such as 5% or 0.05, got '5'", 2),
     ],
 )

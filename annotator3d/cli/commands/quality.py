@@ -41,7 +41,7 @@ def request(args: argparse.Namespace) -> None:
 
     shares = OverlapOptions(share_of(args.overlap), share_of(args.repeat))
     if not (shares.overlap or shares.repeat):
-        raise ConfigError("quality request needs --overlap SHARE or --repeat SHARE")
+        raise ConfigError("expected --overlap SHARE or --repeat SHARE, got neither")
     with WorkDir(args.work_dir).ledger(write=True) as ledger:
         overlaps, repeats = request_all(ledger, shares, annotator=annotator_of(args))
     if shares.overlap:
