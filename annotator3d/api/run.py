@@ -78,6 +78,8 @@ class Run:
         folder = WorkDir(work_dir)
         if not folder.path.is_dir():
             raise FileNotFoundError(f"there is no work directory {folder}")
+        if not folder.config_path.is_file():
+            raise ConfigError(f"{folder} holds no config.yaml; name its config to Run.from_config")
         config = folder.config()
         return cls(config, folder.path, data_root or folder.moved_data_root(config))
 

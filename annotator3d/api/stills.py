@@ -15,6 +15,7 @@ from annotator3d.errors import ConfigError
 from annotator3d.ledger.database import is_package
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.reporter import Reporter
+from annotator3d.viz.colours import BACKGROUNDS
 from annotator3d.viz.render import render as draw
 from annotator3d.viz.still import Still, still_of_query, still_of_scan
 
@@ -47,7 +48,13 @@ def render(
     Raises:
         FileNotFoundError: neither scan nor work directory, or no folder to write to.
         ConfigError: a query of a scan file, or a colour that it cannot have.
+        ValueError: a colour, view, background or size that does not exist.
     """
+    if background not in BACKGROUNDS:
+        known = " or ".join(BACKGROUNDS)
+        raise ValueError(f"background: expected {known}, got {background!r}")
+    if min(size) < 1:
+        raise ValueError(f"size: expected width and height in pixels, got {size}")
     still = still_of(
         Path(what),
         query,

@@ -77,6 +77,8 @@ class LedgerFile:
                     "end it, then run this again"
                 ) from error
             raise OSError(f"{self.path}: {error}") from error
+        except sqlite3.ProgrammingError as error:  # it was closed
+            raise ValueError(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
             raise ValueError(f"{self.path} is not a ledger: {error}") from error
 

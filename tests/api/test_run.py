@@ -170,6 +170,8 @@ def test_configs_are_read_by_name_with_options_over_them(tmp_path):
 def test_what_is_not_there_is_named(tmp_path, make_kitti):
     with pytest.raises(FileNotFoundError, match="no work directory .*gone"):
         a3d.Run.open(tmp_path / "gone")
+    with pytest.raises(a3d.ConfigError, match="holds no config.yaml; .*Run.from_config"):
+        a3d.Run.open(tmp_path)
     with pytest.raises(FileNotFoundError, match="gone"):
         a3d.open_session(tmp_path / "gone")
     run = a3d.Run.from_config(tiny_config(make_kitti(("00", "01", "02"))), tmp_path)
@@ -206,6 +208,10 @@ def test_a_picture_of_a_query_is_rendered_without_a_window(trained, tmp_path):
     assert out.read_bytes().startswith(b"\x89PNG")
     with pytest.raises(FileNotFoundError, match="gone"):
         a3d.render(tmp_path / "gone", out)
+    with pytest.raises(ValueError, match="background: expected dark or light, got 'grey'"):
+        a3d.render(trained[0].work_dir, out, background="grey")
+    with pytest.raises(ValueError, match="size: expected width and height in pixels"):
+        a3d.render(trained[0].work_dir, out, size=(0, 3))
 
 
 def test_people_are_compared(trained, tmp_path):

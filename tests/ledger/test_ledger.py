@@ -196,6 +196,13 @@ def test_files_that_are_no_ledger_are_refused_and_left_alone(tmp_path):
         Ledger.open(tmp_path / "absent" / "ledger.sqlite", NAMES, DIGEST)
 
 
+def test_a_closed_ledger_is_not_called_foreign(path):
+    ledger = Ledger.open(path, NAMES, DIGEST)
+    ledger.close()
+    with pytest.raises(ValueError, match="ledger.*: Cannot operate on a closed database"):
+        ledger.queries()
+
+
 def test_a_ledger_of_another_version_is_refused(path):
     Ledger.open(path, NAMES, DIGEST).close()
     with sqlite3.connect(path) as db:
