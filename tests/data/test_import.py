@@ -246,7 +246,7 @@ def test_wrong_options_are_usage_errors(tmp_path, taxonomy, capsys):
     src = write_scans(tmp_path / "src")
     for options, words in (
         (["--val", "bb"], "no such sequence; did you mean 'b'"),
-        (["--val", "a,b"], "leave some to train on"),
+        (["--val", "a,b"], "leave some for training"),
         (["--val-share", "1.5"], "--val-share"),
         (["--unit", "-1"], "--unit"),
         (["--offset", "1,2"], "expected auto, none or X,Y,Z"),

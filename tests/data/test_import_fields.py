@@ -24,9 +24,9 @@ def test_a_label_folder_that_fits_no_scan_is_refused(tmp_path, taxonomy, capsys)
     (tmp_path / "given").mkdir()
     src, options = write_scans(tmp_path / "src"), ["--labels", str(tmp_path / "given")]
     assert run_import(src, tmp_path / "out", taxonomy, *options) == 1
-    assert "expected such as a/scan0.label" in capsys.readouterr().err
+    assert "expected, for example, a/scan0.label" in capsys.readouterr().err
     assert run_import(src, tmp_path / "out", taxonomy, *options, "--label-field", "label") == 2
-    assert "either --labels or a field" in capsys.readouterr().err
+    assert "either --labels or --label-field" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
@@ -121,7 +121,7 @@ def test_minus_one_and_nan_are_no_class_and_fractions_are_refused(tmp_path, taxo
     with_fields(tmp_path / "src" / "one.ply", label=label)
     assert run_import(tmp_path / "src", tmp_path / "a", taxonomy) == 0
     assert stored(tmp_path / "a", "00/000000")[2][:4].tolist() == [0, 0, 2, 3]
-    assert "2 points without a class" in capsys.readouterr().out
+    assert "2 points have no class" in capsys.readouterr().out
     for wrong in (1.5, -2, np.inf):
         label[5] = wrong
         with_fields(tmp_path / "src" / "one.ply", label=label)
@@ -162,7 +162,7 @@ def test_intensity_in_some_files_only_is_refused(tmp_path, taxonomy, capsys):
     with_fields(tmp_path / "src" / "one.ply", label=points(0).label)
     source_scans.write_ply(tmp_path / "src" / "two.ply", points(0))
     assert run_import(tmp_path / "src", tmp_path / "a", taxonomy) == 1
-    assert "1 of 2 files have no intensity, the first is one.ply" in capsys.readouterr().err
+    assert "1 of 2 files have no intensity, for example one.ply" in capsys.readouterr().err
     assert run_import(tmp_path / "src", tmp_path / "b", taxonomy, "--intensity-field", "none") == 0
 
 
@@ -206,7 +206,7 @@ def test_large_coordinates_keep_their_millimetres_and_come_back(tmp_path, taxono
     for i, shift in enumerate(shifts):
         source_scans.write_las(src / f"{i}.las", points(i), tuple(np.array(UTM) + shift))
     assert run_import(src, out, taxonomy, format="las") == 0
-    assert "would lose their millimetres" in capsys.readouterr().out
+    assert "too large for millimetres in float32" in capsys.readouterr().out
     dataset, poses = ImportedScans(out, "all"), read_poses(out / "sequences" / "00" / "poses.txt")
     first = np.array(dataset.origin(0).offset)
     for i, shift in enumerate(shifts):

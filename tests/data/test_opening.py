@@ -59,7 +59,7 @@ def drop(tmp_path, monkeypatch):
 def test_a_dropped_data_set_is_checked(make_kitti, drop, capsys):
     root = make_kitti(("00", "01"), scans=2)
     (root / "sequences").rename(root / "drives")
-    with pytest.raises(FileNotFoundError, match="which no data set is known by; expected one of"):
+    with pytest.raises(FileNotFoundError, match="which is not a known data set; expected one of"):
         open_folder(root, None)
     drop("dropped_set", DROPPED)
     (opened,) = open_folder(root, None)

@@ -265,11 +265,11 @@ def test_a_folder_that_holds_anything_else_is_refused_and_left_alone(tmp_path: P
     foreign = tmp_path / "foreign"
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("do not lose me")
-    with pytest.raises(ValueError, match="not an empty folder"):
+    with pytest.raises(ValueError, match="is not empty and holds no simulation"):
         simulate(foreign, "ideal", 1, 1, seed=0, **SMALL)
     assert files(foreign) == {"thesis.txt": b"do not lose me"}
     simulate(tmp_path / "out", "ideal", 1, 1, seed=0, **SMALL)
-    with pytest.raises(ValueError, match="another simulation .other seed"):
+    with pytest.raises(ValueError, match="another simulation .seed in"):
         simulate(tmp_path / "out", "ideal", 1, 1, seed=1, **SMALL)
 
 

@@ -1,4 +1,4 @@
-"""Checking whole datasets: every scan in parallel, and what only shows between scans."""
+"""Checking whole datasets: every scan in parallel, then problems that involve several scans."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from annotator3d.data.datasets.sequences import SequenceDataset
 
 @dataclass(frozen=True)
 class Checked:
-    """What was found in one dataset; problems of scans stand with these, others in `problems`."""
+    """The result for one dataset: each scan has its own problems, `problems` has the others."""
 
     dataset: ScanDataset
     scans: list[CheckedScan]
@@ -37,8 +37,8 @@ def check_dataset(
 ) -> Checked:
     """Read every file of a dataset and name everything that is wrong.
 
-    A scan ought to have labels if another one of its sequence has. Threads suffice: numpy and the
-    digest of a file work without Python's lock.
+    A scan should have labels if another one of its sequence has them. Threads suffice: numpy and
+    hashing release Python's global lock.
 
     Args:
         dataset: opened with ``labels='optional'``.
@@ -60,7 +60,7 @@ def check_dataset(
 
 
 def merge(checks: Sequence[Checked]) -> list[Checked]:
-    """Several parts of one folder: what two of them found is kept once."""
+    """Results of several parts of one folder; what two of them found is kept once."""
     seen: set[object] = set()
     merged = []
     for checked in checks:
@@ -103,4 +103,4 @@ def _orphans(dataset: ScanDataset) -> Iterator[Problem]:
         frames = {Path(name).stem for name in os.listdir(points)}
         for name in sorted(os.listdir(labels)):
             if name.endswith(".label") and name[0] != "." and Path(name).stem not in frames:
-                yield Problem("orphan label", str(labels / name), f"no such scan in {points}")
+                yield Problem("orphan label", str(labels / name), f"{points} has no such scan")

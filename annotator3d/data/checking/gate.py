@@ -1,4 +1,4 @@
-"""What training looks at before it begins: sizes, and what a check has found."""
+"""What training checks before it begins: file sizes, and the stored results of a check."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def vet(
     say: Callable[[str], None] = lambda text: None,
     labelled: bool = False,
 ) -> None:
-    """Refuse a dataset with errors, or leave these scans out.
+    """Refuse a dataset with errors, or leave out the scans that have them.
 
-    No file is opened: sizes are compared, and what `annotator3d check` has stored counts for files
-    whose size and time are still the same.
+    No file is opened: sizes are compared, and the stored results of `annotator3d check` count for
+    files whose size and modification time are still the same.
 
     Args:
-        key: what the config calls the dataset, for messages.
-        quarantine: take scans with errors away (`ScanDataset.leave_out`).
+        key: the config key of the dataset, for messages.
+        quarantine: leave out scans with errors (`ScanDataset.leave_out`).
         labelled: a missing label is an error.
 
     Raises:
@@ -47,7 +47,7 @@ def vet(
     if changed:
         say(
             f"{key}: {changed} of {len(dataset)} scans have changed since they were checked; "
-            f"`annotator3d check {dataset.root}` reads them again"
+            f"run `annotator3d check {dataset.root}` to check them again"
         )
     if found:
         _act(dataset, key, found, quarantine, say)
@@ -66,9 +66,9 @@ def _act(
     if not quarantine:
         raise ValueError(
             f"{of}: {listed}{more}. Repair them (`annotator3d check {dataset.root}` lists all), or "
-            "leave these scans out with --set data.quarantine=true"
+            "leave out these scans with --set data.quarantine=true"
         )
     if len(found) == len(dataset):
-        raise ValueError(f"{of}, so that none is left: {listed}{more}")
+        raise ValueError(f"{of}, so none would be left: {listed}{more}. Repair them")
     dataset.leave_out({scan_id: str(problem) for scan_id, problem in found.items()})
     say(f"{of} and are left out: {listed}{more}")

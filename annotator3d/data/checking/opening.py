@@ -1,4 +1,4 @@
-"""Which data set lies in a folder, for commands that are told the folder alone."""
+"""Which data set a folder holds, for commands that get only the folder."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from annotator3d.registry import DATASETS, fill
 
 
 def open_folder(root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
-    """Every part of the data set that lies in `root`; labels may be missing.
+    """Every part of the data set in `root`; labels may be missing.
 
-    Each registered data set that says what its folders hold (`ScanDataset.matches`) is asked.
+    Each registered data set that can recognise its folders (`ScanDataset.matches`) is asked.
 
     Args:
         taxonomy: name or path of a class map; None: the data set's own.
 
     Raises:
         FileNotFoundError: there is no such folder, or no data set matches it.
-        ValueError: several data sets match it, or it is not as it should be.
+        ValueError: several data sets match it, or the data set is not valid.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}")
@@ -29,7 +29,7 @@ def open_folder(root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
     if not found:
         marks = ", ".join(cls.KNOWN_BY for cls in known)
         raise FileNotFoundError(
-            f"{root} holds {contents(root)}, which no data set is known by; expected one of "
+            f"{root} holds {contents(root)}, which is not a known data set; expected one of "
             f"{marks}; or name its config with --config"
         )
     if len(found) > 1:
@@ -39,6 +39,6 @@ def open_folder(root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
 
 
 def _recognisable() -> list[type[ScanDataset]]:
-    """The data sets that say themselves what their folders hold."""
+    """The data sets that can recognise their folders."""
     fill(DATASETS)
     return [cls for cls in DATASETS.module_dict.values() if "matches" in vars(cls)]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-# Kind -> whether it is an error: the scan cannot be trained on, or what is learned from it is
-# wrong. The others are warnings: training copes with them, but somebody should look.
+# Kind -> whether it is an error: the scan cannot be trained on, or would teach something wrong.
+# The others are warnings: training copes with them, but somebody should look.
 KINDS = {
     "truncated": True,  # the size of a file is not a multiple of a point's or a label's
     "unreadable": True,
-    "length mismatch": True,  # other numbers of points and labels
+    "length mismatch": True,  # the numbers of points and labels differ
     "missing label": True,  # in a sequence whose other scans have labels
-    "unknown id": True,  # the taxonomy does not know it
-    "empty scan": True,  # no point, or none that is finite
+    "unknown id": True,  # not in the taxonomy
+    "empty scan": True,  # no points, or none is finite
     "wrong endianness": True,  # suspected: the numbers make sense with their bytes swapped
     "not finite": False,  # points with NaN or Inf, which training leaves out
     "label only zeros": False,  # no point of a labelled scan has a class
-    "orphan label": False,  # a label file whose scan is not there
+    "orphan label": False,  # a label file without a scan
     "duplicate scan": False,  # the same bytes as another scan
 }
 

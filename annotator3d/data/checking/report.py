@@ -1,4 +1,4 @@
-"""What a check tells: numbers of the dataset and every problem, as a table or for scripts."""
+"""The report of a check: numbers of the dataset and every problem, as text or for scripts."""
 
 from __future__ import annotations
 
@@ -49,25 +49,25 @@ def summarise(checks: Sequence[Checked]) -> dict:
 def lines(summary: dict, shown: int) -> list[str]:
     """The summary for people; of each kind of problem `shown` files."""
     smallest, median, largest = summary["points_per_scan"]
-    said = [
+    rows = [
         f"{summary['scans']:,} scans, {summary['labelled_scans']:,} with labels; "
         f"{summary['points']:,} points, {smallest:,} to {largest:,} a scan (median {median:,})",
     ]
     if summary["ranges"]:
         ranges = (f"{n} {a:.4g} to {b:.4g}" for n, (a, b) in summary["ranges"].items())
-        said.append(f"{', '.join(ranges)}; farthest point {summary['farthest']:.1f} m")
+        rows.append(f"{', '.join(ranges)}; farthest point {summary['farthest']:.1f} m")
     counted = sum(summary["classes"].values())
     for name, count in summary["classes"].items():
-        said.append(f"  {name:<20} {count:>15,}  {100 * count / max(counted, 1):5.1f} %")
+        rows.append(f"  {name:<20} {count:>15,}  {100 * count / max(counted, 1):5.1f} %")
     by_kind: dict[str, list[dict]] = {}
     for problem in summary["problems"]:
         by_kind.setdefault(problem["kind"], []).append(problem)
     for kind, found in by_kind.items():
-        said.append(f"{found[0]['severity']}: {kind}, {len(found):,} files")
-        said += [f"  {problem['file']}: {problem['words']}" for problem in found[:shown]]
+        rows.append(f"{found[0]['severity']}: {kind}, {len(found):,} files")
+        rows += [f"  {problem['file']}: {problem['words']}" for problem in found[:shown]]
         if len(found) > shown:
-            said.append(f"  and {len(found) - shown:,} more (--all or --json lists them)")
-    return said
+            rows.append(f"  and {len(found) - shown:,} more (--all or --json lists them)")
+    return rows
 
 
 def _dataset(checked: Checked) -> dict:

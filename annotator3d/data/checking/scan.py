@@ -1,4 +1,4 @@
-"""Checking one scan: everything that its two files can have wrong."""
+"""Checking one scan: everything that can be wrong with its two files."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from annotator3d.data.files import fingerprint
 from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.scan import IGNORE
 
-_FAR, _TINY = 1e6, 1e-20  # metres: no coordinate of a sensor is outside, zero excepted
+_FAR, _TINY = 1e6, 1e-20  # metres: the sizes of plausible coordinates, except zero
 
 
 @dataclass
 class CheckedScan:
-    """What was found in one scan; of a scan that cannot be read only `stamp` and `problems`."""
+    """The result for one scan; only `stamp` and `problems` if it cannot be read."""
 
     id: str
     stamp: list[int]  # see `stamp`
@@ -34,9 +34,9 @@ class CheckedScan:
 
 
 def stamp(dataset: ScanDataset, i: int) -> list[int]:
-    """Size and time of change (ns) of the points and, if there is one, of the label file.
+    """Size and modification time (ns) of the points and, if there is one, of the label file.
 
-    Empty where there are no points.
+    Empty if the file of points is missing.
     """
     found: list[int] = []
     for path in (dataset.path(i), dataset.label_path(i)):
@@ -49,7 +49,7 @@ def stamp(dataset: ScanDataset, i: int) -> list[int]:
 
 
 def check_scan(dataset: ScanDataset, i: int, labelled: bool) -> CheckedScan:
-    """Read scan ``i`` and look for problems; `labelled`: it ought to have labels."""
+    """Read scan ``i`` and look for problems; `labelled`: it should have labels."""
     checked = CheckedScan(dataset.ids[i], stamp(dataset, i))
     checked.problems = size_problems(dataset, i, checked.stamp, labelled)
     label_path = dataset.label_path(i)
@@ -69,7 +69,7 @@ def check_scan(dataset: ScanDataset, i: int, labelled: bool) -> CheckedScan:
 
 
 def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool) -> list[Problem]:
-    """What the sizes alone tell; no file is opened."""
+    """Problems that the sizes alone show; no file is opened."""
 
     def problem(kind: str, words: str, path: Path) -> Problem:
         return Problem(kind, str(path), words, dataset.ids[i])
@@ -77,10 +77,10 @@ def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool
     if not stamp:
         return [problem("unreadable", "there is no such file", dataset.path(i))]
     found = []
-    sized = dataset.POINT_BYTES > 0  # else sizes do not tell
+    sized = dataset.POINT_BYTES > 0  # else sizes show nothing
     points, rest = divmod(stamp[0], dataset.POINT_BYTES) if sized else (0, 0)
     if rest:
-        words = f"{stamp[0]} bytes, {rest} more than {points} points of {dataset.POINT_BYTES}"
+        words = f"{stamp[0]} bytes, {rest} more than {points} points of {dataset.POINT_BYTES} bytes"
         found.append(problem("truncated", words, dataset.path(i)))
     elif sized and points == 0:
         found.append(problem("empty scan", "it has no points", dataset.path(i)))
@@ -90,7 +90,7 @@ def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool
         return found
     labels, over = divmod(stamp[2], dataset.LABEL_BYTES)
     if over:
-        words = f"{stamp[2]} bytes, {over} more than {labels} labels of {dataset.LABEL_BYTES}"
+        words = f"{stamp[2]} bytes, {over} more than {labels} labels of {dataset.LABEL_BYTES} bytes"
         found.append(problem("truncated", words, dataset.label_path(i)))
     elif labels != points and not rest:
         words = f"{labels} labels, but {dataset.path(i)} has {points} points"
@@ -105,7 +105,7 @@ def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
     if len(xyz) == 0:
         return
     if _absurd(xyz) > 0.5 and _absurd(xyz.byteswap()) < 0.05:
-        words = "the coordinates make sense as big-endian only; write them little-endian"
+        words = "the coordinates make sense only as big-endian; write them as little-endian"
         checked.problems.append(Problem("wrong endianness", path, words, checked.id))
         return
     finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
@@ -114,7 +114,7 @@ def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
         checked.problems.append(Problem("empty scan", path, words, checked.id))
         return
     if bad := len(xyz) - int(finite.sum()):
-        words = f"{bad} of {len(xyz)} points have NaN or Inf, the first in row {finite.argmin()}"
+        words = f"{bad} of {len(xyz)} points are NaN or Inf, the first in row {finite.argmin()}"
         checked.problems.append(Problem("not finite", path, words, checked.id))
         xyz, intensity = xyz[finite], intensity[finite]
     columns = (*xyz.T, intensity)
@@ -125,7 +125,7 @@ def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
 
 
 def _absurd(xyz: NDArray[np.float32]) -> float:
-    """Share of the coordinates that no sensor gives."""
+    """Share of the coordinates that no sensor would measure."""
     size = np.abs(xyz)
     with np.errstate(invalid="ignore"):
         return float((~np.isfinite(size) | (size > _FAR) | ((size < _TINY) & (size > 0))).mean())
@@ -133,8 +133,8 @@ def _absurd(xyz: NDArray[np.float32]) -> float:
 
 def _check_labels(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
     path, known = dataset.label_path(i), dataset.taxonomy.learning_map
-    told = os.path.getsize(path) // dataset.LABEL_BYTES if dataset.POINT_BYTES else checked.points
-    raw = dataset.read_raw_labels(i, told)
+    count = os.path.getsize(path) // dataset.LABEL_BYTES if dataset.POINT_BYTES else checked.points
+    raw = dataset.read_raw_labels(i, count)
     checked.classes = _count(raw)
     if not checked.classes:
         return
@@ -143,15 +143,15 @@ def _check_labels(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
     if (unknown or void) and raw.dtype.itemsize == 4:
         swapped = _count(raw.byteswap())
         if set(swapped) <= set(known) and any(known[id_] != IGNORE for id_ in swapped):
-            words = "the labels make sense as big-endian only; write them little-endian"
+            words = "the labels make sense only as big-endian; write them as little-endian"
             checked.problems.append(Problem("wrong endianness", str(path), words, checked.id))
             return
     if unknown:
         listed = ", ".join(f"{id_} ({count} points)" for id_, count in unknown.items())
-        words = f"taxonomy {dataset.taxonomy.name!r} does not know {listed}"
+        words = f"raw ids that are not in taxonomy {dataset.taxonomy.name!r}: {listed}"
         checked.problems.append(Problem("unknown id", str(path), words, checked.id))
     if void:
-        words = f"none of its {len(raw)} labels is a class"
+        words = f"none of its {len(raw)} labels belongs to a class"
         checked.problems.append(Problem("label only zeros", str(path), words, checked.id))
 
 

@@ -1,6 +1,6 @@
-"""Results of checks, kept for training: valid for each file as long as size and time are the same.
+"""Stored results of checks, for training; valid while a file keeps its size and modification time.
 
-They lie in ``ROOT/.annotator3d/``, or in the cache where that cannot be written.
+They are in ``ROOT/.annotator3d/``, or in the cache where that is not writable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ VERSION = 1
 
 
 def save(checked: Checked) -> Path:
-    """Add a result to what is kept for its folder and class map; gives the file.
+    """Add a result to those of its folder and class map; returns the file.
 
     Scans that this check did not read keep their result.
     """
@@ -38,25 +38,26 @@ def save(checked: Checked) -> Path:
             with atomic_write(path) as file:
                 file.write(text)
             return path
-        except OSError:  # the dataset lies where we may not write
+        except OSError:  # the dataset is in a folder that we may not write to
             continue
-    raise OSError(f"neither {' nor '.join(map(str, _paths(dataset)))} can be written")
+    paths = " or ".join(map(str, _paths(dataset)))
+    raise OSError(f"cannot write {paths}; make one of these folders writable")
 
 
 def load(dataset: ScanDataset) -> dict[str, tuple[list[int], list[list]]]:
-    """Scan id -> (stamp of its files then, problems); empty where there is no result."""
+    """Scan id -> (stamp of its files when checked, problems); empty where there is no result."""
     for path in _paths(dataset):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["version"] == VERSION:
                 return {scan_id: tuple(entry) for scan_id, entry in content["scans"].items()}
-        except (OSError, ValueError, KeyError, TypeError):  # none, or not one of ours
+        except (OSError, ValueError, KeyError, TypeError):  # no file, or not one of ours
             continue
     return {}
 
 
 def problems(dataset: ScanDataset, entries: Iterable[list], scan_id: str) -> list[Problem]:
-    """What was kept of a scan's problems."""
+    """The stored problems of a scan."""
     known = [entry for entry in entries if entry[0] in KINDS]
     return [Problem(kind, str(dataset.root / f), words, scan_id) for kind, f, words in known]
 
@@ -72,7 +73,7 @@ def _protected(root: Path) -> bool:
 
 def _paths(dataset: ScanDataset) -> tuple[Path, Path]:
     root = dataset.root.resolve()
-    # Of another class map other raw ids are unknown.
+    # Which raw ids are unknown depends on the class map.
     name = f"check-{dataset.taxonomy.digest()[:12]}"
     where = hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
     return (

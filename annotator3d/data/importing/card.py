@@ -1,4 +1,4 @@
-"""The files that say what an imported dataset is: dataset.yaml, taxonomy.yaml and scans.csv."""
+"""The files that describe an imported dataset: dataset.yaml, taxonomy.yaml and scans.csv."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _HEAD = """\
 
 @dataclass(frozen=True)
 class Card:
-    """What dataset.yaml says."""
+    """The content of dataset.yaml."""
 
     intensity_max: float
     split: str  # how the scans were divided, in words
@@ -66,17 +66,17 @@ def write_card(
 
 
 def read_card(root: Path) -> Card:
-    """What the dataset in `root` says of itself.
+    """Read the dataset.yaml in `root`.
 
-    Raises FileNotFoundError or ValueError when there is none or it says something else.
+    Raises FileNotFoundError if there is none, ValueError if it is not valid.
     """
     path = root / CARD
     if not path.is_file():
         unfinished = (root / ".import.jsonl").exists()
         raise FileNotFoundError(
-            f"{root} holds an unfinished import; repeat its command"
+            f"{root} holds an unfinished import; repeat the import command to complete it"
             if unfinished
-            else f"{root} has no {CARD}: it is not what `annotator3d import` writes; import your "
+            else f"{root} has no {CARD}, so `annotator3d import` did not write it; import your "
             "scans first (docs/own-data.md)"
         )
     try:
@@ -84,7 +84,9 @@ def read_card(root: Path) -> Card:
         layout, largest = values["layout"], float(values["intensity"]["max"])
         split, source = str(values["split"]), str(values["source"]["folder"])
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{path} is not as `annotator3d import` writes it: {error!r}") from error
+        raise ValueError(
+            f"{path} is not a valid file of `annotator3d import`: {error!r}; import the scans again"
+        ) from error
     if layout != LAYOUT:
         raise ValueError(f"{path} has layout {layout!r}, this version reads {LAYOUT}; import again")
     if not largest > 0:

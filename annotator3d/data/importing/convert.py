@@ -22,7 +22,7 @@ Offset = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Converted:
-    """What became of one scan; everything that the dataset as a whole has to know."""
+    """A converted scan, with all that is needed to put the dataset together."""
 
     id: str
     source: str  # path below SRC
@@ -36,7 +36,7 @@ class Converted:
     high: list[float] = field(default_factory=list)
     offset: list[float] | None = None  # subtracted, metres
     steps: list[float] | None = None  # coordinates are multiples of these, metres
-    void: int = 0  # points whose label said "none" (-1 or not a number)
+    void: int = 0  # points whose label means "none" (-1 or not a number)
 
 
 def stamp(source: Source) -> list[int]:

@@ -1,4 +1,4 @@
-"""Importing a folder of scans: the whole way from other tools' files to a dataset."""
+"""Importing a folder of scans: from the files of other tools to a dataset."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Imported:
 
 @dataclass(frozen=True)
 class Wishes:
-    """What is chosen about the dataset as a whole; see `import_scans`."""
+    """Options that concern the dataset as a whole; see `import_scans`."""
 
     val: Sequence[str] | None = None
     val_share: float = 0.2
@@ -75,7 +75,7 @@ def import_scans(
         workers: processes; a script that asks for several must guard its main part.
 
     Raises:
-        ValueError, FileNotFoundError: in words; a file that is wrong is named.
+        ValueError, FileNotFoundError: something is wrong with the files; the message names them.
         ConfigError: an option makes no sense.
     """
     wishes = wishes or Wishes()
@@ -105,17 +105,17 @@ def _find(
 ) -> tuple[list[Source], dict[str, tuple]]:
     """The scans and the poses of each sequence; everything that can be refused before any work."""
     if wishes.labels is not None and (rules.label_field is not None or rules.label_colors):
-        raise ConfigError("give either --labels or a field for them, not both")
+        raise ConfigError("give either --labels or --label-field (or --label-colors), not both")
     if out.resolve().is_relative_to(src.resolve()):
-        raise ValueError(f"OUT must lie outside of SRC, {out} is in {src}")
+        raise ValueError(f"OUT must be outside of SRC, but {out} is inside {src}")
     given = Path(wishes.poses) if wishes.poses not in (None, NONE) else None
     sources = find_sources(src, rules.format, wishes.labels, given)
     check_sequences(wishes.val, _sequences(sources))
     if wishes.labels is not None and all(source.labels is None for source in sources):
         first = sources[0]
         raise FileNotFoundError(
-            f"--labels {wishes.labels} holds no label file of these scans: expected such as "
-            f"{first.sequence}/{first.path.stem}.label or .npy"
+            f"--labels {wishes.labels} holds no label files for these scans: expected, for "
+            f"example, {first.sequence}/{first.path.stem}.label or .npy"
         )
     return sources, {} if wishes.poses == NONE else _poses(sources, given)
 
@@ -132,7 +132,7 @@ def _poses(sources: Sequence[Source], given: Path | None) -> dict[str, tuple]:
     found = {n: find_poses([s for s in sources if s.sequence == n], given) for n in names}
     if given is not None and not any(poses for poses, _ in found.values()):
         raise FileNotFoundError(
-            f"--poses {given} holds no poses of these scans: expected {names[0]}.txt with a row "
+            f"--poses {given} holds no poses for these scans: expected {names[0]}.txt with a row "
             f"for each scan, or {names[0]}/{sources[0].path.stem}.txt"
         )
     return found

@@ -13,7 +13,7 @@ NAME = ".import.jsonl"
 
 
 class Journal:
-    """The scans that are written, one line each; the first line says by which rules.
+    """The scans that are written, one line each; the first line has the digest of the rules.
 
     Args:
         out: folder of the dataset; made by `claim`.
@@ -24,7 +24,7 @@ class Journal:
         self.out, self.digest, self.path = out, digest, out / NAME
 
     def claim(self) -> dict[str, Converted]:
-        """Make the folder ours and give the scans that are written already, by id.
+        """Claim the folder and return the scans that are already written, by id.
 
         Raises ValueError when it holds a finished dataset, an import by other rules, or anything
         else.
@@ -46,19 +46,19 @@ class Journal:
         lines = self._lines()
         if not lines or lines[0].get("rules") != self.digest:
             raise ValueError(
-                f"{self.out} holds an unfinished import with other options; repeat those, or "
-                "delete the folder"
+                f"{self.out} holds an unfinished import with other options; use the same options "
+                "again, or delete the folder"
             )
         scans = [from_json(line) for line in lines[1:]]
         return {scan.id: scan for scan in scans if self._is_whole(scan)}
 
     def add(self, scan: Converted) -> None:
-        """Note a scan whose files are written."""
+        """Add a scan whose files are written."""
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(to_json(scan)) + "\n")
 
     def finish(self) -> None:
-        """Forget it: the dataset is complete."""
+        """Remove the journal: the dataset is complete."""
         os.unlink(self.path)
 
     def _is_whole(self, scan: Converted) -> bool:
@@ -68,7 +68,7 @@ class Journal:
         return all(path.is_file() and path.stat().st_size == size for path, size in sizes)
 
     def _lines(self) -> list[dict]:
-        """Every whole line; a kill may have torn the last one."""
+        """Every complete line; a kill may have cut off the last one."""
         found = []
         for line in self.path.read_text(encoding="utf-8").split("\n"):
             try:
@@ -79,7 +79,7 @@ class Journal:
         return found
 
     def _trim(self, lines: int) -> None:
-        """Cut a torn last line off, so that the next one starts on a line of its own."""
+        """Remove an incomplete last line, so that the next one starts on a line of its own."""
         data = self.path.read_bytes()
         end = sum(len(part) + 1 for part in data.split(b"\n")[:lines])
         if end != len(data):

@@ -1,4 +1,4 @@
-"""What is seen only when all scans are converted: unknown ids, missing fields, scales."""
+"""Checks that need all converted scans: unknown ids, missing fields, scale of intensities."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from annotator3d.data.importing.convert import Converted
 from annotator3d.data.scan import IGNORE
 from annotator3d.data.taxonomy import Taxonomy
 
-SCALES = (1.0, 255.0, 4095.0, 65535.0)  # what sensors' intensities end at
+SCALES = (1.0, 255.0, 4095.0, 65535.0)  # highest intensities of common sensors
 
 
 def check_fields(scans: Sequence[Converted]) -> None:
-    """Either every scan has an intensity or none: a constant in some would be a fault."""
+    """Raise ValueError if only some scans have an intensity: the others would get a constant."""
     bare = [scan for scan in scans if scan.intensity is None]
     if bare and len(bare) < len(scans):
         raise ValueError(
-            f"{len(bare)} of {len(scans)} files have no intensity, the first is {bare[0].source}; "
-            "pass --intensity-field NAME if it has another name there, or --intensity-field none "
-            "to leave all of them out"
+            f"{len(bare)} of {len(scans)} files have no intensity, for example {bare[0].source}; "
+            "pass --intensity-field NAME if the field has another name, or --intensity-field none "
+            "to import no intensities"
         )
 
 
@@ -34,8 +34,8 @@ def check_ids(scans: Sequence[Converted], taxonomy: Taxonomy) -> None:
     if unknown:
         listed = ", ".join(f"{i} ({n:,} points, first in {where[i]})" for i, n in unknown.items())
         raise ValueError(
-            f"the taxonomy does not know these raw ids: {listed}. Add each to the ids of a class "
-            "or to ignored, and repeat the command"
+            f"these raw ids are not in the taxonomy: {listed}. Add each to the ids of a class or "
+            "to ignored, and repeat the command"
         )
 
 
@@ -46,6 +46,6 @@ def any_class(scans: Sequence[Converted], taxonomy: Taxonomy) -> bool:
 
 
 def intensity_max(scans: Sequence[Converted]) -> float:
-    """The first of `SCALES` that no intensity passes."""
+    """The smallest of `SCALES` that no intensity exceeds."""
     largest = max((scan.span[1] for scan in scans if scan.span), default=0.0)
     return next((scale for scale in SCALES if largest <= scale), largest)

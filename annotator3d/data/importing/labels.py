@@ -10,12 +10,12 @@ from annotator3d.data.formats.kitti import read_label, split_label
 from annotator3d.data.importing.rules import NONE, Rules, wanted
 from annotator3d.data.importing.sources import Source
 
-# Raw ids [N], instances [N] or None, the name of the place, how many points said "none".
+# Raw ids [N], instances [N] or None, where they were found, number of points without a class.
 Found = tuple[NDArray, NDArray | None, str, int]
 
 
 def find_labels(cloud: Cloud, source: Source, rules: Rules) -> Found | None:
-    """The labels of a scan; a file beside it goes before a field in it. None: it has none.
+    """The labels of a scan; a label file takes precedence over a field. None: it has no labels.
 
     Raises:
         CloudError, ValueError: they are not whole numbers in range, or of another length.
@@ -39,7 +39,9 @@ def _in_field(cloud: Cloud, rules: Rules) -> Found | None:
         return raw, packed, name, void
     ids, upper, _ = _whole(cloud.fields[instance], instance, 0)
     if upper is not None:
-        raise CloudError(f"has instances above 65535 in {instance!r}; pass --instance-field none")
+        raise CloudError(
+            f"has instance ids above 65535 in {instance!r}; pass --instance-field none"
+        )
     return raw, ids, name, void
 
 
@@ -82,14 +84,16 @@ def _side_labels(source: Source, num_points: int, rules: Rules) -> Found:
 def _whole(values: NDArray, name: str, void: int) -> tuple[NDArray, NDArray | None, int]:
     """Raw ids [N], upper 16 bits [N] or None, and how many -1 and NaN became `void`."""
     if values.dtype.kind not in "fiub":
-        raise CloudError(f"has labels of {values.dtype} in {name!r}, expected whole numbers")
+        raise CloudError(f"has labels of type {values.dtype} in {name!r}; expected whole numbers")
     values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
     nothing = np.isnan(values) | (values == -1)
     values = np.where(nothing, void, values)
-    with np.errstate(invalid="ignore"):  # an infinite one is refused below
+    with np.errstate(invalid="ignore"):  # infinite values are refused below
         whole = values.astype(np.int64)
     if ((whole != values) | (whole < 0) | (whole > 0xFFFFFFFF)).any():
         wrong = values[(whole != values) | (whole < 0) | (whole > 0xFFFFFFFF)]
-        raise CloudError(f"has {wrong[0]:g} in {name!r}: labels are whole numbers from 0 to 65535")
+        raise CloudError(
+            f"has the label {wrong[0]:g} in {name!r}; expected whole numbers from 0 to 65535"
+        )
     upper = whole >> 16
     return whole & 0xFFFF, upper if upper.any() else None, int(nothing.sum())

@@ -35,7 +35,7 @@ def find_poses(
         bare = next(s for s in scans if s.frame not in poses)
         raise ValueError(
             f"{len(scans) - len(poses)} of {len(scans)} scans of sequence {bare.sequence} have no "
-            f"pose, the first is {bare.path}; give all of them one, or pass --poses none"
+            f"pose, for example {bare.path}; add the missing poses, or pass --poses none"
         )
     folder = rows_file.parent if rows_file is not None else scans[0].path.parent
     calib = next((p for p in (folder / "calib.txt",) if p.is_file()), None)

@@ -1,4 +1,4 @@
-"""What an import tells its user at the end: what was found, what was decided, what comes next."""
+"""The report at the end of an import: what was found, what was decided, what to do next."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
 
 
 def next_command(result: Imported) -> str:
-    """What gets a user to the first queries."""
+    """The command that leads to the first queries."""
     command = f"annotator3d train al/own_data --data-root {shlex.quote(str(result.out))}"
     if not all(scan.classes is not None for scan in result.scans):
         command += " --set active.oracle=person"
@@ -56,20 +56,20 @@ def _labels(result: Imported, taxonomy: Taxonomy) -> list[str]:
     of = f"labels of {len(labelled):,} scans from {', '.join(map(repr, places))}"
     lines = [f"{of}: {shares}, ignored {ignored:,} points"]
     if void := sum(scan.void for scan in labelled):
-        lines.append(f"{void:,} points without a class in their file are ignored")
+        lines.append(f"{void:,} points have no class in their file and are ignored")
     return lines
 
 
 def _intensity(result: Imported) -> list[str]:
     name = result.scans[0].intensity
     if name is None:
-        return ["no intensity: the network gets the constant 0 (--intensity-field names a field)"]
+        return ["no intensity: the network gets the constant 0 (--intensity-field selects a field)"]
     spans = [scan.span for scan in result.scans if scan.span]
     low, high = min((s[0] for s in spans), default=0), max((s[1] for s in spans), default=0)
     scale = result.intensity_max
     text = f"intensity from {name!r}, {low:g} to {high:g}, divided by {scale:g} when read"
     if 0 < high < _NEVER * scale:
-        text += "; that leaves little of it: dataset.yaml says intensity.max, which you may change"
+        text += "; the result is very small: change intensity.max in dataset.yaml if that is wrong"
     return [text]
 
 
@@ -85,9 +85,9 @@ def _coordinates(result: Imported) -> list[str]:
         first = shifted[0]
         offset = ", ".join(f"{value:.12g}" for value in first.offset)
         lines.append(
-            f"subtracted from the coordinates of {len(shifted):,} scans, which as float32 would "
-            f"lose their millimetres: ({offset}) from {first.source}; all in scans.csv, and poses "
-            "bring them back"
+            f"{len(shifted):,} scans have coordinates too large for millimetres in float32, so an "
+            f"offset was subtracted: ({offset}) from {first.source}; scans.csv lists all, and "
+            "poses include them"
         )
     if result.posed:
         lines.append(f"poses of {len(result.posed)} sequences in poses.txt")

@@ -36,14 +36,14 @@ FAR = 10_000.0  # metres: from here on float32 no longer keeps a millimetre
 
 @dataclass(frozen=True)
 class Rules:
-    """What the command line says about the files; the defaults find out.
+    """What the command line says about the files; the defaults detect it.
 
     Attributes:
         format: a key of `FORMATS`.
         columns: of plain arrays (bin, npy, npz).
         label_field, instance_field, intensity_field: None: the first of `FIELDS` that is there;
             'none': there is none; else its name, which every file must have.
-        label_colors: classes are told by red, green and blue instead.
+        label_colors: red, green and blue give the class instead.
         unit: metres of one unit of the coordinates.
         offset: 'auto': subtracted where coordinates reach `FAR`; 'none'; or x, y, z.
         void: raw id for points without a class.
@@ -67,12 +67,14 @@ class Rules:
         if not (np.isfinite(self.unit) and self.unit > 0):
             raise ConfigError(f"--unit: expected metres above 0, got {self.unit}")
         if self.columns is not None and self.format not in ("bin", "npy", "npz"):
-            raise ConfigError(f"--columns is for bin, npy and npz; {self.format} names its fields")
+            raise ConfigError(
+                f"--columns is for bin, npy and npz only; {self.format} files name their fields"
+            )
         if self.label_colors and self.label_field is not None:
             raise ConfigError("give either --label-colors or --label-field, not both")
 
     def digest(self) -> str:
-        """The same for the same rules: what an import that was stopped is known by."""
+        """Equal for equal rules; an import that was stopped is recognised by it."""
         text = json.dumps(dataclasses.asdict(self), sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
@@ -100,7 +102,9 @@ def make_rules(taxonomy: Taxonomy, offset: str = "auto", **options: object) -> R
 def _columns(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
     if missing := [axis for axis in "xyz" if axis not in [name.lower() for name in names]]:
-        raise ConfigError(f"--columns {text}: {', '.join(missing)} is missing; such as x,y,z,label")
+        raise ConfigError(
+            f"--columns {text}: {', '.join(missing)} is missing; expected, for example, x,y,z,label"
+        )
     return names
 
 

@@ -1,4 +1,4 @@
-"""Converting every scan: several processes, continues where it stopped, names all damaged files."""
+"""Converting every scan in several processes; continues after a stop, lists all damaged files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def convert_all(
     progress: Callable[[int, int], None] | None,
     workers: int,
 ) -> list[Converted]:
-    """Every scan, those of an earlier attempt included. All damaged files are named at once."""
+    """Every scan, including those of an earlier attempt; one error lists all damaged files."""
     known = journal.claim()
     known = {
         s.id: known[s.id]
@@ -51,8 +51,8 @@ def convert_all(
         more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
         raise ValueError(
             f"{len(failed)} of {len(sources)} scans cannot be imported: "
-            f"{'; '.join(failed[:_SHOWN])}{more}. The same command continues when they are "
-            "repaired or removed"
+            f"{'; '.join(failed[:_SHOWN])}{more}. Repair or remove them and repeat the command: it "
+            "continues"
         )
     return [known[source.id] for source in sources]
 

@@ -1,4 +1,4 @@
-"""What lies in a folder of scans: which files are scans, of which sequence, with which labels."""
+"""The content of a folder of scans: which files are scans, of which sequence, with which labels."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def find_sources(src: Path, format: str, labels: Path | None, poses: Path | None
     if not folders:
         found = sorted({p.suffix for p in src.rglob("*") if p.is_file()})
         raise FileNotFoundError(
-            f"{src} holds no .{format} files, only {', '.join(found) or 'nothing'}; choose --format"
+            f"{src} holds no .{format} files, only {', '.join(found) or 'nothing'}; check --format"
         )
     sources: list[Source] = []
     names: dict[str, Path] = {}

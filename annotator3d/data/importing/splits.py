@@ -28,9 +28,9 @@ def split_scans(
 
     Args:
         val: names of the sequences to validate on; None: by `share`.
-        share: of the labelled scans, drawn by `seed` (see `_drawn`). Of several labelled sequences
-            whole ones are drawn: scans of one are alike, so a share of its scans would say little
-            about new places.
+        share: of the labelled scans, drawn by `seed` (see `_drawn`). With several labelled
+            sequences, whole ones are drawn: the scans of one are alike, so a share of them would
+            say little about new places.
 
     Raises:
         ConfigError: a sequence without labels, or nothing left to train on.
@@ -40,7 +40,7 @@ def split_scans(
     with_labels = sorted({id_.split("/")[0] for id_ in labelled})
     if val is not None:
         if bare := sorted(set(val) - set(with_labels)):
-            raise ConfigError(f"--val {bare[0]}: validation needs labels, and it has none")
+            raise ConfigError(f"--val {bare[0]}: validation needs labels, but it has none")
         chosen, words = set(val), f"sequence {', '.join(sorted(val))} for validation"
         picked = {id_ for id_ in labelled if id_.split("/")[0] in chosen}
     elif not labelled or share == 0 or len(scans) == 1:
@@ -50,7 +50,7 @@ def split_scans(
     train = [s.id for s in scans if s.id not in picked]
     train = [id_ for id_ in train if val is None or id_.split("/")[0] not in val]
     if not train:
-        raise ConfigError("every scan would be for validation; leave some to train on")
+        raise ConfigError("all scans would be used for validation; leave some for training")
     return Split(sorted(train), sorted(picked), words)
 
 

@@ -1,4 +1,4 @@
-"""What to simulate, and the folder that holds exactly that."""
+"""What to simulate, and the folder that holds it."""
 
 from __future__ import annotations
 
@@ -50,8 +50,7 @@ def claim(root: Path, plan: Plan) -> bool:
             return name == CARD
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise ValueError(
-            f"out: {root} is not an empty folder and holds no simulation ({CARD}); "
-            "name a new folder"
+            f"out: {root} is not empty and holds no simulation ({CARD}); choose a new folder"
         )
     root.mkdir(parents=True, exist_ok=True)
     with atomic_write(root / STARTED) as file:
@@ -64,8 +63,8 @@ def _same(path: Path, plan: Plan) -> None:
     if found != wanted:
         keys = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
         raise ValueError(
-            f"out: {path.parent} holds another simulation (other {', '.join(keys) or 'keys'} in "
-            f"{path.name}); name a new folder or remove this one"
+            f"out: {path.parent} holds another simulation ({', '.join(keys) or 'the keys'} in "
+            f"{path.name} differ); choose a new folder or remove this one"
         )
 
 
