@@ -45,6 +45,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in items:
             if "cuda" in item.keywords:
                 item.add_marker(pytest.mark.skip(reason="torch finds no CUDA device here"))
+    # The longest files first: else one core waits at the end for the windows on the other.
+    long = {item.path for item in items if {"gui", "slow"} & set(item.keywords)}
+    items.sort(key=lambda item: item.path not in long)
 
 
 @pytest.fixture(scope="module")
