@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from annotator3d.active.stored_predictions import StoredPredictions
-from annotator3d.annotation.packages.export import ExportOptions, ExportResult, write_package
+from annotator3d.annotation.packages.export import ExportOptions, PackageResult, write_package
 from annotator3d.annotation.packages.package import TAXONOMY_FILE, PackageSource
 from annotator3d.api.scans import scan_source
 from annotator3d.data.taxonomy import Taxonomy, dump_taxonomy, parse_taxonomy
@@ -25,7 +25,7 @@ def export_package(
     config: str | None = None,
     data_root: str | None = None,
     reporter: Reporter,
-) -> ExportResult:
+) -> PackageResult:
     """A work package of a work directory's queries; see `packages.export.write_package`."""
     with work_dir.ledger() as ledger:
         size = ledger.voxel_size

@@ -51,7 +51,7 @@ class ExportOptions:
 
 
 @dataclass(frozen=True)
-class ExportResult:
+class PackageResult:
     """What a package holds."""
 
     manifest: Manifest
@@ -74,7 +74,7 @@ def write_package(
     *,
     predictions: Predictions | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> ExportResult:
+) -> PackageResult:
     """Write a package, and hold at home those of its queries that the recipient may answer.
 
     The file gets its name when it is whole. Killed on the way, the queries are held for a day at
@@ -116,7 +116,7 @@ def write_package(
         ledger.leases.give_back(sorted(held), annotator=recipient)
         raise
     fsync_folder(out.parent)
-    return ExportResult(
+    return PackageResult(
         manifest=manifest,
         queries=len(taken),
         scans=scans,

@@ -13,7 +13,7 @@ from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
     from annotator3d.annotation.packages.choice import PackageChoice
-    from annotator3d.annotation.packages.export import ExportResult
+    from annotator3d.annotation.packages.export import PackageResult
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -108,7 +108,7 @@ def _share(text: str) -> tuple[int, int]:
     return int(part), int(of)
 
 
-def _print_packed(packed: ExportResult, args: argparse.Namespace) -> None:
+def _print_packed(packed: PackageResult, args: argparse.Namespace) -> None:
     name, held = Path(args.out).name, f"held here for {args.days:g} days"
     if not packed.held:
         held = f"none waits for an answer of {args.to}, so none is held here"
