@@ -91,6 +91,8 @@ class WorkDir(os.PathLike):
             ValueError: the file is no ledger, or cannot be written (see `Ledger`).
         """
         path = self.ledger_path
+        if not self.path.is_dir():
+            raise FileNotFoundError(f"there is no ledger {path}, since there is no folder {self}")
         if not path.is_file():
             raise FileNotFoundError(
                 f"there is no ledger {path}; `annotator3d train CONFIG --set active.oracle=person` "

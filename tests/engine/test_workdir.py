@@ -41,10 +41,10 @@ def test_a_second_spelling_is_seen():
 
 def test_a_missing_folder_has_no_ledger_config_or_run_info(tmp_path):
     work_dir = WorkDir(tmp_path / "new")
-    with pytest.raises(
-        FileNotFoundError, match=r"there is no ledger .*new.ledger\.sqlite; .* select"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no ledger .*new.ledger\.sqlite, .*no folder"):
         work_dir.ledger()
+    with pytest.raises(FileNotFoundError, match=r"there is no ledger .*ledger\.sqlite; .* select"):
+        WorkDir(tmp_path).ledger()
     with pytest.raises(ConfigError, match=r"new holds no config\.yaml; name the config with"):
         work_dir.config()
     assert work_dir.run_info() == {} and work_dir.known_scans() == []
