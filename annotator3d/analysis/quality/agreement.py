@@ -23,7 +23,7 @@ from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.opinions import pairs
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Query
 
-Matrix = NDArray[np.int64]  # [K, K] items by what the first and the second said
+Matrix = NDArray[np.int64]  # [K, K] items by the answers of the first and the second person
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Comparison:
         voxels: that both have labelled.
         identical: of these, the same label at every point.
         points, dominant: [C + 1, C + 1] points, and voxels by the class of most of their points
-            (of equally many, the first), by what the first and the second person said.
+            (of equally many, the first), by the answers of the first and the second person.
         orders: how often each item is in the matrices; 2: in either order of the people.
     """
 
@@ -50,12 +50,12 @@ class Comparison:
         return cls(np.zeros((size, size), np.int64), np.zeros((size, size), np.int64))
 
     def add(self, first: NDArray[np.uint8], second: NDArray[np.uint8]) -> None:
-        """Take in what two people said of the points [n] of a voxel, as categories."""
+        """Count the answers of two people for the points [n] of a voxel, as categories."""
         if not len(first):
             return
         size = len(self.points)
         np.add.at(self.points, (first, second), 1)
-        most = [int(np.bincount(said, minlength=size).argmax()) for said in (first, second)]
+        most = [int(np.bincount(labels, minlength=size).argmax()) for labels in (first, second)]
         self.dominant[most[0], most[1]] += 1
         self.voxels += 1
         self.identical += int(np.array_equal(first, second))
@@ -77,7 +77,7 @@ class Agreement:
 
     Attributes:
         pairs: by the names of two people, in their order.
-        repeats: by person: what was said first against what was said when asked again.
+        repeats: by person: first answers against answers to a repeat.
         rounds: by round, of all pairs of different people; `together` all rounds. In both orders
             where there are several pairs, whose order means nothing; those of one pair are as in
             `pairs`, so that the same opinions give the same kappa.
@@ -94,7 +94,7 @@ class Agreement:
 
 
 def compare(histories: Iterable[tuple[Query, list[EventView]]], num_classes: int) -> Agreement:
-    """What people said of the same voxels, from what happened to each query in any order."""
+    """Compare what people answered about the same voxels, from the events of each query."""
     nothing = partial(Comparison.empty, num_classes)
     by_pair: dict[tuple[str, str], Comparison] = defaultdict(nothing)
     by_person: dict[str, Comparison] = defaultdict(nothing)
@@ -102,13 +102,13 @@ def compare(histories: Iterable[tuple[Query, list[EventView]]], num_classes: int
     found = Agreement(num_classes)
     for query, events in histories:
         for pair in pairs(events):
-            said = _categories(pair.first, pair.second, query.num_points, num_classes)
+            labels = _categories(pair.first, pair.second, query.num_points, num_classes)
             people = pair.first.annotator, pair.second.annotator
             if people[0] == people[1]:
-                by_person[people[0]].add(*said)
+                by_person[people[0]].add(*labels)
                 continue
             for table in (by_pair[people], by_round[query.round], found.together):
-                table.add(*said)
+                table.add(*labels)
     found.pairs, found.repeats = dict(sorted(by_pair.items())), dict(sorted(by_person.items()))
     found.rounds = dict(sorted(by_round.items()))
     if len(by_pair) > 1:
@@ -118,13 +118,13 @@ def compare(histories: Iterable[tuple[Query, list[EventView]]], num_classes: int
 
 
 def percentage(matrix: Matrix) -> float | None:
-    """Share 0..1 of the items on which both said the same; None without items."""
+    """Share 0..1 of the items with the same answer; None without items."""
     total = int(matrix.sum())
     return int(np.trace(matrix)) / total if total else None
 
 
 def cohen_kappa(matrix: Matrix) -> float | None:
-    """Cohen's kappa; None without items, and where both always said the one same thing."""
+    """Cohen's kappa; None without items, and where both always gave one and the same answer."""
     total = int(matrix.sum())
     by_chance = sum(int(a) * int(b) for a, b in zip(matrix.sum(0), matrix.sum(1), strict=True))
     if by_chance == total * total:
@@ -164,11 +164,11 @@ def confused_classes(compared: Comparison) -> list[tuple[int, int, int, int]]:
 def _categories(
     first: EventView, second: EventView, num_points: int, num_classes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """What two responses say, as categories, of the points [m] that both have labelled."""
-    said = [
+    """The labels of two responses, as categories, of the points [m] that both have labelled."""
+    labels = [
         np.frombuffer(event.labels or bytes([IGNORE]) * num_points, np.uint8)
         for event in (first, second)
     ]
-    known = (said[0] != UNASSIGNED) & (said[1] != UNASSIGNED)
-    one, other = (np.where(s == IGNORE, num_classes, s)[known].astype(np.uint8) for s in said)
+    known = (labels[0] != UNASSIGNED) & (labels[1] != UNASSIGNED)
+    one, other = (np.where(s == IGNORE, num_classes, s)[known].astype(np.uint8) for s in labels)
     return one, other

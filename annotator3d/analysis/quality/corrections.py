@@ -66,17 +66,17 @@ def correction_records(ledger: LedgerReader) -> dict[str, CorrectionRecord]:
 def otherwise(before: bytes, after: bytes) -> bool:
     """Whether a point that has a class, or none by decision, was given another one.
 
-    Points that wait to be labelled again, since their class was split, say nothing.
+    Points that have to be labelled again, since their class was split, do not count.
     """
     count = max(len(before), len(after))
     one, other = (
-        np.frombuffer(said or bytes([IGNORE]) * count, np.uint8) for said in (before, after)
+        np.frombuffer(labels or bytes([IGNORE]) * count, np.uint8) for labels in (before, after)
     )
     return bool(((one != other) & (one != UNASSIGNED) & (other != UNASSIGNED)).any())
 
 
 def in_current_classes(before: EventView, after: EventView) -> bool:
-    """Whether two responses differ in the class list of today."""
+    """Whether two responses differ in the current class list."""
     return otherwise(before.labels, after.labels)
 
 

@@ -29,16 +29,16 @@ from annotator3d.reporter import Reporter
 
 @dataclass(frozen=True, eq=False)
 class ModelCheck:
-    """A current response beside what a network predicts for its points."""
+    """An active response, compared with what a network predicts for its points."""
 
     query: Query
     response: int  # id of its event
     annotator: str
     effective: bool
-    said: NDArray[np.uint8]  # [n] train ids, 255 = no class
+    labels: NDArray[np.uint8]  # [n] train ids, 255 = no class
     predicted: NDArray[np.uint8]  # [n] train ids
-    probability: float | None  # mean of what the network gives to the classes said, 0..1
-    agreement: float  # share of the points whose predicted class is the one said
+    probability: float | None  # mean probability of the answered classes, 0..1
+    agreement: float  # share of the points whose predicted class is the answered one
 
     def distance(self, voxel_size: float) -> float:
         """Metres from the sensor to the middle of the voxel, on the ground."""
@@ -50,7 +50,7 @@ def check_answer(
     query: Query,
     response: EventView,
     effective: bool,
-    said: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
     predicted: NDArray[np.uint8],
     probabilities: NDArray[np.float64] | None,
 ) -> ModelCheck | None:
@@ -58,15 +58,15 @@ def check_answer(
 
     Points without a class do not count; None if no point has one.
     """
-    known = ~np.isin(said, (IGNORE, UNASSIGNED))
+    known = ~np.isin(labels, (IGNORE, UNASSIGNED))
     if not known.any():
         return None
     given = None
     if probabilities is not None:
-        given = float(probabilities[np.flatnonzero(known), said[known]].mean())
-    share = float((predicted[known] == said[known]).mean())
+        given = float(probabilities[np.flatnonzero(known), labels[known]].mean())
+    share = float((predicted[known] == labels[known]).mean())
     who = response.annotator
-    return ModelCheck(query, response.id, who, effective, said, predicted, given, share)
+    return ModelCheck(query, response.id, who, effective, labels, predicted, given, share)
 
 
 Predicted = tuple[NDArray[np.uint8], NDArray[np.float64] | None]
@@ -178,12 +178,12 @@ def _check_query(
     classes, probabilities = says
     for response in where.active_responses:
         if response.labels is not None:
-            said = np.frombuffer(response.labels or bytes([IGNORE]) * query.num_points, np.uint8)
+            labels = np.frombuffer(response.labels or bytes([IGNORE]) * query.num_points, np.uint8)
             judged = check_answer(
                 query,
                 response,
                 response == where.effective,
-                said,
+                labels,
                 classes[rows],
                 None if probabilities is None else probabilities[rows],
             )

@@ -61,7 +61,7 @@ def quality_of(ledger: Ledger) -> dict[str, Any]:
                 "query": query.id,
                 "round": query.round,
                 "scan": query.scan,
-                "said": [[e.annotator, _said(ledger, e)] for e in where.active_responses],
+                "said": [[e.annotator, _answer_of(ledger, e)] for e in where.active_responses],
             }
             for query, where in disputed
         ],
@@ -95,9 +95,9 @@ def quality_tables(report: dict[str, Any]) -> list[Table]:
         Table("Confused with each other", ["classes", "points", "voxels"],
               [[" / ".join(c["classes"]), f"{c['points']:,}", f"{c['voxels']:,}"]
                for c in report["confused"][:_SHOWN]]),
-        Table("Disputed: nobody has decided", ["voxel", "round", "scan", "said"],
+        Table("Disputed: nobody has decided", ["voxel", "round", "scan", "answers"],
               [[str(d["query"]), str(d["round"]), d["scan"],
-                "; ".join(f"{who}: {said}" for who, said in d["said"])]
+                "; ".join(f"{who}: {answer}" for who, answer in d["said"])]
                for d in report["disputed"][:_SHOWN]]),
         Table("Asked again", ["why", "asked", "waiting"],
               [[ask, str(n["asked"]), str(n["waiting"])]
@@ -190,7 +190,7 @@ def _person_row(person: dict[str, Any]) -> list[str]:
     return cells
 
 
-def _said(ledger: Ledger, event: EventView) -> str:
+def _answer_of(ledger: Ledger, event: EventView) -> str:
     if event.labels is None:
         return "no labels"
     return describe_answer(ledger, event.id, np.frombuffer(event.labels, np.uint8)) or "no class"

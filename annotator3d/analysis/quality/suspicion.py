@@ -70,8 +70,8 @@ def request_rechecks(
 
 def describe_doubt(judged: ModelCheck, names: Sequence[str], source: str) -> str:
     """Why an answer is in doubt, in one line."""
-    said, predicted = (class_list(ids, names) for ids in (judged.said, judged.predicted))
-    return f"{source} gives {said} {100 * judged.probability:.1f} % and predicts {predicted}"
+    labels, predicted = (class_list(ids, names) for ids in (judged.labels, judged.predicted))
+    return f"{source} gives {labels} {100 * judged.probability:.1f} % and predicts {predicted}"
 
 
 def class_list(ids: NDArray[np.uint8], names: Sequence[str]) -> str:

@@ -73,7 +73,7 @@ def suspicious(args: argparse.Namespace) -> None:
             j.query.scan,
             f"{j.distance(size):.0f} m",
             j.annotator,
-            class_list(j.said, names),
+            class_list(j.labels, names),
             class_list(j.predicted, names),
             f"{100 * j.probability:.1f} %",
         )
