@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -20,10 +21,20 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     Raises SystemExit after it has printed help or what is wrong.
     """
     parser = make_parser()
-    args, unknown = parser.parse_known_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    args, unknown = parser.parse_known_args(_with_action_first(words))
     if unknown:
         _refuse(args, unknown)
     return args
+
+
+def _with_action_first(words: list[str]) -> list[str]:
+    """``round --round 1 status DIR`` as ``round status --round 1 DIR``: argparse wants it so."""
+    if words[:1] and words[0] in GROUPS and words[1:2] and words[1].startswith("-"):
+        for at, word in enumerate(words[1:], 1):
+            if f"{words[0]} {word}" in COMMANDS:
+                return [words[0], word, *words[1:at], *words[at + 1 :]]
+    return words
 
 
 def make_parser() -> argparse.ArgumentParser:

@@ -13,7 +13,7 @@ import pytest
 from annotator3d.cli import choices
 from annotator3d.cli.command import COMMANDS, GROUPS, command, group, load_commands
 from annotator3d.cli.main import main
-from annotator3d.cli.parser import make_parser
+from annotator3d.cli.parser import make_parser, parse
 from annotator3d.errors import RunStoppedError
 
 ROOT = Path(__file__).parents[2]
@@ -143,6 +143,20 @@ def test_an_unknown_option_is_answered_with_what_was_meant(capsys):
 @pytest.mark.parametrize("words", [["ledger", "--debug", "log", "w"], ["ledger", "log", "w"]])
 def test_debug_may_stand_before_the_action(words):
     assert make_parser().parse_args(words).debug == ("--debug" in words)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("round --round 2 status DIR", "round status --round 2 DIR"),
+        ("round --release close DIR", "round close DIR --release"),
+        ("taxonomy --apply migrate DIR NEW", "taxonomy migrate DIR NEW --apply"),
+        ("ledger --debug verify DIR", "ledger verify DIR --debug"),
+    ],
+)
+def test_options_may_stand_before_the_action(before, after):
+    first, second = (vars(parse(words.split())) for words in (before, after))
+    assert {**first, "parser": None} == {**second, "parser": None}
 
 
 def test_a_name_is_registered_once():
