@@ -11,7 +11,7 @@ demo: $(VENV)/.installed
 	$(BIN)/annotator3d demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 install: $(VENV)/.installed
 
