@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from network_batches import batch_of
+from network_batches import assert_scans_are_independent, batch_of
 
 from annotator3d.models.minkunet import MinkUNet
 from annotator3d.models.segmentor import Segmentor
@@ -25,17 +25,7 @@ def test_planes_that_are_not_a_u_are_refused(planes):
 
 
 def test_scans_of_a_batch_do_not_see_each_other():
-    model = Segmentor(SMALL, 3).eval()
-    both = batch_of(80, 60)
-    together = model(both)
-    for b in range(2):
-        start, stop = both["splits"][b : b + 2].tolist()
-        alone = {
-            "cells": both["cells"][start:stop],
-            "features": both["features"][start:stop],
-            "splits": torch.tensor([0, stop - start]),
-        }
-        torch.testing.assert_close(model(alone), together[start:stop], atol=1e-5, rtol=1e-4)
+    assert_scans_are_independent(Segmentor(SMALL, 3).eval())
 
 
 @pytest.mark.parametrize("counts", [(0,), (1,), (0, 1), (2, 0, 3)])

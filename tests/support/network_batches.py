@@ -20,3 +20,17 @@ def batch_of(*counts: int, seed: int = 0) -> dict:
         "point_to_voxel": torch.arange(total),
         "num_points": splits.diff(),
     }
+
+
+def assert_scans_are_independent(model: torch.nn.Module) -> None:
+    """A scan's logits are the same alone and beside another one in a batch."""
+    both = batch_of(80, 60)
+    together = model(both)
+    for b in range(2):
+        start, stop = both["splits"][b : b + 2].tolist()
+        alone = {
+            "cells": both["cells"][start:stop],
+            "features": both["features"][start:stop],
+            "splits": torch.tensor([0, stop - start]),
+        }
+        torch.testing.assert_close(model(alone), together[start:stop], atol=1e-5, rtol=1e-4)
