@@ -33,6 +33,7 @@ def summarise(checks: Sequence[Checked]) -> dict:
         "farthest": max((scan.reach for scan in whole), default=0.0),
         "classes": _classes(checks),
         "raw_ids": dict(sorted(_raw_ids(checks).items())),
+        "notices": list(dict.fromkeys(n for c in checks for n in c.dataset.notices)),
         "problems": [
             {
                 "kind": p.kind,
@@ -59,6 +60,7 @@ def lines(summary: dict, shown: int) -> list[str]:
     counted = sum(summary["classes"].values())
     for name, count in summary["classes"].items():
         rows.append(f"  {name:<20} {count:>15,}  {100 * count / max(counted, 1):5.1f} %")
+    rows += [f"note of the import: {notice}" for notice in summary["notices"]]
     by_kind: dict[str, list[dict]] = {}
     for problem in summary["problems"]:
         by_kind.setdefault(problem["kind"], []).append(problem)

@@ -53,6 +53,7 @@ class ScanDataset(ABC):
     ids: list[str]
     root: Path
     taxonomy: Taxonomy
+    notices: tuple[str, ...] = ()  # what its import left out, guessed or changed
     drawn: str = ""  # how the scans were drawn at random; empty: they were not
     quarantined: Mapping[str, str] = MappingProxyType({})  # scans left out: id -> why
     _labels: Labels = "required"

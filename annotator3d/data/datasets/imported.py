@@ -49,6 +49,7 @@ class ImportedScans(SequenceDataset):
         card = read_card(root)
         self.INTENSITY_MAX = card.intensity_max
         self.source = Path(card.source)
+        self.notices = card.notices
         if split in ("train", "val") and scans is None:
             scans = self._listed(root, split)
             self.drawn = card.split

@@ -29,6 +29,7 @@ class Card:
     intensity_max: float
     split: str  # how the scans were divided, in words
     source: str  # the folder that was imported
+    notices: tuple[str, ...] = ()  # what the import left out, guessed or changed
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ def write_card(
     intensity_max: float,
     source: Path,
     format: str,
+    notices: Sequence[str] = (),
 ) -> None:
     """Write the three files, dataset.yaml last: it makes the folder a dataset."""
     with atomic_write(out / TAXONOMY) as file:
@@ -60,6 +62,8 @@ def write_card(
         "split": split,
         "source": {"folder": str(source.resolve()), "format": format},
     }
+    if notices:
+        card["notices"] = list(notices)
     with atomic_write(out / CARD) as file:
         file.write(_HEAD.encode())
         file.write(yaml.safe_dump(card, sort_keys=False, allow_unicode=True).encode())
@@ -83,6 +87,7 @@ def read_card(root: Path) -> Card:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
         layout, largest = values["layout"], float(values["intensity"]["max"])
         split, source = str(values["split"]), str(values["source"]["folder"])
+        notices = tuple(str(notice) for notice in values.get("notices") or ())
     except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is not a valid file of `annotator3d import`: {error!r}; import the scans again"
@@ -91,7 +96,7 @@ def read_card(root: Path) -> Card:
         raise ValueError(f"{path} has layout {layout!r}, this version reads {LAYOUT}; import again")
     if not largest > 0:
         raise ValueError(f"{path}: intensity.max must be above 0, got {largest}")
-    return Card(largest, split, source)
+    return Card(largest, split, source, notices)
 
 
 def read_origins(root: Path) -> dict[str, Origin]:

@@ -37,6 +37,9 @@ class Converted:
     offset: list[float] | None = None  # subtracted, metres
     steps: list[float] | None = None  # coordinates are multiples of these, metres
     void: int = 0  # points whose label means "none" (-1 or not a number)
+    # What was left out, guessed or changed, in words that are the same for every such scan; with
+    # the number of points, or 0 where it concerns the scan as a whole (see `notices.gather`).
+    remarks: dict[str, int] = field(default_factory=dict)
 
 
 def stamp(source: Source) -> list[int]:
@@ -58,6 +61,7 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
     Raises ValueError or FileNotFoundError that names the file and what is wrong with it.
     """
     cloud = read_cloud(source.path, rules.format, rules.columns)
+    remarks: dict[str, int] = {}
     try:
         xyz, offset, steps = _metres(cloud, rules)
         intensity, intensity_name = _intensity(cloud, rules)
@@ -89,6 +93,7 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
         offset=None if offset is None else list(offset),
         steps=None if steps is None else list(steps),
         void=void,
+        remarks=remarks,
     )
 
 

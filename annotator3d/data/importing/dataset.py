@@ -12,6 +12,7 @@ from annotator3d.data.importing.card import write_card
 from annotator3d.data.importing.convert import Converted, output_paths
 from annotator3d.data.importing.journal import Journal
 from annotator3d.data.importing.judging import any_class, check_fields, check_ids, intensity_max
+from annotator3d.data.importing.notices import gather
 from annotator3d.data.importing.poses import find_poses, write_sequence_poses
 from annotator3d.data.importing.rules import NONE, Rules
 from annotator3d.data.importing.running import convert_all
@@ -31,6 +32,7 @@ class Imported:
     intensity_max: float
     split: Split
     posed: list[str] = field(default_factory=list)  # sequences with poses
+    notices: list[str] = field(default_factory=list)  # what was left out, guessed or changed
 
 
 @dataclass(frozen=True)
@@ -95,9 +97,10 @@ def import_scans(
     scale = wishes.intensity_max or intensity_max(scans)
     write_splits(out, split)
     classes = taxonomy_path(taxonomy_file).read_bytes()
-    write_card(out, scans, classes, split.words, scale, src, rules.format)
+    notices = gather(scans)
+    write_card(out, scans, classes, split.words, scale, src, rules.format, notices)
     journal.finish()
-    return Imported(out, scans, labelled, scale, split, posed)
+    return Imported(out, scans, labelled, scale, split, posed, notices)
 
 
 def _find(

@@ -21,6 +21,7 @@ def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
         *_labels(result, taxonomy),
         *_intensity(result),
         *_coordinates(result),
+        *(f"note: {notice}" for notice in result.notices),
         f"{len(result.split.train):,} scans for training, {result.split.words}",
     ]
     return [*lines, f"next: {next_command(result)}"]
