@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
+from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
 from annotator3d.data.formats.cloud import Cloud, CloudError, from_columns
+
+_HEADER = 1 << 16  # bytes that every header of a point cloud fits
+_END = re.compile(rb"^end_header\s*$", re.M)
+_ASCII = re.compile(rb"^format[ \t]+ascii\b", re.M)
+_FLOAT_AXIS = re.compile(rb"^(property[ \t]+)(?:float32|float)([ \t]+[xyzXYZ][ \t]*\r?)$", re.M)
 
 
 def read_ply(path: str | os.PathLike[str], columns: object = None) -> Cloud:
@@ -17,13 +25,27 @@ def read_ply(path: str | os.PathLike[str], columns: object = None) -> Cloud:
     """
     from plyfile import PlyData
 
-    content = PlyData.read(path)
+    content = PlyData.read(_with_all_digits(path))
     if "vertex" not in content:
         raise CloudError(f"has no element 'vertex', only {[e.name for e in content.elements]}")
     vertex = content["vertex"]
     data = vertex.data
     names = [p.name for p in vertex.properties if data.dtype[p.name].kind in "fiu"]
     return from_columns({name: np.asarray(data[name]) for name in names})
+
+
+def _with_all_digits(path: str | os.PathLike[str]) -> str | os.PathLike[str] | BinaryIO:
+    """The file; of text the content, with x, y and z declared as double.
+
+    Many programs declare float and write more digits than it holds, such as those of UTM.
+    """
+    with open(path, "rb") as file:
+        start = file.read(_HEADER)
+    end = _END.search(start)
+    if end is None or not _ASCII.search(start[: end.start()]):
+        return path
+    header = _FLOAT_AXIS.sub(rb"\1double\2", start[: end.start()])
+    return io.BytesIO(header + Path(path).read_bytes()[end.start() :])
 
 
 def write_ply(file: BinaryIO, cloud: Cloud) -> None:
