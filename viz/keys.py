@@ -19,8 +19,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import yaml
-
+from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.errors import ConfigError, nearest
 
 _PLAIN = (*"1234567890", *string.ascii_lowercase, "left", "right", "up", "down", "space", "enter")
@@ -164,11 +163,10 @@ def make_keys(
 
 
 def _read(file: str | os.PathLike[str], class_names: Sequence[str]) -> dict[str, dict[str, Any]]:
-    with open(file, encoding="utf-8") as stream:
-        try:
-            content = yaml.safe_load(stream) or {}
-        except yaml.YAMLError as error:
-            raise ConfigError(f"{file} is not YAML: {error}") from None
+    try:
+        content = read_yaml(file) or {}
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
     known = {"actions": [a.name for a in ACTIONS], "classes": list(class_names)}
     if not isinstance(content, dict) or not all(isinstance(v, dict) for v in content.values()):
         raise ConfigError(f"{file}: expected the mappings actions and classes, got {content!r}")

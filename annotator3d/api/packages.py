@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
-
 from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.annotation.packages.export import ExportOptions, PackageResult, write_package
 from annotator3d.annotation.packages.package import TAXONOMY_FILE, PackageSource
 from annotator3d.api.scans import scan_source
+from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.data.taxonomy import Taxonomy, dump_taxonomy, parse_taxonomy
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
@@ -45,8 +44,8 @@ def export_package(
 
 def taxonomy_of(package: PackageSource) -> Taxonomy:
     """The class list that a package carries."""
-    content = yaml.safe_load(package.file(TAXONOMY_FILE))
-    return parse_taxonomy(content, TAXONOMY_FILE, f"{TAXONOMY_FILE} in {package.path}")
+    where = f"{TAXONOMY_FILE} in {package.path}"
+    return parse_taxonomy(read_yaml(where, package.file(TAXONOMY_FILE)), TAXONOMY_FILE, where)
 
 
 def refuse_options(package: Path, config: str | None, data_root: str | None) -> None:

@@ -33,6 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from annotator3d.data.class_list import expand
 from annotator3d.data.formats.kitti import split_label
+from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.data.scan import IGNORE
 from annotator3d.errors import nearest
 
@@ -119,12 +120,7 @@ def load_taxonomy(name: str | os.PathLike[str]) -> Taxonomy:
     Raises ValueError for an unknown name (with the nearest one) or a file that contradicts itself.
     """
     path = taxonomy_path(name)
-    with open(path, encoding="utf-8") as file:
-        try:
-            content = yaml.safe_load(file)
-        except yaml.YAMLError as error:
-            raise ValueError(f"{path} is not YAML: {error}") from None
-    return parse_taxonomy(content, path.stem, path)
+    return parse_taxonomy(read_yaml(path), path.stem, path)
 
 
 def dump_taxonomy(taxonomy: Taxonomy) -> bytes:

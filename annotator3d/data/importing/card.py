@@ -12,6 +12,7 @@ import yaml
 
 from annotator3d.data.files import atomic_write
 from annotator3d.data.importing.convert import Converted
+from annotator3d.data.plain_yaml import read_yaml
 
 CARD = "dataset.yaml"
 TAXONOMY = "taxonomy.yaml"
@@ -84,11 +85,11 @@ def read_card(root: Path) -> Card:
             "scans first (docs/own-data.md)"
         )
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = read_yaml(path)
         layout, largest = values["layout"], float(values["intensity"]["max"])
         split, source = str(values["split"]), str(values["source"]["folder"])
         notices = tuple(str(notice) for notice in values.get("notices") or ())
-    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"{path} is not a valid file of `annotator3d import`: {error!r}; import the scans again"
         ) from error

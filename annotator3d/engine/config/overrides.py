@@ -8,17 +8,18 @@ from typing import Any
 
 import yaml
 
+from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.engine.config.schema import RENAMED
 from annotator3d.errors import ConfigError
 
 _EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
 
-class _Loader(yaml.SafeLoader):
+class PlainLoader(yaml.SafeLoader):
     """YAML 1.1, which reads 1e-3 as text, with numbers as in Python; quoted ones stay text."""
 
 
-_Loader.add_implicit_resolver(
+PlainLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(f"{_EXPONENT.pattern}$"), list("-+.0123456789")
 )
 
@@ -49,9 +50,9 @@ def _parse(setting: str) -> tuple[str, Any]:
     if not separator:
         raise ConfigError(f"--set {setting}: expected key=value, for example active.strategy=vcd")
     try:
-        return key.strip(), yaml.load(text, _Loader)
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that does not exist
-        raise ConfigError(f"--set {setting}: the value is not YAML: {error}") from error
+        return key.strip(), read_yaml("the value", text, PlainLoader)
+    except ValueError as error:
+        raise ConfigError(f"--set {setting[:100]}: {error}") from error
 
 
 def overlay(values: dict, over: dict) -> dict:
