@@ -57,7 +57,7 @@ def test_a_second_key_in_a_file_of_keys_is_refused(tmp_path, text):
         (BOMB, "stand for more than 1,000,000 values"),
         (MERGE_BOMB, "stand for more than 1,000,000 values"),
         ("a: &a [1, *a]", "an alias stands for what holds it"),
-        ("[" * 50_000, "nested deeper"),
+        ("[" * 5_000, "nested deeper"),
         ("x: " + "[" * 200 + "]" * 200, "nested deeper than 100 levels"),
         ("classes: 2026-02-31", "not YAML of plain values"),
         ("a: !!python/object/apply:os.system ['true']", "not YAML of plain values"),
