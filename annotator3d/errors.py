@@ -4,9 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+LONGEST = 500  # characters of a message: it must be read in a terminal, beside others
+
+
+def some(items: Iterable[object], limit: int = 160) -> str:
+    """A list for a message: ``"1, 2, 3 and 97 more"``, as many items as `limit` characters hold.
+
+    One item is always there, shortened if need be; an empty list is ``"nothing"``.
+    """
+    words = [str(item) for item in items]
+    if not words:
+        return "nothing"
+    shown = [shortened(words[0], limit)]
+    room = limit - len(shown[0])
+    for word in words[1:]:
+        room -= len(word) + 2
+        if room < 0:
+            break
+        shown.append(word)
+    more = len(words) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
+
+
+def shortened(text: str, limit: int = LONGEST) -> str:
+    """The text in at most `limit` characters: of a longer one the middle is left out.
+
+    A message starts with what is wrong and ends with what to do, so both stay.
+    """
+    if len(text) <= limit:
+        return text
+    gap = " [...] "
+    tail = max(0, (limit - len(gap)) * 2 // 5)
+    head = max(0, limit - len(gap) - tail)
+    return text[:head].rstrip() + gap + text[len(text) - tail :].lstrip()
+
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for an error message: the nearest of ``known`` first, then all of them.
+    """A hint for an error message: the nearest of ``known`` first, then all of them (see `some`).
 
     Returns for example ``"did you mean 'vcd'? Known: entropy, margin, random, vcd"``.
     """
@@ -16,7 +50,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_folded = {key.casefold(): key for key in ordered}
     close = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
     hint = f"did you mean {by_folded[close[0]]!r}? " if close else ""
-    return f"{hint}Known: {', '.join(ordered) or 'none'}"
+    return f"{hint}Known: {some(ordered, 240) if ordered else 'none'}"
 
 
 class ConfigError(ValueError):

@@ -18,6 +18,7 @@ from annotator3d.analysis.report.experiment import ONE_SEED
 from annotator3d.analysis.runs import Run
 from annotator3d.analysis.summary import SETTING_ORDER, STRATEGY_ORDER, ordered
 from annotator3d.engine.metrics import iou_from_confusion
+from annotator3d.errors import some
 
 Arm = tuple[str, str]  # (setting, strategy)
 Grid = Mapping[tuple[str, str, int, int], Run]  # (setting, strategy, seed, fold) -> run
@@ -131,7 +132,7 @@ def _check_complete(
     missing = [f"{a} {b} seed {s} fold {f}" for a, b, s, f in wanted if (a, b, s, f) not in grid]
     if missing:
         raise ValueError(
-            f"grid: {len(missing)} of {len(wanted)} runs are missing: {'; '.join(missing)}; run "
+            f"grid: {len(missing)} of {len(wanted)} runs are missing: {some(missing)}; run "
             "them, or leave the whole arm, seed or fold out"
         )
 

@@ -10,6 +10,7 @@ from annotator3d.annotation.review import Criteria
 from annotator3d.annotation.review_session import ReviewSession
 from annotator3d.annotation.session import LabelSession
 from annotator3d.data.scan_source import Predictions, ScanSource
+from annotator3d.errors import some
 from annotator3d.ledger.connection import ClassListChangedError
 from annotator3d.ledger.ledger import Ledger
 
@@ -71,6 +72,6 @@ def compare_classes(then: Sequence[str], now: Sequence[str]) -> list[str]:
     found += [f"{name!r} is new" for name in now if name not in then]
     moved = [name for name in then if name in now and then.index(name) != now.index(name)]
     if moved and not found:
-        places = ", ".join(f"{n!r} was {then.index(n)}, is {now.index(n)}" for n in moved)
+        places = some(f"{n!r} was {then.index(n)}, is {now.index(n)}" for n in moved)
         found.append(f"the order of the classes: {places}")
     return found

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from annotator3d.cli.parser import parse
 from annotator3d.cli.ranks import is_first
-from annotator3d.errors import ConfigError, RunStoppedError
+from annotator3d.errors import LONGEST, ConfigError, RunStoppedError, shortened
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,10 +39,13 @@ def _failed(args: argparse.Namespace, error: Exception, code: int) -> int:
     if args.debug:
         traceback.print_exc()
     words = " ".join(str(error).split()) or type(error).__name__
+    start = f"annotator3d {args.command.name}: "
     hint = ""
     if isinstance(error, ImportError):
         hint = " (`annotator3d doctor` shows what is missing)"
     elif code == 1 and not args.debug:
         hint = " (--debug shows where)"
-    print(f"annotator3d {args.command.name}: {words}{hint}", file=sys.stderr)
+    if len(start + words + hint) > LONGEST and not args.debug:
+        hint = " (--debug shows all of it)"
+    print(f"{start}{shortened(words, LONGEST - len(start + hint))}{hint}", file=sys.stderr)
     return code

@@ -35,7 +35,7 @@ from annotator3d.data.class_list import expand
 from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.data.scan import IGNORE
-from annotator3d.errors import nearest
+from annotator3d.errors import nearest, some
 
 MAX_CLASSES = 254
 _UNKNOWN = 254  # neither a train id (0..253) nor IGNORE
@@ -68,7 +68,7 @@ class Taxonomy:
         train = self._train_ids[classes]
         if (unknown := train == _UNKNOWN).any():
             ids, counts = np.unique(classes[unknown], return_counts=True)
-            found = ", ".join(f"{i} ({n} points)" for i, n in zip(ids, counts, strict=True))
+            found = some(f"{i} ({n} points)" for i, n in zip(ids, counts, strict=True))
             raise ValueError(
                 f"{file} holds raw ids that taxonomy {self.name!r} does not know: {found}. Add "
                 "them to its labels and learning_map (train id 0 = ignored) or choose another one"
@@ -84,7 +84,7 @@ class Taxonomy:
         if (wrong := (train < 0) | ((train >= self.num_classes) & (train != IGNORE))).any():
             raise ValueError(
                 f"train ids must be 0..{self.num_classes - 1} or {IGNORE}, "
-                f"got {np.unique(train[wrong]).tolist()}"
+                f"got [{some(np.unique(train[wrong]))}]"
             )
         return self.raw_ids[train]
 
@@ -158,7 +158,7 @@ def parse_taxonomy(content: Any, name: str, source: str | os.PathLike[str]) -> T
     count = len(to_raw) - 1
     own = content.get("class_names") or {}
     if unknown := [train for train in own if train not in to_raw or train == 0]:
-        raise ValueError(f"taxonomy {source}: class_names for no class: {unknown}")
+        raise ValueError(f"taxonomy {source}: class_names for no class: {some(unknown)}")
     names = [str(own.get(train, labels[to_raw[train]])) for train in range(1, count + 1)]
     guidance = content.get("guidance") or {}
     _check_names(names, guidance, source)
@@ -183,16 +183,17 @@ def _check_ids(
     problems = []
     bad = [raw for raw in labels if not (type(raw) is int and 0 <= raw < 1 << 16)]
     if bad:
-        problems.append(f"raw ids must be integers in 0..65535, got {bad}")
+        problems.append(f"raw ids must be integers in 0..65535, got [{some(map(repr, bad))}]")
     if unmapped := set(labels) ^ set(to_train):
         problems.append(
-            f"labels and learning_map must have the same raw ids, which these break: {unmapped}"
+            "labels and learning_map must have the same raw ids, which these break: "
+            f"{some(_listed(unmapped))}"
         )
     train = set(to_train.values())
     if not (train | {0}) == set(to_raw) == set(range(len(to_raw))):
         problems.append(
             "the train ids must be 0 (ignored) and 1..C without gaps, the same in learning_map "
-            f"and learning_map_inv, got {_listed(train)} and {_listed(to_raw)}"
+            f"and learning_map_inv, got {some(_listed(train), 80)} and {some(_listed(to_raw), 80)}"
         )
     if len(to_raw) - 1 > MAX_CLASSES:
         problems.append(f"at most {MAX_CLASSES} classes, got {len(to_raw) - 1}")
@@ -200,10 +201,13 @@ def _check_ids(
         problems.append("there must be at least one class")
     back = {t: raw for t, raw in to_raw.items() if to_train.get(raw) != t}
     if back:
-        problems.append(f"learning_map does not lead back to the train id from {back}")
+        problems.append(
+            "learning_map does not lead back to the train id from "
+            + some(f"{t} (of raw id {raw})" for t, raw in back.items())
+        )
     if flagged := [t for t, flag in ignored.items() if bool(flag) != (t == 0)]:
         problems.append(
-            f"learning_ignore must be true for train id 0 only, which these break: {flagged}"
+            f"learning_ignore must be true for train id 0 only, which these break: {some(flagged)}"
         )
     if problems:
         raise ValueError(f"taxonomy {source}: " + "; ".join(problems))
@@ -211,7 +215,9 @@ def _check_ids(
 
 def _check_names(names: list[str], guidance: Mapping, source: object) -> None:
     if duplicates := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(f"taxonomy {source}: class names must differ, twice: {duplicates}")
+        raise ValueError(
+            f"taxonomy {source}: class names must differ, twice: {some(map(repr, duplicates))}"
+        )
     for name in guidance:
         if name not in names:
             raise ValueError(

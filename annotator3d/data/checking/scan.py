@@ -14,6 +14,7 @@ from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.files import fingerprint
 from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.scan import IGNORE
+from annotator3d.errors import some
 
 _FAR, _TINY = 1e6, 1e-20  # metres: the sizes of plausible coordinates, except zero
 
@@ -147,7 +148,7 @@ def _check_labels(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
             checked.problems.append(Problem("wrong endianness", str(path), words, checked.id))
             return
     if unknown:
-        listed = ", ".join(f"{id_} ({count} points)" for id_, count in unknown.items())
+        listed = some(f"{id_} ({count} points)" for id_, count in unknown.items())
         words = f"raw ids that are not in taxonomy {dataset.taxonomy.name!r}: {listed}"
         checked.problems.append(Problem("unknown id", str(path), words, checked.id))
     if void:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from annotator3d.errors import nearest
+from annotator3d.errors import nearest, some
 
 
 def stems(folder: Path, suffix: str) -> list[str]:
@@ -40,10 +40,7 @@ def absent(paths: Iterable[Path]) -> list[Path]:
 
 def contents(folder: Path) -> str:
     """The names in a folder, for messages."""
-    names = sorted(os.listdir(folder))
-    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") or (
-        "nothing"
-    )
+    return some(sorted(os.listdir(folder)))
 
 
 def check_names(names: Sequence[str], what: str) -> None:
@@ -58,7 +55,7 @@ def check_names(names: Sequence[str], what: str) -> None:
 def refuse_duplicates(names: Sequence[str], what: str) -> None:
     """Raise ValueError for names given more than once."""
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"{what} names these more than once: {', '.join(twice[:5])}")
+        raise ValueError(f"{what} names these more than once: {some(twice)}")
 
 
 def choose(
@@ -100,7 +97,7 @@ def _restrict(ids: list[str], scans: Sequence[str] | str | os.PathLike[str], roo
     if unknown := sorted(set(scans) - set(ids)):
         raise ValueError(
             f"{source} names {len(unknown)} scans that are not in the chosen sequences (and "
-            f"stride) of {root}: {', '.join(unknown[:5])}; {nearest(unknown[0], ids)[:200]}"
+            f"stride) of {root}: {some(unknown, 100)}; {nearest(unknown[0], ids)}"
         )
     wanted = set(scans)
     return [scan_id for scan_id in ids if scan_id in wanted]

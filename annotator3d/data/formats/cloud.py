@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.errors import nearest
+from annotator3d.errors import nearest, some
 
 
 class CloudError(ValueError):
@@ -71,7 +71,7 @@ def from_columns(columns: Mapping[str, NDArray], steps=None) -> Cloud:
         name.lower(): name for name in reversed(list(columns)) if name.lower() in ("x", "y", "z")
     }
     if missing := [axis for axis in "xyz" if axis not in axes]:
-        raise CloudError(f"has no {', '.join(missing)}, only {', '.join(columns) or 'nothing'}")
+        raise CloudError(f"has no {', '.join(missing)}, only {some(columns)}")
     xyz = np.column_stack([np.asarray(columns[axes[axis]]) for axis in "xyz"])
     if xyz.dtype.kind not in "fiu":
         raise CloudError(f"has coordinates of {xyz.dtype}, not numbers")

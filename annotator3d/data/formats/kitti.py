@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from annotator3d.data.files import atomic_write
+from annotator3d.errors import some
 
 PathLike = str | os.PathLike[str]
 _F32 = np.dtype("<f4")
@@ -121,7 +122,7 @@ def read_calib(path: PathLike) -> dict[str, NDArray[np.float64]]:
             name, _, values = line.partition(":")
             calib[name.strip()] = _row_to_matrix(values, f"{path}, entry {name.strip()!r}")
     if "Tr" not in calib:
-        raise ValueError(f"{path} has no entry 'Tr' (LiDAR to camera), only {sorted(calib)}")
+        raise ValueError(f"{path} has no entry 'Tr' (LiDAR to camera), only {some(sorted(calib))}")
     return calib
 
 

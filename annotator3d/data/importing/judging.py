@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from annotator3d.data.importing.convert import Converted
 from annotator3d.data.scan import IGNORE
 from annotator3d.data.taxonomy import Taxonomy
+from annotator3d.errors import some
 
 SCALES = (1.0, 255.0, 4095.0, 65535.0)  # highest intensities of common sensors
 
@@ -31,12 +32,14 @@ def check_ids(scans: Sequence[Converted], taxonomy: Taxonomy) -> None:
             if raw not in taxonomy.learning_map:
                 unknown[raw] += count
                 where.setdefault(raw, scan.source)
-    if unknown:
-        listed = ", ".join(f"{i} ({n:,} points, first in {where[i]})" for i, n in unknown.items())
-        raise ValueError(
-            f"these raw ids are not in the taxonomy: {listed}. Add each to the ids of a class or "
-            "to ignored, and repeat the command"
-        )
+    if not unknown:
+        return
+    listed = some(f"{i} ({n:,} points, first in {where[i]})" for i, n in unknown.items())
+    places = some({repr(scan.label): None for scan in scans if scan.label is not None})
+    raise ValueError(
+        f"these raw ids of {places} are not in the taxonomy: {listed}. Add each to the ids of a "
+        "class or to ignored, and repeat the command"
+    )
 
 
 def any_class(scans: Sequence[Converted], taxonomy: Taxonomy) -> bool:

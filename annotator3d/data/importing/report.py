@@ -7,6 +7,7 @@ from collections import Counter
 
 from annotator3d.data.importing.dataset import Imported
 from annotator3d.data.taxonomy import Taxonomy
+from annotator3d.errors import some
 
 _NEVER = 0.1  # of the scale: intensities that stay below probably have another one
 
@@ -17,7 +18,7 @@ def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
     names = sorted({scan.id.split("/")[0] for scan in scans})
     points = sum(scan.points for scan in scans)
     lines = [
-        f"{len(scans):,} scans, {points:,} points in {len(names)} sequences: {_some(names)}",
+        f"{len(scans):,} scans, {points:,} points in {len(names)} sequences: {some(names)}",
         *_labels(result, taxonomy),
         *_intensity(result),
         *_coordinates(result),
@@ -93,7 +94,3 @@ def _coordinates(result: Imported) -> list[str]:
     if result.posed:
         lines.append(f"poses of {len(result.posed)} sequences in poses.txt")
     return lines
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")

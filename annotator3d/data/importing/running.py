@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -12,6 +13,7 @@ from annotator3d.data.importing.convert import Converted, convert, output_paths,
 from annotator3d.data.importing.journal import Journal
 from annotator3d.data.importing.rules import Rules
 from annotator3d.data.importing.sources import Source
+from annotator3d.errors import LONGEST, shortened
 
 _SHOWN = 5
 _WORTH = 16  # scans of a process that make up for starting it
@@ -49,9 +51,11 @@ def convert_all(
             progress(done, len(sources))
     if failed:
         more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+        room = (LONGEST - 180) // min(len(failed), _SHOWN)
+        shown = "; ".join(shortened(words, room) for words in failed[:_SHOWN])
         raise ValueError(
             f"{len(failed)} of {len(sources)} scans cannot be imported: "
-            f"{'; '.join(failed[:_SHOWN])}{more}. Repair or remove them and repeat the command: it "
+            f"{shown}{more}. Repair or remove them and repeat the command: it "
             "continues"
         )
     return [known[source.id] for source in sources]
@@ -75,4 +79,4 @@ def _attempt(source: Source, src: Path, out: Path, rules: Rules) -> Converted | 
     try:
         return convert(source, src, out, rules)
     except ValueError as error:
-        return str(error)
+        return str(error).replace(f"{src}{os.sep}", "")

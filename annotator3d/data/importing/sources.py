@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from annotator3d.errors import some
+
 # Folders that say what lies in them and not which sequence it is.
 _GENERIC = {"sequences", "velodyne", "points", "scans", "lidar", "clouds", "pointclouds"}
 _LABEL_FOLDERS = ("labels", "label", "predictions")
@@ -61,7 +63,7 @@ def find_sources(src: Path, format: str, labels: Path | None, poses: Path | None
     if not folders:
         found = sorted({p.suffix for p in src.rglob("*") if p.is_file()})
         raise FileNotFoundError(
-            f"{src} holds no .{format} files, only {', '.join(found) or 'nothing'}; check --format"
+            f"{src} holds no .{format} files, only {some(found)}; check --format"
         )
     sources: list[Source] = []
     names: dict[str, Path] = {}
