@@ -1,7 +1,8 @@
 """The base class of query strategies: from the utilities of voxels to the picks of a scan.
 
-A prediction is one of: logits [N, C] of any float type; train ids [N] integer (VoxelConfusion); or
-a score for each point [N] float, computed elsewhere (VoxelEntropy, VoxelMargin).
+A prediction is one of: logits [N, C] of any float type; probabilities [N, C], if it is said that
+they are; train ids [N] integer (VoxelConfusion); or a score for each point [N] float, computed
+elsewhere (VoxelEntropy, VoxelMargin).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from annotator3d.active.prediction_kinds import settle
 from annotator3d.active.selector import (
     Array,
     PickRule,
@@ -46,6 +48,8 @@ class QueryStrategy:
     """Score of the kernels' `select_voxels` that equals `utilities` of logits; None: there is none.
     Not inherited by a subclass that writes its own `utilities`."""
     reduce: str = "max"
+    only_classes: ClassVar[bool] = False
+    """Whether of logits the class with the highest one is all that `utilities` uses."""
 
     def __init__(
         self, voxel_size: float = 0.25, max_range: float | None = None, min_points: int = 1
@@ -82,6 +86,7 @@ class QueryStrategy:
         random_state: int = 0,
         scan_id: str = "",
         return_utilities: bool = False,
+        prediction_kind: str | None = None,
     ) -> list[VoxelPick] | tuple[list[VoxelPick], NDArray[np.float32]]:
         """Choose the voxels of a scan to ask about, best first.
 
@@ -90,19 +95,27 @@ class QueryStrategy:
 
         Args:
             xyz: [N, 3] float32 metres, sensor frame, finite; as measured, not augmented.
-            prediction: [N, C] float logits, before the softmax; or [N] integer train ids, 255 for
-                none (VoxelConfusion); or [N] float, a score of each point (VoxelEntropy,
-                VoxelMargin). None for a strategy that needs none.
+            prediction: [N, C] float logits, before the softmax, where -inf is the logarithm of the
+                probability 0; or [N, C] float probabilities, with `prediction_kind`; or [N] integer
+                train ids, 255 for none (VoxelConfusion); or [N] float, a score of each point
+                (VoxelEntropy, VoxelMargin). None for a strategy that needs none.
             batch_size: most voxels to pick; fewer come back when fewer are left.
             exclude: [Q, 3] integer cells that are not picked, such as those asked about before.
             num_classes: C; default: read from the prediction.
             random_state: seed of the order of equal utilities, an integer.
             scan_id: name of the scan, so that ties fall differently in each scan.
             return_utilities: also return the utility of each point's voxel, [N] float32.
+            prediction_kind: 'logits', 'probabilities' or 'scores': what floats are; None: logits or
+                scores, as their shape says.
 
         Raises:
             ValueError: wrong shape or type, a value that is not finite, or no prediction.
+            ConfigError: no `prediction_kind`, and logits look like probabilities or scores like
+                train ids.
         """
+        given = None if prediction is None else as_tensor(prediction)
+        if given is not None:
+            prediction = settle(given, prediction_kind, self.only_classes, num_classes or IGNORE)
         found = self.select(
             xyz,
             prediction,

@@ -46,6 +46,7 @@ class VoxelConfusion(QueryStrategy):
 
     name = "vcd"
     fused = "vcd"
+    only_classes = True
 
     def utilities(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
         """[V] bits, from logits [N, C] or train ids [N]; see `QueryStrategy.utilities`."""

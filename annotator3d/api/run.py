@@ -108,15 +108,22 @@ class Run:
         return read_result(self.work_dir)
 
     def select(
-        self, predictions: str | Path | None = None, checkpoint: str | Path | None = None
+        self,
+        predictions: str | Path | None = None,
+        checkpoint: str | Path | None = None,
+        *,
+        prediction_kind: str | None = None,
     ) -> RoundResult:
         """Select one round without training, for a network of your own; writes the ledger.
 
         Args:
             predictions: folder of logits, classes or scores of points (docs/strategies.md).
             checkpoint: weights of the config's network, instead. Strategy 'random' needs neither.
+            prediction_kind: what the ``.npy`` files of `predictions` hold: 'logits',
+                'probabilities', 'scores', 'train_ids' or 'raw_ids'; None: what they look like.
 
-        Raises ConfigError for both or neither, or if the work directory belongs to a training.
+        Raises ConfigError for both or neither, if the work directory belongs to a training, or if
+        it is not clear what the files hold.
         """
         from annotator3d.engine.rounds.select_only import select_only
 
@@ -125,6 +132,7 @@ class Run:
             self._folder,
             checkpoint=_text(checkpoint),
             predictions=_text(predictions),
+            prediction_kind=prediction_kind,
             data_root=self.data_root,
         )
 

@@ -8,13 +8,26 @@ from annotator3d.cli.command import command
 from annotator3d.cli.configs import config_from
 from annotator3d.cli.options import add_config
 
+_KINDS = {
+    "--logits": "class scores before the softmax; -inf is the logarithm of 0",
+    "--probabilities": "class scores after the softmax: each row has the sum 1",
+    "--scores": "a score for each point",
+    "--train-ids": "a class for each point: 0 to C - 1, in the order of the class map",
+    "--raw-ids": "a class for each point: its number in the data set's files",
+}
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     add = parser.add_argument
     add("--work-dir", metavar="DIR", required=True, help="folder of the ledger")
     add("--checkpoint", metavar="FILE", help="weights of the config's network")
-    add("--predictions", metavar="DIR", help=".label files or .npy scores of another network")
+    add("--predictions", metavar="DIR", help=".label files or .npy arrays of another network")
+    kinds = parser.add_argument_group("what the .npy files hold, where that is not clear")
+    kinds = kinds.add_mutually_exclusive_group()
+    for flag, words in _KINDS.items():
+        kind = flag.removeprefix("--").replace("-", "_")
+        kinds.add_argument(flag, dest="kind", action="store_const", const=kind, help=words)
 
 
 @command(
@@ -35,6 +48,7 @@ def select(args: argparse.Namespace) -> None:
             args.work_dir,
             checkpoint=args.checkpoint,
             predictions=args.predictions,
+            prediction_kind=args.kind,
             data_root=args.data_root,
             reporter=reporter,
         )

@@ -18,10 +18,11 @@ from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.rounds.hook import weights_digest
-from annotator3d.engine.rounds.prediction_files import PredictionFiles
+from annotator3d.engine.rounds.no_trace import locked_without_trace
+from annotator3d.engine.rounds.prediction_files import KINDS, PredictionFiles
 from annotator3d.engine.rounds.select_round import RoundPlan, Scorer, select_round
 from annotator3d.engine.workdir import WorkDir
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.ledger import Ledger, Query, Round
 from annotator3d.reporter import Reporter
 
@@ -44,10 +45,13 @@ def select_only(
     *,
     checkpoint: str | None = None,
     predictions: str | None = None,
+    prediction_kind: str | None = None,
     data_root: str | None = None,
     reporter: Reporter | None = None,
 ) -> RoundResult:
     """Ask about the next round's voxels of ``data.train`` and write them to the ledger.
+
+    If it fails, the work directory is as it was before.
 
     Args:
         config: `data`, `active`, `seed` and, with a checkpoint, `model` are used.
@@ -55,6 +59,8 @@ def select_only(
         checkpoint: weights of the config's network.
         predictions: a folder as `PredictionFiles` takes it; labels are for vcd alone, and of
             scores of points (entropy, margin) the highest are asked first.
+        prediction_kind: what its ``.npy`` files hold, one of `prediction_files.KINDS`; None: what
+            they look like, and an error where that is not clear.
         data_root: where the scans are, if not where the config says.
         reporter: gets the progress; None: silent.
 
@@ -62,12 +68,16 @@ def select_only(
         ConfigError: the strategy needs a network and neither source of scores is given, or both.
     """
     work_dir, reporter = WorkDir(work_dir), reporter or Reporter()
-    _check(config, work_dir, checkpoint, predictions)
+    _check(config, work_dir, checkpoint, predictions, prediction_kind)
     config = with_current_classes(config, work_dir, data_root)
     pool = open_dataset(config, "train", data_root, reporter, False, work_dir.known_scans())
     names, digest, size = pool.taxonomy.names, pool.taxonomy.digest(), config.active.voxel_size
-    scorer, source = _scorer(config, checkpoint, predictions, pool.taxonomy)
-    with work_dir.lock():
+    scorer, source = _scorer(config, checkpoint, predictions, prediction_kind, pool.taxonomy)
+    if isinstance(scorer, PredictionFiles):
+        asked = range(0, len(pool), config.active.stride)
+        if decided := scorer.check((pool.ids[i], pool.num_points(i)) for i in asked):
+            reporter.info(decided)
+    with locked_without_trace(work_dir):
         _keep_config(work_dir.config_path, config, data_root)
         with Ledger.open(work_dir.ledger_path, names, digest, size) as ledger:
             rounds = ledger.rounds()
@@ -116,8 +126,18 @@ def _keep_config(path: Path, config: RunConfig, data_root: str | None) -> None:
 
 
 def _check(
-    config: RunConfig, work_dir: WorkDir, checkpoint: str | None, predictions: str | None
+    config: RunConfig,
+    work_dir: WorkDir,
+    checkpoint: str | None,
+    predictions: str | None,
+    kind: str | None,
 ) -> None:
+    if kind is not None and not predictions:
+        raise ConfigError(
+            f"prediction_kind {kind!r} says what is in --predictions; give the folder"
+        )
+    if kind not in (None, *KINDS):
+        raise ConfigError(f"prediction_kind: unknown {kind!r}: {nearest(str(kind), KINDS)}")
     if config.active.when == "online":
         raise ConfigError(
             "active.when: online selection happens within the steps of a training; for a round "
@@ -155,13 +175,19 @@ def _listing_path(work_dir: WorkDir, number: int) -> Path:
 
 
 def _scorer(
-    config: RunConfig, checkpoint: str | None, predictions: str | None, taxonomy: Taxonomy
+    config: RunConfig,
+    checkpoint: str | None,
+    predictions: str | None,
+    kind: str | None,
+    taxonomy: Taxonomy,
 ) -> tuple[Scorer, str]:
     """How scans are scored, and the name of the source for the ledger."""
-    if not get_strategy(config.active.strategy).needs_model:
+    strategy = get_strategy(config.active.strategy)
+    if not strategy.needs_model:
         return (lambda scan: {}), "none"
     if predictions:
-        return PredictionFiles(Path(predictions), taxonomy), "predictions"
+        found = PredictionFiles(Path(predictions), taxonomy, kind, strategy.only_classes)
+        return found, "predictions"
     rule = input_rule(config, taxonomy.num_classes)
     model = load_model(config, taxonomy.num_classes, read_weights(checkpoint), checkpoint)
     return (lambda scan: voxel_logits(model, scan, rule)), weights_digest(model)
