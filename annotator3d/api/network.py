@@ -12,15 +12,10 @@ from annotator3d.api.config import Config
 from annotator3d.data.batch import InputRule
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy
-from annotator3d.engine.build import (
-    build_model,
-    input_rule,
-    load_weights,
-    pick_device,
-    read_weights,
-)
+from annotator3d.engine.build import build_model, input_rule, pick_device
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.prediction import point_logits
+from annotator3d.engine.training.checkpoint_file import load_weights, read_weights
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.registry import DATASETS, lookup
 
@@ -57,7 +52,7 @@ def init_model(
     Raises:
         ConfigError: see `Config.fromfile`; another device, or CUDA and there is none.
         FileNotFoundError: no such checkpoint.
-        ValueError: the checkpoint is of another network.
+        ValueError: the checkpoint is damaged, of another network, or its weights are not finite.
     """
     import torch
 

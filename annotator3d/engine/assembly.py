@@ -16,6 +16,7 @@ from annotator3d.engine.rounds.hook import RoundHook
 from annotator3d.engine.rounds.online import OnlineHook
 from annotator3d.engine.training.averaging import AveragingHook
 from annotator3d.engine.training.checkpoints import CheckpointHook
+from annotator3d.engine.training.finite import FiniteLossHook
 from annotator3d.engine.training.loading import training_loader
 from annotator3d.engine.training.logs import EVERY, SpentHook, backends
 from annotator3d.engine.training.optim import AccumulationHook, learning_rate, optimiser
@@ -101,6 +102,7 @@ def _source_loader(context: RunContext) -> DataLoader | None:
 def _hooks(context: RunContext, training: TrainingScans) -> list[Hook]:
     config, schedule = context.config, context.config.schedule
     hooks: list[Hook] = [
+        FiniteLossHook(),
         EpochHook(context.reporter),
         CheckpointHook(context.checkpoints, schedule.checkpoint_every),
         SpentHook(context.ledger, config.active.rounds_at, context.world.size),

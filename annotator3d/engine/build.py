@@ -9,6 +9,7 @@ import torch
 
 from annotator3d.data.batch import InputRule
 from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.training.checkpoint_file import load_weights
 from annotator3d.errors import ConfigError
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.registry import DATASETS, build, lookup
@@ -77,39 +78,6 @@ def pick_device(name: str) -> torch.device:
         )
     found = torch.cuda.is_available()
     return torch.device("cuda" if name == "cuda" or (name == "auto" and found) else "cpu")
-
-
-def read_weights(path: str | Path) -> dict:
-    """Weights of a checkpoint, read with ``weights_only=True``.
-
-    Raises:
-        FileNotFoundError, ValueError: no such file; not a checkpoint, or one that would run code.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"{path}: cannot be read as a checkpoint of tensors: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a checkpoint (a dict), got {type(content).__name__}")
-    return content.get("state_dict", content)
-
-
-def load_weights(model: torch.nn.Module, weights: dict, path: str | Path) -> None:
-    """Load `weights` into `model`, all of them.
-
-    Raises:
-        ValueError: keys or shapes differ: the checkpoint is of another network.
-    """
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise ValueError(
-            f"{path}: these weights do not fit the network of the config: "
-            f"{str(error).splitlines()[-1].strip()}"
-        ) from error
 
 
 def load_model(config: RunConfig, num_classes: int, weights: dict, path: str | Path) -> Segmentor:

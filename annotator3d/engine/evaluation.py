@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from annotator3d.engine.build import input_rule, load_model, read_weights
+from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.context import RunContext
 from annotator3d.engine.datasets import open_dataset
@@ -14,6 +14,7 @@ from annotator3d.engine.metrics import describe
 from annotator3d.engine.prediction import evaluate
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.averaging import scoring_weights
+from annotator3d.engine.training.checkpoint_file import read_weights
 from annotator3d.engine.training.runner import A3dRunner
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.models.segmentor import Segmentor

@@ -17,10 +17,11 @@ from annotator3d.data.exporting.writers import WRITERS, Labels, Writer
 from annotator3d.data.files import fingerprint
 from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.scan import IGNORE, VoxelLabels
-from annotator3d.engine.build import input_rule, load_model, read_weights
+from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.prediction import predict_raw
+from annotator3d.engine.training.checkpoint_file import read_weights
 from annotator3d.engine.training.checkpoints import newest_whole
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError

@@ -16,6 +16,7 @@ from annotator3d.data.batch import InputRule, collate, make_sample
 from annotator3d.data.scan import IGNORE, Scan
 from annotator3d.engine.distributed import ALONE, World
 from annotator3d.engine.metrics import confusion_matrix
+from annotator3d.engine.training.finite import refuse_infinite_logits
 
 
 def point_logits(model, scan: Scan, rule: InputRule) -> Tensor:
@@ -26,11 +27,16 @@ def point_logits(model, scan: Scan, rule: InputRule) -> Tensor:
 
 def voxel_logits(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
     """Arguments of `QueryStrategy.select`, on the device of the model: `prediction` [V, C], float32
-    logits of the voxels of the network, and `rows` [N] int64, the voxel of each point."""
+    logits of the voxels of the network, and `rows` [N] int64, the voxel of each point.
+
+    Raises ValueError for logits that are not finite.
+    """
     if len(scan.xyz) == 0:
         return {"prediction": torch.zeros(0, rule.num_classes)}
     batch = model.data_preprocessor(collate([make_sample(scan, rule)]), False)
-    return {"prediction": model.voxel_logits(batch).float(), "rows": batch["point_to_voxel"]}
+    logits = model.voxel_logits(batch).float()
+    refuse_infinite_logits(logits, scan.id)
+    return {"prediction": logits, "rows": batch["point_to_voxel"]}
 
 
 def predict_raw(model, scan: Scan, rule: InputRule) -> np.ndarray:

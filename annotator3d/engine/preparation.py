@@ -7,13 +7,14 @@ from contextlib import ExitStack
 import torch
 
 from annotator3d.active.oracle import Oracle, get_oracle
-from annotator3d.engine.build import build_model, load_weights, read_weights
+from annotator3d.engine.build import build_model
 from annotator3d.engine.class_list import with_current_classes
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.context import RunContext
 from annotator3d.engine.datasets import Datasets, open_datasets
 from annotator3d.engine.distributed import World
 from annotator3d.engine.record import RunRecord
+from annotator3d.engine.training.checkpoint_file import load_weights, read_weights
 from annotator3d.engine.training.checkpoints import Checkpoints
 from annotator3d.engine.training.signals import StoppableReporter, StopSignal
 from annotator3d.engine.workdir import WorkDir

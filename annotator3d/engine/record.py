@@ -178,7 +178,7 @@ class RunRecord:
         others = [other for other in self._lines() if other["epoch"] != epoch]
         with atomic_write(self.work_dir.metrics_path) as file:
             for each in [*others, line]:
-                file.write((json.dumps(each) + "\n").encode())
+                file.write((json.dumps(each, allow_nan=False) + "\n").encode())
         self.update(ledger)
         return line
 

@@ -50,8 +50,9 @@ def test_the_options_say_what_is_reviewed(run):
 
 def test_low_agreement_is_that_with_the_network_as_trained(run, monkeypatch, capsys):
     work_dir, truth, config = run
-    from annotator3d.engine.build import input_rule, load_model, read_weights
+    from annotator3d.engine.build import input_rule, load_model
     from annotator3d.engine.prediction import predict_raw
+    from annotator3d.engine.training.checkpoint_file import read_weights
 
     path = work_dir / "checkpoints" / "epoch_4.pth"
     model, rule = load_model(config, 19, read_weights(path), path), input_rule(config, 19)
@@ -82,8 +83,9 @@ def test_low_agreement_is_that_with_the_network_as_trained(run, monkeypatch, cap
 
 def test_low_agreement_is_that_of_the_answer_which_fits_the_other_options(run, monkeypatch, capsys):
     work_dir, truth, config = run
-    from annotator3d.engine.build import input_rule, load_model, read_weights
+    from annotator3d.engine.build import input_rule, load_model
     from annotator3d.engine.prediction import predict_raw
+    from annotator3d.engine.training.checkpoint_file import read_weights
 
     path = work_dir / "checkpoints" / "epoch_4.pth"
     model, rule = load_model(config, 19, read_weights(path), path), input_rule(config, 19)

@@ -27,8 +27,9 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def contradictions(work_dir, truth, config):
     """By hand: query -> mean probability of what is in force, from the last checkpoint."""
-    from annotator3d.engine.build import input_rule, load_model, read_weights
+    from annotator3d.engine.build import input_rule, load_model
     from annotator3d.engine.prediction import point_logits
+    from annotator3d.engine.training.checkpoint_file import read_weights
 
     path = work_dir / "checkpoints" / "epoch_4.pth"
     model, rule = load_model(config, 19, read_weights(path), path), input_rule(config, 19)

@@ -15,7 +15,8 @@ from tiny_runs import tiny_config
 
 from annotator3d.engine.evaluation import evaluate_checkpoint
 from annotator3d.engine.run import train
-from annotator3d.engine.training.checkpoints import Checkpoints, Place, damage, read_checkpoint
+from annotator3d.engine.training.checkpoint_file import damage, read_checkpoint
+from annotator3d.engine.training.checkpoints import Checkpoints, Place
 from annotator3d.engine.training.runner import A3dRunner
 from annotator3d.reporter import Reporter
 
@@ -140,11 +141,11 @@ def test_a_file_that_would_run_code_is_refused_wherever_it_lies(root, tmp_path):
     crafted, ran = record.work_dir.checkpoints / "epoch_4.pth", tmp_path / "code ran"
     content = torch.load(crafted, weights_only=True)
     torch.save({**content, "extra": Evil(ran)}, crafted)
-    with pytest.raises(ValueError, match="epoch_4.pth is not a checkpoint of a run, of tensors"):
+    with pytest.raises(ValueError, match="epoch_4.pth is not a checkpoint of tensors"):
         train(config, tmp_path / "al", resume=True)
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint of tensors"):
+    with pytest.raises(ValueError, match="is not a checkpoint of tensors"):
         evaluate_checkpoint(config, str(crafted), None, Reporter())
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint of tensors"):
+    with pytest.raises(ValueError, match="is not a checkpoint of tensors"):
         train(tiny_config(root, "asfda", init=str(crafted)), tmp_path / "asfda")
     assert not ran.exists()
     torch.load(crafted, weights_only=False)

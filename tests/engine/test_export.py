@@ -21,9 +21,10 @@ from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.formats.kitti import read_bin, read_label, split_label
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.data.taxonomy import load_taxonomy
-from annotator3d.engine.build import input_rule, load_model, read_weights
+from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.config.load import dump_config, load_config
 from annotator3d.engine.prediction import predict_raw
+from annotator3d.engine.training.checkpoint_file import read_weights
 from annotator3d.ledger.ledger import Ledger
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*points are not finite:RuntimeWarning")

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.data.files import fingerprint
 from annotator3d.data.scan import Scan, rows_of_cell
-from annotator3d.engine.build import input_rule, load_model, read_weights
+from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.interrupted_migration import refuse_interrupted
 from annotator3d.engine.prediction import point_logits
+from annotator3d.engine.training.checkpoint_file import read_weights
 from annotator3d.engine.training.checkpoints import newest_whole
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.lineage import EventView

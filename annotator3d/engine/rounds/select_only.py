@@ -11,7 +11,7 @@ from pathlib import Path
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.files import atomic_write
 from annotator3d.data.taxonomy import Taxonomy
-from annotator3d.engine.build import input_rule, load_model, read_weights
+from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.class_list import with_current_classes
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.config.schema import RunConfig
@@ -21,6 +21,7 @@ from annotator3d.engine.rounds.hook import weights_digest
 from annotator3d.engine.rounds.no_trace import locked_without_trace
 from annotator3d.engine.rounds.prediction_files import KINDS, PredictionFiles
 from annotator3d.engine.rounds.select_round import RoundPlan, Scorer, select_round
+from annotator3d.engine.training.checkpoint_file import read_weights
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.ledger import Ledger, Query, Round

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,13 @@ import torch
 
 from annotator3d._mmengine import Hook
 from annotator3d.data.files import fsync_folder
+from annotator3d.engine.training.averaging import TRAINED
+from annotator3d.engine.training.checkpoint_file import (
+    STATE,
+    damage,
+    read_checkpoint,
+)
+from annotator3d.engine.training.finite import refuse_infinite_weights
 
 EMPTY_HUB = {"log_scalars": {}, "runtime_info": {}, "resumed_keys": {}}
 
@@ -81,7 +87,7 @@ class Checkpoints:
         return None
 
     def _other_processes(self, place: Place, processes: int) -> str | None:
-        made_by = read_checkpoint(self.path(place))["meta"]["processes"]
+        made_by = read_checkpoint(self.path(place)).get("meta", {}).get("processes")
         if made_by == processes:
             return None
         return f"is from the middle of an epoch of {made_by} processes, this run has {processes}"
@@ -140,35 +146,6 @@ def newest_whole(folder: Path) -> Path:
     )
 
 
-def damage(path: Path) -> str | None:
-    """What is wrong with the bytes of a checkpoint, in words; None if it is whole.
-
-    A checkpoint is a zip archive: every part of it has a checksum, and its index is at the end.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            broken = archive.testzip()
-    except Exception as error:  # zipfile raises many kinds on bytes that make no sense
-        return f"is damaged ({type(error).__name__}: {error})"
-    return None if broken is None else f"is damaged (wrong checksum of {broken})"
-
-
-def read_checkpoint(path: Path, device: str | torch.device = "cpu") -> dict:
-    """Read a checkpoint of tensors and plain Python.
-
-    Raises:
-        ValueError: it holds something else, which could run code; or it is damaged.
-    """
-    try:
-        return torch.load(path, map_location=device, weights_only=True)
-    except Exception as error:
-        words = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            f"{path} is not a checkpoint of a run, of tensors and plain Python only, and is not "
-            f"read: {words[0]}"
-        ) from error
-
-
 class CheckpointHook(Hook):
     """Save after every n-th epoch and after the last; restore the random state on resume."""
 
@@ -179,6 +156,8 @@ class CheckpointHook(Hook):
         self._random_state: dict | None = None
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        for weights in (checkpoint[STATE], checkpoint.get(TRAINED, {})):
+            refuse_infinite_weights(weights, "they are not saved")
         # mmengine's message hub would need an allow-list that lets a crafted file run code.
         checkpoint["message_hub"] = EMPTY_HUB
         checkpoint["random_state"] = _random_state()

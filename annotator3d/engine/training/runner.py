@@ -14,7 +14,13 @@ from torch.utils.data import DataLoader
 
 from annotator3d._mmengine import EpochBasedTrainLoop, Hook, MMDistributedDataParallel, Runner
 from annotator3d.engine.distributed import ALONE, World
-from annotator3d.engine.training.checkpoints import Checkpoints, Place, damage, read_checkpoint
+from annotator3d.engine.training.checkpoint_file import (
+    STATE,
+    check_resumable,
+    load_weights,
+    read_checkpoint,
+)
+from annotator3d.engine.training.checkpoints import Checkpoints, Place
 from annotator3d.engine.training.loading import batches, end_workers, endless_batches
 from annotator3d.engine.training.signals import StopSignal
 from annotator3d.errors import RunPausedError, RunStoppedError
@@ -53,12 +59,11 @@ class A3dRunner(Runner):
         """Nothing: `RunRecord.start` writes the effective config."""
 
     def load_checkpoint(self, filename, map_location="cpu", *args, **kwargs) -> dict:
-        """mmengine's, but strict, with an explicit ``weights_only=True``, and silent."""
-        if fault := damage(Path(filename)):
-            raise ValueError(f"{filename} {fault}")
-        checkpoint = read_checkpoint(Path(filename), map_location)
+        """mmengine's, but strict, by our reader of checkpoints, and silent."""
+        checkpoint = read_checkpoint(filename, map_location)
+        check_resumable(checkpoint, filename)
         self.call_hook("after_load_checkpoint", checkpoint=checkpoint)
-        self.network.load_state_dict(checkpoint["state_dict"])
+        load_weights(self.network, checkpoint[STATE], filename)
         self._has_loaded = True
         return checkpoint
 
@@ -74,7 +79,13 @@ class A3dRunner(Runner):
         self._load_from, self._resume = str(checkpoint), True
 
     def resume(self, filename, *args, **kwargs) -> None:
-        super().resume(filename, *args, **kwargs)
+        try:
+            super().resume(filename, *args, **kwargs)
+        except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+            raise ValueError(
+                f"{filename} cannot be continued from: what it holds is not of this run "
+                f"({type(error).__name__}: {error})"
+            ) from error
         self.train_loop.step = Place.of(Path(filename).name).step
 
     def save(self, files: Checkpoints, place: Place) -> None:
