@@ -14,6 +14,9 @@ from annotator3d.errors import LONGEST, ConfigError, RunStoppedError, shortened
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; 0 done, 1 failed, 2 wrong usage, 128 + n saved and stopped by signal n."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # names of files may be no UTF-8
+            stream.reconfigure(errors="backslashreplace")
     try:
         args = parse(argv)
     except SystemExit as stop:  # argparse has printed what was wrong

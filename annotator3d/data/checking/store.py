@@ -75,7 +75,7 @@ def _paths(dataset: ScanDataset) -> tuple[Path, Path]:
     root = dataset.root.resolve()
     # Which raw ids are unknown depends on the class map.
     name = f"check-{dataset.taxonomy.digest()[:12]}"
-    where = hashlib.blake2b(str(root).encode(), digest_size=8).hexdigest()
+    where = hashlib.blake2b(os.fsencode(root), digest_size=8).hexdigest()
     return (
         root / ".annotator3d" / f"{name}.json",
         cache_folder() / "checks" / f"{where}-{name}.json",

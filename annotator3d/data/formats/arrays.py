@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.formats.cloud import Cloud, CloudError, from_columns
+from annotator3d.data.formats.npy import Archive, read_array
 
 PathLike = str | os.PathLike[str]
 UNUSED = "_"
@@ -33,19 +34,23 @@ def read_bin(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
 
 def read_npy(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
     """A structured array with named fields, or [N, C] with `columns`."""
-    return _of_array(np.load(path, allow_pickle=False), columns)
+    return _of_array(read_array(path), columns)
 
 
 def read_npz(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
     """Arrays by name: the points as [N, C] (``points``, ``xyz``, ...) or as x, y, z, and fields."""
-    with np.load(path, allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    name = next((n for n in _POINTS if n in arrays and arrays[n].ndim == 2), None)
-    if name is None:
-        return from_columns({n: a for n, a in arrays.items() if a.ndim == 1})
+    with open(path, "rb") as file:
+        archive = Archive(file)
+        shapes = {name: header.shape for name, header in archive.headers.items()}
+        name = next((n for n in _POINTS if len(shapes.get(n, ())) == 2), None)
+        if name is None:
+            return from_columns(
+                archive.read(*(n for n, shape in shapes.items() if len(shape) == 1))
+            )
+        extra = [n for n, shape in shapes.items() if shape == shapes[name][:1]]
+        arrays = archive.read(name, *extra)
     cloud = _of_array(arrays.pop(name), columns)
-    extra = {n: a for n, a in arrays.items() if a.shape == (len(cloud),)}
-    return Cloud(cloud.xyz, {**cloud.fields, **extra})
+    return Cloud(cloud.xyz, {**cloud.fields, **arrays})
 
 
 def _of_array(array: NDArray, columns: Sequence[str] | None) -> Cloud:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from annotator3d.data.formats.cloud import Cloud, CloudError
+from annotator3d.data.formats.las_bounds import check_bounds
+
+if TYPE_CHECKING:
+    import laspy
 
 # LAS keeps coordinates as int32 multiples of a step: this one serves a range of 2 km.
 FINEST = 1e-6
+_PART = 1_000_000  # points
 
 
 def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
@@ -18,9 +23,11 @@ def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
 
     Source: https://www.asprs.org/divisions-committees/lidar-division/laser-las-file-format-exchange-activities
     """
-    import laspy
 
-    las = laspy.read(path)
+    with open(path, "rb") as file:
+        check_bounds(file)
+        file.seek(0)
+        las = _read(file)
     if len(las.points) != las.header.point_count:
         raise CloudError(
             f"is truncated: its header says {las.header.point_count} points, there are "
@@ -33,6 +40,23 @@ def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
             if values.ndim == 1:
                 fields[name] = values
     return Cloud(np.array(las.xyz, np.float64), fields, tuple(float(s) for s in las.header.scales))
+
+
+def _read(file: BinaryIO) -> laspy.LasData:
+    """The whole file, a part of the points at a time: a count that is wrong takes no memory."""
+    import laspy
+
+    # One thread: scans are read in several processes, and a damaged table of chunks ends in an
+    # error here, but in the end of the process where all chunks are read at once.
+    reader = laspy.LasReader(file, closefd=False, laz_backend=laspy.LazBackend.Lazrs)
+    parts = [part.array for part in reader.chunk_iterator(_PART)]
+    if len(parts) != 1:
+        parts = [np.concatenate(parts)] if parts else [reader.read_points(0).array]
+    header = reader.header
+    points = laspy.ScaleAwarePointRecord(
+        parts[0], header.point_format, header.scales, header.offsets
+    )
+    return laspy.LasData(header, points)
 
 
 def write_las(file: BinaryIO, cloud: Cloud, offset=(0.0, 0.0, 0.0), laz: bool = False) -> None:

@@ -13,6 +13,8 @@ from annotator3d.data.formats.las import read_las
 from annotator3d.data.formats.pcd import read_pcd
 from annotator3d.data.formats.ply import read_ply
 
+_LONGEST = 200  # characters of a library's own words
+
 
 class Format(NamedTuple):
     """How files of one ending are read."""
@@ -63,12 +65,12 @@ def read_cloud(
     require(format)
     try:
         return FORMATS[format].read(path, columns)
-    except (FileNotFoundError, MemoryError):
+    except (FileNotFoundError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):
         raise
     except CloudError as error:
         raise ValueError(f"{path} {error}") from None
-    except Exception as error:  # these libraries raise whatever comes on a damaged file
-        words = " ".join(str(error).split()) or type(error).__name__
+    except BaseException as error:  # libraries raise whatever comes; a Rust panic is no Exception
+        words = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
         raise ValueError(
             f"{path} is damaged, truncated or no {format.upper()} file: {words}"
         ) from error

@@ -56,7 +56,7 @@ def write_card(
     with atomic_write(out / TAXONOMY) as file:
         file.write(taxonomy)
     with atomic_write(out / "scans.csv") as file:
-        file.write(_listing(scans).encode())
+        file.write(_listing(scans).encode(errors="surrogateescape"))  # names may be no UTF-8
     card = {
         "layout": LAYOUT,
         "intensity": {"field": scans[0].intensity, "max": intensity_max},
@@ -105,7 +105,7 @@ def read_origins(root: Path) -> dict[str, Origin]:
     path = root / "scans.csv"
     if not path.is_file():
         return {}
-    with open(path, newline="", encoding="utf-8") as file:
+    with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         return {
             row["id"]: Origin(row["source"], _numbers(row["offset"]), _numbers(row["steps"]))
             for row in csv.DictReader(file)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from annotator3d.data.importing.card import CARD
 from annotator3d.data.importing.convert import Converted, from_json, output_paths, to_json
 
 NAME = ".import.jsonl"
+_BEGUN = ".import.reading"  # beside it: the id of the scan that is being read
+DAMAGED = "import-errors.txt"
 
 
 class Journal:
@@ -57,8 +61,30 @@ class Journal:
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(json.dumps(to_json(scan)) + "\n")
 
+    @contextmanager
+    def reading(self, scan_id: str) -> Iterator[None]:
+        """Note which scan is read: if it kills the process, the next attempt knows."""
+        path = self.out / _BEGUN
+        path.write_text(scan_id, encoding="utf-8")
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+    def begun(self) -> str | None:
+        """The scan that an earlier attempt read when it ended, if that is known."""
+        path = self.out / _BEGUN
+        return path.read_text(encoding="utf-8") if path.is_file() else None
+
+    def list_damaged(self, failed: Sequence[str]) -> None:
+        """Write ``import-errors.txt``: one line for each file that cannot be imported."""
+        text = "".join(f"{words}\n" for words in failed)
+        (self.out / DAMAGED).write_text(text, encoding="utf-8", errors="surrogateescape")
+
     def finish(self) -> None:
         """Remove the journal: the dataset is complete."""
+        (self.out / _BEGUN).unlink(missing_ok=True)
+        (self.out / DAMAGED).unlink(missing_ok=True)
         os.unlink(self.path)
 
     def _is_whole(self, scan: Converted) -> bool:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.kitti import read_label, split_label
+from annotator3d.data.formats.npy import read_array
 from annotator3d.data.importing.rules import NONE, Rules, wanted
 from annotator3d.data.importing.sources import Source
 
@@ -65,10 +66,11 @@ def _side_labels(source: Source, num_points: int, rules: Rules) -> Found:
     if path.suffix == ".label":
         raw, instances = split_label(read_label(path, num_points, scan_path=source.path))
         return raw, instances, path.suffix, 0
-    if path.suffix == ".bin":  # as nuScenes has them
-        values = np.fromfile(path, np.uint8)
-    else:
-        values = np.load(path, allow_pickle=False)
+    try:
+        # .bin: one byte a point, as nuScenes has them
+        values = np.fromfile(path, np.uint8) if path.suffix == ".bin" else read_array(path)
+    except CloudError as error:
+        raise ValueError(f"the labels {path} cannot be read: the file {error}") from None
     if values.shape != (num_points,):
         raise ValueError(
             f"{path} has labels of shape {values.shape}, but {source.path} has {num_points} "

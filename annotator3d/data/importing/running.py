@@ -1,22 +1,29 @@
-"""Converting every scan in several processes; continues after a stop, lists all damaged files."""
+"""Converting every scan in several processes; continues after a stop, names all damaged files."""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
 from annotator3d.data.importing.convert import Converted, convert, output_paths, stamp
-from annotator3d.data.importing.journal import Journal
+from annotator3d.data.importing.journal import DAMAGED, Journal
 from annotator3d.data.importing.rules import Rules
 from annotator3d.data.importing.sources import Source
 from annotator3d.errors import LONGEST, shortened
 
-_SHOWN = 5
 _WORTH = 16  # scans of a process that make up for starting it
+_SHOWN = 5  # damaged files in the message; the list of all is in a file
+# OUT cannot be written: no file of SRC is to blame, and no other one would fare better.
+_OUT_FAILED = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+Work = Callable[[Source], "Converted | str"]
 
 
 def convert_all(
@@ -41,42 +48,123 @@ def convert_all(
     for folder in {path.parent for s in todo for path in output_paths(out, s.id)}:
         folder.mkdir(parents=True, exist_ok=True)
     failed = []
-    for done, result in enumerate(_results(todo, src, out, rules, workers), len(known) + 1):
+    work = partial(_attempt, src=src, out=out, rules=rules)
+    for done, result in enumerate(_results(todo, work, journal, workers), len(known) + 1):
         if isinstance(result, Converted):
             journal.add(result)
             known[result.id] = result
         else:
-            failed.append(result)
+            failed.append(result.replace(f"{src}{os.sep}", ""))
         if progress:
             progress(done, len(sources))
     if failed:
-        more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
-        room = (LONGEST - 180) // min(len(failed), _SHOWN)
-        shown = "; ".join(shortened(words, room) for words in failed[:_SHOWN])
-        raise ValueError(
-            f"{len(failed)} of {len(sources)} scans cannot be imported: "
-            f"{shown}{more}. Repair or remove them and repeat the command: it "
-            "continues"
-        )
+        raise ValueError(_refusal(failed, len(sources), journal))
     return [known[source.id] for source in sources]
 
 
 def _results(
-    todo: Sequence[Source], src: Path, out: Path, rules: Rules, workers: int
+    todo: Sequence[Source], work: Work, journal: Journal, workers: int
 ) -> Iterator[Converted | str]:
-    work = partial(_attempt, src=src, out=out, rules=rules)
+    """What became of each scan, in any order."""
+    begun = journal.begun()  # an earlier attempt ended while it read this scan
+    for source in todo:
+        if source.id == begun:
+            yield _alone(source, work)
+    todo = [source for source in todo if source.id != begun]
     workers = min(workers, len(todo) // _WORTH)
     if workers < 2:
-        yield from map(work, todo)
+        for source in todo:
+            with journal.reading(source.id):
+                result = work(source)
+            yield result
         return
+    waiting = deque(todo)
+    while waiting:
+        for source in (yield from _shared(waiting, work, workers)):
+            yield _alone(source, work)
+
+
+def _pool(workers: int) -> ProcessPoolExecutor:
     # Not forked: the caller may hold threads (torch), which do not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(work, todo, chunksize=max(1, min(8, len(todo) // workers)))
+    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+
+
+def _shared(
+    waiting: deque[Source], work: Work, workers: int
+) -> Generator[Converted | str, None, list[Source]]:
+    """The results of several processes, until nothing waits or one of the processes dies.
+
+    Returns the scans that were under way then: one of them may be the reason.
+    """
+    under_way = {}
+    with _pool(workers) as pool:
+        try:
+            while waiting or under_way:
+                while waiting and len(under_way) < 2 * workers:
+                    source = waiting.popleft()
+                    under_way[source] = pool.submit(work, source)
+                wait(under_way.values(), return_when=FIRST_COMPLETED)
+                for source, future in list(under_way.items()):
+                    if future.done():
+                        result = future.result()
+                        del under_way[source]
+                        yield result
+        except BrokenProcessPool:
+            return list(dict.fromkeys([*under_way, source]))
+        finally:
+            pool.shutdown(cancel_futures=True)
+    return []
+
+
+def _alone(source: Source, work: Work) -> Converted | str:
+    """The result of one scan in a process of its own, or that the process died."""
+    with _pool(1) as pool:
+        try:
+            pool.submit(int).result()
+        except BrokenProcessPool:
+            raise RuntimeError(
+                "the processes that read the scans cannot be started; try --workers 1, and guard "
+                "the main part of a script that imports"
+            ) from None
+        try:
+            return pool.submit(work, source).result()
+        except BrokenProcessPool:
+            return (
+                f"{source.path}: the process that read it was killed or crashed; the file is "
+                "damaged, or it needs more memory than there is"
+            )
 
 
 def _attempt(source: Source, src: Path, out: Path, rules: Rules) -> Converted | str:
-    """The scan, or what is wrong with its file."""
+    """The scan, or what is wrong with its file: words, since not every error can be sent."""
     try:
         return convert(source, src, out, rules)
-    except ValueError as error:
-        return str(error).replace(f"{src}{os.sep}", "")
+    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+        raise
+    except BaseException as error:  # a panic of a Rust library is no Exception
+        if isinstance(error, OSError) and error.errno in _OUT_FAILED:
+            raise
+        return _words(source, error)
+
+
+def _words(source: Source, error: BaseException) -> str:
+    """What is wrong, with the name of the file."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, MemoryError):
+        text = "it needs more memory than there is"
+    files = [source.path, source.labels, source.pose]
+    if not any(str(path) in text for path in files if path is not None):
+        text = f"{source.path}: {text}"
+    return text
+
+
+def _refusal(failed: Sequence[str], total: int, journal: Journal) -> str:
+    """The message of an import with damaged files; where they do not fit, a file lists all."""
+    journal.list_damaged(failed)
+    rest = "Repair or remove them and repeat the command: it continues"
+    listed = f"OUT/{DAMAGED} lists all. "
+    room = (LONGEST - 70 - len(listed + rest)) // min(len(failed), _SHOWN)
+    shown = [shortened(words, room) for words in failed[:_SHOWN]]
+    more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
+    rest = listed + rest if shown != list(failed) else rest
+    return f"{len(failed)} of {total} scans cannot be imported: {'; '.join(shown)}{more}. {rest}"
