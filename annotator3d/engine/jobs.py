@@ -154,4 +154,10 @@ class _Forward(Reporter):
 def _run(job: Job) -> None:
     from annotator3d.engine.run import train
 
-    train(job.config, job.work_dir, resume=job.work_dir.path.exists(), reporter=_Forward(job.name))
+    train(
+        job.config,
+        job.work_dir,
+        resume=job.work_dir.path.exists(),
+        reporter=_Forward(job.name),
+        may_grow=False,  # an experiment compares runs of one config
+    )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 
 import torch
 
@@ -11,6 +13,7 @@ from annotator3d.engine.build import build_model
 from annotator3d.engine.class_list import with_current_classes
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.context import RunContext
+from annotator3d.engine.continuation import Change, check_start
 from annotator3d.engine.datasets import Datasets, open_datasets
 from annotator3d.engine.distributed import World
 from annotator3d.engine.record import RunRecord
@@ -36,11 +39,13 @@ def prepare_run(
     world: World,
     reporter: Reporter,
     stop: StopSignal,
+    may_grow: bool,
 ) -> RunContext:
     """Open all that a run needs and write that it has started; every rank calls it.
 
     Args:
         stack: closes the ledger and gives the work directory back.
+        may_grow: see `continuation.check_start`.
 
     Raises as `run.train`.
     """
@@ -51,6 +56,10 @@ def prepare_run(
         resumed_at, known = world.on_rank_zero(
             lambda: (checkpoints.newest(world.size, reporter.info), work_dir.known_scans())
         )
+    check = partial(check_start, work_dir, config, trained=resumed_at, may_grow=may_grow)
+    changes = world.on_rank_zero(lambda: check(resume=resume))  # before any scan is looked at
+    if changes:
+        reporter.info(f"from here on {'; '.join(map(str, changes))}; what is trained stays")
     weights = world.on_all_ranks(lambda: None if resumed_at else _initial_weights(config))
     datasets = _open_datasets(config, data_root, StoppableReporter(reporter, stop), world, known)
     oracle, model = world.on_all_ranks(lambda: _build(config, datasets, weights))
@@ -69,18 +78,31 @@ def prepare_run(
         stop=stop,
     )
     context.ledger = world.on_all_ranks(
-        lambda: _take_work_dir(stack, context, resume) if world.is_first else None
+        lambda: _take_work_dir(stack, context, changes, check, resume) if world.is_first else None
     )
     world.on_all_ranks(context.record.check_shared)
     return context
 
 
-def _take_work_dir(stack: ExitStack, context: RunContext, resume: bool) -> Ledger | None:
+def _take_work_dir(
+    stack: ExitStack,
+    context: RunContext,
+    changes: list[Change],
+    check: Callable[..., object],
+    resume: bool,
+) -> Ledger | None:
     """Lock the work directory, write run.json and open the ledger, on rank 0."""
-    record, config, datasets = context.record, context.config, context.datasets
-    record.check_start(resume)
+    config, datasets, resumed_at = context.config, context.datasets, context.resumed_at
+    check(resume=resume)  # again: somebody may have begun there meanwhile
     stack.enter_context(context.work_dir.lock())
-    record.start(context.model, datasets.named(), context.device, context.world.size)
+    context.record.start(
+        context.model,
+        datasets.named(),
+        context.device,
+        context.world.size,
+        changes,
+        0 if resumed_at is None else resumed_at.epoch,
+    )
     context.checkpoints.clear_parts()
     if not config.is_active:
         return None

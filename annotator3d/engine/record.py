@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,23 +17,13 @@ from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.files import atomic_write
 from annotator3d.engine.config.load import dump_config, make_config
 from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.continuation import Change
 from annotator3d.engine.metrics import describe
 from annotator3d.engine.provenance import git_hash, versions
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
-
-# Keys that may change on the way: no result depends on them, or the data's digest is checked.
-FREE = {
-    "name",
-    "device",
-    "logs",
-    "schedule.workers",
-    "schedule.checkpoint_every",
-    "schedule.keep_checkpoints",
-    *(f"data.{name}.root" for name in ("train", "val", "source")),
-}
 
 
 class RunRecord:
@@ -46,27 +37,6 @@ class RunRecord:
     def __init__(self, work_dir: WorkDir, config: RunConfig, classes: list[str]) -> None:
         self.work_dir, self.config, self.classes = work_dir, config, classes
         self._began = time.monotonic()
-
-    def check_start(self, resume: bool) -> None:
-        """Refuse to mix two runs.
-
-        Raises:
-            ValueError: the folder holds a run and `resume` is False, or a run of another config.
-        """
-        work_dir, path = self.work_dir, self.work_dir.config_path
-        held = [p for p in (path, work_dir.ledger_path, work_dir.checkpoints) if p.exists()]
-        if held and not resume:
-            raise ValueError(
-                f"{work_dir} already holds a run ({held[0].name}); pass --resume to continue "
-                "it, or choose another --work-dir"
-            )
-        if path.exists():
-            before = dataclasses.asdict(make_config(yaml.safe_load(path.read_text())))
-            if changed := _differences(before, dataclasses.asdict(self.config)):
-                raise ValueError(
-                    f"{work_dir} holds a run of another config ({'; '.join(changed[:3])}); "
-                    "resume with the config that it was started with, or choose another --work-dir"
-                )
 
     def is_done(self) -> bool:
         """Whether the folder holds the finished run of this very config."""
@@ -90,11 +60,21 @@ class RunRecord:
             "written; put --work-dir on a disk that all machines of the run share"
         )
 
-    def start(self, model, datasets: dict[str, ScanDataset], device, processes: int = 1) -> None:
+    def start(
+        self,
+        model,
+        datasets: dict[str, ScanDataset],
+        device,
+        processes: int = 1,
+        changes: Sequence[Change] = (),
+        trained: int = 0,
+    ) -> None:
         """Write the effective config and run.json.
 
         Args:
             datasets: by their names in run.json: ``pool``, ``val``, ``source``.
+            changes: what the config has otherwise than the run was started with, after `trained`
+                epochs.
 
         Raises:
             ValueError: the scans are not those that the run was started with.
@@ -114,6 +94,10 @@ class RunRecord:
                 "versions": versions(),
                 "git": git_hash(),
                 "config": dataclasses.asdict(self.config),
+                "changes": [
+                    *before.get("changes", []),
+                    *({"epoch": trained, **dataclasses.asdict(change)} for change in changes),
+                ],
             }
         )
         for name, dataset in datasets.items():
@@ -175,12 +159,21 @@ class RunRecord:
             "void_queries": sum(r.void_voxels for r in spent),
             **describe(confusion, self.classes),
         }
-        others = [other for other in self._lines() if other["epoch"] != epoch]
+        others = [
+            {**other, "final": other["epoch"] == self.config.schedule.epochs}  # it may have grown
+            for other in self._lines()
+            if other["epoch"] != epoch
+        ]
         with atomic_write(self.work_dir.metrics_path) as file:
             for each in [*others, line]:
                 file.write((json.dumps(each, allow_nan=False) + "\n").encode())
         self.update(ledger)
         return line
+
+    def has_changed(self, keys: Collection[str]) -> bool:
+        """Whether one of these keys had another value when earlier rounds were asked."""
+        changes = self.work_dir.run_info().get("changes", [])
+        return any(change["key"] in keys for change in changes)
 
     def final(self) -> dict:
         """The last evaluation."""
@@ -219,21 +212,3 @@ def _refuse_changed_data(before: dict[str, dict], now: dict[str, dict]) -> None:
             f"with in {old['root']}: {same if old['scans'] == new['scans'] else counts}; "
             "restore it, or choose another --work-dir"
         )
-
-
-def _differences(before: dict, now: dict, where: str = "") -> list[str]:
-    """Keys whose values differ, in words. Checkpoints are compared by the file they name."""
-    found = []
-    for key in sorted({*before, *now}):
-        old, new = before.get(key), now.get(key)
-        if where + key in FREE:
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            found += _differences(old, new, f"{where}{key}.")
-        elif where + key == "init" and old and new:
-            found += (
-                [] if Path(old).resolve() == Path(new).resolve() else [f"init: {old}, now {new}"]
-            )
-        elif old != new:
-            found.append(f"{where}{key}: {old}, now {new}")
-    return found

@@ -30,6 +30,7 @@ def train(
     resume: bool = False,
     data_root: str | None = None,
     reporter: Reporter | None = None,
+    may_grow: bool = True,
 ) -> RunRecord:
     """Run `config` to its last epoch, or until a person has to answer (`WaitingForOracleError`).
 
@@ -37,7 +38,9 @@ def train(
 
     Args:
         work_dir: gets the ledger, checkpoints, metrics, predictions of the rounds and run.json.
-        resume: continue the run in `work_dir`. The result is that of the unbroken run.
+        resume: continue the run in `work_dir`. The result is that of the unbroken run, unless
+            `config` has more rounds, more epochs or other budgets than it was started with.
+        may_grow: allow that; False: refuse any other config.
         data_root: root of the target's and the validation dataset.
 
     Raises:
@@ -63,6 +66,7 @@ def train(
                     world=world,
                     reporter=reporter if reporter is not None and world.is_first else Reporter(),
                     stop=stop,
+                    may_grow=may_grow,
                 )
                 _run(context)
             return context.record

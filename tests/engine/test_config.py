@@ -14,6 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from annotator3d.engine.config.load import dump_config, find_config, load_config, make_config
 from annotator3d.engine.config.schema import RunConfig, ScheduleConfig
+from annotator3d.engine.continuation import check_start
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.optim import learning_rate
 from annotator3d.engine.workdir import WorkDir
@@ -241,12 +242,12 @@ def test_a_work_directory_with_the_old_name_goes_on(tmp_path):
     (tmp_path / "config.yaml").write_text(text.replace("voxel_size: 2.0", "voxel_size: 2"))
     (tmp_path / "run.json").write_text('{"state": "done"}')
     record = RunRecord(WorkDir(tmp_path), config, [])
-    record.check_start(resume=True)
+    check_start(WorkDir(tmp_path), config, resume=True)
     assert record.is_done()
     config.active.queries_per_scan = 3
     assert not record.is_done()
     with pytest.raises(ValueError, match="active.queries_per_scan"):
-        record.check_start(resume=True)
+        check_start(WorkDir(tmp_path), config, resume=True, may_grow=False)
     (tmp_path / "config.yaml").write_text("active: {budget: many}")
     assert not record.is_done()
 

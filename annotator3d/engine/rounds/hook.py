@@ -11,6 +11,7 @@ from annotator3d.active.strategies import get_strategy
 from annotator3d.data.batch import TrainingScans
 from annotator3d.data.files import fingerprint
 from annotator3d.engine.context import RunContext
+from annotator3d.engine.continuation import BUDGET
 from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
 from annotator3d.engine.training.averaging import scoring_weights
@@ -170,6 +171,8 @@ class RoundHook(Hook):
         }
         if active.budget_hours is not None and found.max_queries is not None:
             del wanted["max_queries"]  # was computed from the answers at that time
+        if self.context.record.has_changed(BUDGET):  # it was asked before that
+            wanted = {k: v for k, v in wanted.items() if k not in ("budget", "max_queries")}
         for name, value in wanted.items():
             if getattr(found, name) != value:
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -38,6 +39,7 @@ class A3dRunner(Runner):
         self, *args, device: str | torch.device = "cpu", world: World = ALONE, **kwargs
     ) -> None:
         self.device, self.world = torch.device(device), world
+        self._schedule = copy.deepcopy(kwargs.get("param_scheduler"))
         super().__init__(*args, **kwargs)
 
     @property
@@ -79,6 +81,7 @@ class A3dRunner(Runner):
         self._load_from, self._resume = str(checkpoint), True
 
     def resume(self, filename, *args, **kwargs) -> None:
+        schedules = [_length(scheduler) for scheduler in self.param_schedulers]
         try:
             super().resume(filename, *args, **kwargs)
         except (KeyError, TypeError, AttributeError, RuntimeError) as error:
@@ -87,10 +90,31 @@ class A3dRunner(Runner):
                 f"({type(error).__name__}: {error})"
             ) from error
         self.train_loop.step = Place.of(Path(filename).name).step
+        if schedules != [_length(scheduler) for scheduler in self.param_schedulers]:
+            self._follow_longer_schedule()
+
+    def _follow_longer_schedule(self) -> None:
+        """Let the learning rate be what it would be at this step of the schedule as it is now.
+
+        A checkpoint keeps the schedule by which it was trained, at whose end the rate is near 0.
+        """
+        for group in self.optim_wrapper.param_groups:
+            group["lr"] = group.get("initial_lr", group["lr"])
+        self.param_schedulers = self.build_param_scheduler(self._schedule)
+        with warnings.catch_warnings():  # of rates that move before the first update
+            warnings.simplefilter("ignore", UserWarning)
+            for _ in range(self.iter):
+                for scheduler in self.param_schedulers:
+                    scheduler.step()
 
     def save(self, files: Checkpoints, place: Place) -> None:
         """Write a checkpoint; `Checkpoints.save` on rank 0."""
         self.world.on_rank_zero(lambda: files.save(self, place))
+
+
+def _length(scheduler) -> tuple:
+    """The steps of a schedule's phase; its state says where in it the training is."""
+    return tuple(getattr(scheduler, name, None) for name in ("begin", "end", "T_max"))
 
 
 def wrap(model: nn.Module, device: torch.device, world: World) -> nn.Module:
