@@ -47,6 +47,12 @@ def nan(values: np.ndarray) -> np.ndarray:
     return values
 
 
+def five(values: np.ndarray) -> np.ndarray:
+    """Four fifths of the points with the number of a beam each: as many numbers as before."""
+    rows = values.reshape(-1, 4)[: len(values) // 5]
+    return np.column_stack([rows, np.arange(len(rows)) % 32]).astype("<f4")
+
+
 def unknown(values: np.ndarray) -> np.ndarray:
     values[:3] = 77 | 5 << 16
     return values
@@ -79,6 +85,11 @@ FAULTS = {
         lambda root: (bin_of(root).write_bytes(b""), label_of(root).write_bytes(b"")),
         bin_of,
         "it has no points",
+    ),
+    "wrong columns": (
+        lambda root: edit(bin_of(root), "<f4", five),
+        bin_of,
+        "--columns x,y,z,intensity,_ fits (160 points)",
     ),
     "wrong endianness": (
         lambda root: edit(bin_of(root), "<f4", lambda v: v.byteswap()),

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from annotator3d.data.checking import store
 from annotator3d.data.checking.problems import Problem
-from annotator3d.data.checking.scan import size_problems, stamp
+from annotator3d.data.checking.scan import shape_doubt, size_problems, stamp
 from annotator3d.data.datasets.base import ScanDataset
 
 _SHOWN = 3
+_OPENED = 20  # scans, of as many sequences
 
 
 def vet(
@@ -21,7 +22,8 @@ def vet(
 ) -> None:
     """Refuse a dataset with errors, or leave out the scans that have them.
 
-    No file is opened: sizes are compared, and the stored results of `annotator3d check` count for
+    Sizes are compared, a scan of each sequence is opened to see whether its points are of the
+    expected shape (`shape_doubt`), and the stored results of `annotator3d check` count for
     files whose size and modification time are still the same.
 
     Args:
@@ -34,9 +36,12 @@ def vet(
     """
     stored, changed = store.load(dataset), 0
     found: dict[str, Problem] = {}
+    opened = _first_scans(dataset.ids)
     for i, scan_id in enumerate(dataset.ids):
         now = stamp(dataset, i)
         errors = size_problems(dataset, i, now, labelled)
+        if i in opened and not errors and (words := shape_doubt(dataset, i)) is not None:
+            errors.append(Problem("wrong columns", str(dataset.path(i)), words, scan_id))
         then, kept = stored.get(scan_id, ([], []))
         if then == now:
             errors += store.problems(dataset, kept, scan_id)
@@ -51,6 +56,14 @@ def vet(
         )
     if found:
         _act(dataset, key, found, quarantine, say)
+
+
+def _first_scans(ids: Sequence[str]) -> set[int]:
+    """Positions of the first scan of each sequence."""
+    first: dict[str, int] = {}
+    for i, scan_id in enumerate(ids):
+        first.setdefault(scan_id.split("/")[0], i)
+    return set(list(first.values())[:_OPENED])
 
 
 def _act(

@@ -13,6 +13,7 @@ KINDS = {
     "missing label": True,  # in a sequence whose other scans have labels
     "unknown id": True,  # not in the taxonomy
     "empty scan": True,  # no points, or none is finite
+    "wrong columns": True,  # suspected: the points have another number of columns, or float64
     "wrong endianness": True,  # suspected: the numbers make sense with their bytes swapped
     "not finite": False,  # points with NaN or Inf, which training leaves out
     "label only zeros": False,  # no point of a labelled scan has a class

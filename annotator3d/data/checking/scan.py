@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from annotator3d.data.checking.problems import Problem
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.files import fingerprint
 from annotator3d.data.formats.kitti import split_label
+from annotator3d.data.formats.records import best, doubt
 from annotator3d.data.scan import IGNORE
 from annotator3d.errors import some
 
@@ -54,6 +55,7 @@ def check_scan(dataset: ScanDataset, i: int, labelled: bool) -> CheckedScan:
     checked = CheckedScan(dataset.ids[i], stamp(dataset, i))
     checked.problems = size_problems(dataset, i, checked.stamp, labelled)
     label_path = dataset.label_path(i)
+    checked.problems = [_with_columns(dataset, i, p) for p in checked.problems]
     broken = {problem.file for problem in checked.problems if problem.is_error}
     path = dataset.path(i)
     if str(path) not in broken:
@@ -99,6 +101,37 @@ def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool
     return found
 
 
+def shape_doubt(dataset: ScanDataset, i: int) -> str | None:
+    """Why the records of scan ``i`` seem to be of another shape than the data set's; None: not."""
+    columns = dataset.POINT_BYTES // 4
+    if not columns or dataset.records_stated:
+        return None
+    data = _bytes(dataset.path(i))
+    wrong = doubt(data, columns)
+    if wrong is None:
+        return None
+    words = f"not points of {columns} float32: {wrong.words(len(data))}"
+    if wrong.fits is not None:
+        words += " and annotator3d import --format bin brings them into the right shape"
+    return words
+
+
+def _with_columns(dataset: ScanDataset, i: int, problem: Problem) -> Problem:
+    """A problem of the size of a scan, with the columns that fit."""
+    if problem.kind != "truncated" or problem.file != str(dataset.path(i)):
+        return problem
+    fits = best(_bytes(dataset.path(i)))
+    if fits is None or fits.size == dataset.POINT_BYTES:
+        return problem
+    words = f"{problem.words}; it may be of another shape: annotator3d import --format bin "
+    return replace(problem, words=f"{words}--columns {fits.names()}")
+
+
+def _bytes(path: Path) -> NDArray[np.uint8]:
+    """The bytes of a file; only those that are looked at are read."""
+    return np.memmap(path, np.uint8, "r") if path.stat().st_size else np.zeros(0, np.uint8)
+
+
 def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
     path = str(dataset.path(i))
     xyz, intensity = dataset.read_points(i)
@@ -109,6 +142,8 @@ def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
         words = "the coordinates make sense only as big-endian; write them as little-endian"
         checked.problems.append(Problem("wrong endianness", path, words, checked.id))
         return
+    if (words := shape_doubt(dataset, i)) is not None:
+        checked.problems.append(Problem("wrong columns", path, words, checked.id))
     finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
     if not finite.any():
         words = f"none of its {len(xyz)} points is finite"

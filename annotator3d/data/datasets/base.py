@@ -54,6 +54,7 @@ class ScanDataset(ABC):
     root: Path
     taxonomy: Taxonomy
     notices: tuple[str, ...] = ()  # what its import left out, guessed or changed
+    records_stated: bool = False  # True: the shape of the points is known and not to be guessed
     drawn: str = ""  # how the scans were drawn at random; empty: they were not
     quarantined: Mapping[str, str] = MappingProxyType({})  # scans left out: id -> why
     _labels: Labels = "required"

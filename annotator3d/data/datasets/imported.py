@@ -50,6 +50,7 @@ class ImportedScans(SequenceDataset):
         self.INTENSITY_MAX = card.intensity_max
         self.source = Path(card.source)
         self.notices = card.notices
+        self.records_stated = card.records_stated
         if split in ("train", "val") and scans is None:
             scans = self._listed(root, split)
             self.drawn = card.split

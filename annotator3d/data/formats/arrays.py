@@ -1,4 +1,4 @@
-"""Plain arrays: .bin (float32 rows), .npy and .npz. What a column means is said by its name."""
+"""Plain arrays: .bin (rows of numbers), .npy and .npz. A column is known by its name."""
 
 from __future__ import annotations
 
@@ -10,26 +10,69 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.formats.cloud import Cloud, CloudError, from_columns
+from annotator3d.data.formats.columns import UNUSED, is_typed, record
 from annotator3d.data.formats.npy import Archive, read_array
+from annotator3d.data.formats.records import best, doubt
 
 PathLike = str | os.PathLike[str]
-UNUSED = "_"
 USUAL = {3: ("x", "y", "z"), 4: ("x", "y", "z", "intensity")}
+SWEEP = ".pcd.bin"  # how nuScenes names its scans, which are no PCD files
+NUSCENES = ("x", "y", "z", "intensity", "ring")
 _POINTS = ("points", "xyz", "coords", "coord", "pts", "cloud", "data")
 
 
 def read_bin(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
-    """Rows of little-endian float32; by default x, y, z, intensity as SemanticKITTI has them."""
+    """Rows of little-endian float32; by default x, y, z, intensity as SemanticKITTI has them.
+
+    Columns may state their types, as `formats.columns` reads them: they are believed then. Else the
+    numbers must look like such rows. A file that is named as a sweep of nuScenes and looks like one
+    is read as one.
+    """
+    data = np.fromfile(path, np.uint8)
+    if columns is not None and is_typed(columns):
+        return _typed(data, columns)
+    remarks = {}
+    if columns is None and Path(path).name.endswith(SWEEP) and _is_sweep(data):
+        columns, remarks = NUSCENES, {f"read as sweeps of nuScenes ({','.join(NUSCENES)})": 0}
+    usual = columns is None
     columns = columns or USUAL[4]
-    data = Path(path).read_bytes()
-    record = 4 * len(columns)
-    if len(data) % record:
+    axes = [[name.lower() for name in columns].index(axis) for axis in "xyz"]
+    size = 4 * len(columns)
+    if len(data) % size:
+        fits = best(data)
+        hint = "name the columns with --columns"
+        hint = f"--columns {fits.names()} fits" if fits is not None else hint
         raise CloudError(
-            f"is truncated or has other columns: {len(data)} bytes is not a multiple of {record}, "
-            f"{len(columns)} float32 values per point ({','.join(columns)}); name the columns "
-            "with --columns"
+            f"is truncated or has other columns: {len(data)} bytes is not a multiple of {size}, "
+            f"{len(columns)} float32 values per point ({','.join(columns)}); {hint}"
         )
-    return _named(np.frombuffer(data, "<f4").reshape(-1, len(columns)), columns)
+    if (wrong := doubt(data, len(columns), axes, usual)) is not None:
+        typed = ",".join(f"{name}:f4" for name in columns)
+        raise CloudError(
+            f"does not look like points of {','.join(columns)}: {wrong.words(len(data))}. To read "
+            f"it as named nevertheless, give the types: --columns {typed}"
+        )
+    cloud = _named(data.view("<f4").reshape(-1, len(columns)), columns)
+    return Cloud(cloud.xyz, cloud.fields, remarks=remarks)
+
+
+def _typed(data: NDArray[np.uint8], columns: Sequence[str]) -> Cloud:
+    row = record(columns)
+    if len(data) % row.itemsize:
+        raise CloudError(
+            f"is truncated or has other columns: {len(data)} bytes is not a multiple of "
+            f"{row.itemsize} bytes per point ({','.join(columns)})"
+        )
+    rows = data.view(row)
+    return from_columns({name: rows[name] for name in row.names})
+
+
+def _is_sweep(data: NDArray[np.uint8]) -> bool:
+    """Whether the bytes are points of five float32 whose last is a number of a beam."""
+    if len(data) % 20 or doubt(data, len(NUSCENES)) is not None:
+        return False
+    beams = data.view("<f4").reshape(-1, 5)[:, 4]
+    return bool(((beams >= 0) & (beams < 256) & (beams == np.rint(beams))).all())
 
 
 def read_npy(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:

@@ -23,11 +23,14 @@ class Cloud:
         xyz: [N, 3] float32 or float64, as precise as the file, in its own units.
         fields: everything else that the file says about each point: name -> [N].
         steps: coordinates are multiples of these (LAS and LAZ), else None.
+        remarks: what the reader left out, guessed or changed, in words that are the same for every
+            such file -> number of points, or 0 where it concerns the file as a whole.
     """
 
     xyz: NDArray
     fields: Mapping[str, NDArray] = field(default_factory=dict)
     steps: tuple[float, float, float] | None = None
+    remarks: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         wrong = [name for name, values in self.fields.items() if values.shape != (len(self.xyz),)]

@@ -11,7 +11,9 @@ from pathlib import Path
 import yaml
 
 from annotator3d.data.files import atomic_write
+from annotator3d.data.formats.columns import is_typed
 from annotator3d.data.importing.convert import Converted
+from annotator3d.data.importing.rules import Rules
 from annotator3d.data.plain_yaml import read_yaml
 
 CARD = "dataset.yaml"
@@ -30,6 +32,7 @@ class Card:
     intensity_max: float
     split: str  # how the scans were divided, in words
     source: str  # the folder that was imported
+    records_stated: bool = False  # what was imported says what its numbers are
     notices: tuple[str, ...] = ()  # what the import left out, guessed or changed
 
 
@@ -49,7 +52,7 @@ def write_card(
     split: str,
     intensity_max: float,
     source: Path,
-    format: str,
+    rules: Rules,
     notices: Sequence[str] = (),
 ) -> None:
     """Write the three files, dataset.yaml last: it makes the folder a dataset."""
@@ -61,8 +64,10 @@ def write_card(
         "layout": LAYOUT,
         "intensity": {"field": scans[0].intensity, "max": intensity_max},
         "split": split,
-        "source": {"folder": str(source.resolve()), "format": format},
+        "source": {"folder": str(source.resolve()), "format": rules.format},
     }
+    if rules.columns is not None:
+        card["source"]["columns"] = list(rules.columns)
     if notices:
         card["notices"] = list(notices)
     with atomic_write(out / CARD) as file:
@@ -88,6 +93,8 @@ def read_card(root: Path) -> Card:
         values = read_yaml(path)
         layout, largest = values["layout"], float(values["intensity"]["max"])
         split, source = str(values["split"]), str(values["source"]["folder"])
+        stated = values["source"].get("format") != "bin"
+        stated |= is_typed([str(name) for name in values["source"].get("columns") or ()])
         notices = tuple(str(notice) for notice in values.get("notices") or ())
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
@@ -97,7 +104,7 @@ def read_card(root: Path) -> Card:
         raise ValueError(f"{path} has layout {layout!r}, this version reads {LAYOUT}; import again")
     if not largest > 0:
         raise ValueError(f"{path}: intensity.max must be above 0, got {largest}")
-    return Card(largest, split, source, notices)
+    return Card(largest, split, source, stated, notices)
 
 
 def read_origins(root: Path) -> dict[str, Origin]:

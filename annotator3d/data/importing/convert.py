@@ -61,7 +61,7 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
     Raises ValueError or FileNotFoundError that names the file and what is wrong with it.
     """
     cloud = read_cloud(source.path, rules.format, rules.columns)
-    remarks: dict[str, int] = {}
+    remarks = dict(cloud.remarks)
     try:
         xyz, offset, steps = _metres(cloud, rules)
         intensity, intensity_name = _intensity(cloud, rules)

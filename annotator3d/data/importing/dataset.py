@@ -98,7 +98,7 @@ def import_scans(
     write_splits(out, split)
     classes = taxonomy_path(taxonomy_file).read_bytes()
     notices = gather(scans)
-    write_card(out, scans, classes, split.words, scale, src, rules.format, notices)
+    write_card(out, scans, classes, split.words, scale, src, rules, notices)
     journal.finish()
     return Imported(out, scans, labelled, scale, split, posed, notices)
 

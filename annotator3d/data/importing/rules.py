@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from annotator3d.data.formats.columns import is_typed, name_of, record
 from annotator3d.data.formats.registry import FORMATS
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.errors import ConfigError, nearest
@@ -40,7 +41,7 @@ class Rules:
 
     Attributes:
         format: a key of `FORMATS`.
-        columns: of plain arrays (bin, npy, npz).
+        columns: of plain arrays (bin, npy, npz); of bin also with types, such as ``x:f8``.
         label_field, instance_field, intensity_field: None: the first of `FIELDS` that is there;
             'none': there is none; else its name, which every file must have.
         label_colors: red, green and blue give the class instead.
@@ -70,6 +71,13 @@ class Rules:
             raise ConfigError(
                 f"--columns is for bin, npy and npz only; {self.format} files name their fields"
             )
+        if self.columns is not None and is_typed(self.columns):
+            if self.format != "bin":
+                raise ConfigError("--columns: only bin files need types, the others state theirs")
+            try:
+                record(self.columns)
+            except ValueError as error:
+                raise ConfigError(f"--columns {error}") from None
         if self.label_colors and self.label_field is not None:
             raise ConfigError("give either --label-colors or --label-field, not both")
 
@@ -101,7 +109,7 @@ def make_rules(taxonomy: Taxonomy, offset: str = "auto", **options: object) -> R
 
 def _columns(text: str) -> tuple[str, ...]:
     names = tuple(name.strip() for name in text.split(","))
-    if missing := [axis for axis in "xyz" if axis not in [name.lower() for name in names]]:
+    if missing := [axis for axis in "xyz" if axis not in [name_of(name).lower() for name in names]]:
         raise ConfigError(
             f"--columns {text}: {', '.join(missing)} is missing; expected, for example, x,y,z,label"
         )
