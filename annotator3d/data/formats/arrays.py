@@ -49,8 +49,8 @@ def read_bin(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
     if (wrong := doubt(data, len(columns), axes, usual)) is not None:
         typed = ",".join(f"{name}:f4" for name in columns)
         raise CloudError(
-            f"does not look like points of {','.join(columns)}: {wrong.words(len(data))}. To read "
-            f"it as named nevertheless, give the types: --columns {typed}"
+            f"does not look like points of {','.join(columns)}: {wrong.words(len(data))}; to read "
+            f"it as named nevertheless, give types: --columns {typed}"
         )
     cloud = _named(data.view("<f4").reshape(-1, len(columns)), columns)
     return Cloud(cloud.xyz, cloud.fields, remarks=remarks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
@@ -158,13 +159,41 @@ def _words(source: Source, error: BaseException) -> str:
     return text
 
 
+def _reason(words: str) -> str:
+    """What is wrong, without the file's name and its numbers: equal for equal reasons."""
+    return re.sub(r"\d[\d,.]*", "", words.removeprefix(_name(words)))
+
+
+def _name(words: str) -> str:
+    """The file that a message begins with."""
+    found = re.match(r".*?\.\w+(?=[ :])", words)
+    return found[0] if found else ""
+
+
 def _refusal(failed: Sequence[str], total: int, journal: Journal) -> str:
-    """The message of an import with damaged files; where they do not fit, a file lists all."""
+    """The message of an import with damaged files; where they do not fit, a file lists all.
+
+    Of several files with the same fault the first is told, the others are named.
+    """
     journal.list_damaged(failed)
     rest = "Repair or remove them and repeat the command: it continues"
     listed = f"OUT/{DAMAGED} lists all. "
-    room = (LONGEST - 70 - len(listed + rest)) // min(len(failed), _SHOWN)
-    shown = [shortened(words, room) for words in failed[:_SHOWN]]
-    more = f"; and {len(failed) - _SHOWN} more" if len(failed) > _SHOWN else ""
-    rest = listed + rest if shown != list(failed) else rest
+    alike: dict[str, list[str]] = {}
+    for words in failed:
+        alike.setdefault(_reason(words), []).append(words)
+    groups = [*alike.values()][:_SHOWN]
+    room = (LONGEST - 70 - len(listed + rest)) // len(groups)
+    shown = [_told(group, room) for group in groups]
+    untold = len(failed) - sum(map(len, groups))
+    more = f"; and {untold} more" if untold else ""
+    rest = listed + rest if untold or shown != list(failed) else rest
     return f"{len(failed)} of {total} scans cannot be imported: {'; '.join(shown)}{more}. {rest}"
+
+
+def _told(group: Sequence[str], room: int) -> str:
+    """The message of the first file, and the names of those with the same fault."""
+    names = [shortened(_name(words), 60) for words in group[1:]]
+    some = names[: max(1, room // 120)]
+    others = f"; also {', '.join(some)}" if names else ""
+    others += f" and {len(names) - len(some):,} more" if len(names) > len(some) else ""
+    return shortened(group[0], room - len(others)) + others

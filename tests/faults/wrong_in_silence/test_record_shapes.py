@@ -82,6 +82,17 @@ def test_a_file_of_another_shape_is_refused_with_the_columns_that_fit(tmp_path, 
     np.testing.assert_array_equal(points[:, :3], values[:, :3].astype("<f4"))
 
 
+def test_a_folder_of_such_files_is_one_refusal(tmp_path, capsys):
+    for scan in range(20):
+        write(tmp_path / "src" / f"scan{scan}.bin", street(N + 4 * scan)[:, :5].astype("<f4"))
+    taxonomy = write_taxonomy(tmp_path)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="bin") == 1
+    error = capsys.readouterr().err
+    assert "20 of 20 scans cannot be imported" in error and len(error) < 550
+    assert f"--columns x,y,z,intensity,_ fits ({N:,} points)" in error
+    assert "; also scan1.bin, scan2.bin and 17 more" in error
+
+
 @pytest.mark.parametrize("name", ["three", "five", "six", "normals", "eight", "double"])
 @pytest.mark.parametrize("count", [60, 1201])
 def test_few_points_and_odd_sizes_are_refused_too(tmp_path, capsys, name, count):
