@@ -39,7 +39,7 @@ def _add_fields(add: Callable[..., object]) -> None:
     )
     add("--instance-field", metavar="NAME", help="field of the objects, or 'none'")
     add("--label-colors", action="store_true", help="the taxonomy's colors identify the classes")
-    add("--labels", metavar="DIR", help="folder of .label or .npy files (default: next to scans)")
+    add("--labels", metavar="DIR", help="folder of label files (default: below SRC)")
     add(
         "--intensity-field",
         metavar="NAME",

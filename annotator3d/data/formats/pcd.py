@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from annotator3d.data.formats.cloud import Cloud, CloudError, from_columns
+from annotator3d.data.formats.text import plain_numbers
 
 _HEADER = 1 << 16  # bytes that every header fits
 
@@ -54,4 +55,4 @@ def _with_all_digits(data: bytes) -> bytes:
     ]
     old = b"\n".join(lines[: words[b"DATA"]])
     lines[words[b"SIZE"]] = b" ".join(wide)
-    return b"\n".join(lines[: words[b"DATA"]]) + data[len(old) :]
+    return b"\n".join(lines[: words[b"DATA"]]) + plain_numbers(data[len(old) :])

@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from annotator3d.data.formats.cloud import Cloud, CloudError, from_columns
+from annotator3d.data.formats.text import plain_numbers
 
 _HEADER = 1 << 16  # bytes that every header of a point cloud fits
 _END = re.compile(rb"^end_header\s*$", re.M)
@@ -45,7 +46,7 @@ def _with_all_digits(path: str | os.PathLike[str]) -> str | os.PathLike[str] | B
     if end is None or not _ASCII.search(start[: end.start()]):
         return path
     header = _FLOAT_AXIS.sub(rb"\1double\2", start[: end.start()])
-    return io.BytesIO(header + Path(path).read_bytes()[end.start() :])
+    return io.BytesIO(header + plain_numbers(Path(path).read_bytes()[end.start() :]))
 
 
 def write_ply(file: BinaryIO, cloud: Cloud) -> None:

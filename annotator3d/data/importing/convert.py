@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.kitti import write_bin, write_label
 from annotator3d.data.formats.registry import read_cloud
-from annotator3d.data.importing.labels import find_labels
+from annotator3d.data.importing.labels import Found, find_labels, label_fields
 from annotator3d.data.importing.rules import FAR, Rules, wanted
 from annotator3d.data.importing.sources import Source
 
@@ -40,6 +40,8 @@ class Converted:
     # What was left out, guessed or changed, in words that are the same for every such scan; with
     # the number of points, or 0 where it concerns the scan as a whole (see `notices.gather`).
     remarks: dict[str, int] = field(default_factory=dict)
+    large: dict[int, int] = field(default_factory=dict)  # raw id -> a number it was packed in
+    unused: list[str] = field(default_factory=list)  # fields that were not used
 
 
 def stamp(source: Source) -> list[int]:
@@ -71,11 +73,17 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
     bin_path, label_path = output_paths(out, source.id)
     write_bin(bin_path, xyz, intensity)
     classes, name, void = None, None, 0
+    large: dict[int, int] = {}
     if found is not None:
-        raw, instances, name, void = found
-        write_label(label_path, raw, instances)
-        ids, counts = np.unique(raw, return_counts=True)
+        name, void = found.name, found.void
+        write_label(label_path, found.raw, found.instances)
+        ids, where, counts = np.unique(found.raw, return_index=True, return_counts=True)
         classes = dict(zip(ids.tolist(), counts.tolist(), strict=True))
+        if found.packed:
+            full = found.raw[where] | found.instances[where] << 16
+            large = {i: n for i, n in zip(ids.tolist(), full.tolist(), strict=True) if i != n}
+        if found.too_large is not None:
+            remarks[f"the object numbers in {found.too_large!r} exceed 65535 and are left out"] = 0
     elif label_path.exists():
         label_path.unlink()  # of an attempt with other labels
     finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
@@ -94,6 +102,8 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
         steps=None if steps is None else list(steps),
         void=void,
         remarks=remarks,
+        large=large,
+        unused=_unused(cloud, found, intensity_name, rules),
     )
 
 
@@ -105,7 +115,8 @@ def from_json(values: dict) -> Converted:
     classes = values["classes"]
     if classes is not None:
         classes = {int(raw): count for raw, count in classes.items()}
-    return Converted(**{**values, "classes": classes})
+    large = {int(raw): number for raw, number in values["large"].items()}
+    return Converted(**{**values, "classes": classes, "large": large})
 
 
 def _metres(cloud: Cloud, rules: Rules) -> tuple[NDArray[np.float32], Offset | None, Offset | None]:
@@ -130,6 +141,16 @@ def _intensity(cloud: Cloud, rules: Rules) -> tuple[NDArray[np.float32], str | N
     if name is None:
         return np.zeros(len(cloud), np.float32), None
     return cloud.fields[name].astype(np.float32), name
+
+
+def _unused(cloud: Cloud, found: Found | None, intensity: str | None, rules: Rules) -> list[str]:
+    """The fields that were not used: first those whose names say that they hold classes."""
+    used = {intensity} if found is None else {intensity, found.name, found.instance}
+    if rules.label_colors:
+        used |= {cloud.find(name) for name in ("red", "green", "blue")}
+    return [
+        name for name in dict.fromkeys([*label_fields(cloud), *cloud.fields]) if name not in used
+    ]
 
 
 def _span(values: NDArray) -> list[float]:

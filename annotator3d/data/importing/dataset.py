@@ -11,13 +11,25 @@ from annotator3d.data.formats.registry import require
 from annotator3d.data.importing.card import write_card
 from annotator3d.data.importing.convert import Converted, output_paths
 from annotator3d.data.importing.journal import Journal
-from annotator3d.data.importing.judging import any_class, check_fields, check_ids, intensity_max
+from annotator3d.data.importing.judging import (
+    any_class,
+    check_fields,
+    check_ids,
+    check_places,
+    intensity_max,
+)
 from annotator3d.data.importing.notices import gather
 from annotator3d.data.importing.poses import find_poses, write_sequence_poses
-from annotator3d.data.importing.rules import NONE, Rules
+from annotator3d.data.importing.rules import NONE, Rules, UnclearError
 from annotator3d.data.importing.running import convert_all
 from annotator3d.data.importing.sources import Source, find_sources
 from annotator3d.data.importing.splits import Split, check_sequences, split_scans, write_splits
+from annotator3d.data.importing.unused import (
+    labels_beside,
+    unused_fields,
+    unused_files,
+    without_labels,
+)
 from annotator3d.data.taxonomy import load_taxonomy, taxonomy_path
 from annotator3d.errors import ConfigError
 
@@ -85,9 +97,14 @@ def import_scans(
     taxonomy = load_taxonomy(taxonomy_file)
     sources, poses = _find(src, out, rules, wishes)
     journal = Journal(out, rules.digest())
-    scans = convert_all(sources, src, out, rules, journal, progress, workers)
-    check_fields(scans)
-    check_ids(scans, taxonomy)
+    try:
+        scans = convert_all(sources, src, out, rules, journal, progress, workers)
+        check_fields(scans)
+        check_places(scans, taxonomy)
+        check_ids(scans, taxonomy)
+    except UnclearError:
+        journal.ask()
+        raise
     labelled = any_class(scans, taxonomy)
     if not labelled:
         scans = [_unlabelled(scan, out) for scan in scans]
@@ -97,7 +114,12 @@ def import_scans(
     scale = wishes.intensity_max or intensity_max(scans)
     write_splits(out, split)
     classes = taxonomy_path(taxonomy_file).read_bytes()
-    notices = gather(scans)
+    notices = [
+        *gather(scans),
+        *unused_fields(scans),
+        *(without_labels(scans) if labelled else labels_beside(src, sources)),
+        *unused_files(src, sources),
+    ]
     write_card(out, scans, classes, split.words, scale, src, rules, notices)
     journal.finish()
     return Imported(out, scans, labelled, scale, split, posed, notices)

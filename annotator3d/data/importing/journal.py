@@ -13,6 +13,7 @@ from annotator3d.data.importing.convert import Converted, from_json, output_path
 
 NAME = ".import.jsonl"
 _BEGUN = ".import.reading"  # beside it: the id of the scan that is being read
+_ASKED = ".import.asked"  # beside it: the import ended with a question
 DAMAGED = "import-errors.txt"
 
 
@@ -47,6 +48,8 @@ class Journal:
             raise ValueError(
                 f"OUT must be a new or empty folder; {self.out} holds {', '.join(held[:5])}"
             )
+        if (self.out / _ASKED).exists():
+            self._begin_again()
         lines = self._lines()
         if not lines or lines[0].get("rules") != self.digest:
             raise ValueError(
@@ -55,6 +58,11 @@ class Journal:
             )
         scans = [from_json(line) for line in lines[1:]]
         return {scan.id: scan for scan in scans if self._is_whole(scan)}
+
+    def ask(self) -> None:
+        """Note that the import ended with a question, so that other options may answer it."""
+        if self.path.exists():
+            (self.out / _ASKED).touch()
 
     def add(self, scan: Converted) -> None:
         """Add a scan whose files are written."""
@@ -83,9 +91,17 @@ class Journal:
 
     def finish(self) -> None:
         """Remove the journal: the dataset is complete."""
+        (self.out / _ASKED).unlink(missing_ok=True)
         (self.out / _BEGUN).unlink(missing_ok=True)
         (self.out / DAMAGED).unlink(missing_ok=True)
         os.unlink(self.path)
+
+    def _begin_again(self) -> None:
+        """Keep what is done under the same options, and nothing that was done under others."""
+        lines = self._lines()
+        if not lines or lines[0].get("rules") != self.digest:
+            self.path.write_text(json.dumps({"rules": self.digest}) + "\n", encoding="utf-8")
+        (self.out / _ASKED).unlink()
 
     def _is_whole(self, scan: Converted) -> bool:
         points, labels = output_paths(self.out, scan.id)

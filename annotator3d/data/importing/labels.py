@@ -2,17 +2,41 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.formats.cloud import Cloud, CloudError
-from annotator3d.data.formats.kitti import read_label, split_label
-from annotator3d.data.formats.npy import read_array
-from annotator3d.data.importing.rules import NONE, Rules, wanted
+from annotator3d.data.formats.cloud import Cloud, CloudError, plain
+from annotator3d.data.formats.label_files import USUAL, read_label_file
+from annotator3d.data.importing.rules import FIELDS, NONE, Rules, UnclearError, wanted
 from annotator3d.data.importing.sources import Source
+from annotator3d.errors import some
 
-# Raw ids [N], instances [N] or None, where they were found, number of points without a class.
-Found = tuple[NDArray, NDArray | None, str, int]
+_MAX64 = np.uint64(0xFFFFFFFFFFFFFFFF)  # -1 in an unsigned field
+
+
+@dataclass(frozen=True)
+class Found:
+    """The labels of a scan.
+
+    Attributes:
+        raw: [N] raw ids, 0 to 65535.
+        instances: [N] object ids, or None.
+        name: the field or the ending of the file that they came from.
+        void: number of points without a class, which became the ignored id.
+        instance: the field of the object ids.
+        packed: the instances are the upper 16 bits of the numbers in the file.
+        too_large: the field of object ids that do not fit 16 bits, and are left out.
+    """
+
+    raw: NDArray
+    instances: NDArray | None
+    name: str
+    void: int
+    instance: str | None = None
+    packed: bool = False
+    too_large: str | None = None
 
 
 def find_labels(cloud: Cloud, source: Source, rules: Rules) -> Found | None:
@@ -20,6 +44,7 @@ def find_labels(cloud: Cloud, source: Source, rules: Rules) -> Found | None:
 
     Raises:
         CloudError, ValueError: they are not whole numbers in range, or of another length.
+        UnclearError: two fields may hold them and differ.
     """
     if rules.label_field == NONE:
         return None
@@ -27,23 +52,64 @@ def find_labels(cloud: Cloud, source: Source, rules: Rules) -> Found | None:
         return _by_color(cloud, rules)
     if source.labels is not None and rules.label_field is None:
         return _side_labels(source, len(cloud), rules)
-    return _in_field(cloud, rules)
+    return _in_field(cloud, source, rules)
 
 
-def _in_field(cloud: Cloud, rules: Rules) -> Found | None:
-    name = cloud.find(wanted(rules.label_field, "label"))
+def label_fields(cloud: Cloud) -> list[str]:
+    """The fields whose names say that they hold classes."""
+    known = {plain(name): name for name in reversed(list(cloud.fields))}
+    return [known[name] for name in FIELDS["label"] if name in known]
+
+
+def _in_field(cloud: Cloud, source: Source, rules: Rules) -> Found | None:
+    name = _label_field(cloud, source) if rules.label_field is None else rules.label_field
     if name is None:
         return None
-    raw, packed, void = _whole(cloud.fields[name], name, rules.void)
+    name = cloud.find(name)
+    raw, upper, void = _whole(cloud.fields[name], name, rules.void)
     instance = cloud.find(wanted(rules.instance_field, "instance"))
     if instance is None:
-        return raw, packed, name, void
-    ids, upper, _ = _whole(cloud.fields[instance], instance, 0)
-    if upper is not None:
-        raise CloudError(
-            f"has instance ids above 65535 in {instance!r}; pass --instance-field none"
-        )
-    return raw, ids, name, void
+        return Found(raw, upper, name, void, packed=upper is not None)
+    ids, large, _ = _whole(cloud.fields[instance], instance, 0)
+    if large is None:
+        return Found(raw, ids, name, void, instance)
+    if rules.instance_field is None:
+        return Found(raw, upper, name, void, packed=upper is not None, too_large=instance)
+    raise CloudError(f"has instance ids above 65535 in {instance!r}; pass --instance-field none")
+
+
+def _label_field(cloud: Cloud, source: Source) -> str | None:
+    """The field of the classes; of several, the one that is filled or that equals all others."""
+    names = label_fields(cloud)
+    filled = [name for name in names if _is_filled(cloud.fields[name])]
+    if not filled:
+        return names[0] if names else None
+    first = cloud.fields[filled[0]]
+    if all(np.array_equal(first, cloud.fields[name], equal_nan=_floats(first)) for name in filled):
+        return filled[0]
+    listed = some([f"{name!r} ({_contents(cloud.fields[name])})" for name in filled], 240)
+    raise UnclearError(
+        f"{source.path} has {len(filled)} fields that may hold the classes: {listed}. Choose one "
+        f"with --label-field, for example --label-field {filled[-1]}"
+    )
+
+
+def _floats(values: NDArray) -> bool:
+    return values.dtype.kind == "f"
+
+
+def _is_filled(values: NDArray) -> bool:
+    """Whether any point has a number that may be a class: LAS has a field that is often all 0."""
+    if values.dtype.kind not in "fiub":
+        return False
+    return bool(((values != 0) & (values != -1) & (values == values)).any())
+
+
+def _contents(values: NDArray) -> str:
+    ids = np.unique(values)
+    if len(ids) <= 5:
+        return ", ".join(f"{value:g}" for value in ids)
+    return f"{len(ids):,} numbers from {ids[0]:.12g} to {ids[-1]:.12g}"
 
 
 def _by_color(cloud: Cloud, rules: Rules) -> Found:
@@ -58,35 +124,26 @@ def _by_color(cloud: Cloud, rules: Rules) -> Found:
         same = packed == np.array(rgb) @ [1 << 16, 1 << 8, 1]
         raw[same] = id_
         known |= same
-    return raw, None, "color", int((~known).sum())
+    return Found(raw, None, "color", int((~known).sum()))
 
 
 def _side_labels(source: Source, num_points: int, rules: Rules) -> Found:
     path = source.labels
-    if path.suffix == ".label":
-        raw, instances = split_label(read_label(path, num_points, scan_path=source.path))
-        return raw, instances, path.suffix, 0
-    try:
-        # .bin: one byte a point, as nuScenes has them
-        values = np.fromfile(path, np.uint8) if path.suffix == ".bin" else read_array(path)
-    except CloudError as error:
-        raise ValueError(f"the labels {path} cannot be read: the file {error}") from None
-    if values.shape != (num_points,):
-        raise ValueError(
-            f"{path} has labels of shape {values.shape}, but {source.path} has {num_points} "
-            "points: the two files do not belong together or one is incomplete"
-        )
+    values, stored = read_label_file(path, num_points, source.path)
     try:
         raw, instances, void = _whole(values, "it", rules.void)
     except CloudError as error:
         raise ValueError(f"{path} {error}") from None
-    return raw, instances, path.suffix, void
+    name = path.suffix if stored == USUAL.get(path.suffix) else f"{path.suffix} ({stored})"
+    return Found(raw, instances, name, void, packed=instances is not None)
 
 
 def _whole(values: NDArray, name: str, void: int) -> tuple[NDArray, NDArray | None, int]:
     """Raw ids [N], upper 16 bits [N] or None, and how many -1 and NaN became `void`."""
     if values.dtype.kind not in "fiub":
         raise CloudError(f"has labels of type {values.dtype} in {name!r}; expected whole numbers")
+    if values.dtype == np.uint64 and (values >> np.uint64(32)).any():
+        values = np.where(values == _MAX64, -1.0, values.astype(np.float64))
     values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
     nothing = np.isnan(values) | (values == -1)
     values = np.where(nothing, void, values)
@@ -95,7 +152,12 @@ def _whole(values: NDArray, name: str, void: int) -> tuple[NDArray, NDArray | No
     if ((whole != values) | (whole < 0) | (whole > 0xFFFFFFFF)).any():
         wrong = values[(whole != values) | (whole < 0) | (whole > 0xFFFFFFFF)]
         raise CloudError(
-            f"has the label {wrong[0]:g} in {name!r}; expected whole numbers from 0 to 65535"
+            f"has the label {_as_it_stands(wrong[0])} in {name!r}; expected whole numbers from 0 "
+            "to 65535"
         )
     upper = whole >> 16
     return whole & 0xFFFF, upper if upper.any() else None, int(nothing.sum())
+
+
+def _as_it_stands(value: float | int) -> str:
+    return str(int(value)) if np.isfinite(value) and value == int(value) else str(float(value))

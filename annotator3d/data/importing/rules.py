@@ -21,18 +21,49 @@ FIELDS = {
         "label",
         "labels",
         "semantic",
+        "semantics",
         "semantic_label",
+        "semantic_labels",
         "semantic_id",
+        "semantic_class",
+        "sem",
         "sem_label",
+        "sem_id",
+        "sem_class",
         "class",
+        "classes",
         "class_id",
+        "class_label",
         "classification",
         "category",
+        "category_id",
+        "segment",
+        "seg",
+        "seg_label",
+        "objtag",
+        "gt",
+        "gt_label",
+        "ground_truth",
     ),
-    "instance": ("instance", "instance_id", "instances", "instance_label", "object_id"),
+    "instance": (
+        "instance",
+        "instance_id",
+        "instances",
+        "instance_label",
+        "inst_label",
+        "inst_id",
+        "ins_class",
+        "object_id",
+        "obj_id",
+        "objidx",
+    ),
     "intensity": ("remission", "intensity", "intensities", "reflectivity", "reflectance", "i"),
 }
 FAR = 10_000.0  # metres: from here on float32 no longer keeps a millimetre
+
+
+class UnclearError(ValueError):
+    """The files leave something open that an option settles; the import may begin again with it."""
 
 
 @dataclass(frozen=True)

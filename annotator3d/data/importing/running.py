@@ -15,7 +15,7 @@ from pathlib import Path
 
 from annotator3d.data.importing.convert import Converted, convert, output_paths, stamp
 from annotator3d.data.importing.journal import DAMAGED, Journal
-from annotator3d.data.importing.rules import Rules
+from annotator3d.data.importing.rules import Rules, UnclearError
 from annotator3d.data.importing.sources import Source
 from annotator3d.errors import LONGEST, shortened
 
@@ -140,7 +140,7 @@ def _attempt(source: Source, src: Path, out: Path, rules: Rules) -> Converted | 
     """The scan, or what is wrong with its file: words, since not every error can be sent."""
     try:
         return convert(source, src, out, rules)
-    except (KeyboardInterrupt, SystemExit, GeneratorExit):
+    except (KeyboardInterrupt, SystemExit, GeneratorExit, UnclearError):
         raise
     except BaseException as error:  # a panic of a Rust library is no Exception
         if isinstance(error, OSError) and error.errno in _OUT_FAILED:

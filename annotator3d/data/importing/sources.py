@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from annotator3d.data.importing.label_index import (
+    GENERIC_FOLDERS,
+    LabelIndex,
+    Scan,
+    label_folders,
+)
 from annotator3d.errors import some
 
-# Folders that say what lies in them and not which sequence it is.
-_GENERIC = {"sequences", "velodyne", "points", "scans", "lidar", "clouds", "pointclouds"}
 _LABEL_FOLDERS = ("labels", "label", "predictions")
 _LABEL_STEM = re.compile(r".+([._]labels?|_lidarseg)$")
-_LABEL_SUFFIXES = (".label", "_label.npy", "_labels.npy", ".label.npy", "_lidarseg.bin", ".npy")
 _LARGEST_FRAME = 999_999
 
 
@@ -65,6 +68,8 @@ def find_sources(src: Path, format: str, labels: Path | None, poses: Path | None
         raise FileNotFoundError(
             f"{src} holds no .{format} files, only {some(found)}; check --format"
         )
+    for folder in label_folders(folders, src):
+        del folders[folder]
     sources: list[Source] = []
     names: dict[str, Path] = {}
     for folder in sorted(folders, key=lambda f: natural(str(f.relative_to(src)))):
@@ -77,15 +82,32 @@ def find_sources(src: Path, format: str, labels: Path | None, poses: Path | None
         finder = _Finder(src, folder, name, alone=len(folders) == 1)
         for frame, path in _numbered(folders[folder]):
             number = f"{frame:06d}"
-            own_labels = finder.labels(path, number, labels)
             own_pose = finder.pose(path, number, poses)
-            sources.append(Source(f"{name}/{number}", path, own_labels, own_pose))
-    return sources
+            sources.append(Source(f"{name}/{number}", path, None, own_pose))
+    found = _label_files(src, format, labels, sources)
+    return [replace(source, labels=found.get(source.path)) for source in sources]
+
+
+def _label_files(
+    src: Path, format: str, given: Path | None, sources: Sequence[Source]
+) -> dict[Path, Path]:
+    """Scan -> its label file."""
+    root = src if given is None else given
+    index = LabelIndex(root, [s.path for s in sources], format, given is not None)
+    scans = []
+    for source in sources:
+        number, stem = f"{source.frame:06d}", source.path.stem
+        names = [stem] + [number] * (given is not None or stem.isdigit())
+        if given is not None:  # as `annotator3d export --format lidarseg` names them
+            names.append(f"{source.sequence}_{number}")
+        folder = source.path.parent.relative_to(src)
+        scans.append(Scan(source.path, folder, source.sequence, tuple(dict.fromkeys(names))))
+    return index.assign(scans)
 
 
 def sequence_name(relative: Path, format: str) -> str:
     """Name of the sequence in a folder: its path without words such as ``velodyne``; else 00."""
-    parts = [p for p in relative.parts if p.lower() not in {*_GENERIC, format}]
+    parts = [p for p in relative.parts if p.lower() not in {*GENERIC_FOLDERS, format}]
     return re.sub(r"[^\w.-]", "_", "-".join(parts)) or "00"
 
 
@@ -121,20 +143,6 @@ class _Finder:
     sequence: str
     alone: bool
 
-    def labels(self, scan: Path, number: str, given: Path | None) -> Path | None:
-        names = (scan.stem,) if given is None else (scan.stem, number)
-        for folder in self._label_folders(given):
-            for name in names:
-                for suffix in _LABEL_SUFFIXES:
-                    path = folder / (name + suffix)
-                    if path != scan and path.is_file():
-                        return path
-        if given is not None:  # as `annotator3d export --format lidarseg` names them
-            path = given / "lidarseg" / f"{self.sequence}_{number}_lidarseg.bin"
-            if path.is_file():
-                return path
-        return None
-
     def pose(self, scan: Path, number: str, given: Path | None) -> Path | None:
         names = (scan.stem,) if given is None else (scan.stem, number)
         folders = [self.folder / "poses", self.folder.parent / "poses"]
@@ -145,18 +153,3 @@ class _Finder:
         paths = [] if given is not None else [beside]
         paths += [f / (name + s) for f in folders for name in names for s in (".pose", ".txt")]
         return next((path for path in paths if path.is_file()), None)
-
-    def _label_folders(self, given: Path | None) -> Iterator[Path]:
-        if given is None:
-            yield self.folder
-            for name in _LABEL_FOLDERS[:2]:
-                yield self.folder / name
-                if self.folder != self.src:
-                    yield self.folder.parent / name
-            return
-        yield given / self.folder.relative_to(self.src)
-        for name in ("", *_LABEL_FOLDERS):
-            yield given / self.sequence / name
-            yield given / "sequences" / self.sequence / name
-        if self.alone:
-            yield given

@@ -29,10 +29,9 @@ def test_a_list_shows_its_first_items_and_counts_the_others():
 
 def test_a_text_keeps_its_start_and_its_end():
     text = "scan.ply is damaged: " + "0123456789" * 500 + "; pass --columns"
-    assert len(errors.shortened(text)) <= LONGEST
-    assert errors.shortened(text).startswith("scan.ply is damaged") and errors.shortened(
-        text
-    ).endswith("; pass --columns")
+    words = errors.shortened(text)
+    assert len(words) <= LONGEST
+    assert words.startswith("scan.ply is damaged") and words.endswith("; pass --columns")
     assert errors.shortened("short") == "short"
 
 

@@ -1,0 +1,199 @@
+"""Finding the label file of each scan: beside it, in a folder of labels, or below --labels."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from annotator3d.data.formats.label_files import ENDINGS, holds_one_number_a_line
+
+# Folders that say what lies in them and not which sequence it is.
+GENERIC_FOLDERS = {"sequences", "velodyne", "points", "scans", "lidar", "clouds", "pointclouds"}
+_LABELS = re.compile(
+    r"label|annotation|semantic|segment|lidarseg|ground_?truth|(^|[_.-])(gt|seg|sem|lbl)s?($|[_.-])"
+)
+_OTHERS = re.compile(r"pred|inst|panop|colou?r|rgb|box|object|detect|track|image|2d|label_[23]")
+_AFFIX = re.compile(
+    r"[._-](labels?|lbl|gt|seg|sem|semantic|lidarseg|ground_?truth|class|classes)$", re.IGNORECASE
+)
+_PLAIN = ("labels", "label")
+_MAYBE = (".txt", ".csv", ".seg")
+_BESIDE = (".label", ".labels", ".npy")  # without an affix: others may be anything
+
+
+def holds_labels(folder: str) -> bool:
+    """Whether the name of a folder says that labels lie in it."""
+    name = folder.lower()
+    return name in _PLAIN or bool(_LABELS.search(name) and not _OTHERS.search(name))
+
+
+def identity(relative: Path, format: str = "") -> tuple[str, ...]:
+    """The parts of a folder that say which sequence it is."""
+    generic = {*GENERIC_FOLDERS, format, "predictions"}
+    lowered = (part.lower() for part in relative.parts)
+    return tuple(part for part in lowered if part not in generic and not holds_labels(part))
+
+
+def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Each folder below `root` with its files; links are followed, each folder once."""
+    seen: set[str] = set()
+    for folder, inside, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in seen:
+            inside.clear()
+            continue
+        seen.add(real)
+        inside[:] = sorted(d for d in inside if d[0] != ".")
+        yield Path(folder), sorted(name for name in files if name[0] != ".")
+
+
+def label_folders(folders: Mapping[Path, Sequence[Path]], root: Path) -> list[Path]:
+    """Of folders with files of the scans' format those whose files are labels of the others.
+
+    Their names say so, and their files are named like scans of a folder that fits.
+    """
+    stems = {folder: {path.stem for path in paths} for folder, paths in folders.items()}
+    places = {folder: identity(folder.relative_to(root)) for folder in folders}
+    scans = [folder for folder in folders if not holds_labels(folder.name)]
+    return [
+        folder
+        for folder in folders
+        if holds_labels(folder.name)
+        and any(
+            _in_order(places[folder], places[other]) and stems[folder] & stems[other]
+            for other in scans
+        )
+    ]
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A scan as its labels are looked for: its file, and the names that they may have."""
+
+    path: Path
+    folder: Path  # relative to SRC
+    sequence: str
+    names: tuple[str, ...]
+
+
+class LabelIndex:
+    """The label files below a folder.
+
+    Args:
+        root: where to look.
+        scans: files that are no labels, because they are scans.
+        format: of the scans.
+        given: `root` was named by the user, so that every file in it may hold labels.
+    """
+
+    def __init__(self, root: Path, scans: Collection[Path], format: str, given: bool) -> None:
+        self._root, self._format, self._given = root, format, given
+        self._by_name: dict[str, list[tuple[Path, Path]]] = defaultdict(list)
+        known = set(scans)
+        for folder, files in walk(root):
+            relative = folder.relative_to(root)
+            for name in files:
+                if holds_labels(name) and os.path.islink(folder / name):
+                    _check_folder_link(folder / name)
+                if folder / name not in known:
+                    self._add(folder / name, relative)
+
+    def assign(self, scans: Sequence[Scan]) -> dict[Path, Path]:
+        """Scan -> label file.
+
+        Raises ValueError where two files fit one scan equally well, or one file two scans.
+        """
+        found = {scan.path: path for scan in scans if (path := self._of(scan)) is not None}
+        claims: dict[Path, list[Scan]] = defaultdict(list)
+        for scan in scans:
+            if scan.path in found:
+                claims[found[scan.path]].append(scan)
+        for path, several in claims.items():
+            if len(several) > 1:
+                own = self._owner(path, several)
+                for scan in several:
+                    if scan is not own:
+                        del found[scan.path]
+        return found
+
+    def _add(self, path: Path, relative: Path) -> None:
+        stem, ending = os.path.splitext(path.name)
+        if ending.lower() not in ENDINGS:
+            return
+        plain = _AFFIX.sub("", stem)
+        in_folder = self._given or any(map(holds_labels, relative.parts))
+        if in_folder or plain != stem or ending.lower() in _BESIDE:
+            self._by_name[plain].append((path, relative))
+            if plain != stem:
+                self._by_name[stem].append((path, relative))
+
+    def _of(self, scan: Scan) -> Path | None:
+        for name in scan.names:
+            ranked = sorted(
+                (
+                    (rank, path)
+                    for path, relative in self._by_name.get(name, ())
+                    if (rank := self._rank(path, relative, scan)) is not None
+                ),
+                key=lambda each: (each[0], -ENDINGS.index(each[1].suffix.lower())),
+                reverse=True,
+            )
+            for place, (rank, path) in enumerate(ranked):
+                if not (self._given or _sure(path) or holds_one_number_a_line(path)):
+                    continue
+                same = [p for r, p in ranked[place + 1 :] if r == rank and p.parent != path.parent]
+                if same:
+                    raise ValueError(
+                        f"two label files fit {scan.path}: {path} and {same[0]}; pass --labels "
+                        "DIR with the folder of the right ones"
+                    )
+                return path
+        return None
+
+    def _rank(self, path: Path, relative: Path, scan: Scan) -> tuple[int, ...] | None:
+        """The higher, the better the file fits; None: it does not."""
+        own, its = identity(scan.folder, self._format), identity(relative, self._format)
+        if its != (scan.sequence.lower(),) and not _in_order(its, own):
+            return None
+        in_folder = any(map(holds_labels, relative.parts))
+        beside = relative == scan.folder
+        if not (in_folder or beside or self._given):
+            return None
+        last = relative.name.lower()
+        kind = 0 if _OTHERS.search(last) else 2 if beside or last in _PLAIN else 1
+        shared = len(os.path.commonprefix([relative.parts, scan.folder.parts]))
+        alike = len(os.path.commonprefix([last, scan.folder.name.lower()]))
+        return len(its), kind, shared, alike if kind == 1 else 0, -len(relative.parts)
+
+    def _owner(self, path: Path, several: Sequence[Scan]) -> Scan:
+        its = identity(path.parent.relative_to(self._root), self._format)
+        exact = [scan for scan in several if identity(scan.folder, self._format) == its]
+        if len(exact) == 1:
+            return exact[0]
+        raise ValueError(
+            f"{path} fits {len(several)} scans, {several[0].path} and {several[1].path}: put the "
+            "labels into folders named like those of the scans, or pass --label-field none"
+        )
+
+
+def _sure(path: Path) -> bool:
+    """Whether a name says that a file holds labels; text without a word of them may be anything."""
+    return path.suffix.lower() not in _MAYBE or bool(_AFFIX.search(path.stem))
+
+
+def _check_folder_link(path: Path) -> None:
+    if not path.exists() and not path.suffix:
+        raise ValueError(
+            f"{path} is a link to {os.readlink(path)}, which does not exist: it may hold labels; "
+            "mount that folder, or remove the link"
+        )
+
+
+def _in_order(part: tuple[str, ...], whole: tuple[str, ...]) -> bool:
+    """Whether the words of `part` are among those of `whole`, in their order."""
+    rest = iter(whole)
+    return all(word in rest for word in part)

@@ -1,0 +1,81 @@
+"""What of a folder an import did not use: label files, other files, fields, with their numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from annotator3d.data.formats.label_files import ENDINGS
+from annotator3d.data.formats.registry import FORMATS
+from annotator3d.data.importing.convert import Converted
+from annotator3d.data.importing.label_index import holds_labels, walk
+from annotator3d.data.importing.notices import counted
+from annotator3d.data.importing.sources import Source
+from annotator3d.errors import some
+
+_POSES = ("poses.txt", "calib.txt", "times.txt")
+
+
+def unused_files(src: Path, sources: Sequence[Source]) -> list[str]:
+    """Files below `src` that are neither scans nor labels nor poses, label-like ones apart."""
+    used = {path for s in sources for path in (s.path, s.labels, s.pose) if path is not None}
+    first: dict[tuple[bool, str], Path] = {}
+    count: Counter[tuple[bool, str]] = Counter()
+    for folder, files in walk(src):
+        relative = folder.relative_to(src)
+        in_labels = any(map(holds_labels, relative.parts))
+        for name in files:
+            if folder / name in used or name in _POSES or name.endswith(".pose"):
+                continue
+            ending = Path(name).suffix.lower()
+            labels = in_labels or holds_labels(name) or ending in (".label", ".labels")
+            if not labels and ending.lstrip(".") in FORMATS:
+                continue  # scans of another format: the finder of scans names them
+            key = (labels, f"{relative.name if labels else ''} {ending}")
+            count[key] += 1
+            first.setdefault(key, relative / name)
+    return [f"not used: {some(words)}" for words in _sentences(first, count) if words]
+
+
+def labels_beside(src: Path, sources: Sequence[Source]) -> list[str]:
+    """A folder of labels next to SRC, where nothing below SRC has labels."""
+    if any(source.labels is not None for source in sources):
+        return []
+    stems = {source.path.stem for source in sources[:1]}
+    place = src.resolve()
+    found = [
+        folder
+        for folder in sorted(place.parent.iterdir())
+        if folder != place and holds_labels(folder.name) and folder.is_dir()
+        if any((folder / f"{stem}{ending}").exists() for stem in stems for ending in ENDINGS)
+    ]
+    return [f"{folder} may hold the labels: pass --labels {folder} to use it" for folder in found]
+
+
+def unused_fields(scans: Sequence[Converted]) -> list[str]:
+    """Fields that no scan was asked for."""
+    count = Counter(name for scan in scans for name in scan.unused)
+    if not count:
+        return []
+    names = [
+        repr(name) + (f" ({counted(number, 'scan')})" if number < len(scans) else "")
+        for name, number in count.items()
+    ]
+    return [f"fields not used: {some(names, 240)}; --label-field NAME reads the classes from one"]
+
+
+def without_labels(scans: Sequence[Converted]) -> list[str]:
+    """How many scans have no labels, where others have some."""
+    bare = [scan for scan in scans if scan.classes is None]
+    if not bare or len(bare) == len(scans):
+        return []
+    of = f"{counted(len(bare), 'scan')} of {len(scans):,}"
+    return [f"no labels were found for {of}, the first {bare[0].source}"]
+
+
+def _sentences(first: dict[tuple[bool, str], Path], count: Counter) -> Iterator[list[str]]:
+    """Label-like files in one sentence, others in another."""
+    for labels in (True, False):
+        kinds = sorted((key for key in count if key[0] == labels), key=lambda key: -count[key])
+        yield [f"{counted(count[key], 'file')} like {first[key].as_posix()}" for key in kinds]
