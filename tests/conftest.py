@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,10 @@ settings.load_profile("any machine")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What a test says yes to is forgotten, and what the user said yes to counts in no test.
+os.environ["ANNOTATOR3D_CONFIG"] = tempfile.mkdtemp(prefix="annotator3d-config-")
+atexit.register(shutil.rmtree, os.environ["ANNOTATOR3D_CONFIG"], True)
 
 KITTI_VARIABLE = "ANNOTATOR3D_SEMANTICKITTI"
 

@@ -73,14 +73,15 @@ class Run:
 
         Raises:
             FileNotFoundError: no such folder.
-            ConfigError: the folder has no config.
+            ConfigError: the folder has no config, or one that names Python code that nobody has
+                said yes to (`Config.trust`).
         """
         folder = WorkDir(work_dir)
         if not folder.path.is_dir():
             raise FileNotFoundError(f"there is no work directory {folder}")
         if not folder.config_path.is_file():
             raise ConfigError(f"{folder} holds no config.yaml; name its config to Run.from_config")
-        config = folder.config()
+        config = folder.config(network=True)
         return cls(config, folder.path, data_root or folder.moved_data_root(config))
 
     def train(self, *, resume: bool = False, reporter: Reporter | None = None) -> RunResult:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,3 +22,17 @@ def config_from(args: argparse.Namespace) -> tuple[RunConfig, Path]:
         if value is not None:
             settings.append(f"{key}={json.dumps(value)}")
     return load_config(path, [*settings, *(args.set or [])]), path
+
+
+def say_yes(args: argparse.Namespace) -> None:
+    """Do what ``--trust`` asks for: keep a yes to the Python code of the command's config."""
+    from annotator3d.engine.config.load import find_config, trust
+    from annotator3d.engine.workdir import WorkDir
+
+    if getattr(args, "config", None) is not None:
+        path = find_config(args.config)
+    else:
+        given = Path(getattr(args, "work_dir", None) or getattr(args, "what", None) or ".")
+        path = WorkDir(given if given.is_dir() else given.parent).config_path
+    if path.is_file() and (words := trust(path)):
+        print(f"{path}: {words}", file=sys.stderr)

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
+from annotator3d.cli.configs import say_yes
 from annotator3d.cli.parser import parse
 from annotator3d.cli.ranks import is_first
 from annotator3d.errors import LONGEST, ConfigError, RunStoppedError, shortened
@@ -22,6 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as stop:  # argparse has printed what was wrong
         return int(stop.code or 0)
     try:
+        if getattr(args, "trust", False):
+            say_yes(args)
         return args.command.run(args) or 0
     except RunStoppedError as stopped:
         if is_first():

@@ -12,6 +12,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("config", help="a config file, or the name of an installed config")
     parser.add_argument("--data-root", metavar="DIR", help="root of the target dataset")
     parser.add_argument("--seed", type=int, help="seed of the run (default: that of the config)")
+    add_trust(parser)
     add_device(parser)
     add_set(parser)
 
@@ -49,6 +50,15 @@ def add_scans(parser: argparse.ArgumentParser) -> None:
         "--data-root",
         metavar="DIR",
         help="root of the dataset now (default: where the run read it)",
+    )
+    add_trust(parser)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--trust",
+        action="store_true",
+        help="run the Python code that the config names; remembered for its folder",
     )
 
 

@@ -100,7 +100,7 @@ def _with_low_agreement(
 
     share = share_of(args.low_agreement)
     options = {"data_root": args.data_root, "wanted": lambda _, where: criteria.match(where)}
-    config = work_dir.config(args.config)
+    config = work_dir.config(args.config, network=True)
     with open_reporter() as reporter:
         try:
             judged, source = check_answers(config, work_dir, reporter, **options)

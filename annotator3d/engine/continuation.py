@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from annotator3d.engine.config.load import make_config
+from annotator3d.data.plain_yaml import read_yaml
+from annotator3d.engine.config.load import make_plain_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.training.checkpoints import Place
 from annotator3d.engine.workdir import WorkDir
@@ -82,7 +81,7 @@ def check_start(
         )
     if not path.exists():
         return []
-    before = dataclasses.asdict(make_config(yaml.safe_load(path.read_text())))
+    before = dataclasses.asdict(make_plain_config(read_yaml(path)))
     changes = _differences(before, dataclasses.asdict(config))
     later = LATER if may_grow else set()
     if config.active.when == "online":  # its last round may still be asked about

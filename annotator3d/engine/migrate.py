@@ -11,7 +11,7 @@ from pathlib import Path
 from annotator3d.data.files import atomic_write
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy, taxonomy_path
 from annotator3d.engine.class_list import taxonomy_of
-from annotator3d.engine.config.load import dump_config, make_config
+from annotator3d.engine.config.load import dump_config, make_plain_config
 from annotator3d.engine.config.overrides import override
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.interrupted_migration import (
@@ -163,7 +163,7 @@ def _config_after(
     override(values, request.settings)
     given = {setting.partition("=")[0].strip() for setting in request.settings}
     _refuse_unfit(config, found, shared, given)
-    return make_config(values)
+    return make_plain_config(values)
 
 
 def _read_alike(data: dict) -> bool:

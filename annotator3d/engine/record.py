@@ -11,17 +11,16 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.files import atomic_write
-from annotator3d.engine.config.load import dump_config, make_config
+from annotator3d.data.plain_yaml import read_yaml
+from annotator3d.engine.config.load import dump_config, keep_trust, make_plain_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.continuation import Change
 from annotator3d.engine.metrics import describe
 from annotator3d.engine.provenance import git_hash, versions
 from annotator3d.engine.workdir import WorkDir
-from annotator3d.errors import ConfigError
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
 
@@ -44,8 +43,8 @@ class RunRecord:
         if not path.is_file() or self.work_dir.run_info().get("state") != "done":
             return False
         try:  # values, not text: a version before may have written them in another way
-            return make_config(yaml.safe_load(path.read_text())) == self.config
-        except ConfigError:
+            return make_plain_config(read_yaml(path)) == self.config
+        except ValueError:
             return False
 
     def check_shared(self) -> None:
@@ -107,6 +106,7 @@ class RunRecord:
                     file.write("\n".join([*lines, ""]).encode())
         with atomic_write(self.work_dir.config_path) as file:
             file.write(dump_config(self.config).encode())
+        keep_trust(self.work_dir.config_path, self.config)
 
     def _describe_run(self, model) -> dict:
         config = self.config

@@ -107,21 +107,25 @@ class WorkDir(os.PathLike):
         with self.ledger() as ledger:
             return ledger.scans()
 
-    def config(self, name: str | None = None, settings: Sequence[str] = ()) -> RunConfig:
+    def config(
+        self, name: str | None = None, settings: Sequence[str] = (), *, network: bool = False
+    ) -> RunConfig:
         """The config of the run, or another one by its file or name.
 
         Args:
             settings: ``key=value``, as ``--set`` takes them.
+            network: a network is built from it, which may need Python code that it names.
 
         Raises:
-            ConfigError: there is none, or `load_config` refuses it.
+            ConfigError: there is none, it is a program (`load_config`), or it names Python code
+                that is needed and that nobody has said yes to.
         """
         from annotator3d.engine.config.load import find_config, load_config
 
         path = self.config_path if name is None else find_config(name)
         if not path.is_file():
             raise ConfigError(f"{self} holds no {path.name}; name the config with --config")
-        return load_config(path, settings)
+        return load_config(path, settings, python=False, network=network)
 
     def run_info(self) -> dict[str, Any]:
         """The content of ``run.json``; empty where no training wrote one."""

@@ -42,8 +42,8 @@ def test_every_format_can_start_from_one_of_ours(tmp_path, name, text):
 
 
 def test_a_base_of_a_base_can_be_one_of_ours(tmp_path):
-    write(tmp_path / "deep" / "first.py", f"_base_ = '{OURS}'\nseed = 4\nname = 'first'")
-    write(tmp_path / "second.yaml", "_base_: [deep/first.py]\nname: second")
+    write(tmp_path / "deep" / "first.yaml", f"_base_: '{OURS}'\nseed: 4\nname: first")
+    write(tmp_path / "second.yaml", "_base_: [deep/first.yaml]\nname: second")
     config = load_config(write(tmp_path / "mine" / "third.py", "_base_ = '../second.yaml'"))
     assert (config.setting, config.seed, config.name) == ("ada", 4, "second")
 
@@ -87,12 +87,12 @@ def test_a_mistake_keeps_its_line_and_nothing_is_left_behind(tmp_path):
     while trace.tb_next:
         trace = trace.tb_next
     assert trace.tb_lineno == 4
-    with with_base_paths(path, find_config) as copy:
+    with with_base_paths(path, find_config, dict) as copy:
         assert copy != path and copy.is_file()
     assert not copy.exists()
 
 
 def test_a_config_without_ours_is_not_copied():
     path = find_config("ada/streets_demo")
-    with with_base_paths(path, find_config) as same:
+    with with_base_paths(path, find_config, dict) as same:
         assert same == path

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotator3d.cli.command import command
-from annotator3d.cli.options import add_json, add_set
+from annotator3d.cli.options import add_json, add_set, add_trust
 
 if TYPE_CHECKING:
     from annotator3d.data.datasets.base import ScanDataset
@@ -19,6 +19,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("data", metavar="DATA", help="root of the dataset")
     add("--config", metavar="CONFIG", help="check what this config takes from DATA")
     add_set(parser)
+    add_trust(parser)
     add("--taxonomy", metavar="FILE", help="class map, if not the dataset's own")
     add("--all", action="store_true", help="print every problem, not ten of each kind")
     add("--workers", type=int, metavar="N", help="threads (default: one for each core)")
@@ -71,7 +72,7 @@ def _datasets(args: argparse.Namespace) -> list[ScanDataset]:
     from annotator3d.engine.build import build_dataset
     from annotator3d.engine.config.load import find_config, load_config
 
-    data = load_config(find_config(args.config), args.set or []).data
+    data = load_config(find_config(args.config), args.set or [], python=False, network=False).data
     opened = []
     for key, root in (("train", args.data), ("val", args.data), ("source", None)):
         values = getattr(data, key)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from annotator3d.cli.choices import LABEL_FORMATS
 from annotator3d.cli.command import command
-from annotator3d.cli.options import add_device, add_set, add_work_dir
+from annotator3d.cli.options import add_device, add_set, add_trust, add_work_dir
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--checkpoint", metavar="FILE", help="network that predicts (default: the newest)")
     add("--config", metavar="CONFIG", help="config of the run, if WORK_DIR holds no config.yaml")
     add("--data-root", metavar="DIR", help="root of the dataset (default: where the run read it)")
+    add_trust(parser)
     add_device(parser)
     add("--force", action="store_true", help="replace files that hold more labels")
     add("--zip", action="store_true", help="pack predictions for SemanticKITTI's test server")
@@ -59,7 +60,7 @@ def export(args: argparse.Namespace) -> None:
         description=None if args.description is None else Path(args.description),
     )
     with open_reporter() as reporter:
-        config = work_dir.config(args.config, settings)
+        config = work_dir.config(args.config, settings, network=args.what == "predictions")
         config = with_current_classes(config, work_dir, args.data_root)
         result = run(config, work_dir, out, request, reporter)
     print(

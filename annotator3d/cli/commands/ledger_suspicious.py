@@ -51,7 +51,7 @@ def suspicious(args: argparse.Namespace) -> None:
     work_dir, below = WorkDir(args.work_dir), share_of(args.below)
     with open_reporter() as reporter:
         judged, source = check_answers(
-            work_dir.config(args.config),
+            work_dir.config(args.config, network=True),
             work_dir,
             reporter,
             checkpoint=None if args.checkpoint is None else Path(args.checkpoint),

@@ -8,7 +8,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from annotator3d.cli.command import command, group
-from annotator3d.cli.options import add_json, add_set, add_work_dir
+from annotator3d.cli.options import add_json, add_set, add_trust, add_work_dir
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "what a class becomes",
     )
     add_set(parser, "change a config key of the run, such as init")
+    add_trust(parser)
     add("--apply", action="store_true", help="do it; without this option it only counts")
     add_json(parser)
 

@@ -1,7 +1,8 @@
 """``_base_ = "annotator3d::al/streets_demo"``: a config that starts from one of the package's.
 
 mmengine follows ``_base_`` itself, but takes a name before ``::`` for a package that its own tool
-has installed. So a file with such a name is copied for it, with a path in place of the name.
+has installed. So a file with such a name is copied for it, with a path in place of the name. Bases
+in YAML are read as plain data, which mmengine's own reader does not do, and handed over as JSON.
 """
 
 from __future__ import annotations
@@ -9,58 +10,79 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
-import yaml
+from annotator3d.engine.config.plain import OURS, is_plain, read_plain, refuse_circle
+from annotator3d.errors import ConfigError
 
-_OURS = "annotator3d::"
 _FOLDER_NAME = re.compile(r"\{\{\s*fileDirname\s*\}\}")  # mmengine's name for the file's folder
 
 
 @contextmanager
-def with_base_paths(path: Path, find: Callable[[str], Path]) -> Iterator[Path]:
+def with_base_paths(
+    path: Path, find: Callable[[str], Path], read_ours: Callable[[str], dict]
+) -> Iterator[Path]:
     """Give `path`, or a copy of it whose bases, and theirs, are all named by a path.
 
     Args:
-        path: a config file.
+        path: a config file in Python.
         find: gives the file of a config of the package by its name.
+        read_ours: gives the values of a config of the package by its name.
+
+    Raises:
+        ConfigError, OSError: a base in YAML cannot be read, the bases form a circle, or a table in
+            Python says a key twice.
     """
     with TemporaryDirectory(prefix="annotator3d-config-") as folder:
-        yield _with_paths(path.absolute(), Path(folder), find)
+        yield _Bases(Path(folder), find, read_ours).with_paths(path.absolute(), [])
 
 
-def _with_paths(path: Path, folder: Path, find: Callable[[str], Path]) -> Path:
-    """`path` itself if it needs no copy; else its copy in `folder`."""
-    if not path.is_file():
-        return path  # mmengine says so
-    text = path.read_text(encoding="utf-8")
-    names = _base_names(path, text)
-    bases = [
-        find(name.removeprefix(_OURS))
-        if name.startswith(_OURS)
-        else _with_paths(path.parent / name, folder, find)
-        for name in names
-    ]
-    if bases == [path.parent / name for name in names]:
-        return path
-    text = _FOLDER_NAME.sub(str(path.parent), _with_bases(path, text, [str(b) for b in bases]))
-    copy = Path(mkdtemp(dir=folder)) / path.name
-    copy.write_text(text, encoding="utf-8")
-    return copy
+class _Bases:
+    """Makes the copies of one config and its bases in `folder`."""
+
+    def __init__(
+        self, folder: Path, find: Callable[[str], Path], read_ours: Callable[[str], dict]
+    ) -> None:
+        self._folder, self._find, self._read_ours = folder, find, read_ours
+
+    def with_paths(self, path: Path, above: Sequence[Path]) -> Path:
+        """`path` itself if it needs no copy; else its copy."""
+        if not path.is_file():
+            return path  # mmengine says so
+        refuse_circle(path, above)
+        above = [*above, path]
+        if is_plain(path):
+            values = read_plain(path, self._read_ours, above[:-1])
+            return self._copy(path.stem + ".json", json.dumps(values))
+        text = path.read_text(encoding="utf-8")
+        _refuse_second_keys(path, text)
+        names = _base_names(text)
+        bases = [
+            self._find(name.removeprefix(OURS))
+            if name.startswith(OURS)
+            else self.with_paths(path.parent / name, above)
+            for name in names
+        ]
+        if bases == [path.parent / name for name in names]:
+            return path
+        text = _FOLDER_NAME.sub(str(path.parent), _with_bases(text, [str(b) for b in bases]))
+        return self._copy(path.name, text)
+
+    def _copy(self, name: str, text: str) -> Path:
+        copy = Path(mkdtemp(dir=self._folder)) / name
+        copy.write_text(text, encoding="utf-8")
+        return copy
 
 
-def _base_names(path: Path, text: str) -> list[str]:
+def _base_names(text: str) -> list[str]:
     """What ``_base_`` names; nothing for a file that cannot be parsed, which mmengine reports."""
     try:
-        if path.suffix == ".py":
-            statement = _base_statement(text)
-            found = ast.literal_eval(statement.value) if statement else []
-        else:
-            found = (yaml.safe_load(text) or {}).get("_base_", [])
-    except (SyntaxError, ValueError, AttributeError, yaml.YAMLError):
+        statement = _base_statement(text)
+        found = ast.literal_eval(statement.value) if statement else []
+    except (SyntaxError, ValueError):
         return []
     names = found if isinstance(found, list | tuple) else [found]
     return [name for name in names if isinstance(name, str)]
@@ -73,13 +95,28 @@ def _base_statement(text: str) -> ast.Assign | None:
     return None
 
 
-def _with_bases(path: Path, text: str, bases: list[str]) -> str:
+def _with_bases(text: str, bases: list[str]) -> str:
     """The text of a config with other bases; lines keep their numbers, for messages."""
-    if path.suffix == ".py":
-        statement, lines = _base_statement(text), text.splitlines()
-        assert statement is not None and statement.end_lineno is not None
-        length = statement.end_lineno - statement.lineno
-        lines[statement.lineno - 1 : statement.end_lineno] = [f"_base_ = {bases!r}", *[""] * length]
-        return "\n".join(lines) + "\n"
-    values = {**yaml.safe_load(text), "_base_": bases}
-    return json.dumps(values) if path.suffix == ".json" else yaml.safe_dump(values)
+    statement, lines = _base_statement(text), text.splitlines()
+    assert statement is not None and statement.end_lineno is not None
+    length = statement.end_lineno - statement.lineno
+    lines[statement.lineno - 1 : statement.end_lineno] = [f"_base_ = {bases!r}", *[""] * length]
+    return "\n".join(lines) + "\n"
+
+
+def _refuse_second_keys(path: Path, text: str) -> None:
+    """Raise ConfigError for ``{"a": 1, "a": 2}``, of which Python takes the last in silence."""
+    try:
+        tables = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Dict)]
+    except (SyntaxError, ValueError, RecursionError):
+        return  # mmengine says so
+    for table in tables:
+        seen = set()
+        for key in table.keys:
+            if isinstance(key, ast.Constant):
+                if key.value in seen:
+                    raise ConfigError(
+                        f"{path}, line {key.lineno}: the key {key.value!r} is there twice; keep "
+                        "one of them"
+                    )
+                seen.add(key.value)

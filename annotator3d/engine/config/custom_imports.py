@@ -31,6 +31,19 @@ def import_custom(custom: CustomImports) -> None:
         _import(name, Path(custom.folder or ".").resolve())
 
 
+def is_imported(custom: CustomImports) -> bool:
+    """Whether this process has imported all that a config names, so that nothing is left to run."""
+    return all(_is_imported(name, Path(custom.folder or ".").resolve()) for name in custom.imports)
+
+
+def _is_imported(name: str, folder: Path) -> bool:
+    if not name.endswith(".py"):
+        return name in sys.modules
+    path = (folder / name).resolve()
+    module = sys.modules.get(path.stem)
+    return module is not None and Path(getattr(module, "__file__", None) or "").resolve() == path
+
+
 def _import(name: str, folder: Path) -> None:
     where = f"custom_imports.imports: {name}"
     path = (folder / name).resolve() if name.endswith(".py") else None

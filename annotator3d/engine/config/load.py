@@ -10,12 +10,20 @@ import yaml
 
 from annotator3d.engine.config.bases import with_base_paths
 from annotator3d.engine.config.checks import check_values
-from annotator3d.engine.config.custom_imports import import_custom, resolve_folder
+from annotator3d.engine.config.custom_imports import import_custom, is_imported, resolve_folder
 from annotator3d.engine.config.overrides import overlay, override, with_exponents
+from annotator3d.engine.config.plain import is_plain, read_plain
 from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.config.trust import (
+    are_trusted,
+    is_trusted_program,
+    trust_imports,
+    trust_program,
+)
 from annotator3d.engine.config.values import read_values, with_new_names
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.database import is_package
+from annotator3d.registry import DATASETS, lookup
 
 
 def make_config(values: dict) -> RunConfig:
@@ -27,7 +35,24 @@ def make_config(values: dict) -> RunConfig:
     """
     config = read_values(values)
     import_custom(config.custom_imports)
+    return _checked(config)
+
+
+def make_plain_config(values: dict) -> RunConfig:
+    """As `make_config`, of values that somebody else may have written: imports nothing.
+
+    Names are looked up only where what ``custom_imports`` names is imported already.
+    """
+    config = read_values(values)
+    return _checked(config) if is_imported(config.custom_imports) else _in_one_form(config)
+
+
+def _checked(config: RunConfig) -> RunConfig:
     check_values(config)
+    return _in_one_form(config)
+
+
+def _in_one_form(config: RunConfig) -> RunConfig:
     if config.active.oracle == {"type": config.active.oracle_name}:
         config.active.oracle = config.active.oracle_name  # one way to write it: runs are compared
     return config
@@ -62,8 +87,13 @@ def _config_folder() -> Path:
     return installed if installed.is_dir() else package.parent / "configs"
 
 
-def load_config(path: str | Path, settings: Sequence[str] = ()) -> RunConfig:
+def load_config(
+    path: str | Path, settings: Sequence[str] = (), *, python: bool = True, network: bool = True
+) -> RunConfig:
     """Read a config file (mmengine's language: Python, YAML or JSON with ``_base_``).
+
+    A config in Python is a program, which runs. YAML and JSON are plain data: what their
+    ``custom_imports`` name runs only where it is needed, and after a yes (`trust`).
 
     A key ``variant`` names a file of ``configs/_base_/variants`` whose keys go over the config's.
     The effective config has those keys instead of ``variant`` itself.
@@ -71,18 +101,92 @@ def load_config(path: str | Path, settings: Sequence[str] = ()) -> RunConfig:
     Args:
         path: the file.
         settings: ``key.path=value`` strings that override it; values are YAML.
+        python: take a config in Python that is not of the package, and without a yes.
+        network: a network is built from it, so that the names of all its parts are needed.
 
     Raises:
-        ConfigError: the file cannot be read, or `make_config` refuses what it says.
+        ConfigError: the file cannot be read, `make_config` refuses what it says, or it needs a yes.
     """
+    path = Path(path)
+    _refuse_program(path, python)
+    values = _values_of(path, settings)
+    if not is_plain(path):
+        return make_config(values)
+    config = make_plain_config(values)
+    custom = config.custom_imports
+    if is_imported(custom) or not (network or _has_unknown_data(config)):
+        return config
+    if not are_trusted(path, custom):
+        raise ConfigError(
+            f"{path}: custom_imports names Python code that would run as you: "
+            f"{', '.join(custom.imports)} in {custom.folder}. Nobody has said yes to it as it is "
+            "now. Read it; --trust runs it, and is remembered until the code changes"
+        )
+    return make_config(values)
+
+
+def trust(path: str | Path) -> str | None:
+    """Say yes to the Python code of a config: to itself, or to what it imports.
+
+    Returns:
+        what a person should know about it, in words; None: the yes is kept.
+
+    Raises:
+        ConfigError: the file cannot be read, or names files that are not there.
+    """
+    path = Path(path)
+    if not is_plain(path):
+        return trust_program(path)
+    custom = read_values(_values_of(path, ())).custom_imports
+    return trust_imports(path, custom) if custom.imports else None
+
+
+def keep_trust(path: Path, config: RunConfig) -> None:
+    """Say yes to what a config imports that has just run here and is kept at `path`.
+
+    Where the yes cannot be kept, the next command asks for it.
+    """
+    if config.custom_imports.imports:
+        trust_imports(path, config.custom_imports)
+
+
+def _refuse_program(path: Path, python: bool) -> None:
+    """Raise ConfigError for a config in Python where none is expected without a yes."""
+    if python or is_plain(path) or not path.is_file() or _is_shipped(path):
+        return
+    if not is_trusted_program(path):
+        raise ConfigError(
+            f"{path}: a config in Python is a program, and this command runs none: only train, "
+            "select and evaluate do. A work directory keeps its config as plain data; leave "
+            "--config out, name a config in YAML, or add --trust to run this one"
+        )
+
+
+def _is_shipped(path: Path) -> bool:
+    return path.resolve().is_relative_to(_config_folder().resolve())
+
+
+def _has_unknown_data(config: RunConfig) -> bool:
+    """Whether its scans are of a type that only its own Python code can name."""
+    for values in (config.data.train, config.data.val, config.data.source):
+        try:
+            if values is not None:
+                lookup(DATASETS, values.get("type", ""))
+        except ConfigError:
+            return True
+    return False
+
+
+def _values_of(path: Path, settings: Sequence[str]) -> dict:
+    """The nested values of a config with its variant and the settings."""
     values = _read(path)
     override(values, settings)
     if (variant := values.pop("variant", None)) is not None:
         values = overlay(values, _read(_find_variant(str(variant))))
         override(values, settings)
         values.pop("variant", None)
-    resolve_folder(values, Path(path))
-    return make_config(values)
+    resolve_folder(values, path)
+    return values
 
 
 def _find_variant(name: str) -> Path:
@@ -98,18 +202,16 @@ def _read(path: str | Path) -> dict:
     Raises:
         ConfigError: it cannot be read.
     """
-    from mmengine.config import Config
-
     if is_package(Path(path)):
         raise ConfigError(
             f"{path} is a work package, not a config: open it with `annotator3d label`, and bring "
             "its answers back with `annotator3d package merge WORK_DIR`"
         )
     try:
-        with with_base_paths(Path(path), _find_shipped) as file:
-            values = Config.fromfile(str(file), import_custom_modules=False).to_dict()
+        values = _read_any(Path(path))
     except ConfigError as error:
-        raise ConfigError(f"{path}: _base_: {error}") from error
+        words = str(error)
+        raise ConfigError(words if str(path) in words else f"{path}: {words}") from error
     except Exception as error:  # a config in Python is a program: it can fail in any way
         words = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{path}: cannot be read as a config: {words}") from error
@@ -117,6 +219,26 @@ def _read(path: str | Path) -> dict:
     for table in values.keys() & {"model", "schedule", "active"}:  # data: a scan may be named 1e3
         values[table] = with_exponents(values[table])
     return with_new_names(values)
+
+
+def _read_any(path: Path) -> dict:
+    from mmengine.config import Config
+
+    if is_plain(path):
+        return read_plain(path, _read_ours)
+    with with_base_paths(path, _find_base, _read_ours) as file:
+        return Config.fromfile(str(file), import_custom_modules=False).to_dict()
+
+
+def _find_base(name: str) -> Path:
+    try:
+        return _find_shipped(name)
+    except ConfigError as error:
+        raise ConfigError(f"_base_: {error}") from error
+
+
+def _read_ours(name: str) -> dict:
+    return _read_any(_find_base(name))
 
 
 def dump_config(config: RunConfig) -> str:

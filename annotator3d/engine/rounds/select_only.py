@@ -13,7 +13,7 @@ from annotator3d.data.files import atomic_write
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.class_list import with_current_classes
-from annotator3d.engine.config.load import dump_config
+from annotator3d.engine.config.load import dump_config, keep_trust
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.prediction import voxel_logits
@@ -124,6 +124,7 @@ def _keep_config(path: Path, config: RunConfig, data_root: str | None) -> None:
     data = replace(config.data, train=train or config.data.train)
     with atomic_write(path) as file:
         file.write(dump_config(replace(config, data=data)).encode())
+    keep_trust(path, config)
 
 
 def _check(
