@@ -33,6 +33,8 @@ class Controller:
     Attributes:
         view: changes what is seen, and no label.
         brushing: whether the mouse paints.
+        is_seen: whether the voxel that an answer would go to is on the screen. Until then answers
+            are refused: the person who gives them looks at another voxel.
     """
 
     def __init__(
@@ -52,6 +54,8 @@ class Controller:
         self.view = ViewControls(scene_model, frontend, self.redraw)
         self.brushing = False
         self._failed, self._shown, self._synced = failed, None, 0.0
+        self._subject: object = None  # what an answer goes to, as it was drawn last
+        self._turn = self._seen = 0  # counts the subjects; the one that is on the screen
         self._aside: set[str] = set()
         self._troubles: set[str] = set()
 
@@ -84,7 +88,9 @@ class Controller:
         """Do an action of the key table."""
         self.session.touch()
         action = self.keys.named(name)
-        if action.window:
+        if action.answers and not self.is_seen:
+            self._refuse(action.text)
+        elif action.window:
             self._window_actions()[name]()
         else:
             self.session.do(name)
@@ -115,6 +121,19 @@ class Controller:
                 self.frontend.say("Nothing is left to answer here.")
         self._name_set_aside()
         self.frontend.repaint()
+        if (subject := self.session.subject) != self._subject:
+            self._subject = subject
+            self._turn = turn = self._turn + 1
+            self.frontend.when_drawn(lambda: setattr(self, "_seen", turn))
+
+    @property
+    def is_seen(self) -> bool:
+        return self._seen == self._turn and self._subject == self.session.subject
+
+    def _refuse(self, what: str) -> None:
+        query = self.session.current
+        voxel = "the voxel" if query is None else f"voxel {query.id}"
+        self.frontend.say(f"{what}: ignored, because {voxel} was not on the screen yet", wrong=True)
 
     def _name_set_aside(self) -> None:
         """Say once why a scan cannot be shown; its queries wait."""
@@ -148,8 +167,12 @@ class Controller:
 
     def paint(self, mask: NDArray[np.bool_], erase: bool = False) -> None:
         """Paint or erase the points of a mask [n] over the current voxel."""
-        if self.session.view is not None and np.any(mask):
-            self.session.touch()
+        if self.session.view is None or not np.any(mask):
+            return
+        self.session.touch()
+        if not self.is_seen:
+            self._refuse("Brush")
+        else:
             self.session.paint(mask, erase)
             self.redraw()
 

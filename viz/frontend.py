@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 
@@ -13,6 +14,12 @@ class Frontend(Protocol):
 
     def repaint(self) -> None:
         """Update the colours, the current voxel and the panel."""
+
+    def when_drawn(self, done: Callable[[], None]) -> None:
+        """Call `done` once all that was drawn so far is on the screen, and not before.
+
+        What a person does before he can see it must reach the controller before `done`.
+        """
 
     def look_at_voxel(self) -> None:
         """Move the camera to the current voxel, in the chosen view."""

@@ -38,6 +38,7 @@ class KeyAction:
     text: str  # on the button
     help: str
     window: bool = False  # done by the window: it changes only the view
+    answers: bool = False  # it says something about the voxel on the screen
     mode: str = ""  # of `MODES`; "": in both
 
     @property
@@ -47,9 +48,25 @@ class KeyAction:
 
 
 ACTIONS = (
-    KeyAction("accept", "enter", "Accept", "label the voxel as proposed", mode="label"),
-    KeyAction("repeat", "space", "Same again", "give the class that you gave last", mode="label"),
-    KeyAction("approve", "enter", "Approve", "accept the opinion that is shown", mode="review"),
+    KeyAction(
+        "accept", "enter", "Accept", "label the voxel as proposed", mode="label", answers=True
+    ),
+    KeyAction(
+        "repeat",
+        "space",
+        "Same again",
+        "give the class that you gave last",
+        mode="label",
+        answers=True,
+    ),
+    KeyAction(
+        "approve",
+        "enter",
+        "Approve",
+        "accept the opinion that is shown",
+        mode="review",
+        answers=True,
+    ),
     KeyAction(
         "next opinion", "space", "Next opinion", "show the next person's opinion", mode="review"
     ),
@@ -59,16 +76,25 @@ ACTIONS = (
         "Reject",
         "reject the opinion that is shown; if none is left, the voxel is asked again",
         mode="review",
+        answers=True,
     ),
     KeyAction(
         "ignore",
         "x",
         "No class fits",
         "none of the classes fits; these points are not used for training",
+        answers=True,
     ),
-    KeyAction("skip", "s", "Skip", "skip this voxel; it gets no labels", mode="label"),
     KeyAction(
-        "unsure", "u", "Unsure", "the class is unclear; the voxel gets no labels", mode="label"
+        "skip", "s", "Skip", "skip this voxel; it gets no labels", mode="label", answers=True
+    ),
+    KeyAction(
+        "unsure",
+        "u",
+        "Unsure",
+        "the class is unclear; the voxel gets no labels",
+        mode="label",
+        answers=True,
     ),
     KeyAction("undo", "ctrl+z", "Undo", "undo your last action, in any scan"),
     KeyAction("redo", "ctrl+y", "Redo", "redo what was undone"),
@@ -85,7 +111,7 @@ ACTIONS = (
     KeyAction("next part", "down", "Next part", "go to the next part of the voxel"),
     KeyAction("previous part", "up", "Previous part", "go to the previous part"),
     KeyAction("brush", "b", "Brush", "paint points of the voxel with the mouse", True),
-    KeyAction("note", "n", "Note", "write a note on this voxel", True),
+    KeyAction("note", "n", "Note", "write a note on this voxel", True, answers=True),
     KeyAction("go to", "g", "Go to ...", "go to a voxel by its number", True),
     KeyAction("focus", "f", "Look at voxel", "move the camera back to the voxel", True),
     KeyAction(
@@ -155,6 +181,7 @@ def make_keys(
             given[name] if name in given else next(left, None),
             name,
             (guidance or {}).get(name, f"label the points as {name}"),
+            answers=True,
         )
         for index, name in enumerate(class_names)
     ]

@@ -40,6 +40,7 @@ class StateFile:
             "query": None if query is None else query.id,
             "scan": None if query is None else query.scan,
             "state": None if query is None else session.state,
+            "seen": controller.is_seen,
             "message": panel.message.text,
             "mode": settings.mode,
             "brushing": controller.brushing,

@@ -61,6 +61,12 @@ class ReviewSession(LabelSession):
         return self._review.place
 
     @property
+    def subject(self) -> tuple[object, ...]:
+        """Beside the query and its parts, the opinion that is shown."""
+        shown = [event.id for event in self.opinions][self.opinion :][:1] if self.view else []
+        return (*super().subject, *shown)
+
+    @property
     def approved(self) -> list[int]:
         """Places of those of `opinions` that a reviewer has approved."""
         return self._review.approved()

@@ -137,6 +137,11 @@ class LabelSession:
         return None if self.view is None else self.view.query
 
     @property
+    def subject(self) -> tuple[object, ...]:
+        """What an answer goes to: the query on the screen and its parts. To be compared only."""
+        return () if self.view is None else (self.view.query.id, self.parts.numbers.tobytes())
+
+    @property
     def labels(self) -> NDArray[np.uint8]:
         """[n] train ids of the voxel's points that are shown: 255 = no class, 254 = not yet."""
         return self._mode.labels()

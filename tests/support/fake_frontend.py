@@ -20,6 +20,7 @@ class FakeFrontend:
 
     def __init__(self, path):
         self.path, self.calls, self.said, self.on_disk = path, [], [], []
+        self.is_slow, self.undrawn = False, []
 
     def load(self):
         self.calls.append("load")
@@ -29,6 +30,18 @@ class FakeFrontend:
         with Ledger.read(self.path) as ledger:
             kinds = [e.answer.kind for e in ledger.events() if e.answer.kind != "lease"]
         self.on_disk.append(kinds)
+
+    def when_drawn(self, done):
+        """At once; a slow one does so when `draw` is called."""
+        self.undrawn.append(done)
+        if not self.is_slow:
+            self.draw()
+
+    def draw(self):
+        """What was drawn so far reaches the screen."""
+        undrawn, self.undrawn = self.undrawn, []
+        for done in undrawn:
+            done()
 
     def look_at_voxel(self):
         self.calls.append("look")

@@ -156,7 +156,8 @@ class Viewer:
         return self.wait(lambda s: not s["flying"])
 
     def press(self, key: str, ready: Callable[[dict], object]) -> dict:
-        """Press a key and wait for what comes of it."""
+        """Press a key, once the voxel is on the screen, and wait for what comes of it."""
+        self.wait(lambda s: s["seen"])
         self.do("key", key)
         return self.wait(ready)
 

@@ -49,7 +49,7 @@ def test_the_points_of_the_current_voxel_stand_out(viewer):
     found = scene_model.colours()
     assert found.shape == (len(scene_model.xyz), 3)
     assert np.allclose(found[mine], PART)  # the next class goes to all of them
-    viewer.session.split("height")
+    viewer.press("z")
     found = scene_model.colours()[mine]
     part = viewer.session.parts.mask
     assert 0 < part.sum() < len(part)

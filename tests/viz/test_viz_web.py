@@ -76,6 +76,13 @@ def shows(page, text):
     page.get_by_text(text, exact=False).first.wait_for()
 
 
+def press(page, *keys):
+    """Press keys, the first once the voxel is on the screen and the others at once."""
+    page.locator('[data-seen="true"]').wait_for(state="attached")
+    for key in keys:
+        page.keyboard.press(key)
+
+
 def button(page, name):
     return page.get_by_role("button", name=name, exact=True)
 
@@ -90,16 +97,17 @@ def test_keys_and_buttons_label_undo_and_close(browser, work_dir):
         page = opened(browser, link)
         shows(page, "(number 1,")
         for key, number in (("1", 2), ("s", 3), ("Control+z", 2), ("Control+y", 2)):
-            page.keyboard.press(key)
+            press(page, key)
             shows(page, f"(number {number},")
             if key == "Control+y":
                 shows(page, "state: skipped")
-        page.keyboard.press("ArrowRight")
+        press(page, "ArrowRight")
         shows(page, "(number 3,")
+        press(page)
         button(page, "bicycle [2]").click()
         shows(page, "(number 4,")
         assert kinds(work_dir) == ["answer", "skip", "undo", "skip", "answer"]
-        page.keyboard.press("n")
+        press(page, "n")
         page.get_by_role("dialog").get_by_role("textbox").fill("wheel 1")
         page.get_by_role("dialog").get_by_role("button", name="Done").click()
         shows(page, "note: wheel 1")
@@ -119,7 +127,7 @@ def test_a_box_that_is_dragged_parts_the_voxel(browser, work_dir, tmp_path):
     with serving(work_dir) as (_, link), Ledger.read(work_dir / "ledger.sqlite") as ledger:
         page = opened(browser, link)
         shows(page, "(number 1,")
-        page.keyboard.press("b")
+        press(page, "b")
         shows(page, "drag a box over points")
         frame = page.locator("canvas").first.bounding_box()
         query, size = ledger.query(1), ledger.voxel_size
@@ -132,9 +140,9 @@ def test_a_box_that_is_dragged_parts_the_voxel(browser, work_dir, tmp_path):
         drag(page, frame, (middle, 0.1), (0.9, 0.9))
         shows(page, "part 1 of 2 (brush)")
         page.screenshot(path=SHOTS / "web_brush.png")
-        page.keyboard.press("1")
+        press(page, "1")
         shows(page, "part 2 of 2")
-        page.keyboard.press("2")
+        press(page, "2")
         shows(page, "(number 2,")
         assert ledger.current(1).labels.tolist() == np.where(pixels[:, 0] > middle, 0, 1).tolist()
 
@@ -161,7 +169,7 @@ def test_elsewhere_only_the_whole_link_is_let_in(browser, work_dir):
         page = opened(browser, link)
         shows(page, "(number 1,")
         assert "token" not in page.url  # not left in the history or on the screen
-        page.keyboard.press("u")
+        press(page, "u")
         shows(page, "(number 2,")
         assert kinds(work_dir) == ["unsure"]
         process.send_signal(signal.SIGINT)
@@ -175,13 +183,15 @@ def test_a_dispute_is_decided_in_the_browser(browser, work_dir):
         page = opened(browser, link)
         shows(page, f"(number {first},")
         shows(page, "they differ in")
-        page.keyboard.press("Space")
+        press(page, "Space")
         shows(page, "> 2. ben")
         page.screenshot(path=SHOTS / "web_review.png")
-        page.keyboard.press("Enter")
+        press(page, "Enter")
         shows(page, f"(number {second},")
+        press(page)
         button(page, "Reject [s]").click()
         shows(page, "state: answered")
+        press(page)
         button(page, "Approve [enter]").click()
         shows(page, "no voxel on the screen")
     assert kinds(work_dir)[-3:] == ["approve", "reject", "approve"]
@@ -193,10 +203,28 @@ def test_who_comes_back_goes_on_where_he_was(browser, work_dir):
     with serving(work_dir) as (_, link):
         page = opened(browser, link)
         shows(page, "(number 1,")
-        page.keyboard.press("1")
+        press(page, "1")
         shows(page, "(number 2,")
         page.reload()
         shows(page, "(number 2,")
-        page.keyboard.press("Control+z")
+        press(page, "Control+z")
         shows(page, "(number 1,")
     assert kinds(work_dir) == ["answer", "undo"]
+
+
+BOTH = """keys => keys.forEach(key => document.activeElement.dispatchEvent(
+    new KeyboardEvent("keydown", {key, code: "Digit" + key, bubbles: true})))"""
+
+
+def test_a_key_before_the_next_voxel_is_seen_labels_nothing(browser, work_dir):
+    with serving(work_dir) as (_, link):
+        page = opened(browser, link)
+        shows(page, "(number 1,")
+        press(page)
+        page.evaluate(BOTH, ["1", "1"])  # faster than any picture
+        shows(page, "not on the screen yet")
+        shows(page, "(number 2,")
+        assert kinds(work_dir) == ["answer"]
+        press(page, "2")
+        shows(page, "(number 3,")
+        assert kinds(work_dir) == ["answer", "answer"]

@@ -69,6 +69,15 @@ def test_one_key_answers_and_undo_goes_back(shared, work_dir):
         assert ledger.current(first).clicks >= 1
 
 
+def test_a_key_before_the_next_voxel_is_seen_labels_nothing(shared, work_dir):
+    before, first = len(kinds(work_dir)), shared.wait(lambda s: s["seen"])["query"]
+    shared.do("key", "--delay", "0", "1", "1")  # faster than any picture
+    state = shared.wait(lambda s: "not on the screen yet" in s["message"])
+    assert state["query"] != first and kinds(work_dir)[before:] == ["answer"]
+    shared.press("s", lambda s: s["query"] != state["query"])
+    assert kinds(work_dir)[before:] == ["answer", "skip"]
+
+
 def test_buttons_do_what_keys_do(shared, work_dir):
     query = shared.state()["query"]
     second = shared.click(shared.state()["buttons"]["unsure"], lambda s: s["query"] != query)

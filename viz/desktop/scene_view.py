@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from annotator3d.viz.colours import BACKGROUNDS, INK
 from annotator3d.viz.desktop.scene import ScanScene
 from annotator3d.viz.flight import Pilot
 from annotator3d.viz.scene_model import SceneModel
+
+FLUSH_PIXELS = 16, 16
 
 
 class SceneView:
@@ -42,6 +45,8 @@ class SceneView:
         self._labels: list[gui.Label3D] = []
         self._tops, self._seen_from = np.empty((0, 3)), np.zeros((4, 4))
         self._is_set_up = False
+        self._unseen = rendering.Open3DScene(renderer)
+        self._unseen.set_view_size(*FLUSH_PIXELS)
 
     def load(self) -> None:
         """Draw another scan."""
@@ -74,6 +79,13 @@ class SceneView:
         centre = None if current is None else model.centres[model.queries.index(current.id)]
         self._scene.focus(model.current(), model.current_colours(), centre)
         self._scene.show_near(*model.nearby())
+
+    def flush(self, finished: Callable[[], None]) -> None:
+        """Have the renderer finish all frames so far before the next one; see `Redraws`.
+
+        The window has to draw in this tick; `finished` is called meanwhile.
+        """
+        self._unseen.scene.render_to_image(lambda _: finished())
 
     def show_numbers(self) -> None:
         """Hide the numbers behind the camera: Open3D would mirror them into the picture."""

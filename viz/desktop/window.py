@@ -64,13 +64,13 @@ class LabelWindow:
     def _build(self, keys: KeyTable, scene_model: SceneModel) -> None:
         self._error: Exception | None = None
         self._closing = False
-        self._redraws = Redraws(time.monotonic)
         self._stroke: list[tuple[float, float]] = []
         self._keyboard = Keyboard()
         self._state = StateFile(os.environ.get("ANNOTATOR3D_VIEWER_STATE"))
         self._session, self._scene_model = scene_model.session, scene_model
         self._controller = Controller(scene_model.session, keys, scene_model, self, self._fail)
         self._view = SceneView(scene_model, self._window.renderer)
+        self._redraws = Redraws(self._view.flush)
         em = self._window.theme.font_size
         self._overlays = Overlays(panel_text.help_lines(keys), em)
         self._panel = panel = Panel(self._controller, self._guarded, em)
@@ -118,6 +118,13 @@ class LabelWindow:
         self._panel.say(text, wrong)
         self._note_state()
 
+    def when_drawn(self, done: Callable[[], None]) -> None:
+        def drawn() -> None:
+            done()
+            self._note_state()
+
+        self._redraws.when_drawn(drawn)
+
     def ask(self, what: str) -> None:
         self._panel.ask(what)
         self._window.set_needs_layout()
@@ -158,6 +165,8 @@ class LabelWindow:
         if event.type in (kinds.BUTTON_DOWN, kinds.WHEEL):
             self._view.pilot.end()  # the person moves the camera now
             self._controller.guard(self._session.touch)
+        if event.type in (kinds.BUTTON_UP, kinds.WHEEL):
+            self._redraws.begin()  # the last frame of a movement may not be dropped either
         if not self._controller.brushing or event.type == kinds.WHEEL:
             return gui.Widget.EventCallbackResult.IGNORED
         if event.type in (kinds.BUTTON_DOWN, kinds.DRAG):
@@ -183,9 +192,9 @@ class LabelWindow:
             self._note_state()
         if self._state.path is not None and self._state.moved(self._panel, self._view.widget):
             self._note_state()
-        if due := self._redraws.due():
+        if self._redraws.tick():
             self._view.widget.force_redraw()
-        return any(changed) or due
+        return any(changed) or self._redraws.is_pending
 
     def _close(self) -> bool:
         """Escape comes here too, so only the dialog closes."""

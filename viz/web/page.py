@@ -16,6 +16,7 @@ from annotator3d.viz.flight import Pilot
 from annotator3d.viz.keys import KeyTable
 from annotator3d.viz.picking import pick_on_ray, rectangle
 from annotator3d.viz.scene_model import SceneModel
+from annotator3d.viz.web.drawn import DrawnPictures
 from annotator3d.viz.web.panel import WebPanel
 
 _METRES_PER_PIXEL = 0.006  # viser measures points in metres
@@ -43,6 +44,7 @@ class WebPage:
     ) -> None:
         self._client, self._scene, self._enqueue = client, client.scene, enqueue
         self.scene_model = scene_model
+        self._pictures = DrawnPictures(client, enqueue)
         self.controller = Controller(scene_model.session, keys, scene_model, self, end)
         self._panel = WebPanel(
             client.gui, self.controller, keys, self._later, close=lambda: end(None)
@@ -115,6 +117,13 @@ class WebPage:
             colour = _bytes(np.array(BACKGROUNDS[settings.background][:3]))
             self._scene.set_background_image(np.tile(colour, (2, 2, 1)))
         self._panel.repaint()
+
+    def when_drawn(self, done: Callable[[], None]) -> None:
+        def drawn() -> None:
+            done()
+            self._panel.show_seen()
+
+        self._pictures.when_drawn(lambda: self.controller.guard(drawn))
 
     def look_at_voxel(self) -> None:
         session = self.controller.session

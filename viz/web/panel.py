@@ -41,7 +41,7 @@ class WebPanel:
     ) -> None:
         self._gui, self._controller, self._later = gui, controller, later
         self._bar = gui.add_progress_bar(0.0)
-        self._text, self._message = gui.add_html(""), gui.add_html("")
+        self._text, self._message, self._seen = (gui.add_html("") for _ in range(3))
         with gui.add_folder("Classes"):
             self._classes = self._class_buttons(keys)
         self._image = gui.add_image(np.zeros((8, 8, 3), np.uint8), visible=False)
@@ -68,6 +68,7 @@ class WebPanel:
 
     def repaint(self) -> None:
         """Show the present state of the session."""
+        self.show_seen()  # first: who waits for the rest must not find the state before
         session = self._controller.session
         texts = (panel_text.progress, panel_text.heading, panel_text.offers)
         self._text.content = _escaped(*(text(session) for text in texts))
@@ -79,6 +80,11 @@ class WebPanel:
         counts = session.class_voxels.tolist()
         for label, (button, caption) in self._classes.items():
             button.label = f"{caption} · {counts[label]}" if counts[label] else caption
+
+    def show_seen(self) -> None:
+        """Show whether answers count; for programs that drive the page, in ``data-seen``."""
+        seen = str(self._controller.is_seen).lower()
+        self._seen.content = f'<div data-seen="{seen}"></div>'
 
     def say(self, text: str, wrong: bool) -> None:
         colour = "#ff8066" if wrong else "#bfe6bf"
