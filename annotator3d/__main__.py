@@ -1,8 +1,6 @@
 """``python -m annotator3d``: the command line, where the ``annotator3d`` command is not on PATH."""
 
-import sys
-
-from annotator3d.cli.main import main
+from annotator3d.cli.main import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

@@ -13,9 +13,11 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-from mmengine.registry import Registry
-
+from annotator3d.account import ensure_home
 from annotator3d.errors import ConfigError, nearest
+
+ensure_home()  # mmengine cannot be imported without
+from mmengine.registry import Registry  # noqa: E402
 
 _SCOPE = "annotator3d"
 

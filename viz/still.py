@@ -92,7 +92,7 @@ def still_of_query(
         number: the query; None: the first one of the last round.
         mode: of `colours.MODES`; None: the confusion if it was stored, else the height.
 
-    Raises ValueError for an unknown query.
+    Raises ValueError for an unknown query, and if the file of its scan has changed.
     """
     if number is None:
         asked = ledger.queries()
@@ -100,7 +100,9 @@ def still_of_query(
             raise ValueError(f"{ledger.path} has no queries yet")
         number = max(asked, key=lambda q: (q.round, -q.rank, -q.id)).id
     query, size = ledger.query(number), ledger.voxel_size
-    scan = source.scan(query.scan)
+    scan, known = source.scan(query.scan), ledger.scan(query.scan)
+    if known and (change := known.change(scan.num_raw, source.fingerprint(query.scan))):
+        raise ValueError(f"scan {query.scan}: {change}")
     stored = predictions(query.round, scan)
     labels = np.full(len(scan), UNASSIGNED, np.uint8)
     for cell, given, _ in ledger.labels_for_scan(query.scan):

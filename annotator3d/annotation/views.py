@@ -99,16 +99,8 @@ class QueryViews:
         if loaded.warning is not None:
             self.warnings[query.scan, query.round] = loaded.warning
         scan, known = loaded.scan, self._record(query.scan)
-        if known is not None and (scan.num_raw, loaded.fingerprint) != (
-            known.num_points,
-            known.fingerprint,
-        ):
-            raise ScanUnavailableError(
-                query.scan,
-                f"its file has changed since it was asked about: the ledger has {known.num_points} "
-                f"points and fingerprint {known.fingerprint}, the file has {scan.num_raw} and "
-                f"{loaded.fingerprint}; restore the file",
-            )
+        if known and (change := known.change(scan.num_raw, loaded.fingerprint)):
+            raise ScanUnavailableError(query.scan, change)
         rows = rows_of_cell(scan.xyz, query.cell, self._size)
         if len(rows) != query.num_points:
             raise ScanUnavailableError(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import getpass
 from pathlib import Path
 
+from annotator3d.account import user_name
 from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.annotation.opening import open_session as open_on_ledger
 from annotator3d.annotation.packages.package import PackageSource
@@ -106,7 +106,7 @@ def open_labelling(
     session = open_on_ledger(
         folder.ledger_path,
         source,
-        annotator or getpass.getuser(),
+        annotator or user_name(),
         taxonomy.names,
         taxonomy.digest(),
         predictions,

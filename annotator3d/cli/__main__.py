@@ -1,8 +1,6 @@
 """``python -m annotator3d.cli``: the same as ``python -m annotator3d``."""
 
-import sys
-
-from annotator3d.cli.main import main
+from annotator3d.cli.main import entry
 
 if __name__ == "__main__":
-    sys.exit(main())
+    entry()

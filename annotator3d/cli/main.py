@@ -3,25 +3,46 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
+from annotator3d.account import ensure_home
 from annotator3d.cli.configs import say_yes
 from annotator3d.cli.parser import parse
 from annotator3d.cli.ranks import is_first
+from annotator3d.cli.visible import visible_output
 from annotator3d.errors import LONGEST, ConfigError, RunStoppedError, shortened
+
+INTERRUPTED = 128 + signal.SIGINT
+# What Python itself says of these ("'state_dict'") tells a user nothing.
+_OUR_FAULTS = (LookupError, TypeError, AttributeError, NameError, AssertionError, ArithmeticError)
+
+
+def entry() -> NoReturn:
+    """The program ``annotator3d``: `main`, and no second Ctrl-C changes its exit code."""
+    try:
+        code = main()
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 done, 1 failed, 2 wrong usage, 128 + n saved and stopped by signal n."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):  # names of files may be no UTF-8
-            stream.reconfigure(errors="backslashreplace")
+    """Run one command; 0 done, 1 failed, 2 wrong usage, 128 + n stopped by signal n."""
     try:
         args = parse(argv)
     except SystemExit as stop:  # argparse has printed what was wrong
         return int(stop.code or 0)
+    ensure_home()
+    with visible_output():
+        return _run(args)
+
+
+def _run(args: argparse.Namespace) -> int:
     try:
         if getattr(args, "trust", False):
             say_yes(args)
@@ -32,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 128 + stopped.signal
     except KeyboardInterrupt:
         print(f"stopped{args.command.when_stopped}", file=sys.stderr)
-        return 1
+        return INTERRUPTED
     except ConfigError as error:
         return _failed(args, error, 2)
     except Exception as error:
@@ -44,9 +65,11 @@ def _failed(args: argparse.Namespace, error: Exception, code: int) -> int:
         return code
     if args.debug:
         traceback.print_exc()
-    words = " ".join(str(error).split()) or type(error).__name__
+    words = " ".join(str(error).split())
     start = f"annotator3d {args.command.name}: "
     hint = ""
+    if isinstance(error, _OUR_FAULTS) or not words:
+        words = f"unexpected {type(error).__name__}: {words}".removesuffix(": ")
     if isinstance(error, ImportError):
         hint = " (`annotator3d doctor` shows what is missing)"
     elif code == 1 and not args.debug:

@@ -68,9 +68,9 @@ def add_annotator(parser: argparse.ArgumentParser, help: str) -> None:
 
 def annotator_of(args: argparse.Namespace) -> str:
     """Who is at the keyboard: ``--annotator``, or the name of the user's account."""
-    import getpass
+    from annotator3d.account import user_name
 
-    return args.annotator or getpass.getuser()
+    return args.annotator or user_name()
 
 
 def add_shares(parser: argparse.ArgumentParser) -> None:

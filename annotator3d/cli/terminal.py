@@ -20,6 +20,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
+from annotator3d.cli.visible import terminal, visible
 from annotator3d.reporter import Reporter
 
 _UNBOUNDED = 1 << 20  # columns
@@ -35,7 +36,9 @@ class RichReporter(Reporter):
 
     def info(self, text: str) -> None:
         """Print `text` as it is: neither rich's markup nor wrapped."""
-        self.bars.console.print(text, markup=False, emoji=False, highlight=False, soft_wrap=True)
+        self.bars.console.print(
+            visible(text), markup=False, emoji=False, highlight=False, soft_wrap=True
+        )
 
     def progress(self, task: str, done: int, total: int) -> None:
         if self.bars.console.is_interactive:
@@ -45,7 +48,7 @@ class RichReporter(Reporter):
 
     def _bar(self, task: str, done: int, total: int) -> None:
         if task not in self.tasks:
-            self.tasks[task] = self.bars.add_task(task, total=total)
+            self.tasks[task] = self.bars.add_task(visible(task), total=total)
         self.bars.update(self.tasks[task], completed=done, total=total)
         if done >= total:
             self.bars.remove_task(self.tasks.pop(task))
@@ -94,7 +97,7 @@ def open_reporter() -> Iterator[Reporter]:
         RateColumn(),
         TimeRemainingColumn(),
     )
-    bars = Progress(*columns, console=Console(), transient=True)
+    bars = Progress(*columns, console=Console(file=terminal()), transient=True)
     with bars if bars.console.is_interactive else nullcontext():
         yield RichReporter(bars)
 
@@ -109,16 +112,16 @@ def print_table(
 
     What does not fit continues in the next line. In a file or a pipe, each row is one line.
     """
-    table = Table(title=title)
+    table = Table(title=None if title is None else Text(visible(title)))
     for name in columns:
         table.add_column(name, overflow="fold", no_wrap=name in whole)
     for row in rows:
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(visible(cell)) for cell in row))
     _print(table)
 
 
 def _print(table: Table) -> None:
-    console = Console()
+    console = Console(file=terminal())
     if not console.is_terminal:
         unbounded = console.options.update(max_width=_UNBOUNDED)
         console.width = max(1, Measurement.get(console, unbounded, table).maximum)
@@ -130,5 +133,5 @@ def print_iou_table(result: dict) -> None:
     table = Table("class", "IoU %", "points", title=f"mIoU {result['miou']:.2f} %")
     for name, iou in result["iou_per_class"].items():
         points = result["points_per_class"][name]
-        table.add_row(name, "absent" if iou is None else f"{iou:.2f}", f"{points:,}")
+        table.add_row(Text(visible(name)), "absent" if iou is None else f"{iou:.2f}", f"{points:,}")
     _print(table)

@@ -34,6 +34,16 @@ class ScanRecord:
     fingerprint: str
     num_points: int  # of the raw file, non-finite points included
 
+    def change(self, num_points: int, fingerprint: str) -> str | None:
+        """What has changed in the scan's file since, in words; None: nothing."""
+        if (num_points, fingerprint) == (self.num_points, self.fingerprint):
+            return None
+        return (
+            f"its file has changed since it was asked about: the ledger has {self.num_points} "
+            f"points and fingerprint {self.fingerprint}, the file has {num_points} and "
+            f"{fingerprint}; restore the file"
+        )
+
 
 @dataclass(frozen=True)
 class Round:

@@ -199,10 +199,10 @@ def test_a_stop_by_hand_says_how_to_go_on_where_there_is_a_ledger(
 
     monkeypatch.setattr("annotator3d.engine.run.train", stop)
     monkeypatch.setattr("annotator3d.engine.evaluation.evaluate_checkpoint", stop)
-    assert main(["train", config, "--work-dir", str(tmp_path / "w")]) == 1
+    assert main(["train", config, "--work-dir", str(tmp_path / "w")]) == 130
     error = capsys.readouterr().err
     assert "nothing in the ledger is lost" in error and "--resume" in error
-    assert main(["evaluate", config, "x.pth"]) == 1
+    assert main(["evaluate", config, "x.pth"]) == 130
     assert capsys.readouterr().err == "stopped\n"
 
 

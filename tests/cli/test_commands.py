@@ -116,7 +116,7 @@ CONTINUES = {
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_a_stopped_command_says_how_to_continue(name, monkeypatch, capsys):
     words = CONTINUES.get(name, "")
-    assert stop(monkeypatch, name, KeyboardInterrupt()) == 1
+    assert stop(monkeypatch, name, KeyboardInterrupt()) == 130
     assert capsys.readouterr().err == f"stopped{words}\n"
     assert stop(monkeypatch, name, RunStoppedError(15, "epoch 3 is saved")) == 128 + 15
     assert capsys.readouterr().err == f"stopped by signal 15; epoch 3 is saved{words}\n"

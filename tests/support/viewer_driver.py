@@ -153,7 +153,7 @@ class Viewer:
 
     def at_rest(self) -> dict:
         """The state once the camera stands still: only then is the voxel where the state says."""
-        return self.wait(lambda s: not s["flying"])
+        return self.wait(lambda s: s["seen"] and not s["flying"])
 
     def press(self, key: str, ready: Callable[[dict], object]) -> dict:
         """Press a key, once the voxel is on the screen, and wait for what comes of it."""

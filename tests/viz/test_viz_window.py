@@ -71,7 +71,7 @@ def test_one_key_answers_and_undo_goes_back(shared, work_dir):
 
 def test_a_key_before_the_next_voxel_is_seen_labels_nothing(shared, work_dir):
     before, first = len(kinds(work_dir)), shared.wait(lambda s: s["seen"])["query"]
-    shared.do("key", "--delay", "0", "1", "1")  # faster than any picture
+    shared.do("key", "--delay", "0", "1", "2")  # faster than any picture
     state = shared.wait(lambda s: "not on the screen yet" in s["message"])
     assert state["query"] != first and kinds(work_dir)[before:] == ["answer"]
     shared.press("s", lambda s: s["query"] != state["query"])
@@ -226,6 +226,7 @@ def test_an_error_in_a_callback_is_logged_and_ends_the_window_cleanly(display, t
     try:
         first = window.started()["query"]
         window.press("1", lambda s: s["query"] != first)
+        window.at_rest()
         window.do("key", "s")
         end = time.monotonic() + 60
         while window.alive() and time.monotonic() < end:

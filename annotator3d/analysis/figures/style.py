@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,15 +16,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 160
+FONT = "DejaVu Sans"
+# Fonts of common systems with the letters that it lacks: Chinese, Japanese, Korean, and emoji.
+_MORE_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Noto Sans JP", "Noto Sans KR",
+    "Source Han Sans SC", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei", "Droid Sans Fallback",
+    "IPAGothic", "TakaoGothic", "NanumGothic", "Microsoft YaHei", "Yu Gothic", "Malgun Gothic",
+    "PingFang SC", "Hiragino Sans", "Apple SD Gothic Neo", "Arial Unicode MS",
+    "Noto Emoji", "Symbola", "Segoe UI Symbol",
+)  # fmt: skip
+_SAID: set[str] = set()
+_MISSING = re.compile(r"Glyph (\d+) .*missing from")
 
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look of all our figures. Names of classes are plain text: a "$" starts no formula."""
-    import matplotlib
+    """The look of all our figures. Names of classes are plain text: a "$" starts no formula.
 
+    Letters that no font here has are named in one warning; the figure shows boxes for them.
+    """
+    import matplotlib
+    from matplotlib import font_manager
+
+    found = set(font_manager.get_font_names())
     settings = {
-        "font.family": "DejaVu Sans",
+        "font.family": [FONT, *(font for font in _MORE_FONTS if font in found)],
         "font.size": 9,
         "text.parse_math": False,
         "axes.titlesize": 10,
@@ -40,8 +58,25 @@ def style() -> Iterator[None]:
         "legend.frameon": False,
         "agg.path.chunksize": 0,
     }
-    with matplotlib.rc_context(settings):
+    with warnings.catch_warnings(record=True) as caught, matplotlib.rc_context(settings):
+        warnings.simplefilter("always")
         yield
+    letters = set()
+    for warning in caught:
+        if missing := _MISSING.match(str(warning.message)):
+            letters.add(chr(int(missing[1])))
+        else:
+            warnings.warn_explicit(
+                warning.message, warning.category, warning.filename, warning.lineno
+            )
+    if letters:
+        words = (
+            f"figures show boxes for {len(letters)} letters that no font here has, such as "
+            f"{''.join(sorted(letters)[:5])}; Noto Sans CJK and Noto Emoji have most of them"
+        )
+        if words not in _SAID:  # figures come in dozens
+            _SAID.add(words)
+            warnings.warn(words, stacklevel=4)
 
 
 def new_figure(width: int, height: int, background: str = "white") -> Figure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import math
 import os
 import uuid
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from annotator3d.account import user_name
 from annotator3d.annotation.packages.choice import PackageChoice, PackageContents, choose
 from annotator3d.annotation.packages.contents import put_images, put_scans, require_scans
 from annotator3d.annotation.packages.package import TAXONOMY_FILE, Manifest
@@ -157,7 +157,7 @@ def _manifest(ledger: Ledger, options: ExportOptions) -> Manifest:
         id=uuid.uuid4().hex,
         ledger_id=ledger.ledger_id,
         recipient=options.recipient,
-        made_by=getpass.getuser(),
+        made_by=user_name(),
         made_at=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         days=options.days,
         crop=options.crop,

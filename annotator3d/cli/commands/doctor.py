@@ -40,10 +40,12 @@ def _print(report: dict[str, Any]) -> None:
             fix = f"; {check['fix']}" if check["fix"] else ""
             print(f"{check['name']}: {check['state']}: {check['found']}{fix}")
         return
+    from annotator3d.cli.visible import terminal
+
     table = Table()
     for head in ("part", "found", "state", "what to do"):
         table.add_column(head, overflow="fold")
     for check in report["checks"]:
         state = f"[{COLOURS[check['state']]}]{check['state']}[/]"
         table.add_row(check["name"], escape(check["found"]), state, escape(check["fix"]))
-    Console().print(table)
+    Console(file=terminal()).print(table)

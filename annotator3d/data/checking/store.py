@@ -11,10 +11,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from annotator3d.account import cache_folder
 from annotator3d.data.checking.dataset import Checked
 from annotator3d.data.checking.problems import KINDS, Problem
 from annotator3d.data.datasets.base import ScanDataset
-from annotator3d.data.datasets.simulated import cache_folder
 from annotator3d.data.files import atomic_write
 
 VERSION = 1

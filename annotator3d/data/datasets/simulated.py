@@ -6,14 +6,10 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from annotator3d.account import cache_folder
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.simulator.sequence import simulate
 from annotator3d.registry import DATASETS
-
-
-def cache_folder() -> Path:
-    """``$ANNOTATOR3D_CACHE``, else ``~/.cache/annotator3d``."""
-    return Path(os.environ.get("ANNOTATOR3D_CACHE") or Path.home() / ".cache" / "annotator3d")
 
 
 @DATASETS.register_module()
