@@ -19,7 +19,12 @@ from annotator3d.data.importing.judging import (
     intensity_max,
 )
 from annotator3d.data.importing.notices import gather
-from annotator3d.data.importing.poses import find_poses, write_sequence_poses
+from annotator3d.data.importing.poses import (
+    SequencePoses,
+    find_poses,
+    pose_notices,
+    write_sequence_poses,
+)
 from annotator3d.data.importing.rules import NONE, Rules, UnclearError
 from annotator3d.data.importing.running import convert_all
 from annotator3d.data.importing.sources import Source, find_sources
@@ -116,6 +121,7 @@ def import_scans(
     classes = taxonomy_path(taxonomy_file).read_bytes()
     notices = [
         *gather(scans),
+        *pose_notices(poses),
         *unused_fields(scans),
         *(without_labels(scans) if labelled else labels_beside(src, sources)),
         *unused_files(src, sources),
@@ -127,7 +133,7 @@ def import_scans(
 
 def _find(
     src: Path, out: Path, rules: Rules, wishes: Wishes
-) -> tuple[list[Source], dict[str, tuple]]:
+) -> tuple[list[Source], dict[str, SequencePoses]]:
     """The scans and the poses of each sequence; everything that can be refused before any work."""
     if wishes.labels is not None and (rules.label_field is not None or rules.label_colors):
         raise ConfigError("give either --labels or --label-field (or --label-colors), not both")
@@ -145,7 +151,7 @@ def _find(
     return sources, {} if wishes.poses == NONE else _poses(sources, given)
 
 
-def _poses(sources: Sequence[Source], given: Path | None) -> dict[str, tuple]:
+def _poses(sources: Sequence[Source], given: Path | None) -> dict[str, SequencePoses]:
     names = _sequences(sources)
     if given is not None and not given.exists():
         raise FileNotFoundError(f"--poses {given}: there is no such file or folder")
@@ -155,7 +161,7 @@ def _poses(sources: Sequence[Source], given: Path | None) -> dict[str, tuple]:
             "that holds SEQUENCE.txt for each"
         )
     found = {n: find_poses([s for s in sources if s.sequence == n], given) for n in names}
-    if given is not None and not any(poses for poses, _ in found.values()):
+    if given is not None and not any(poses.by_frame for poses in found.values()):
         raise FileNotFoundError(
             f"--poses {given} holds no poses for these scans: expected {names[0]}.txt with a row "
             f"for each scan, or {names[0]}/{sources[0].path.stem}.txt"
@@ -163,14 +169,15 @@ def _poses(sources: Sequence[Source], given: Path | None) -> dict[str, tuple]:
     return found
 
 
-def _write_poses(out: Path, name: str, poses: dict[str, tuple], scans: list[Converted]) -> bool:
-    by_frame, calib = poses.get(name, ({}, None))
+def _write_poses(
+    out: Path, name: str, poses: dict[str, SequencePoses], scans: list[Converted]
+) -> bool:
     offsets = {
         int(s.id.split("/")[1]): tuple(s.offset)
         for s in scans
         if s.offset is not None and s.id.split("/")[0] == name
     }
-    return write_sequence_poses(out / "sequences" / name, by_frame, calib, offsets)
+    return write_sequence_poses(out / "sequences" / name, poses.get(name, SequencePoses()), offsets)
 
 
 def _sequences(sources: Sequence[Source]) -> list[str]:
