@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 
 from annotator3d.data.formats.cloud import Cloud, CloudError, from_columns
+from annotator3d.data.formats.ply_bounds import check_bounds
 from annotator3d.data.formats.text import plain_numbers
 
 _HEADER = 1 << 16  # bytes that every header of a point cloud fits
@@ -26,6 +27,7 @@ def read_ply(path: str | os.PathLike[str], columns: object = None) -> Cloud:
     """
     from plyfile import PlyData
 
+    check_bounds(path)
     content = PlyData.read(_with_all_digits(path))
     if "vertex" not in content:
         raise CloudError(f"has no element 'vertex', only {[e.name for e in content.elements]}")
