@@ -89,7 +89,7 @@ BAD = {
     "npy-scalar": ("npy", lambda path: np.save(path, np.float32(1)), "shape ()"),
     "npz-bomb": ("npz", as_bomb, "points"),
     "npz-empty": ("npz", lambda path: path.write_bytes(b""), "no NPZ file"),
-    "ply-header": ("ply-little", lambda path: path.write_bytes(b"ply\n"), "PLY"),
+    "ply-header": ("ply-little", lambda path: path.write_bytes(b"ply\n"), "end_header"),
 }
 
 
