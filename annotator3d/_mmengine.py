@@ -18,10 +18,12 @@ __all__ = [
     "BaseModel",
     "BaseVisBackend",
     "DefaultSampler",
+    "PARAM_SCHEDULERS",
     "EpochBasedTrainLoop",
     "Hook",
     "MMDistributedDataParallel",
     "Runner",
+    "build_optim_wrapper",
 ]
 
 
@@ -52,6 +54,7 @@ with warnings.catch_warnings():
     from mmengine.dataset import DefaultSampler
     from mmengine.hooks import Hook
     from mmengine.model import BaseModel, MMDistributedDataParallel
-    from mmengine.registry import VISBACKENDS
+    from mmengine.optim import build_optim_wrapper
+    from mmengine.registry import PARAM_SCHEDULERS, VISBACKENDS
     from mmengine.runner import EpochBasedTrainLoop, Runner
     from mmengine.visualization import BaseVisBackend

@@ -26,6 +26,7 @@ from annotator3d.registry import ORACLES
 
 _RATES = ("border", "range", "dominant", "skip", "unsure")
 _AMOUNTS = ("border_distance", "near", "far", "fatigue", "base_seconds")
+_MOST = 1_000_000  # of an amount: metres or seconds beyond it mean nothing
 _AMOUNTS += ("class_seconds", "click_seconds", "spread")
 
 
@@ -135,7 +136,8 @@ class NoisyOracle:
 
     def _check(self) -> None:
         for key in (*_RATES, *_AMOUNTS):
-            _require(key, getattr(self, key), most=1.0 if key in _RATES else math.inf)
+            _require(key, getattr(self, key), most=1.0 if key in _RATES else _MOST)
+        _require("spread", self.spread, most=5)  # more than a factor of 100 up and down
         if self.skip + self.unsure > 1:
             raise ConfigError("skip: with unsure, more than 1")
         if not self.far > self.near:
@@ -173,6 +175,6 @@ class NoisyOracle:
 
 def _require(key: str, value: object, most: float) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not 0 <= value <= most or math.isinf(value):
-        words = "a probability from 0 to 1" if most == 1 else "a number from 0 on"
+    if not number or not 0 <= value <= most:
+        words = "a probability from 0 to 1" if most == 1 else f"a number from 0 to {most:,}"
         raise ConfigError(f"{key}: expected {words}, got {value!r}")

@@ -52,15 +52,29 @@ def input_rule(config: RunConfig, num_classes: int) -> InputRule:
 
 
 def build_model(config: RunConfig, num_classes: int) -> Segmentor:
+    """The network of a config, with random weights.
+
+    Raises:
+        ConfigError: the backbone does not take the values of the config, or has no memory for them.
+    """
     model = config.model
-    return Segmentor(
-        model.backbone,
-        num_classes,
-        model.label_smoothing,
-        model.lovasz,
-        model.bn,
-        model.ignored_output,
-    )
+    try:
+        return Segmentor(
+            model.backbone,
+            num_classes,
+            model.label_smoothing,
+            model.lovasz,
+            model.bn,
+            model.ignored_output,
+        )
+    except ConfigError as error:
+        raise ConfigError(f"model.backbone: {error}") from error
+    except Exception as error:  # a backbone may be anybody's, and refuse a value in any way
+        words = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(
+            f"model.backbone: {model.backbone['type']} cannot be made with {model.backbone}: "
+            f"{words[:200]}"
+        ) from error
 
 
 def pick_device(name: str) -> torch.device:

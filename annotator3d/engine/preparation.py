@@ -20,6 +20,7 @@ from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.checkpoint_file import load_weights, read_weights
 from annotator3d.engine.training.checkpoints import Checkpoints
 from annotator3d.engine.training.signals import StoppableReporter, StopSignal
+from annotator3d.engine.training.trial import try_one_step
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger
@@ -63,6 +64,7 @@ def prepare_run(
     weights = world.on_all_ranks(lambda: None if resumed_at else _initial_weights(config))
     datasets = _open_datasets(config, data_root, StoppableReporter(reporter, stop), world, known)
     oracle, model = world.on_all_ranks(lambda: _build(config, datasets, weights))
+    world.on_all_ranks(lambda: try_one_step(config, datasets, model, device))
     context = RunContext(
         config=config,
         datasets=datasets,

@@ -105,7 +105,7 @@ def test_a_checkpoint_that_would_run_code_is_refused(root, tmp_path):
 
     torch.save({"state_dict": Evil()}, tmp_path / "evil.pth")
     config = tiny_config(root, "asfda", init=str(tmp_path / "evil.pth"))
-    with pytest.raises(ValueError, match="cannot be read as a checkpoint of tensors"):
+    with pytest.raises(ValueError, match="is not a checkpoint of tensors"):
         train(config, tmp_path / "run")
 
 

@@ -10,9 +10,13 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from annotator3d.engine.config.keywords import check_keywords
 from annotator3d.engine.config.schema import ActiveConfig, RunConfig
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.registry import BACKBONES, DATASETS, ORACLES, STRATEGIES, check, lookup
+
+# Of keywords of optimisers; torch takes any number here, or any from 0 on.
+_MOST = {"lr": 1000, "momentum": 1, "dampening": 1, "weight_decay": 1000, "eps": 1}
 
 
 def check_values(config: RunConfig) -> None:
@@ -27,7 +31,6 @@ def check_values(config: RunConfig) -> None:
     _check_plugins(config)
     _check_online(config)
     check_optimizer(config.schedule.optimizer)
-    _check_augmentation(config.schedule.augmentation or {})
 
 
 def _check_hours(active: ActiveConfig) -> None:
@@ -87,9 +90,11 @@ def _check_plugins(config: RunConfig) -> None:
         raise ConfigError(f"active.strategy: {error}") from error
     _check_oracle(config.active.oracle)
     check(BACKBONES, config.model.backbone, "model.backbone")
+    check_keywords(BACKBONES, config.model.backbone, "model.backbone")
     for key in ("train", "val", "source"):
         if (dataset := getattr(config.data, key)) is not None:
             check(DATASETS, dataset, f"data.{key}")
+            check_keywords(DATASETS, dataset, f"data.{key}")
 
 
 def _check_oracle(oracle: str | dict) -> None:
@@ -108,10 +113,13 @@ def _check_oracle(oracle: str | dict) -> None:
             check_config({name: value for name, value in table.items() if name != "type"})
         except ConfigError as error:
             raise ConfigError(f"{key}.{error}") from error
+    check_keywords(ORACLES, table, key)
 
 
 def check_optimizer(optimizer: dict) -> None:
-    """Refuse an optimizer that torch does not have, or keywords that it does not take.
+    """Refuse an optimizer that torch does not have, or keywords and values that it does not take.
+
+    It is tried on two small parameters, as those of a network are: with a gradient, on the CPU.
 
     Raises:
         ConfigError: with the key and the nearest known name.
@@ -122,25 +130,61 @@ def check_optimizer(optimizer: dict) -> None:
     kinds = {n: c for n, c in vars(torch.optim).items() if inspect.isclass(c) and n != "Optimizer"}
     if not isinstance(name, str) or name not in kinds:
         raise ConfigError(f"{where}.type: unknown {name!r}: {nearest(str(name), kinds)}")
-    known = [key for key in inspect.signature(kinds[name]).parameters if key != "params"]
+    known = {k: p for k, p in inspect.signature(kinds[name]).parameters.items() if k != "params"}
     for key, value in optimizer.items():
         if key != "type" and key not in known:
             raise ConfigError(
                 f"{where}.{key}: {name} takes no such key: {nearest(str(key), known)}"
             )
-        _check_finite(f"{where}.{key}", value)
+        if key != "type":
+            _check_number(f"{where}.{key}", value, known[key])
+    _try_optimizer(kinds[name], {key: value for key, value in optimizer.items() if key != "type"})
 
 
-def _check_augmentation(augmentation: dict) -> None:
-    from annotator3d.data.augment import augment
+def _try_optimizer(kind: Any, keywords: dict) -> None:
+    import torch
 
-    parameters = inspect.signature(augment).parameters.values()
-    known = [p.name for p in parameters if p.kind is p.KEYWORD_ONLY]
-    for key, value in augmentation.items():
-        where = f"schedule.augmentation.{key}"
-        if key not in known:
-            raise ConfigError(f"unknown key {where!r}: {nearest(str(key), known)}")
-        _check_finite(where, value)
+    parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (2,))]
+    for parameter in parameters:
+        parameter.grad = torch.ones_like(parameter)
+    needs_device = keywords.get("capturable") or keywords.get("fused")
+    try:
+        optimizer = kind(parameters, **keywords)
+        if not needs_device:
+            optimizer.step()
+    except Exception as error:  # each optimizer has words of its own
+        words = str(error).strip().splitlines() or [type(error).__name__]
+        raise ConfigError(
+            f"schedule.optimizer: {kind.__name__} cannot train with {keywords}: {words[-1]}"
+        ) from error
+    if not all(bool(parameter.isfinite().all()) for parameter in parameters):
+        raise ConfigError(
+            f"schedule.optimizer: one step of {kind.__name__} with {keywords} makes weights that "
+            "are not finite; lower lr"
+        )
+
+
+def _check_number(key: str, value: Any, parameter: inspect.Parameter) -> None:
+    """Refuse a value that is not of the kind of the parameter's default."""
+    default, kind = parameter.default, str(parameter.annotation)
+    if isinstance(default, bool) or (default is None and "bool" in kind and value is not None):
+        if not isinstance(value, bool):
+            raise ConfigError(f"{key}: expected true or false, got {value!r}")
+    elif isinstance(default, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ConfigError(f"{key}: expected a number, got {value!r}")
+    elif isinstance(default, tuple):
+        entries = value if isinstance(value, list | tuple) else []
+        if len(entries) != len(default) or not all(_is_number(entry) for entry in entries):
+            raise ConfigError(f"{key}: expected {len(default)} numbers, got {value!r}")
+    _check_finite(key, value)
+    most = _MOST.get(parameter.name)
+    if most is not None and _is_number(value) and not 0 <= value <= most:
+        raise ConfigError(f"{key}: expected a number from 0 to {most}, got {value!r}")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _check_finite(key: str, value: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictBool, StrictStr
 from pydantic.dataclasses import dataclass
+from typing_extensions import TypedDict
 
 RENAMED = {"active.budget": "active.queries_per_scan"}  # old key -> key; both are read
 
@@ -36,18 +37,34 @@ def _increase_from_0(epochs: list[int]) -> bool:
     return all(a < b for a, b in zip([-1, *epochs], epochs, strict=False))
 
 
+def _are_factors(given: list[float]) -> bool:
+    return len(given) == 2 and 0.001 <= given[0] <= given[1] <= 1000
+
+
 Integer = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # an integer is one, too
-Count = Annotated[Integer, Field(ge=1)]
-CountOrZero = Annotated[Integer, Field(ge=0)]
+# Limits that no run needs to pass; beyond them integers and floats of the parts below overflow.
+Count = Annotated[Integer, Field(ge=1, le=1_000_000_000)]
+CountOrZero = Annotated[Integer, Field(ge=0, le=1_000_000_000)]
+Seed = Annotated[Integer, Field(ge=0, le=2**32 - 2)]  # numpy takes 32 bits; the source has seed + 1
+Processes = Annotated[Integer, Field(ge=0, le=512)]
 Share = Annotated[Number, Field(ge=0, le=1)]
-NotNegative = Annotated[Number, Field(ge=0)]
-Positive = Annotated[Number, rule("a number above 0", lambda number: number > 0)]
-Metres = Annotated[Number, rule("metres above 0", lambda metres: metres > 0)]
-Hours = Annotated[Number, rule("hours above 0", lambda hours: hours > 0)]
-Seconds = Annotated[Number, rule("seconds above 0", lambda seconds: seconds > 0)]
+NotNegative = Annotated[Number, Field(ge=0, le=1_000_000)]
+Weight = Annotated[Number, Field(ge=0, le=1_000)]
+Positive = Annotated[
+    Number, rule("a number above 0, at most 1e9", lambda number: 0 < number <= 1e9)
+]
+Metres = Annotated[Number, rule("metres above 0, at most 1e6", lambda metres: 0 < metres <= 1e6)]
+Edge = Annotated[
+    Number, rule("metres above 0, from 0.001 to 1000", lambda metres: 0.001 <= metres <= 1000)
+]
+Hours = Annotated[Number, rule("hours above 0, at most 1e6", lambda hours: 0 < hours <= 1e6)]
+Seconds = Annotated[Number, rule("seconds above 0, at most 1e6", lambda s: 0 < s <= 1e6)]
 Decay = Annotated[Number, rule("a decay between 0 and 1", lambda decay: 0 < decay < 1)]
-Epochs = Annotated[list[Integer], rule("increasing epochs from 0", _increase_from_0)]
+Epochs = Annotated[list[CountOrZero], rule("increasing epochs from 0", _increase_from_0)]
+Factors = Annotated[
+    list[Number], rule("two factors from 0.001 to 1000, the smaller one first", _are_factors)
+]
 NameOrTable = Annotated[StrictStr | dict, BeforeValidator(_name_or_table)]
 """The name of a plug-in, or {type: name} with the keywords of that plug-in."""
 
@@ -94,15 +111,26 @@ class DataConfig:
 class ModelConfig:
     """The network and how a scan becomes its input (`data.batch.InputRule`)."""
 
-    voxel_size: Metres = 0.05
+    voxel_size: Edge = 0.05
     features: Literal["first", "mean"] = "first"
     target_rule: Literal["any", "first"] = "any"
     backbone: table_over(_BACKBONE) = field(default_factory=lambda: dict(_BACKBONE))
     label_smoothing: Share = 0.1
-    lovasz: NotNegative = 1.0
+    lovasz: Weight = 1.0
     ignored_output: StrictBool = False  # one more output, of no class: published
     bn: Literal["target", "published"] = "target"
     adapt_bn: StrictBool = True  # re-estimate statistics on the pool before round 1 (ASFDA, ADA)
+
+
+class Augmentation(TypedDict, total=False):
+    """The keywords of `data.augment.augment`."""
+
+    __pydantic_config__ = _KEYS
+
+    rotate: StrictBool
+    scale: Factors
+    flip: StrictBool
+    translate: Weight  # metres
 
 
 @dataclass(config=_KEYS)
@@ -112,8 +140,8 @@ class ScheduleConfig:
     epochs: Count = 50
     batch_size: Count = 16
     source_batch_size: Count | None = None  # None: as batch_size
-    augmentation: dict | None = field(default_factory=dict)  # keywords of `augment`; None: none
-    workers: CountOrZero = 0  # processes that read scans
+    augmentation: Augmentation | None = field(default_factory=dict)  # None: none
+    workers: Processes = 0  # processes that read scans
     optimizer: table_over(_OPTIMIZER) = field(default_factory=lambda: dict(_OPTIMIZER))
     warmup_epochs: NotNegative = 1.0
     min_factor: Share = 1e-3
@@ -142,7 +170,7 @@ class ActiveConfig:
     seconds_per_voxel: Seconds = 20.0  # for budget_hours, before enough answers were timed
     first_round: Literal["random", "self"] = "random"  # AL; self: `strategy`, untrained network
     oracle: NameOrTable = "truth"
-    voxel_size: Metres = 0.25
+    voxel_size: Edge = 0.25
     max_range: Metres | None = None
     min_points: Count = 1
     stride: Count = 1  # ask about every n-th scan of the pool
@@ -158,7 +186,7 @@ class RunConfig:
 
     setting: Literal["al", "asfda", "ada", "source_only", "target_only"] = "al"
     name: StrictStr = ""
-    seed: CountOrZero = 0
+    seed: Seed = 0
     init: StrictStr | None = None  # source checkpoint: needed by asfda and ada
     device: Literal["auto", "cpu", "cuda"] = "auto"
     logs: list[Literal["json", "csv", "tensorboard"]] = field(

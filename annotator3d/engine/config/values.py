@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from annotator3d.engine.config.schema import RENAMED, RunConfig
+from annotator3d.engine.config.schema import RENAMED, Augmentation, RunConfig
 from annotator3d.errors import ConfigError, nearest
 
 _CONFIG = TypeAdapter(RunConfig)
@@ -17,13 +17,15 @@ _EXPECTED = {
     "dict_type": "a table of keys",
     "finite_number": "a finite number",
     "float_type": "a number",
-    "greater_than_equal": "at least {ge:g}",
+    "greater_than_equal": "at least {ge}",
     "int_type": "an integer",
-    "less_than_equal": "at most {le:g}",
+    "less_than_equal": "at most {le}",
     "list_type": "a list",
+    "mapping_type": "a table of keys",
     "string_type": "text",
     "value_error": "{error}",  # of a `schema.rule`
 }
+_KINDS = {"Sequence": "a list", "Mapping": "a table of keys", "PathLike": "a path"}
 
 
 def read_values(values: dict) -> RunConfig:
@@ -61,22 +63,35 @@ def with_new_names(values: dict) -> dict:
 def _describe(error: Any) -> str:
     """A message for one entry of pydantic's list of errors."""
     location, kind = error["loc"], error["type"]
-    if kind in ("unexpected_keyword_argument", "invalid_key"):
+    if kind in ("unexpected_keyword_argument", "invalid_key", "extra_forbidden"):
         key = ".".join(map(str, location))
         return f"unknown key {key!r}: {nearest(str(location[-1]), _keys(location[:-1]))}"
     # An entry of a list is named by the key of the list.
     key = ".".join(part for part in location if isinstance(part, str))
-    return f"{key}: expected {_expected(kind, error.get('ctx', {}))}, got {error['input']!r}"
+    return f"{key}: expected {expected(error)}, got {error['input']!r}"
 
 
-def _expected(kind: str, context: dict) -> str:
+def expected(error: Any) -> str:
+    """What an entry of pydantic's list of errors expected, in words."""
+    kind, context = error["type"], error.get("ctx", {})
     if kind == "literal_error":
         return context["expected"].replace("'", "")
-    return _EXPECTED[kind].format_map(context)
+    if kind == "is_instance_of":
+        return _KINDS.get(context["class"], context["class"])
+    if kind in _EXPECTED:
+        return _EXPECTED[kind].format_map({k: _plain(value) for k, value in context.items()})
+    return error["msg"].lower()
+
+
+def _plain(value: Any) -> Any:
+    """A limit in digits: not 4.29e+09."""
+    return f"{value:,.15g}" if isinstance(value, int | float) else value
 
 
 def _keys(location: tuple) -> list[str]:
     """The keys of the table at `location`."""
+    if location == ("schedule", "augmentation"):
+        return list(Augmentation.__annotations__)
     table: Any = RunConfig()
     for part in location:
         table = getattr(table, part)

@@ -1,0 +1,172 @@
+"""A value that cannot train is refused before anything is written and anybody labels."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from kitti_scans import make_kitti_in
+from tiny_runs import tiny_config
+
+from annotator3d.cli.main import main
+from annotator3d.engine.config.load import dump_config
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory) -> Path:
+    """A run whose queries a person answers, over scans without labels."""
+    folder = tmp_path_factory.mktemp("values")
+    root = make_kitti_in(folder)(sequences=("00",), scans=2, points=80, labels=False)
+    values = dataclasses.asdict(tiny_config(root, active={"oracle": "person", "rounds_at": [0]}))
+    values["data"] |= {
+        "val": None,
+        "source": None,
+        "train": {**values["data"]["train"], "sequences": ["00"]},
+    }
+    path = folder / "person.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+SCALE = "schedule.augmentation.scale: expected two factors"
+SHIFT = "schedule.augmentation.translate: expected"
+REFUSED = {
+    "model.label_smoothing=2": "model.label_smoothing: expected at most 1",
+    "model.lovasz=1e300": "model.lovasz: expected at most 1,000",
+    "model.lovasz=.inf": "model.lovasz: expected a finite number",
+    "model.voxel_size=1e-30": "model.voxel_size: expected metres",
+    "model.backbone={planes: [4, a, 4]}": "model.backbone.planes: expected an integer",
+    "model.backbone={planes: 5}": "model.backbone.planes: expected a list",
+    "model.backbone={planes: [4, 4.5, 4]}": "model.backbone.planes: expected an integer",
+    "model.backbone={planes: [4, 4]}": "planes: expected 2 L + 1 positive widths",
+    "model.backbone={blocks: 1.5}": "model.backbone.blocks: expected an integer",
+    "model.backbone={in_channels: 3}": "this config cannot train: a first step on 80 points",
+    "schedule.clip_norm=.nan": "schedule.clip_norm: expected a finite number",
+    "schedule.clip_norm=-1": "schedule.clip_norm: expected a number above 0",
+    "schedule.augmentation={scale: [0.9]}": SCALE,
+    "schedule.augmentation={scale: [1.1, 0.9]}": SCALE,
+    "schedule.augmentation={scale: 1}": "schedule.augmentation.scale: expected a list",
+    "schedule.augmentation={translate: [1, 2]}": f"{SHIFT} a number",
+    "schedule.augmentation={translate: -1}": f"{SHIFT} at least 0",
+    "schedule.augmentation={rotate: 7}": "schedule.augmentation.rotate: expected true or false",
+    "schedule.optimizer={lr: -1}": "schedule.optimizer.lr: expected a number from 0",
+    "schedule.optimizer={lr: true}": "schedule.optimizer.lr: expected a number",
+    "schedule.optimizer={lr: fast}": "schedule.optimizer.lr: expected a number",
+    "schedule.optimizer={lr: 1e30}": "schedule.optimizer.lr: expected a number from 0",
+    "schedule.optimizer={type: LBFGS}": "schedule.optimizer: LBFGS cannot train with",
+    "schedule.optimizer={type: SparseAdam}": "schedule.optimizer: SparseAdam cannot train with",
+    "schedule.optimizer={type: AdamW, betas: [0.9]}": "optimizer.betas: expected 2 numbers",
+    "schedule.optimizer={type: AdamW, betas: [0.9, 2]}": "schedule.optimizer: AdamW cannot train",
+    "schedule.optimizer={momentum: 2}": "optimizer.momentum: expected a number from 0 to 1",
+    "schedule.optimizer={nesterov: 1}": "schedule.optimizer.nesterov: expected true or false",
+    "schedule.warmup_epochs=1e300": "schedule.warmup_epochs: expected at most 1,000,000",
+    "schedule.epochs=1000000000000": "schedule.epochs: expected at most 1,000,000,000",
+    "schedule.workers=100000": "schedule.workers: expected at most 512",
+    "seed=100000000000000000000000": "seed: expected at most 4,294,967,294",
+    "active.max_range=1e300": "active.max_range: expected metres above 0, at most 1e6",
+    "active.min_points=100000000000000000000": "active.min_points: expected at most 1,000,000,000",
+    "active.seconds_per_voxel=1e308": "active.seconds_per_voxel: expected seconds above 0",
+    "active.oracle={type: noisy, base_seconds: 1e308}": "base_seconds: expected a number from 0 to",
+    "data.train.stride=2.5": "data.train.stride: expected an integer",
+    "data.train.sequences=7": "data.train.sequences: expected a list",
+    "data.train.sequences=[7]": "data.train.sequences: expected text",
+}
+
+
+@pytest.mark.parametrize("setting", REFUSED)
+def test_a_value_that_cannot_train_is_refused_before_anything_is_written(
+    config, tmp_path, capsys, setting
+):
+    folder = tmp_path / "run"
+    assert main(["train", str(config), "--work-dir", str(folder), "--set", setting]) == 2
+    said = capsys.readouterr().err
+    assert REFUSED[setting] in said and len(said) < 500, said
+    assert not folder.exists()
+
+
+PLUGIN = """
+import torch
+from torch import nn
+from annotator3d.registry import BACKBONES
+
+@BACKBONES.register_module(name="{name}")
+class Net(nn.Module):
+    def __init__(self, width: int = 4):
+        super().__init__()
+        self.out_channels = width
+        self.layer = nn.Linear(4, width)
+
+    def forward(self, features, cells, splits):
+        {body}
+"""
+BODIES = {
+    "ends": ("raise KeyError('rows')", "KeyError: 'rows'"),
+    "gives_nan": ("return self.layer(features) * float('nan')", "the loss is not finite"),
+    "too_few": ("return self.layer(features)[1:]", "this config cannot train"),
+    "too_wide": ("return torch.cat([self.layer(features)] * 2, 1)", "cannot be multiplied"),
+}
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_network_of_ones_own_that_cannot_train_is_tried_first(config, tmp_path, capsys, name):
+    body, words = BODIES[name]
+    (tmp_path / f"{name}.py").write_text(PLUGIN.format(name=name, body=body))
+    values = yaml.safe_load(config.read_text())
+    values["model"]["backbone"] = {"type": name}
+    values["custom_imports"] = {"imports": [f"{name}.py"], "folder": str(tmp_path)}
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(values))
+    folder = tmp_path / "run"
+    main(["train", "--help"])
+    trust = ["--trust"] if "--trust" in capsys.readouterr().out else []
+    line = ["train", str(tmp_path / "c.yaml"), "--work-dir", str(folder), *trust]
+    assert main(line) == 2
+    said = capsys.readouterr().err
+    assert words in said and "Nothing was written" in said and len(said) < 500, said
+    assert not folder.exists()
+
+
+def test_the_trial_leaves_random_numbers_and_network_as_they_are(tmp_path, make_kitti):
+    from annotator3d.engine.build import build_model
+    from annotator3d.engine.datasets import open_datasets
+    from annotator3d.engine.training.trial import try_one_step
+    from annotator3d.reporter import Reporter
+
+    config = tiny_config(make_kitti(sequences=("00", "01", "02", "03"), scans=1), "ada", init="x")
+    datasets = open_datasets(config, None, Reporter())
+    model = build_model(config, datasets.taxonomy.num_classes)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    drawn = []
+    for trial in (False, True):
+        torch.manual_seed(3)
+        random.seed(3)
+        np.random.seed(3)
+        if trial:
+            try_one_step(config, datasets, model, torch.device("cpu"))
+        drawn.append((torch.rand(1).item(), random.random(), np.random.rand()))
+    assert drawn[0] == drawn[1]
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+def test_every_number_of_a_config_has_two_limits():
+    from annotator3d.engine.config.load import make_config
+    from annotator3d.errors import ConfigError
+
+    values = yaml.safe_load(dump_config(make_config({})))
+    numbers = [
+        (table, key)
+        for table in ("model", "schedule", "active")
+        for key, value in values[table].items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    assert len(numbers) > 15
+    for table, key in [*numbers, ("schedule", "ema"), ("active", "max_range")]:
+        for huge in (1e300, 10**400, -1e300):
+            with pytest.raises(ConfigError, match=f"^{table}.{key}: expected"):
+                make_config({table: {key: huge}})
