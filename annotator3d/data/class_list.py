@@ -10,12 +10,31 @@ from __future__ import annotations
 
 import colorsys
 import os
+import re
 from collections.abc import Mapping
+from types import NoneType
 from typing import Any
+
+import yaml
 
 from annotator3d.errors import nearest
 
 _KEYS = ("name", "ids", "color", "guidance")
+
+
+class PlainNumbers(yaml.SafeLoader):
+    """Refuses whole numbers that are not what they look like: 010 is 8 in YAML, and 1:30 is 90."""
+
+
+def _number(loader: PlainNumbers, node: yaml.ScalarNode) -> int:
+    value = loader.construct_yaml_int(node)
+    if re.fullmatch(r"[-+]?(0|[1-9]\d*|0x[\da-fA-F]+)", node.value):
+        return value
+    words = f"{node.value} means {value} in YAML; write {value}, or quotes around a name"
+    raise yaml.constructor.ConstructorError(None, None, words, node.start_mark)
+
+
+PlainNumbers.add_constructor("tag:yaml.org,2002:int", _number)
 
 
 def expand(content: Mapping, source: str | os.PathLike[str]) -> dict[str, Any]:
@@ -51,8 +70,28 @@ def expand(content: Mapping, source: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
+def check_text(value: object, what: str) -> None:
+    """Raise ValueError for a word that YAML turned into something else, such as ``no``."""
+    if type(value) in (str, int):
+        return
+    became = {True: "yes, on or true", False: "no, off or false", None: "null, ~ or nothing"}
+    if isinstance(value, (bool, NoneType)):
+        raise ValueError(
+            f"{what} must be text, but YAML reads {became[value]} as {_yaml(value)}; write the "
+            'word in quotes, such as "yes"'
+        )
+    raise ValueError(f"{what} must be text, but YAML reads it as {value!r}; write it in quotes")
+
+
+def _yaml(value: bool | None) -> str:
+    return "no value" if value is None else str(value).lower()
+
+
 def _check_entry(entry: Mapping, where: str) -> None:
     _known(entry, _KEYS, where)
+    for key in ("name", "guidance"):
+        if entry.get(key) is not None or (key == "name" and key in entry):
+            check_text(entry[key], f"{where}: {key}")
     for key in ("name", "ids"):
         if not entry.get(key):
             raise ValueError(f"{where}: needs {key!r}, such as name: car, ids: [10, 252]")

@@ -44,6 +44,11 @@ def read_yaml(
             return _constructed(made, node, file)
         finally:
             made.dispose()
+    except yaml.reader.ReaderError as error:
+        raise ValueError(
+            f"{file} is not text in UTF-8, or in UTF-16 with its mark at the start: "
+            f"{error.reason} at position {error.position}; save it as UTF-8"
+        ) from None
     except yaml.YAMLError as error:
         raise ValueError(f"{file} is not YAML of plain values: {_short(error)}") from None
     except RecursionError:

@@ -31,7 +31,7 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
 
-from annotator3d.data.class_list import expand
+from annotator3d.data.class_list import PlainNumbers, check_text, expand
 from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.data.scan import IGNORE
@@ -120,7 +120,7 @@ def load_taxonomy(name: str | os.PathLike[str]) -> Taxonomy:
     Raises ValueError for an unknown name (with the nearest one) or a file that contradicts itself.
     """
     path = taxonomy_path(name)
-    return parse_taxonomy(read_yaml(path), path.stem, path)
+    return parse_taxonomy(read_yaml(path, loader=PlainNumbers), path.stem, path)
 
 
 def dump_taxonomy(taxonomy: Taxonomy) -> bytes:
@@ -155,6 +155,10 @@ def parse_taxonomy(content: Any, name: str, source: str | os.PathLike[str]) -> T
     labels, colors, to_train, to_raw = (content[section] for section in sections)
     _check_ids(labels, to_train, to_raw, content.get("learning_ignore") or {}, source)
 
+    for section in ("labels", "class_names", "guidance"):
+        for key, value in (content.get(section) or {}).items():
+            if value is not None or section != "guidance":
+                check_text(value, f"taxonomy {source}: {section} of {key!r}")
     count = len(to_raw) - 1
     own = content.get("class_names") or {}
     if unknown := [train for train in own if train not in to_raw or train == 0]:

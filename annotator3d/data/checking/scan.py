@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from annotator3d.data.checking.problems import Problem
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.files import fingerprint
-from annotator3d.data.formats.kitti import split_label
+from annotator3d.data.formats.kitti import other_width, split_label
 from annotator3d.data.formats.records import best, doubt
 from annotator3d.data.scan import IGNORE
 from annotator3d.errors import some
@@ -92,7 +92,9 @@ def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool
     if len(stamp) < 4 or not sized:
         return found
     labels, over = divmod(stamp[2], dataset.LABEL_BYTES)
-    if over:
+    if not rest and (words := other_width(stamp[2], points, dataset.LABEL_BYTES)):
+        found.append(problem("length mismatch", words, dataset.label_path(i)))
+    elif over:
         words = f"{stamp[2]} bytes, {over} more than {labels} labels of {dataset.LABEL_BYTES} bytes"
         found.append(problem("truncated", words, dataset.label_path(i)))
     elif labels != points and not rest:

@@ -66,6 +66,8 @@ def read_lidarseg(
 def _read_labels(
     path: PathLike, dtype: np.dtype, num_points: int | None, scan_path: PathLike | None
 ) -> NDArray[np.unsignedinteger]:
+    if words := other_width(os.path.getsize(path), num_points, dtype.itemsize):
+        raise ValueError(f"{path} has {words}")
     labels = _read(path, dtype, dtype.itemsize, f"label ({dtype.name})")
     if num_points is not None and len(labels) != num_points:
         scan = f"the scan {scan_path}" if scan_path else "its scan"
@@ -74,6 +76,22 @@ def _read_labels(
             "do not belong together or one is incomplete; copy both again"
         )
     return labels
+
+
+def other_width(size: int, num_points: int | None, width: int) -> str:
+    """What a label file of `size` bytes holds if it has one label a point, of another width.
+
+    Empty if the width is right, or the size does not fit the number of points.
+    """
+    if not num_points or size == num_points * width or size % num_points:
+        return ""
+    found = size // num_points
+    if found not in (1, 2, 8):
+        return ""
+    return (
+        f"{found} byte{'s' * (found > 1)} for each of {num_points} points, expected {width}, a "
+        f"uint{8 * width}; `annotator3d import` reads labels of other types"
+    )
 
 
 def split_label(raw: NDArray[np.uint32]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:

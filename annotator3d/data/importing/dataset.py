@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from annotator3d.data.files import in_utf8
 from annotator3d.data.formats.registry import require
 from annotator3d.data.importing.card import write_card
 from annotator3d.data.importing.convert import Converted, output_paths
@@ -118,7 +119,7 @@ def import_scans(
     posed = [name for name in _sequences(sources) if _write_poses(out, name, poses, scans)]
     scale = wishes.intensity_max or intensity_max(scans)
     write_splits(out, split)
-    classes = taxonomy_path(taxonomy_file).read_bytes()
+    classes = in_utf8(taxonomy_path(taxonomy_file).read_bytes())
     notices = [
         *gather(scans),
         *pose_notices(poses),

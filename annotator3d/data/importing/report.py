@@ -34,6 +34,11 @@ def next_command(result: Imported) -> str:
     if not all(scan.classes is not None for scan in result.scans):
         command += " --set active.oracle=person"
         command += "" if result.split.val else " --set data.val=null"
+    elif len(result.scans) == 1:
+        return (
+            "one scan cannot be both trained on and evaluated: import more scans, or let a person "
+            f"answer: {command} --set active.oracle=person --set data.val=null"
+        )
     elif not result.split.val:
         lists = result.out / "splits"
         return f"move ids of some scans from {lists}/train.txt to {lists}/val.txt, then {command}"
