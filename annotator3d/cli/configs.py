@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from annotator3d.engine.config.schema import RunConfig
+    from annotator3d.engine.workdir import WorkDir
 
 
 def config_from(args: argparse.Namespace) -> tuple[RunConfig, Path]:
@@ -36,3 +37,18 @@ def say_yes(args: argparse.Namespace) -> None:
         path = WorkDir(given if given.is_dir() else given.parent).config_path
     if path.is_file() and (words := trust(path)):
         print(f"{path}: {words}", file=sys.stderr)
+
+
+def run_of(path: Path) -> WorkDir | None:
+    """The work directory whose own config a file is; None for any other config."""
+    from annotator3d.engine.workdir import WorkDir
+
+    folder = WorkDir(path.parent)
+    kept = path.name == folder.config_path.name and folder.run_info_path.is_file()
+    return folder if kept else None
+
+
+def data_root_of(args: argparse.Namespace, config: RunConfig, path: Path) -> str | None:
+    """``--data-root``; where it is not given, what the run knows whose own config this is."""
+    run = run_of(path)
+    return args.data_root or (None if run is None else run.known_data_root(config))

@@ -25,7 +25,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     args, unknown = parser.parse_known_args(_with_action_first(words))
     if unknown:
         _refuse(args, unknown)
+    _refuse_empty(args)
     return args
+
+
+def _refuse_empty(args: argparse.Namespace) -> None:
+    """No empty text: a path of that name would be the current folder, as a script's ``"$DIR"``."""
+    for name, value in vars(args).items():
+        if value == "":
+            args.parser.error(f"{name.replace('_', '-')}: expected a value, got an empty text")
 
 
 def _with_action_first(words: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +112,9 @@ def _refusal(work_dir: WorkDir, changes: list[Change]) -> str:
 
 def _option(change: Change) -> str:
     """The option that gives a key the value that it had."""
-    return f"--set {shlex.quote(f'{change.key}={json.dumps(change.was)}')}"
+    plain = isinstance(change.was, str) and re.fullmatch(r"[a-z][a-z_]+", change.was)
+    value = change.was if plain else json.dumps(change.was)
+    return f"--set {shlex.quote(f'{change.key}={value}')}"
 
 
 def _check_past(work_dir: WorkDir, config: RunConfig, trained: Place) -> None:

@@ -12,6 +12,7 @@ from annotator3d.data.datasets.moved import MovedScans
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.moved_scans import open_with_moved
+from annotator3d.errors import ConfigError
 from annotator3d.ledger.records import ScanRecord
 from annotator3d.reporter import Reporter
 
@@ -26,7 +27,7 @@ class Datasets:
 
     @property
     def taxonomy(self) -> Taxonomy:
-        return (self.pool if self.val is None else self.val).taxonomy
+        return next(iter(self.named().values())).taxonomy
 
     def named(self) -> dict[str, ScanDataset]:
         """The datasets of the run: ``val``, ``pool``, ``source``."""
@@ -46,10 +47,17 @@ def open_datasets(
     """
     asked = config.is_active and not needs_truth(config.active.oracle_name)
     opened = {}
-    if config.data.val is not None or not asked:
-        opened["val"] = open_dataset(config, "val", data_root, reporter)
     if config.setting != "source_only":
-        opened["train"] = open_dataset(config, "train", data_root, reporter, not asked, known)
+        try:
+            opened["train"] = open_dataset(config, "train", data_root, reporter, not asked, known)
+        except (FileNotFoundError, ValueError) as error:
+            if not asked and not isinstance(error, ConfigError):
+                _refuse_unlabelled(config, data_root, known)
+            raise
+    if config.data.val is None:
+        reporter.info("data.val is null: nothing is evaluated")
+    else:
+        opened["val"] = _open_val(config, data_root, reporter)
     if config.setting in ("source_only", "ada"):
         opened["source"] = open_dataset(config, "source", None, reporter)
     first, *others = opened
@@ -61,6 +69,43 @@ def open_datasets(
                 f"{opened[name].taxonomy.names} against {names}"
             )
     return Datasets(opened.get("val"), opened.get("train"), opened.get("source"))
+
+
+def _refuse_unlabelled(
+    config: RunConfig, data_root: str | None, known: Sequence[ScanRecord]
+) -> None:
+    """Raise ConfigError with all that is to be changed, if no scan of ``data.train`` has labels."""
+    values = {**config.data.train, "labels": "optional"}
+    try:
+        found, _ = open_with_moved(values, "data.train", data_root, Reporter(), known)
+    except (OSError, ValueError):
+        return  # the error that came first says what is wrong
+    if not len(found) or any(found.label_path(i).is_file() for i in range(len(found))):
+        return
+    where = f"data.train: none of the {len(found):,} scans in {found.root} has labels"
+    if not config.is_active:
+        raise ConfigError(f"{where}, and {config.setting} trains on all of them")
+    options = "--set active.oracle=person"
+    try:
+        if config.data.val is not None:
+            open_dataset(config, "val", data_root, Reporter())
+    except (OSError, ValueError):
+        options += " --set data.val=null"
+    raise ConfigError(
+        f"{where}, from which the oracle {config.active.oracle_name!r} answers; let a person "
+        f"answer: {options}"
+    )
+
+
+def _open_val(config: RunConfig, data_root: str | None, reporter: Reporter) -> ScanDataset:
+    try:
+        return open_dataset(config, "val", data_root, reporter)
+    except FileNotFoundError as error:
+        if "no label file" not in str(error):
+            raise
+        words = str(error).partition("; where a person")[0]
+        way = "to train without evaluating: --set data.val=null"
+        raise FileNotFoundError(f"data.val: {words}; {way}") from error
 
 
 def open_dataset(

@@ -53,6 +53,7 @@ def prepare_run(
     checkpoints = Checkpoints(work_dir.checkpoints, config.schedule.keep_checkpoints)
     resumed_at, known = None, []
     if resume:
+        data_root = data_root or world.on_rank_zero(lambda: work_dir.known_data_root(config))
         config = world.on_rank_zero(lambda: with_current_classes(config, work_dir, data_root))
         resumed_at, known = world.on_rank_zero(
             lambda: (checkpoints.newest(world.size, reporter.info), work_dir.known_scans())

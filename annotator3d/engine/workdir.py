@@ -42,9 +42,13 @@ class WorkDir(os.PathLike):
 
     Args:
         path: the folder, or another `WorkDir`.
+
+    Raises ConfigError for an empty name.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        if not str(path):
+            raise ConfigError("expected the name of a work directory, got an empty one")
         self.path = Path(path)
 
     def __fspath__(self) -> str:
@@ -144,6 +148,14 @@ class WorkDir(os.PathLike):
         if values is None or lookup(DATASETS, values["type"]).makes_itself:
             return None
         return info["data"].get(_NAMES[split], {}).get("root")
+
+    def known_data_root(self, config: RunConfig) -> str | None:
+        """Where the last start read the scans for which `config` names no root; None: unknown."""
+        for split in ("train", "val"):
+            values = getattr(config.data, split)
+            if values is not None and "root" not in values and (last := self.data_root(split)):
+                return last
+        return None
 
     def moved_data_root(self, config: RunConfig) -> str | None:
         """The ``--data-root`` with which `config` finds the scans where the last start did.

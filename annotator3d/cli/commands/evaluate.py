@@ -6,7 +6,7 @@ import argparse
 import json
 
 from annotator3d.cli.command import command
-from annotator3d.cli.configs import config_from
+from annotator3d.cli.configs import config_from, data_root_of
 from annotator3d.cli.options import add_config, add_json
 
 
@@ -26,9 +26,10 @@ def evaluate(args: argparse.Namespace) -> None:
     from annotator3d.cli.terminal import open_reporter, print_iou_table
     from annotator3d.engine.evaluation import evaluate_checkpoint
 
-    config, _ = config_from(args)
+    config, path = config_from(args)
+    root = data_root_of(args, config, path)
     with open_reporter() as reporter:
-        result = evaluate_checkpoint(config, args.checkpoint, args.data_root, reporter)
+        result = evaluate_checkpoint(config, args.checkpoint, root, reporter)
     if args.json:
         print(json.dumps(result))
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from annotator3d.cli.command import command
-from annotator3d.cli.configs import config_from
+from annotator3d.cli.configs import config_from, data_root_of
 from annotator3d.cli.options import add_config
 
 _KINDS = {
@@ -41,7 +41,7 @@ def select(args: argparse.Namespace) -> None:
     from annotator3d.cli.terminal import open_reporter
     from annotator3d.engine.rounds.select_only import select_only
 
-    config, _ = config_from(args)
+    config, path = config_from(args)
     with open_reporter() as reporter:
         result = select_only(
             config,
@@ -49,7 +49,7 @@ def select(args: argparse.Namespace) -> None:
             checkpoint=args.checkpoint,
             predictions=args.predictions,
             prediction_kind=args.kind,
-            data_root=args.data_root,
+            data_root=data_root_of(args, config, path),
             reporter=reporter,
         )
     print(

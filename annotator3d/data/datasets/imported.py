@@ -98,6 +98,6 @@ class ImportedScans(SequenceDataset):
         if not path.is_file():
             raise FileNotFoundError(f"split {split!r}: there is no list of its scans, {path}")
         if not any(line.partition("#")[0].strip() for line in path.open(encoding="utf-8")):
-            without = "; to train without one: --set data.val=null" if split == "val" else ""
+            without = "; to train without evaluating: --set data.val=null" if split == "val" else ""
             raise ValueError(f"{path} names no scan; write the ids of some there{without}")
         return path

@@ -97,8 +97,8 @@ class DataConfig:
     """Where scans come from.
 
     `train` (the target's pool), `val` and `source` are configs of registered datasets. Their
-    ``root`` may be left to ``--data-root`` (target and validation). Where a person answers, `val`
-    may be None: then nothing is evaluated.
+    ``root`` may be left to ``--data-root`` (target and validation). If `val` is None, nothing is
+    evaluated.
     """
 
     train: dict | None = None
