@@ -7,6 +7,8 @@ import gzip
 import socket
 import threading
 from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -14,6 +16,8 @@ pytest.importorskip("aiohttp")
 import aiohttp
 from aiohttp import WSMsgType, web
 
+from annotator3d.errors import ConfigError
+from annotator3d.viz.web.address import listen
 from annotator3d.viz.web.token_proxy import TokenProxy
 
 SECRET = "the session"
@@ -22,9 +26,10 @@ WAIT = 30.0
 
 
 class Inner:
-    """A web server on a port of its own: greets, echoes, streams and speaks websocket."""
+    """A web server at a Unix socket: greets, echoes, streams and speaks websocket."""
 
-    def __init__(self):
+    def __init__(self, folder):
+        self.path = folder / "inner"
         self.requests, self.left = [], threading.Event()
         self.go_on = None  # an asyncio.Event of this server
         self._started = threading.Event()
@@ -45,8 +50,7 @@ class Inner:
         server = web.Server(self._handle, access_log=None, handler_cancellation=True)
         runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.port = runner.addresses[0][1]
+        await web.UnixSite(runner, str(self.path)).start()
         self._started.set()
         await self._stop.wait()
         await runner.cleanup()
@@ -54,7 +58,7 @@ class Inner:
     async def _handle(self, request):
         self.requests.append(request)
         answer = {
-            "/echo": self._echo,
+            "/big": self._big,
             "/parts": self._parts,
             "/socket": self._socket,
             "/elsewhere": self._elsewhere,
@@ -62,10 +66,8 @@ class Inner:
         }.get(request.path)
         return web.Response(text=SECRET) if answer is None else await answer(request)
 
-    async def _echo(self, request):
-        return web.Response(
-            body=await request.content.read(), headers={"X-Type": request.content_type}
-        )
+    async def _big(self, request):
+        return web.Response(body=BIG, headers={"X-Frame-Options": "ALLOWALL"})
 
     async def _parts(self, request):
         response = web.StreamResponse()
@@ -79,7 +81,7 @@ class Inner:
         return response
 
     async def _elsewhere(self, request):
-        headers = [("Location", "/echo"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+        headers = [("Location", "/big"), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
         return web.Response(status=302, headers=headers)
 
     async def _zipped(self, request):
@@ -107,13 +109,14 @@ class Inner:
 
 @contextmanager
 def server_and_proxy():
-    inner = Inner()
-    proxy = TokenProxy("127.0.0.1", 0, inner.port)
-    try:
-        yield proxy, inner
-    finally:
-        proxy.close()
-        inner.close()
+    with TemporaryDirectory() as folder:
+        inner = Inner(Path(folder))
+        proxy = TokenProxy(listen("127.0.0.1", 0), inner.path)
+        try:
+            yield proxy, inner
+        finally:
+            proxy.close()
+            inner.close()
 
 
 @pytest.fixture
@@ -122,11 +125,12 @@ def both():
         yield pair
 
 
-def ask(proxy, target="/", cookie=None, method="GET"):
+def ask(proxy, target="/", cookie=None, method="GET", host="127.0.0.1", **fields):
     """Everything that comes back for a request, as bytes on the wire."""
     with socket.create_connection(("127.0.0.1", proxy.port), timeout=WAIT) as client:
         line = f"Cookie: other=1; {cookie}\r\n" if cookie else ""
-        head = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{line}\r\n"
+        line += "".join(f"{name.replace('_', '-')}: {text}\r\n" for name, text in fields.items())
+        head = f"{method} {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{line}\r\n"
         client.sendall(head.encode("latin1"))
         found = b""
         while data := client.recv(65536):
@@ -184,13 +188,14 @@ def test_without_the_token_no_websocket_is_opened(both):
 def test_the_whole_link_gives_a_cookie_and_the_cookie_opens(both):
     proxy, inner = both
     welcome = ask(proxy, f"/?token={proxy.token}").decode()
-    assert welcome.startswith("HTTP/1.1 303") and "Location: /\r\n" in welcome
+    assert welcome.startswith("HTTP/1.1 303") and f"Location: {proxy.path}/\r\n" in welcome
     assert "HttpOnly" in welcome and "SameSite=Strict" in welcome
+    assert f"Path={proxy.path}" in welcome and proxy.token not in proxy.path
     cookie = welcome.split("Set-Cookie: ")[1].split(";")[0]
     assert inner.requests == []
-    assert SECRET.encode() in ask(proxy, "/page%2Fa?b=%20c&b=2", cookie)
+    assert SECRET.encode() in ask(proxy, f"{proxy.path}/page%2Fa?b=%20c&b=2", cookie)
     (seen,) = inner.requests
-    assert seen.path_qs == "/page%2Fa?b=%20c&b=2" and seen.headers["Host"] == "x"
+    assert seen.path_qs == "/page%2Fa?b=%20c&b=2" and seen.headers["Host"] == "127.0.0.1"
     assert seen.cookies["other"] == "1"
 
 
@@ -212,7 +217,7 @@ def test_tokens_are_new_each_time_and_long():
 
 def test_nonsense_and_floods_end_the_connection_only(both):
     proxy, inner = both
-    for data in (b"\x00\xff\r\n\r\n", b"GET\r\n\r\n", b"GET @evil/ HTTP/1.1\r\nHost: x\r\n\r\n"):
+    for data in (b"\x00\xff\r\n\r\n", b"GET\r\n\r\n", b"GET @evil/ HTTP/1.1\r\nHost: ::1\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", proxy.port), timeout=WAIT) as client:
             client.sendall(data)
             assert client.recv(4096).split()[1] in (b"400", b"403")
@@ -233,32 +238,25 @@ def test_nobody_is_forwarded_to_another_server(both, target):
     assert found.split()[1] == b"400" or SECRET.encode() in found
 
 
-def test_bodies_of_any_size_go_both_ways(both):
+def test_a_body_of_any_size_comes_back_and_none_is_taken(both):
     proxy, inner = both
 
-    async def upload(session, address):
-        async def pieces():
-            for start in range(0, len(BIG), 100_000):
-                yield BIG[start : start + 100_000]
+    async def load(session, address):
+        async with session.get(f"{address}/big") as answer:
+            assert answer.headers["X-Frame-Options"] == "DENY"  # ours, not that of the server
+            return await answer.read()
 
-        found = []
-        for body in (BIG, pieces(), b""):  # with a length, in chunks, without a body
-            headers = {"Content-Type": "application/x-ours"}
-            async with session.post(f"{address}/echo", data=body, headers=headers) as answer:
-                assert answer.status == 200
-                found.append((await answer.read(), answer.headers["X-Type"]))
-        return found
-
-    big, chunked, empty = talk(proxy, upload)
-    assert big == chunked == (BIG, "application/x-ours") and empty[0] == b""
-    lengths = [request.headers.get("Content-Length") for request in inner.requests]
-    assert lengths[:2] == [str(len(BIG)), None]
+    assert talk(proxy, load) == BIG
+    for method in ("POST", "PUT", "DELETE", "OPTIONS", "CONNECT", "TRACE"):
+        found = ask(proxy, "/", own(proxy), method=method)
+        assert found.split()[1] in (b"405", b"400"), method
+    assert len(inner.requests) == 1
 
 
 def test_an_answer_goes_through_as_it_is(both):
     proxy, _ = both
     found = ask(proxy, "/elsewhere", own(proxy))
-    assert found.startswith(b"HTTP/1.1 302") and b"Location: /echo\r\n" in found  # not followed
+    assert found.startswith(b"HTTP/1.1 302") and b"Location: /big\r\n" in found  # not followed
     assert b"Set-Cookie: a=1\r\n" in found and b"Set-Cookie: b=2\r\n" in found
     head, _, body = ask(proxy, "/zipped", own(proxy)).partition(b"\r\n\r\n")
     assert b"Content-Encoding: gzip" in head and gzip.decompress(body) == SECRET.encode()
@@ -345,7 +343,7 @@ def test_a_websocket_that_the_server_refuses_is_refused(both):
     proxy, _ = both
 
     async def knock(session, address):
-        await session.ws_connect(f"{address}/echo")
+        await session.ws_connect(f"{address}/big")
 
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         talk(proxy, knock)
@@ -391,9 +389,90 @@ def test_after_closing_nobody_is_let_in_and_nothing_is_left(caplog):
         socket.create_connection(("127.0.0.1", proxy.port), timeout=5)
 
 
-@pytest.mark.parametrize("port", [None, 99_999])
-def test_an_address_that_cannot_be_taken_is_an_error(port):
+@pytest.mark.parametrize(
+    ("host", "port", "words"),
+    [
+        ("127.0.0.1", None, "another program serves there.*--port 0"),
+        ("127.0.0.1", 99_999, "--port: expected 0 .a free one. to 65535, got 99999"),
+        ("127.0.0.1", -1, "--port: expected 0 .a free one. to 65535, got -1"),
+        ("", 0, "--host: expected an address"),
+        (" ", 0, "--host: expected an address"),
+        ("no.such.invalid", 0, "--host no.such.invalid: this machine knows no such address"),
+        ("192.0.2.1", 0, "--host 192.0.2.1 --port 0: cannot serve there"),
+    ],
+)
+def test_an_address_that_cannot_be_taken_is_an_error_of_usage(host, port, words):
     with socket.create_server(("127.0.0.1", 0)) as other:
-        with pytest.raises((OSError, OverflowError)):
-            TokenProxy("127.0.0.1", port or other.getsockname()[1], 1)
+        with pytest.raises(ConfigError, match=words):
+            listen(host, other.getsockname()[1] if port is None else port)
     assert "token proxy" not in [thread.name for thread in threading.enumerate()]
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example",
+     "127.0.0.1:80:80", "[::1", "x", "localhost:evil", "evil@localhost"],
+)  # fmt: skip
+def test_a_name_that_is_pointed_here_opens_nothing_even_with_the_cookie(both, host):
+    proxy, inner = both
+    for target in ("/", f"/?token={proxy.token}"):
+        found = ask(proxy, target, own(proxy), host=host)
+        assert found.split()[1] in (b"403", b"400") and proxy.token.encode() not in found
+    assert inner.requests == []
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "127.0.0.1:9000", "localhost:1", "LOCALHOST", "[::1]:8080", "10.1.2.3:80"]
+)
+def test_addresses_and_tunnels_are_let_in(both, host):
+    proxy, _ = both
+    assert SECRET.encode() in ask(proxy, "/", own(proxy), host=host, Origin=f"http://{host}")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://127.0.0.1:9"},  # another server of this machine
+        {"Origin": "http://127.0.0.1"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "file://"},
+        {"Origin": "ftp://127.0.0.1:8080"},
+        {"Origin": "http://127.0.0.1:8080.evil.example"},
+        {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "no-cors"},
+        {"Sec_Fetch_Site": "same-site", "Sec_Fetch_Mode": "cors"},
+        {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "iframe"},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("upgrade", [False, True])
+def test_a_page_of_another_origin_is_refused_even_with_the_cookie(both, fields, upgrade):
+    proxy, inner = both
+    if upgrade:
+        fields = {**fields, "Upgrade": "websocket", "Sec_WebSocket_Version": "13",
+                  "Sec_WebSocket_Key": "AAAAAAAAAAAAAAAAAAAAAA=="}  # fmt: skip
+    found = ask(proxy, "/socket", own(proxy), host="127.0.0.1:8080", **fields)
+    assert found.startswith(b"HTTP/1.1 403") and inner.requests == []
+
+
+def test_a_link_in_a_letter_or_a_chat_may_be_followed(both):
+    proxy, _ = both
+    fields = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+    found = ask(proxy, f"/?token={proxy.token}", Sec_Fetch_Dest="document", **fields)
+    assert found.startswith(b"HTTP/1.1 303")
+
+
+def test_every_answer_is_guarded(both):
+    proxy, _ = both
+    for target, cookie in (("/", None), ("/", own(proxy)), (f"/?token={proxy.token}", None)):
+        head = ask(proxy, target, cookie).partition(b"\r\n\r\n")[0].decode()
+        for line in (
+            "Cache-Control: no-store",
+            "Content-Security-Policy: frame-ancestors 'none'",
+            "Cross-Origin-Resource-Policy: same-origin",
+            "Referrer-Policy: no-referrer",
+            "X-Content-Type-Options: nosniff",
+            "X-Frame-Options: DENY",
+        ):
+            assert line in head.splitlines()

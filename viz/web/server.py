@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import queue
+import socket
 import threading
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from annotator3d.annotation.session import LabelSession
 from annotator3d.viz.colours import Colours
-from annotator3d.viz.desktop.system import ViewerError, check_browser
+from annotator3d.viz.desktop.system import check_browser
 from annotator3d.viz.keys import KeyTable
 from annotator3d.viz.scene_model import SceneModel
 from annotator3d.viz.view_settings import ViewSettings
+from annotator3d.viz.web.address import is_local, listen, names_of
 from annotator3d.viz.web.page import WebPage
 
-if TYPE_CHECKING:
-    from annotator3d.viz.web.token_proxy import TokenProxy
-
-LOCAL = ("127.0.0.1", "localhost", "::1")
 _STOP = object()
 _STEP_SECONDS = 0.03  # of a flight
 _TAKEN = (
@@ -38,48 +34,36 @@ def serve(
     port: int = 8080,
     settings: ViewSettings | None = None,
     say: Callable[[str], None] = print,
+    listening: Sequence[socket.socket] | None = None,
 ) -> None:
-    """Serve the session until it is closed in the browser or with Ctrl-C.
+    """Serve the session until it is closed in the browser or with Ctrl-C, which is raised.
+
+    Only a browser that has opened the link, with the token in it, sees or does anything.
 
     Args:
-        host: an address that other machines can reach is served behind a token in the link.
         settings: the choices at the start.
+        listening: what `address.listen` gave for `host` and `port`, if that was done before.
 
     Raises:
-        ViewerError: viser or aiohttp is not installed, or the address cannot be taken.
+        ViewerError: viser or aiohttp is not installed, or does not fit.
+        ConfigError: the address cannot be taken.
     """
     check_browser()
-    import viser
-
-    is_local = host in LOCAL
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints a link without the token
-        server = viser.ViserServer(host="127.0.0.1", port=port if is_local else 0, verbose=False)
-    proxy = None
-    try:
-        if is_local:
-            if port and server.get_port() != port:  # viser silently takes the next free one
-                say(f"port {port} is taken")
-            say(f"open http://{host}:{server.get_port()} in a browser; Ctrl-C ends")
-        else:
-            proxy = _start_proxy(host, port, server.get_port())
-            say(f"open http://{host}:{proxy.port}/?token={proxy.token} in a browser; Ctrl-C ends")
-            say("the connection is not encrypted: use it on a network that you trust, or by ssh -L")
-        _Host(server, keys, lambda: SceneModel(session, palette, settings)).run()
-    except KeyboardInterrupt:
-        say("stopped; all answers are saved")
-    finally:
-        if proxy is not None:
-            proxy.close()
-        server.stop()
-
-
-def _start_proxy(host: str, port: int, behind: int) -> TokenProxy:
+    from annotator3d.viz.web.inner_server import viser_on_socket
     from annotator3d.viz.web.token_proxy import TokenProxy
 
-    try:
-        return TokenProxy(host, port, behind)
-    except OSError as error:
-        raise ViewerError(f"--host {host} --port {port}: {error.strerror or error}") from error
+    listening = listen(host, port) if listening is None else listening
+    with viser_on_socket() as (server, behind):
+        proxy = TokenProxy(listening, behind, names_of(host))
+        try:
+            shown = f"[{host}]" if ":" in host else host
+            say(f"open http://{shown}:{proxy.port}/?token={proxy.token} in a browser; Ctrl-C ends")
+            if not is_local(host):
+                say("the connection is not encrypted: use it on a network that you trust, or by "
+                    "ssh -L")  # fmt: skip
+            _Host(server, keys, lambda: SceneModel(session, palette, settings)).run()
+        finally:
+            proxy.close()
 
 
 class _Host:

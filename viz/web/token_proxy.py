@@ -1,7 +1,10 @@
 """A proxy in front of the browser viewer: without the token nobody gets anything.
 
-viser serves everybody who reaches it. So viser listens on this machine alone, and this proxy
-listens elsewhere. The link with the token sets a cookie; requests with the cookie are forwarded.
+viser serves everybody who reaches it. So viser listens at a Unix socket, and this proxy at a port.
+The link with the token sets a cookie; requests with the cookie are forwarded. Other users of the
+machine and pages of other sites have no token. A browser sends a cookie of ours to every port of
+the host, so it is bound to a path that others do not know, and what a browser says about the page
+that asks (Host, Origin, Sec-Fetch-Site) must be right as well.
 """
 
 from __future__ import annotations
@@ -11,17 +14,35 @@ import concurrent.futures
 import hmac
 import logging
 import secrets
+import socket
 import threading
+from collections.abc import Sequence
+from pathlib import Path
 
-from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, web
+from aiohttp import ClientError, ClientSession, ClientTimeout, DummyCookieJar, UnixConnector, web
+from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from annotator3d.viz.web.address import is_known
 from annotator3d.viz.web.websocket_proxy import forward_websocket, is_websocket
 
 LOG = logging.getLogger("annotator3d.viz.web")
+_HTTP = logging.getLogger("annotator3d.viz.web.http")  # of aiohttp: who sends no HTTP is no fault
+_HTTP.addFilter(lambda r: not (r.exc_info and isinstance(r.exc_info[1], HttpProcessingError)))
 SHUTDOWN_SECONDS = 1.0  # what requests under way get to end by themselves
 _REFUSED = "Open the whole link that was printed: it ends with ?token=...\n"
+_NOT_OURS = "This address is asked for under a name, or from a page, that is not its own.\n"
+_METHODS = ("GET", "HEAD")  # the page is read, and all else goes over its websocket
+# Added to every answer: nothing is stored, shown inside another page or told to other sites.
+_GUARDS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
 _GONE = "The viewer behind this address has ended. Start it again and open the new link.\n"
 # They speak of one connection, not of the message (RFC 9110, section 7.6.1).
 _HOP_BY_HOP = {
@@ -32,49 +53,56 @@ _AUTOMATIC = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 
 
 class TokenProxy:
-    """Serves ``host:port`` from a thread of its own and forwards to a port of this machine.
+    """Serves from a thread of its own and forwards to a Unix socket.
 
     Args:
-        host: the address to listen at.
-        port: 0 takes a free one.
-        behind: the port of 127.0.0.1 that is served.
+        listening: sockets that listen, all at one port (`address.listen`); closed in the end.
+        behind: the path of the Unix socket that is served.
+        names: what the server may be called in a Host header, besides addresses in digits.
 
     Attributes:
         token: 128 random bits, new each time.
         port: the one that it listens on.
         cookie: the name of its cookie; browsers share cookies among the ports of a host.
-
-    Raises:
-        OSError: the address cannot be taken.
+        path: where the page is, for this cookie only; it says nothing of the token.
     """
 
-    def __init__(self, host: str, port: int, behind: int) -> None:
-        self.token = secrets.token_urlsafe(16)
-        self._behind = behind
-        started: concurrent.futures.Future[int] = concurrent.futures.Future()
+    def __init__(
+        self,
+        listening: Sequence[socket.socket],
+        behind: Path,
+        names: frozenset[str] = frozenset({"localhost"}),
+    ) -> None:
+        self.token, self.path = secrets.token_urlsafe(16), f"/{secrets.token_hex(6)}"
+        self.port = listening[0].getsockname()[1]
+        self.cookie = f"annotator3d_{self.port}"
+        self._behind, self._names = behind, names
+        started: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._serve(host, port, started)),
+            target=lambda: asyncio.run(self._serve(listening, started)),
             name="token proxy",
             daemon=True,
         )
         self._thread.start()
         try:
-            self.port = started.result()
+            started.result()
         except BaseException:
             self._thread.join()
             raise
-        self.cookie = f"annotator3d_{self.port}"
 
     def close(self) -> None:
         """Take no more connections and end those under way."""
         self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join()
 
-    async def _serve(self, host: str, port: int, started: concurrent.futures.Future[int]) -> None:
+    async def _serve(
+        self, listening: Sequence[socket.socket], started: concurrent.futures.Future[None]
+    ) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
-        server = web.Server(self._handle, logger=LOG, access_log=None, handler_cancellation=True)
+        server = web.Server(self._handle, logger=_HTTP, access_log=None, handler_cancellation=True)
         runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
         async with ClientSession(
+            connector=UnixConnector(str(self._behind), limit=0),
             auto_decompress=False,  # bodies go through as they are
             cookie_jar=DummyCookieJar(),  # cookies belong to the browsers
             skip_auto_headers=_AUTOMATIC,
@@ -82,26 +110,33 @@ class TokenProxy:
         ) as self._session:
             await runner.setup()
             try:
-                await web.TCPSite(runner, host, port).start()
+                for each in listening:
+                    await web.SockSite(runner, each).start()
             except Exception as error:
                 started.set_exception(error)
             else:
-                started.set_result(runner.addresses[0][1])
+                started.set_result(None)
                 await self._stop.wait()
             finally:
                 await runner.cleanup()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if not is_known(request.headers.get("Host", ""), self._names) or not _is_own_page(request):
+            return _answer(403, _NOT_OURS)
+        if request.method not in _METHODS:
+            return _answer(405, "Only GET is served.\n", {"Allow": ", ".join(_METHODS)})
         if self._is_token(request.cookies.get(self.cookie, "")):
             return await self._forward(request)
         if any(self._is_token(given) for given in request.query.getall("token", [])):
             return self._welcome()
-        return web.Response(status=403, text=_REFUSED)
+        return _answer(403, _REFUSED)
 
     def _welcome(self) -> web.Response:
         """Keep the token as a cookie, and take it out of the address line."""
-        response = web.Response(status=303, headers={"Location": "/"})
-        response.set_cookie(self.cookie, self.token, httponly=True, samesite="Strict")
+        response = _answer(303, "", {"Location": f"{self.path}/"})
+        response.set_cookie(
+            self.cookie, self.token, path=self.path, httponly=True, samesite="Strict"
+        )
         return response
 
     def _is_token(self, given: str) -> bool:
@@ -109,13 +144,15 @@ class TokenProxy:
 
     async def _forward(self, request: web.BaseRequest) -> web.StreamResponse:
         target = request.rel_url
-        if not target.raw_path.startswith("/"):
-            return web.Response(status=400, text="The path must begin with /\n")
+        path = target.raw_path
+        if not path.startswith("/"):
+            return _answer(400, "The path must begin with /\n")
+        if path == self.path or path.startswith(f"{self.path}/"):
+            path = path.removeprefix(self.path) or "/"
         url = URL.build(
             scheme="http",
-            host="127.0.0.1",
-            port=self._behind,
-            path=target.raw_path,
+            host="localhost",
+            path=path,
             query_string=target.raw_query_string,
             encoded=True,
         )
@@ -126,23 +163,23 @@ class TokenProxy:
             return await self._forward_http(request, url, headers)
         except ClientError as error:
             LOG.warning("the server behind the proxy does not answer: %s", error)
-            return web.Response(status=502, text=_GONE)
+            return _answer(502, _GONE)
 
     async def _forward_http(
         self, request: web.BaseRequest, url: URL, headers: CIMultiDict[str]
     ) -> web.StreamResponse:
-        """Stream the body there and the answer back.
+        """Stream the answer back.
 
         Raises ClientError where the server behind gives no answer.
         """
-        body = request.content if request.body_exists else None
-        async with self._session.request(
-            request.method, url, headers=headers, data=body, allow_redirects=False
-        ) as inner:
-            response = web.StreamResponse(
-                status=inner.status, reason=inner.reason, headers=_end_to_end(inner.headers)
-            )
+        headers.popall("Content-Length", None)  # viser takes no body
+        async with self._session.get(url, headers=headers, allow_redirects=False) as inner:
+            given = _end_to_end(inner.headers)
+            given.update(_GUARDS)
+            response = web.StreamResponse(status=inner.status, reason=inner.reason, headers=given)
             await response.prepare(request)
+            if request.method == "HEAD":
+                return response
             try:
                 async for chunk in inner.content.iter_any():
                     await response.write(chunk)
@@ -151,6 +188,25 @@ class TokenProxy:
                 if request.transport is not None:
                     request.transport.abort()
             return response
+
+
+def _is_own_page(request: web.BaseRequest) -> bool:
+    """Whether a page of ours asks, or a person who follows a link, as far as a browser tells."""
+    origin = request.headers.get("Origin")  # "null" of a sandboxed page or a file
+    if origin is not None:
+        scheme, _, place = origin.lower().partition("://")
+        if scheme not in ("http", "https") or place != request.headers["Host"].lower():
+            return False
+    if request.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin"):
+        return True
+    return (
+        request.headers.get("Sec-Fetch-Mode") == "navigate"
+        and request.headers.get("Sec-Fetch-Dest", "document") == "document"
+    )
+
+
+def _answer(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(status=status, text=text, headers={**_GUARDS, **(headers or {})})
 
 
 def _end_to_end(headers: CIMultiDictProxy[str]) -> CIMultiDict[str]:

@@ -13,6 +13,8 @@ from annotator3d.cli.review_options import add_review, criteria_of, shares_of
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
+    import socket
+
     from annotator3d.api.labelling import SessionBundle
     from annotator3d.viz.view_settings import ViewSettings
 
@@ -57,7 +59,7 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
         "--host",
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="address to serve (default: this machine only; others need the token of the link)",
+        help="address to serve (default: this machine only); the link that is printed has a token",
     )
     add("--port", type=int, default=8080, help="port to serve (default: 8080; 0: a free one)")
 
@@ -69,6 +71,13 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
     order=40,
 )
 def label(args: argparse.Namespace) -> None:
+    from annotator3d.cli.stopping import ends_when_stopped
+
+    with ends_when_stopped("all answers are saved"):
+        _label(args)
+
+
+def _label(args: argparse.Namespace) -> None:
     from annotator3d.viz.desktop.system import check_browser, check_window
     from annotator3d.viz.flight import SLOW_PICTURE
     from annotator3d.viz.view_settings import ViewSettings
@@ -77,10 +86,13 @@ def label(args: argparse.Namespace) -> None:
         raise ConfigError("label needs either a WORK_DIR or --demo")
     if args.demo and args.review:
         raise ConfigError(f"--review needs answers: annotator3d label {DEMO} --review")
-    # Before torch is imported, which takes seconds.
-    is_quick = True  # a browser draws by itself
+    # Before torch is imported, which takes seconds, and before anything is opened.
+    is_quick, listening = True, None  # a browser draws by itself
     if args.web:
+        from annotator3d.viz.web.address import listen
+
         check_browser()
+        listening = listen(args.host, args.port)
     else:
         is_quick = check_window() < SLOW_PICTURE
     work_dir = DEMO if args.demo else Path(args.work_dir)
@@ -91,7 +103,7 @@ def label(args: argparse.Namespace) -> None:
         for warning in opened.warnings:
             print(warning, flush=True)
         _log_to(work_dir / "viewer.log" if work_dir.is_dir() else work_dir.with_suffix(".log"))
-        _show(opened, args, ViewSettings(flies=is_quick and not args.jump))
+        _show(opened, args, ViewSettings(flies=is_quick and not args.jump), listening)
         left = _waiting(opened, total, "still ")
         disputed = _disputed(opened, work_dir)
         for scan, why in opened.session.set_aside.items():
@@ -127,12 +139,25 @@ def _open(args: argparse.Namespace, work_dir: Path) -> SessionBundle:
         )
 
 
-def _show(opened: SessionBundle, args: argparse.Namespace, settings: ViewSettings) -> None:
+def _show(
+    opened: SessionBundle,
+    args: argparse.Namespace,
+    settings: ViewSettings,
+    listening: list[socket.socket] | None,
+) -> None:
     """Until the window or the page is closed."""
     if args.web:
         from annotator3d.viz.web.server import serve
 
-        serve(opened.session, opened.keys, opened.palette, args.host, args.port, settings=settings)
+        serve(
+            opened.session,
+            opened.keys,
+            opened.palette,
+            args.host,
+            args.port,
+            settings=settings,
+            listening=listening,
+        )
     else:
         from annotator3d.viz.desktop.window import LabelWindow
 
