@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -94,6 +95,41 @@ def is_alive(pid: int) -> bool:
     except OSError:
         return True
     return True
+
+
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Raise unless `path` is a file: whoever reads a FIFO may wait for ever.
+
+    Raises:
+        FileNotFoundError: there is no such file, or the link leads to none.
+        ValueError: it is a FIFO, a device, a socket or a folder.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise FileNotFoundError(
+                f"{path} is a link to {os.readlink(path)}, which is not there"
+            ) from None
+        raise FileNotFoundError(f"{path}: there is no such file") from None
+    if not stat.S_ISREG(mode):
+        raise ValueError(f"{path} is a {kind_of(mode)}, expected a file")
+
+
+def is_there(path: Path) -> bool:
+    """Whether anything but a folder has this name, also what `require_file` refuses."""
+    return os.path.lexists(path) and not path.is_dir()
+
+
+def kind_of(mode: int) -> str:
+    """The kind of file that a `st_mode` stands for: file, folder, FIFO, socket or device."""
+    kinds = {
+        stat.S_ISREG: "file",
+        stat.S_ISDIR: "folder",
+        stat.S_ISFIFO: "FIFO",
+        stat.S_ISSOCK: "socket",
+    }
+    return next((name for test, name in kinds.items() if test(mode)), "device")
 
 
 def fingerprint(path: str | os.PathLike[str]) -> str:

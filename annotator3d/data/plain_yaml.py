@@ -9,6 +9,8 @@ from typing import Any
 
 import yaml
 
+from annotator3d.data.files import require_file
+
 _MOST_BYTES = 16 << 20
 _MOST_NODES = 1_000_000  # with what aliases stand for; a class list has some hundred
 _MOST_DEPTH = 100
@@ -56,6 +58,7 @@ def read_yaml(
 
 
 def _bytes_of(path: Path) -> bytes:
+    require_file(path)
     with open(path, "rb") as file:
         return file.read(_MOST_BYTES + 1)
 

@@ -32,6 +32,7 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from annotator3d.data.class_list import PlainNumbers, check_text, expand
+from annotator3d.data.files import require_file
 from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.data.scan import IGNORE
@@ -108,6 +109,8 @@ def taxonomy_path(name: str | os.PathLike[str]) -> Path:
     if str(name) in taxonomy_names():
         path = _FOLDER / f"{name}.yaml"
     elif not path.is_file():
+        if path.exists() or path.is_symlink():
+            require_file(path)
         if path.suffix in (".yaml", ".yml"):
             raise FileNotFoundError(f"there is no taxonomy file {path}")
         raise ValueError(f"unknown taxonomy {str(name)!r}: {nearest(str(name), taxonomy_names())}")

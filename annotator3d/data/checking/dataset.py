@@ -56,7 +56,7 @@ def check_dataset(
             if progress:
                 progress(len(scans), len(dataset))
     _add_duplicates(dataset, scans)
-    return Checked(dataset, scans, list(_orphans(dataset)))
+    return Checked(dataset, scans, [*_no_folders(dataset), *_orphans(dataset)])
 
 
 def merge(checks: Sequence[Checked]) -> list[Checked]:
@@ -88,6 +88,14 @@ def _add_duplicates(dataset: ScanDataset, scans: Sequence[CheckedScan]) -> None:
         if (other := first.setdefault(scan.digest, scan.id)) != scan.id:
             words = f"the same bytes as scan {other}"
             scan.problems.append(Problem("duplicate scan", str(dataset.path(i)), words, scan.id))
+
+
+def _no_folders(dataset: ScanDataset) -> Iterator[Problem]:
+    """What has the name of a folder of scans or labels and is none: its sequence is left out."""
+    if not isinstance(dataset, SequenceDataset):
+        return
+    for path in dataset.not_folders():
+        yield Problem("unreadable", str(path), "it is not a folder, so its files are not read")
 
 
 def _orphans(dataset: ScanDataset) -> Iterator[Problem]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 # The others are warnings: training copes with them, but somebody should look.
 KINDS = {
     "truncated": True,  # the size of a file is not a multiple of a point's or a label's
-    "unreadable": True,
+    "unreadable": True,  # it cannot be opened, or is no file
     "length mismatch": True,  # the numbers of points and labels differ
     "missing label": True,  # in a sequence whose other scans have labels
     "unknown id": True,  # not in the taxonomy

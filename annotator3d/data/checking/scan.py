@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from annotator3d.data.checking.problems import Problem
 from annotator3d.data.datasets.base import ScanDataset
-from annotator3d.data.files import fingerprint
+from annotator3d.data.files import fingerprint, kind_of
 from annotator3d.data.formats.kitti import other_width, split_label
 from annotator3d.data.formats.records import best, doubt
 from annotator3d.data.scan import IGNORE
@@ -38,15 +39,15 @@ class CheckedScan:
 def stamp(dataset: ScanDataset, i: int) -> list[int]:
     """Size and modification time (ns) of the points and, if there is one, of the label file.
 
-    Empty if the file of points is missing.
+    Empty if the file of points is missing. What is no file has the size -1: a FIFO, a folder.
     """
     found: list[int] = []
     for path in (dataset.path(i), dataset.label_path(i)):
         try:
             status = os.stat(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             break
-        found += [status.st_size, status.st_mtime_ns]
+        found += [status.st_size if stat.S_ISREG(status.st_mode) else -1, status.st_mtime_ns]
     return found
 
 
@@ -77,8 +78,15 @@ def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool
     def problem(kind: str, words: str, path: Path) -> Problem:
         return Problem(kind, str(path), words, dataset.ids[i])
 
+    paths = (dataset.path(i), dataset.label_path(i))
     if not stamp:
         return [problem("unreadable", "there is no such file", dataset.path(i))]
+    if odd := [path for path, size in zip(paths, stamp[::2], strict=False) if size < 0]:
+        kinds = [kind_of(path.stat().st_mode) for path in odd]
+        return [
+            problem("unreadable", f"it is a {kind}, not a file", path)
+            for path, kind in zip(odd, kinds, strict=True)
+        ]
     found = []
     sized = dataset.POINT_BYTES > 0  # else sizes show nothing
     points, rest = divmod(stamp[0], dataset.POINT_BYTES) if sized else (0, 0)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from annotator3d.data.files import require_file
 from annotator3d.errors import nearest, some
 
 
@@ -89,6 +90,7 @@ def _restrict(ids: list[str], scans: Sequence[str] | str | os.PathLike[str], roo
     """Those of ``ids`` that ``scans`` names, in the order of ``ids``."""
     source = "scans"
     if isinstance(scans, (str, os.PathLike)):
+        require_file(scans)
         source, lines = str(scans), Path(scans).read_text(encoding="utf-8").splitlines()
         scans = [text for line in lines if (text := line.partition("#")[0].strip())]
     if not scans:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from annotator3d.data.datasets.base import Intensity, Labels, PathLike, ScanDataset, check_choice
 from annotator3d.data.datasets.listing import check_names, choose, contents, stems
+from annotator3d.errors import some
 from annotator3d.registry import DATASETS
 
 SEMANTICKITTI_TRAIN = ("00", "01", "02", "03", "04", "05", "06", "07", "09", "10")
@@ -60,6 +61,12 @@ class SequenceDataset(ScanDataset):
     def label_path(self, i: int) -> Path:
         sequence, frame = self.ids[i].split("/")
         return self._folder / sequence / "labels" / f"{frame}.label"
+
+    def not_folders(self) -> list[Path]:
+        """What stands where a folder should be: files, and links that lead nowhere."""
+        found = [p for name in ("velodyne", "labels") for p in self._folder.glob(f"*/{name}")]
+        found += [path for path in self._folder.iterdir() if path.is_symlink()]
+        return sorted(path for path in found if not path.is_dir())
 
     def _sequences(self, sequences: Sequence[str] | None, split: str | None) -> list[str]:
         if (sequences is None) == (split is None):
@@ -130,6 +137,11 @@ class SemanticKITTI(SequenceDataset):
     def open_parts(cls, root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
         folders = sorted(os.scandir(root / "sequences"), key=lambda entry: entry.name)
         names = [e.name for e in folders if (Path(e.path) / "velodyne").is_dir()]
+        if not names:
+            folder = root / "sequences"
+            files = [str(path) for path in folder.glob("*/velodyne")]
+            found = f"{some(files)} is not a folder" if files else f"it holds {contents(folder)}"
+            raise FileNotFoundError(f"{folder} has no folder SEQUENCE/velodyne; {found}")
         return [cls(root, names, taxonomy, labels="optional")]
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from annotator3d.data.files import atomic_write
+from annotator3d.data.files import atomic_write, require_file
 from annotator3d.errors import some
 
 PathLike = str | os.PathLike[str]
@@ -116,6 +116,7 @@ def read_poses(path: PathLike) -> NDArray[np.float64]:
 
     Raises ValueError naming the line that does not hold 12 numbers.
     """
+    require_file(path)
     lines = Path(path).read_text(encoding="utf-8").splitlines()
     numbered = [(n, line) for n, line in enumerate(lines, 1) if line.strip()]
     rows = [_row_to_matrix(line, f"{path}, line {n}") for n, line in numbered]
@@ -134,6 +135,7 @@ def read_calib(path: PathLike) -> dict[str, NDArray[np.float64]]:
 
     Raises ValueError when a line does not hold 12 numbers or ``Tr`` is missing.
     """
+    require_file(path)
     calib = {}
     for line in Path(path).read_text(encoding="utf-8").splitlines():
         if line.strip():
@@ -152,6 +154,7 @@ def write_calib(path: PathLike, calib: dict[str, ArrayLike]) -> None:
 
 
 def _read(path: PathLike, dtype: np.dtype, record: int, what: str) -> NDArray:
+    require_file(path)
     data = np.fromfile(path, _U8)
     if len(data) % record:
         raise ValueError(

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.data.files import require_file
 from annotator3d.data.formats.cloud import CloudError
 from annotator3d.data.formats.npy import read_array
 from annotator3d.data.formats.text import plain_numbers
@@ -40,6 +41,7 @@ def read_label_file(path: PathLike, num_points: int, scan: PathLike) -> tuple[ND
         ValueError: the file has another number of labels, several columns, or no numbers.
     """
     _check_link(path)
+    require_file(path)
     if Path(path).suffix.lower() == ".npy":
         return _of_array(path, num_points, scan)
     data = Path(path).read_bytes()
@@ -70,6 +72,7 @@ def read_label_file(path: PathLike, num_points: int, scan: PathLike) -> tuple[ND
 
 def holds_one_number_a_line(path: PathLike) -> bool:
     """Whether a text file starts like labels, rather than like boxes or points; others: true."""
+    require_file(path)
     with open(path, "rb") as file:
         sample = file.read(_SAMPLE)
     if not _is_text(sample):

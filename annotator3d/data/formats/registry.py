@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import NamedTuple
 
+from annotator3d.data.files import require_file
 from annotator3d.data.formats.arrays import read_bin, read_npy, read_npz
 from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.las import read_las
@@ -63,6 +64,7 @@ def read_cloud(
         ValueError: the file is damaged or of another format; it is named.
     """
     require(format)
+    require_file(path)
     try:
         return FORMATS[format].read(path, columns)
     except (FileNotFoundError, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit):

@@ -70,6 +70,10 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
         found = find_labels(cloud, source, rules)
     except CloudError as error:
         raise ValueError(f"{source.path} {error}") from None
+    finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
+    if not finite.any():
+        none = "none of its points is finite" if len(cloud) else "holds no points"
+        raise ValueError(f"{source.path}: {none}; repair or remove it")
     bin_path, label_path = output_paths(out, source.id)
     write_bin(bin_path, xyz, intensity)
     classes, name, void = None, None, 0
@@ -86,7 +90,6 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
             remarks[f"the object numbers in {found.too_large!r} exceed 65535 and are left out"] = 0
     elif label_path.exists():
         label_path.unlink()  # of an attempt with other labels
-    finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
     return Converted(
         id=source.id,
         source=source.path.relative_to(src).as_posix(),
@@ -96,8 +99,8 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
         label=name,
         intensity=intensity_name,
         span=_span(intensity[finite]),
-        low=xyz[finite].min(0).tolist() if finite.any() else [],
-        high=xyz[finite].max(0).tolist() if finite.any() else [],
+        low=xyz[finite].min(0).tolist(),
+        high=xyz[finite].max(0).tolist(),
         offset=None if offset is None else list(offset),
         steps=None if steps is None else list(steps),
         void=void,

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.data.files import require_file
 from annotator3d.data.formats.text import plain_numbers
 from annotator3d.data.importing.times import seconds
 from annotator3d.errors import some
@@ -70,6 +71,7 @@ def read_pose_rows(path: PathLike) -> PoseRows:
 
 def _lines(path: PathLike) -> tuple[list[tuple[int, list[float]]], str]:
     """Each line of numbers with its number, and the last line of words before them."""
+    require_file(path)
     try:
         text = plain_numbers(Path(path).read_bytes()).decode("utf-8-sig")
     except UnicodeDecodeError as error:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.data.files import is_there, require_file
 from annotator3d.data.formats.kitti import read_calib, write_calib, write_poses
 from annotator3d.data.importing.pose_rows import PoseRows, check_rigid, read_pose_rows
 from annotator3d.data.importing.sources import Source
@@ -68,7 +69,7 @@ def _find(scans: Sequence[Source], given: Path | None) -> SequencePoses:
         transform = np.eye(4)
         if rows.of_camera:
             transform, remarks = _transform(path.parent), []
-        elif (path.parent / "calib.txt").is_file():
+        elif is_there(path.parent / "calib.txt"):
             remarks.append(f"calib.txt was not used: {path.name} is no file of KITTI's poses")
         found = SequencePoses(poses, transform, tuple(remarks))
     if 0 < len(found.by_frame) < len(scans):
@@ -122,7 +123,7 @@ def write_sequence_poses(
 def _transform(folder: Path) -> NDArray:
     """LiDAR to camera, of the calib.txt in a folder; without one the identity."""
     path = folder / "calib.txt"
-    return read_calib(path)["Tr"] if path.is_file() else np.eye(4)
+    return read_calib(path)["Tr"] if is_there(path) else np.eye(4)
 
 
 def _rows_file(scans: Sequence[Source], given: Path | None) -> Path | None:
@@ -133,7 +134,7 @@ def _rows_file(scans: Sequence[Source], given: Path | None) -> Path | None:
         candidates = [given]
     else:
         candidates = [given / f"{name}.txt", given / name / "poses.txt", given / "poses.txt"]
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if is_there(path)), None)
 
 
 def _matched(rows: PoseRows, scans: Sequence[Source], path: Path) -> tuple[dict[int, NDArray], str]:
@@ -185,6 +186,7 @@ def _by_time(
 
 def _read_one(path: Path) -> NDArray:
     """A pose file of one scan: 12 numbers (3 x 4) or 16 (4 x 4), rows of spaces or commas."""
+    require_file(path)
     try:
         text = path.read_text(encoding="utf-8-sig")
         numbers = np.array(text.replace(",", " ").replace(";", " ").split(), np.float64)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from annotator3d.data.files import is_there
 from annotator3d.data.importing.label_index import (
     GENERIC_FOLDERS,
     LabelIndex,
@@ -152,4 +153,4 @@ class _Finder:
         beside = scan.with_suffix(".pose")
         paths = [] if given is not None else [beside]
         paths += [f / (name + s) for f in folders for name in names for s in (".pose", ".txt")]
-        return next((path for path in paths if path.is_file()), None)
+        return next((path for path in paths if is_there(path)), None)
