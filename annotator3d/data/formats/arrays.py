@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.formats.cloud import Cloud, CloudError, from_columns
+from annotator3d.data.formats.cloud import Cloud, CloudError, flat, from_columns, left_out
 from annotator3d.data.formats.columns import UNUSED, is_typed, record
 from annotator3d.data.formats.npy import Archive, read_array
 from annotator3d.data.formats.records import best, doubt
@@ -86,19 +86,20 @@ def read_npz(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
         archive = Archive(file)
         shapes = {name: header.shape for name, header in archive.headers.items()}
         name = next((n for n in _POINTS if len(shapes.get(n, ())) == 2), None)
-        if name is None:
-            return from_columns(
-                archive.read(*(n for n, shape in shapes.items() if len(shape) == 1))
-            )
-        extra = [n for n, shape in shapes.items() if shape == shapes[name][:1]]
-        arrays = archive.read(name, *extra)
-    cloud = _of_array(arrays.pop(name), columns)
-    return Cloud(cloud.xyz, {**cloud.fields, **arrays})
+        rows = shapes[name or next((n for n in shapes if n.lower() == "x"), next(iter(shapes)))][:1]
+        extra = [n for n, shape in shapes.items() if shape in (rows, (*rows, 1)) and n != name]
+        arrays = archive.read(*extra, *([] if name is None else [name]))
+    points = None if name is None else arrays.pop(name)
+    cloud = from_columns(arrays) if points is None else _of_array(points, columns)
+    wide = {n: shape for n, shape in shapes.items() if n not in (name, *extra)}
+    fields = cloud.fields if points is None else {n: flat(a) for n, a in arrays.items()}
+    remarks = {**cloud.remarks, **left_out(wide, len(cloud))}
+    return Cloud(cloud.xyz, {**cloud.fields, **fields}, remarks=remarks)
 
 
 def _of_array(array: NDArray, columns: Sequence[str] | None) -> Cloud:
     if array.dtype.names:
-        return from_columns({n: array[n] for n in array.dtype.names if array[n].ndim == 1})
+        return from_columns({n: array[n] for n in array.dtype.names})
     if array.ndim != 2 or array.dtype.kind not in "fiu":
         raise CloudError(f"holds {array.dtype} of shape {array.shape}, expected numbers [N, C]")
     columns = columns or USUAL.get(array.shape[1])

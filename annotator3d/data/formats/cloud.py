@@ -65,7 +65,9 @@ def plain(name: str) -> str:
 
 
 def from_columns(columns: Mapping[str, NDArray], steps=None) -> Cloud:
-    """A cloud of named columns, among them x, y and z (in any case).
+    """A cloud of named columns [N] or [N, 1], among them x, y and z (in any case).
+
+    Other shapes are left out, which a remark says.
 
     Raises:
         CloudError: one of the three is missing.
@@ -75,12 +77,29 @@ def from_columns(columns: Mapping[str, NDArray], steps=None) -> Cloud:
     }
     if missing := [axis for axis in "xyz" if axis not in axes]:
         raise CloudError(f"has no {', '.join(missing)}, only {some(columns)}")
-    xyz = np.column_stack([np.asarray(columns[axes[axis]]) for axis in "xyz"])
+    xyz = np.column_stack([flat(np.asarray(columns[axes[axis]])) for axis in "xyz"])
     if xyz.dtype.kind not in "fiu":
         raise CloudError(f"has coordinates of {xyz.dtype}, not numbers")
     exact = xyz.dtype.itemsize <= 4 and xyz.dtype.kind == "f"
-    others = {name: native(v) for name, v in columns.items() if name not in axes.values()}
-    return Cloud(xyz.astype(np.float32 if exact else np.float64), others, steps)
+    others = {n: flat(v) for n, v in columns.items() if n not in axes.values()}
+    fields = {name: native(v) for name, v in others.items() if v.shape == (len(xyz),)}
+    wide = {name: v.shape for name, v in others.items() if name not in fields}
+    xyz = xyz.astype(np.float32 if exact else np.float64)
+    return Cloud(xyz, fields, steps, left_out(wide, len(xyz)))
+
+
+def flat(values: NDArray) -> NDArray:
+    """[N] of [N, 1]; anything else as it is."""
+    return values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+
+
+def left_out(shapes: Mapping[str, tuple[object, ...]], num_points: int) -> dict[str, int]:
+    """The remark for fields that are not one number a point; empty if there are none."""
+    named = [
+        f"{name!r} [{', '.join('N' if size == num_points else str(size) for size in shape)}]"
+        for name, shape in shapes.items()
+    ]
+    return {f"not used, as they are not one number a point: {some(named)}": 0} if named else {}
 
 
 def native(values: NDArray) -> NDArray:

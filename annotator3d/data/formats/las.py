@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from annotator3d.data.formats.cloud import Cloud, CloudError
+from annotator3d.data.formats.cloud import Cloud, CloudError, flat, left_out
 from annotator3d.data.formats.las_bounds import check_bounds
 
 if TYPE_CHECKING:
@@ -33,13 +33,17 @@ def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
             f"is truncated: its header says {las.header.point_count} points, there are "
             f"{len(las.points)}"
         )
-    fields = {}
+    fields, wide = {}, {}
     for name in las.point_format.dimension_names:
         if name not in ("X", "Y", "Z"):
             values = np.array(las[name])
-            if values.ndim == 1:
-                fields[name] = values
-    return Cloud(np.array(las.xyz, np.float64), fields, tuple(float(s) for s in las.header.scales))
+            if flat(values).ndim == 1:
+                fields[name] = flat(values)
+            else:
+                wide[name] = values.shape
+    scales = tuple(float(s) for s in las.header.scales)
+    xyz = np.array(las.xyz, np.float64)
+    return Cloud(xyz, fields, scales, left_out(wide, len(xyz)))
 
 
 def _read(file: BinaryIO) -> laspy.LasData:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
-from annotator3d.data.formats.cloud import Cloud, CloudError, from_columns
+from annotator3d.data.formats.cloud import Cloud, CloudError, from_columns, left_out
 from annotator3d.data.formats.ply_bounds import check_bounds
 from annotator3d.data.formats.text import plain_numbers
 
@@ -21,7 +22,7 @@ _FLOAT_AXIS = re.compile(rb"^(property[ \t]+)(?:float32|float)([ \t]+[xyzXYZ][ \
 
 
 def read_ply(path: str | os.PathLike[str], columns: object = None) -> Cloud:
-    """The element ``vertex``; properties that are lists are left out.
+    """The element ``vertex``; lists of one number are read as numbers, others are left out.
 
     Source: http://paulbourke.net/dataformats/ply/
     """
@@ -33,8 +34,17 @@ def read_ply(path: str | os.PathLike[str], columns: object = None) -> Cloud:
         raise CloudError(f"has no element 'vertex', only {[e.name for e in content.elements]}")
     vertex = content["vertex"]
     data = vertex.data
-    names = [p.name for p in vertex.properties if data.dtype[p.name].kind in "fiu"]
-    return from_columns({name: np.asarray(data[name]) for name in names})
+    columns: dict[str, NDArray] = {}
+    lists: dict[str, tuple[object, ...]] = {}
+    for name in (p.name for p in vertex.properties):
+        if data.dtype[name].kind in "fiu":
+            columns[name] = np.asarray(data[name])
+        elif all(len(values) == 1 for values in data[name]):
+            columns[name] = np.array([values[0] for values in data[name]])
+        else:
+            lists[name] = (len(data), "lists")
+    cloud = from_columns(columns)
+    return Cloud(cloud.xyz, cloud.fields, remarks=left_out(lists, len(cloud)))
 
 
 def _with_all_digits(path: str | os.PathLike[str]) -> str | os.PathLike[str] | BinaryIO:

@@ -20,6 +20,7 @@ _OTHERS = re.compile(r"pred|inst|panop|colou?r|rgb|box|object|detect|track|image
 _AFFIX = re.compile(
     r"[._-](labels?|lbl|gt|seg|sem|semantic|lidarseg|ground_?truth|class|classes)$", re.IGNORECASE
 )
+_PREFIX = re.compile(r"^(labels?|gt|seg|semantic)[._-]", re.IGNORECASE)
 _PLAIN = ("labels", "label")
 _MAYBE = (".txt", ".csv", ".seg")
 _BESIDE = (".label", ".labels", ".npy")  # without an affix: others may be anything
@@ -124,7 +125,7 @@ class LabelIndex:
         stem, ending = os.path.splitext(path.name)
         if ending.lower() not in ENDINGS:
             return
-        plain = _AFFIX.sub("", stem)
+        plain = _PREFIX.sub("", _AFFIX.sub("", stem))
         in_folder = self._given or any(map(holds_labels, relative.parts))
         if in_folder or plain != stem or ending.lower() in _BESIDE:
             self._by_name[plain].append((path, relative))
@@ -182,7 +183,9 @@ class LabelIndex:
 
 def _sure(path: Path) -> bool:
     """Whether a name says that a file holds labels; text without a word of them may be anything."""
-    return path.suffix.lower() not in _MAYBE or bool(_AFFIX.search(path.stem))
+    return path.suffix.lower() not in _MAYBE or bool(
+        _AFFIX.search(path.stem) or _PREFIX.match(path.stem)
+    )
 
 
 def _check_folder_link(path: Path) -> None:

@@ -98,7 +98,7 @@ def _label_files(
     scans = []
     for source in sources:
         number, stem = f"{source.frame:06d}", source.path.stem
-        names = [stem] + [number] * (given is not None or stem.isdigit())
+        names = [stem, source.path.name] + [number] * (given is not None or stem.isdigit())
         if given is not None:  # as `annotator3d export --format lidarseg` names them
             names.append(f"{source.sequence}_{number}")
         folder = source.path.parent.relative_to(src)

@@ -88,6 +88,8 @@ STORED: dict[str, tuple[str, Callable[[Path, np.ndarray], object]]] = {
     "[N, 1]": ("labels/{f}.npy", lambda p, y: np.save(p, y[:, None])),
     "[1, N]": ("{f}_label.npy", lambda p, y: np.save(p, y[None].astype("f4"))),
     "segment": ("segment/{f}.npy", lambda p, y: np.save(p, y.astype("i2"))),
+    "prefix": ("label_{f}.npy", lambda p, y: np.save(p, y)),
+    "whole name": ("{f}.bin.label", lambda p, y: y.astype("<u4").tofile(p)),
     "gt": ("gt/{f}_gt.npy", lambda p, y: np.save(p, y)),
 }  # fmt: skip
 
@@ -139,6 +141,49 @@ def test_labels_in_fields_of_other_names_are_read(tmp_path, taxonomy, capsys, na
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy) == 0
     assert f"from {name!r}" in capsys.readouterr().out
     np.testing.assert_array_equal(labels_of(tmp_path / "out", "00", "000000"), points(0).label)
+
+
+@pytest.mark.parametrize("kind", ["npz", "npz of axes", "npy", "ply", "las"])
+def test_fields_of_one_column_are_read_and_of_more_are_named(tmp_path, taxonomy, capsys, kind):
+    p, format = points(0), kind.split(" ")[0]
+    label, color = np.clip(p.label, 1, 3).astype("u1"), np.zeros((120, 3), "u1")
+    (tmp_path / "src").mkdir()
+    path = tmp_path / "src" / f"one.{format}"
+    axes = dict(zip("xyz", p.xyz.T, strict=True))
+    if kind.startswith("npz"):
+        place = {"xyz": p.xyz} if kind == "npz" else axes
+        np.savez(path, **place, label=label[:, None], color=color, other=np.zeros(7))
+    elif kind == "npy":
+        fields = [(a, "f4") for a in "xyz"] + [("label", "u1", (1,)), ("color", "u1", (3,))]
+        data = np.zeros(120, fields)
+        for name, values in (axes | {"label": label[:, None], "color": color}).items():
+            data[name] = values
+        np.save(path, data)
+    elif kind == "ply":
+        from plyfile import PlyData, PlyElement
+
+        data = np.empty(120, [*((a, "f4") for a in "xyz"), ("label", "O"), ("color", "O")])
+        for name, values in axes.items():
+            data[name] = values
+        data["label"] = [[v] for v in label]
+        data["color"] = list(color)
+        types = {"label": "u1", "color": "u1"}
+        element = PlyElement.describe(data, "vertex", val_types=types)
+        PlyData([element]).write(str(path))
+    else:
+        import laspy
+
+        las = laspy.LasData(laspy.LasHeader(point_format=6, version="1.4"))
+        las.add_extra_dim(laspy.ExtraBytesParams("color", "3u1"))
+        las.x, las.y, las.z = p.xyz.T.astype(np.float64)
+        las.classification, las["color"] = label, color
+        las.write(str(path))
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format=format) == 0
+    np.testing.assert_array_equal(labels_of(tmp_path / "out", "00", "000000"), label)
+    printed = capsys.readouterr().out
+    shape = "lists" if kind == "ply" else "3"
+    assert f"not used, as they are not one number a point: 'color' [N, {shape}]" in printed
+    assert kind != "npz" or "'other' [7]" in printed
 
 
 @pytest.mark.parametrize("place", ["file", "folder"])
