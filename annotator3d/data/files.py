@@ -98,7 +98,7 @@ def is_alive(pid: int) -> bool:
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
-    """Raise unless `path` is a file: whoever reads a FIFO may wait for ever.
+    """Raise unless `path` is a file: reading a FIFO may never end.
 
     Raises:
         FileNotFoundError: there is no such file, or the link leads to none.
