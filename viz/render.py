@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from annotator3d.data.files import atomic_write
 from annotator3d.viz.camera import FIELD_OF_VIEW, PIN, Camera, perspective
-from annotator3d.viz.desktop.system import explain
+from annotator3d.viz.desktop.system import explain, own_python
 from annotator3d.viz.still import Still
 
 RENDER_SECONDS = 120.0
@@ -31,13 +30,9 @@ def render(
     with tempfile.TemporaryDirectory() as folder:
         arrays, drawn = Path(folder) / "still.npz", Path(folder) / "out.png"
         still.save(arrays)
-        command = [
-            sys.executable,
-            "-m",
-            "annotator3d.viz.desktop.offscreen",
-            str(arrays),
-            str(drawn),
-        ]
+        module = "annotator3d.viz.desktop.offscreen"
+        code = f"from runpy import run_module; run_module({module!r}, run_name='__main__')"
+        command = [*own_python(code), str(arrays), str(drawn)]
         try:
             done = subprocess.run(
                 [*command, str(width), str(height)],

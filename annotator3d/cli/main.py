@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import traceback
@@ -23,6 +24,8 @@ _OUR_FAULTS = (LookupError, TypeError, AttributeError, NameError, AssertionError
 
 def entry() -> NoReturn:
     """The program ``annotator3d``: `main`, and no second Ctrl-C changes its exit code."""
+    # From Python 3.11 on: processes of ours import nothing from the folder that we are called in.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     try:
         code = main()
     except KeyboardInterrupt:

@@ -12,6 +12,9 @@ import re
 import socket
 import subprocess
 import sys
+from pathlib import Path
+
+import annotator3d
 
 _PROBE = """
 import time
@@ -39,6 +42,16 @@ _PACKAGES = {  # of Debian and Ubuntu, by library
 }
 _OTHERWISE = "or label in a browser: --web"
 PROBE_SECONDS = 60.0
+
+
+def own_python(code: str) -> list[str]:
+    """The command of a process that runs `code` and imports nothing from the working directory.
+
+    Python puts that folder first, and somebody else's scans may lie there beside a ``numpy.py``.
+    """
+    top = str(Path(annotator3d.__file__).parents[1])
+    path = f"import sys; sys.path[:] = [p for p in sys.path if p not in ('', '.')] + [{top!r}]\n"
+    return [sys.executable, "-c", path + code]
 
 
 class ViewerError(RuntimeError):
@@ -77,7 +90,7 @@ def check_drawing(otherwise: str = "") -> float:
         environment.setdefault("EGL_PLATFORM", "surfaceless")
     try:
         done = subprocess.run(
-            [sys.executable, "-c", _PROBE],
+            own_python(_PROBE),
             capture_output=True,
             text=True,
             timeout=PROBE_SECONDS,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from annotator3d.viz.view_settings import ViewSettings
 
 DEMO = Path("work_dirs/label-demo")
+HOST, PORT = "127.0.0.1", 8080
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -57,11 +58,11 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
     add("--web", action="store_true", help="show it in a browser instead of a window")
     add(
         "--host",
-        default="127.0.0.1",
+        default=HOST,
         metavar="ADDRESS",
         help="address to serve (default: this machine only); the link that is printed has a token",
     )
-    add("--port", type=int, default=8080, help="port to serve (default: 8080; 0: a free one)")
+    add("--port", type=int, default=PORT, help="port to serve (default: 8080; 0: a free one)")
 
 
 @command(
@@ -91,9 +92,10 @@ def _label(args: argparse.Namespace) -> None:
     if args.web:
         from annotator3d.viz.web.address import listen
 
-        check_browser()
         listening = listen(args.host, args.port)
+        check_browser()
     else:
+        _refuse_address(args)
         is_quick = check_window() < SLOW_PICTURE
     work_dir = DEMO if args.demo else Path(args.work_dir)
     opened = _open(args, work_dir)
@@ -113,6 +115,12 @@ def _label(args: argparse.Namespace) -> None:
     print(f"{work_dir}: {left}")
     if disputed:
         print(disputed)
+
+
+def _refuse_address(args: argparse.Namespace) -> None:
+    for option, value, usual in (("--host", args.host, HOST), ("--port", args.port, PORT)):
+        if value != usual:
+            raise ConfigError(f"{option} {value} belongs to --web; add it, or drop {option}")
 
 
 def _open(args: argparse.Namespace, work_dir: Path) -> SessionBundle:

@@ -8,6 +8,7 @@ in YAML are read as plain data, which mmengine's own reader does not do, and han
 from __future__ import annotations
 
 import ast
+import dataclasses
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 
 from annotator3d.engine.config.plain import OURS, is_plain, read_plain, refuse_circle
+from annotator3d.engine.config.schema import RunConfig
 from annotator3d.errors import ConfigError
 
 _FOLDER_NAME = re.compile(r"\{\{\s*fileDirname\s*\}\}")  # mmengine's name for the file's folder
@@ -59,6 +61,7 @@ class _Bases:
             return self._copy(path.stem + ".json", json.dumps(values))
         text = path.read_text(encoding="utf-8")
         _refuse_second_keys(path, text)
+        _refuse_second_tables(path, text)
         names = _base_names(text)
         bases = [
             self._find(name.removeprefix(OURS))
@@ -120,3 +123,27 @@ def _refuse_second_keys(path: Path, text: str) -> None:
                         "one of them"
                     )
                 seen.add(key.value)
+
+
+def _refuse_second_tables(path: Path, text: str) -> None:
+    """Raise ConfigError where a key of a run is set twice and the first is not used in between."""
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError):
+        return  # mmengine says so
+    keys, lines = {field.name for field in dataclasses.fields(RunConfig)}, dict[str, int]()
+    for statement in body:
+        for name in (node.id for node in ast.walk(statement) if isinstance(node, ast.Name)):
+            if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == name:
+                continue
+            lines.pop(name, None)  # it is used, or set in parts
+        if isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Name):
+            name, used = statement.targets[0].id, ast.walk(statement.value)
+            if any(isinstance(node, ast.Name) and node.id == name for node in used):
+                lines.pop(name, None)
+            if name in keys and name in lines:
+                raise ConfigError(
+                    f"{path}: the key {name!r} is there twice, in lines {lines[name]} and "
+                    f"{statement.lineno}; keep one of them"
+                )
+            lines[name] = statement.lineno

@@ -67,17 +67,20 @@ def digest_of(custom: CustomImports) -> str:
     """
     folder, files = Path(custom.folder or ".").resolve(), []
     for name in custom.imports:
-        path = folder / name if name.endswith(".py") else folder.joinpath(*name.split("."))
+        path = folder / name
         if name.endswith(".py"):
             if not path.is_file():
                 raise ConfigError(f"custom_imports.imports: {name}: there is no file {path}")
             files.append(path)
         else:
-            top = folder / name.partition(".")[0]
-            module = top.with_name(f"{top.name}.py")
-            files += sorted(top.rglob("*.py")) if top.is_dir() else [module]
-    names = json.dumps([custom.imports, str(folder)])
-    return _digest([file for file in files if file.is_file()], names)
+            files += _files_of(folder, name.partition(".")[0])
+    return _digest(files, json.dumps([custom.imports, str(folder)]))
+
+
+def _files_of(folder: Path, module: str) -> list[Path]:
+    """All that may be imported under the name of a module: its source, compiled code, a package."""
+    found = list(folder.glob(f"{module}.*")) + list((folder / module).rglob("*"))
+    return sorted(p for p in found if p.is_file() and "__pycache__" not in p.parts)
 
 
 def _digest(files: list[Path], names: str = "") -> str:

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import os
+import py_compile
 import shutil
+import subprocess
 import sys
+from importlib.machinery import EXTENSION_SUFFIXES
 
 import pytest
 import yaml
 
 from annotator3d.cli.main import main
-from annotator3d.engine.config.load import dump_config, load_config
+from annotator3d.engine.config.load import dump_config, load_config, trust
+from annotator3d.engine.config.trust import are_trusted
+from annotator3d.engine.config.values import read_values
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
+from annotator3d.viz.desktop.system import own_python
 
 OURS = "annotator3d::al/streets_demo"
 # Each of these programs leaves a file where it ran.
@@ -237,6 +245,8 @@ def test_plain_data_starts_from_plain_data_and_from_ours_alone(tmp_path, mark, s
         ({"a.yaml": "active: {stride: 1, stride: 2}"}, "key 'stride' is there twice"),
         ({"a.json": '{"seed": 1, "seed": 2}'}, "key 'seed' is there twice"),
         ({"a.py": "active = {'stride': 1, 'stride': 2}"}, "key 'stride' is there twice"),
+        ({"a.py": "seed = 1\nseed = 2"}, "key 'seed' is there twice, in lines 1 and 2"),
+        ({"a.py": "active = dict(stride=1)\nname = 'x'\nactive = {}"}, "twice, in lines 1 and 3"),
         ({"a.yaml": "_base_: b.yaml", "b.yaml": "{seed: 1, seed: 1}"}, "key 'seed' is there twice"),
         ({"a.py": "_base_ = 'b.yaml'", "b.yaml": "a: !!python/name:os.system"}, "not YAML"),
         ({"a.yaml": "name: '{{ _base_.name }}'"}, "is not filled in"),
@@ -265,3 +275,96 @@ def test_what_is_written_as_plain_data_is_read_back_the_same(tmp_path):
     config = load_config(tmp_path / "a.yaml")
     (tmp_path / "config.yaml").write_text(dump_config(config))
     assert WorkDir(tmp_path).config() == config and config.schedule.batch_size == 3
+
+
+def test_a_key_that_is_used_before_it_is_set_anew_is_no_second_key(tmp_path):
+    (tmp_path / "a.py").write_text(
+        "seed = 1\nname = str(seed)\nseed = 2\nactive = dict(stride=2)\n"
+        "active = dict(active, queries_per_scan=3)\n"
+    )
+    config = load_config(tmp_path / "a.py")
+    assert (config.seed, config.name, config.active.stride) == (2, "1", 2)
+
+
+def compiled_elsewhere(source, folder, mark):
+    """A ``__pycache__`` with other code than the source, which fits it by time and size."""
+    other = folder / "elsewhere" / source.name
+    other.parent.mkdir()
+    text = PROGRAM.format(mark=str(mark))
+    size = source.stat().st_size
+    other.write_text(text + "#" * (size - len(text)))
+    times = (source.stat().st_atime_ns, source.stat().st_mtime_ns)
+    os.utime(other, ns=times)
+    cached = importlib.util.cache_from_source(str(source))
+    py_compile.compile(str(other), cfile=cached, dfile=str(source), doraise=True)
+
+
+def test_what_runs_after_a_yes_is_what_can_be_read(forget, mark, tmp_path):
+    path = kept(tmp_path / "run", tmp_path / "good")
+    source = path.parent / "foreign_one.py"
+    compiled_elsewhere(source, tmp_path, mark)
+    assert main(["evaluate", str(path), str(tmp_path / "none.pth"), "--trust"]) == 1
+    assert (tmp_path / "good").exists() and not mark.exists()
+
+
+@pytest.mark.parametrize("rival", ["foreign_one", f"foreign_one{EXTENSION_SUFFIXES[0]}"])
+def test_what_would_be_imported_in_place_of_a_file_is_refused(
+    forget, mark, tmp_path, capsys, rival
+):
+    path = kept(tmp_path / "run", tmp_path / "good")
+    other = path.parent / rival
+    if "." in rival:
+        other.write_bytes(b"\x7fELF")
+    else:
+        other.mkdir()
+        (other / "__init__.py").write_text(PROGRAM.format(mark=str(mark)))
+    assert main(["evaluate", str(path), str(tmp_path / "none.pth"), "--trust"]) == 2
+    assert f"would import {rival} in its place" in capsys.readouterr().err
+    assert not mark.exists() and not (tmp_path / "good").exists()
+
+
+def test_a_package_is_asked_about_again_when_any_file_of_it_changes(forget, mark, tmp_path):
+    path = kept(tmp_path / "run", mark, name="foreign_two")
+    package = path.parent / "foreign_pack"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    shutil.move(path.parent / "foreign_two.py", package / "scores.py")
+    (package / "table.json").write_text("{}")
+    values = yaml.safe_load(path.read_text())
+    values["custom_imports"] = {"imports": ["foreign_pack.scores"]}
+    path.write_text(yaml.safe_dump(values))
+    for change in ("scores.py", "table.json", "helper.py"):
+        trust(path)
+        assert are_trusted(path, read_values(values_with_folder(values, path)).custom_imports)
+        with open(package / change, "a") as file:
+            file.write(" \n")
+        with pytest.raises(ConfigError, match="--trust"):
+            load_config(path)
+    assert not mark.exists()
+
+
+def values_with_folder(values, path):
+    custom = {**values["custom_imports"], "folder": str(path.parent.resolve())}
+    return {"custom_imports": custom}
+
+
+@pytest.mark.parametrize("name", ["numpy.py", "open3d.py", "annotator3d/__init__.py", "runpy.py"])
+def test_a_folder_of_scans_is_no_place_to_import_from(tmp_path, mark, name):
+    """Processes that draw are started in the folder in which the command was given."""
+    evil = tmp_path / "scans" / name
+    evil.parent.mkdir(parents=True)
+    evil.write_text(PROGRAM.format(mark=str(mark)))
+    code = "from annotator3d.errors import ConfigError; import runpy, numpy"
+    done = subprocess.run(
+        own_python(code), cwd=tmp_path / "scans", capture_output=True, text=True, timeout=100
+    )
+    assert not mark.exists() and done.returncode == 0, done.stderr
+
+
+def test_what_draws_a_picture_imports_nothing_from_where_it_is_called(
+    home, tmp_path, mark, monkeypatch
+):
+    (home / "numpy.py").write_text(PROGRAM.format(mark=str(mark)))
+    monkeypatch.chdir(home)
+    assert main(["render", ".", "--query", "1", "--out", str(tmp_path / "a.png")]) == 0
+    assert not mark.exists() and (tmp_path / "a.png").is_file()

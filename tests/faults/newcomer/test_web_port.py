@@ -58,7 +58,8 @@ def serving(home):
         (["--port", "99999"], "--port: expected 0 (a free one) to 65535, got 99999"),
         (["--port", "65536"], "to 65535, got 65536"),
         (["--port", "-1"], "to 65535, got -1"),
-        (["--host", ""], "--host: expected an address"),
+        (["--host", ""], "host: expected a"),
+        (["--host", " "], "--host: expected an address"),
         (["--host", "no.such.invalid"], "knows no such address"),
     ],
 )
@@ -68,6 +69,12 @@ def test_an_address_that_makes_no_sense_is_an_error_of_usage(home, capsys, optio
     said = capsys.readouterr()
     assert words in said.err and "Traceback" not in said.err and not said.out
     assert (home / "ledger.sqlite").read_bytes() == before  # nothing was opened
+
+
+@pytest.mark.parametrize("options", [["--port", "9000"], ["--host", "0.0.0.0"]])
+def test_an_address_without_web_is_said(home, capsys, options):
+    assert main(["label", str(home), *options]) == 2
+    assert f"{options[0]} {options[1]} belongs to --web" in capsys.readouterr().err
 
 
 @pytest.mark.timeout(60)
