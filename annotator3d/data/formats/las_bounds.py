@@ -14,7 +14,10 @@ from annotator3d.data.formats.cloud import CloudError
 
 _RECORD, _EXTENDED = 54, 60  # bytes of the heads of variable-length records
 _OLDEST, _LONG_HEADER = 227, 375  # bytes of the headers of LAS 1.0 and 1.4
-_CHUNKED = (2, 3)  # compressors that lazrs reads: point-wise in chunks, layered in chunks
+_LAYERED = 3
+_CHUNKED = (2, _LAYERED)  # compressors that lazrs reads: points in chunks, layers in chunks
+_LAYERS = {10: 9, 11: 1, 12: 2, 13: 1}  # of a point of LAS 1.4, its colours, with NIR, its wave
+_BYTES = 14  # extra bytes: a layer each
 _VARIABLE = 0xFFFFFFFF  # chunk size: the chunks differ
 
 
@@ -91,7 +94,9 @@ def _check_compressed(
         )
     if count:
         (chunk,) = struct.unpack_from("<I", record, 12)
-        _check_chunks(file, size, points, length, count, chunk)
+        chunks, table = _check_chunks(file, size, points, length, count, chunk)
+        if compressor == _LAYERED:
+            _check_layers(file, points + 8, table, chunks, length, _layers(record, items))
 
 
 def _laszip_record(file: BinaryIO, header: int, points: int, records: int) -> bytes:
@@ -110,8 +115,11 @@ def _laszip_record(file: BinaryIO, header: int, points: int, records: int) -> by
 
 def _check_chunks(
     file: BinaryIO, size: int, points: int, length: int, count: int, chunk: int
-) -> None:
-    """A chunk begins with a whole point, so a file has no more chunks than points fit into it."""
+) -> tuple[int, int]:
+    """A chunk begins with a whole point, so a file has no more chunks than points fit into it.
+
+    Returns the number of chunks and where their table is.
+    """
     file.seek(points)
     first = file.read(8)
     if first == b"\xff" * 8:  # written as a stream: the place of the table is at the end
@@ -127,3 +135,32 @@ def _check_chunks(
             f"is damaged: its header says {count:,} points, in {chunks:,} chunks that do not hold "
             "so many"
         )
+    return chunks, table
+
+
+def _layers(record: bytes, items: int) -> int:
+    """The number of layers of a chunk: each is preceded by its size."""
+    kinds = [struct.unpack_from("<HH", record, 34 + 6 * n) for n in range(items)]
+    return sum(size if kind == _BYTES else _LAYERS.get(kind, 0) for kind, size in kinds)
+
+
+def _check_layers(
+    file: BinaryIO, at: int, table: int, chunks: int, length: int, layers: int
+) -> None:
+    """Follow the chunks: a whole point, the number of points, the sizes of the layers, the layers.
+
+    A decompressor takes memory for what the sizes say before it reads them.
+    """
+    for number in range(chunks):
+        file.seek(at + length + 4)
+        head = file.read(4 * layers)
+        at += (
+            length
+            + 4
+            + len(head)
+            + sum(struct.unpack(f"<{len(head) // 4}I", head[: len(head) // 4 * 4]))
+        )
+        if at > table:
+            raise CloudError(
+                f"is truncated or damaged: chunk {number + 1} of {chunks:,} ends behind the points"
+            )

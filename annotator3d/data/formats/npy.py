@@ -94,6 +94,10 @@ def read_header(stream: BinaryIO, size: int) -> Header:
     """
     try:
         version = npy.read_magic(stream)
+        width = 2 if version == (1, 0) else 4
+        if int.from_bytes(stream.read(width), "little") > size:
+            raise ValueError("its header ends behind it")
+        stream.seek(-width, os.SEEK_CUR)
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, _, dtype = read(stream)
     except (ValueError, EOFError) as error:

@@ -36,6 +36,13 @@ def put_chunks(path: Path) -> None:
     put(struct.unpack_from("<q", data, start)[0] + 4, "<I", HUGE)(path)
 
 
+def put_layer(path: Path) -> None:
+    """The first layer of the first chunk has 4 GB."""
+    data = path.read_bytes()
+    (start,), (length,) = struct.unpack_from("<I", data, 96), struct.unpack_from("<H", data, 105)
+    put(start + 8 + length + 4, "<I", 2**32 - 1)(path)
+
+
 def replace(old: str, new: str):
     def spoil(path: Path) -> None:
         data = path.read_bytes()
@@ -72,6 +79,8 @@ GARBAGE = {
     "bytes of a point": ("las", put(105, "<H", 0), "a point has 0 bytes"),
     "chunks": ("laz", put_chunks, "chunks"),
     "items": ("laz", put_behind(b"laszip encoded", 52 + 32, "<H", 60000), "record of LASzip"),
+    "layers": ("laz", put_layer, "chunk 1 of 1"),
+    "header of an array": ("npy", put(6, "<BBI", 2, 0, 2**32 - 1), "header ends behind it"),
     "vertices": ("ply-little", replace("vertex 120", f"vertex {10**11}"), "100,000,000,000"),
     "vertices of text": ("ply-ascii", replace("vertex 120", f"vertex {10**11}"), "100,000,000,000"),
     "faces": (
