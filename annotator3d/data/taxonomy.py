@@ -33,7 +33,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from annotator3d.data.class_list import PlainNumbers, check_text, expand
 from annotator3d.data.files import require_file
-from annotator3d.data.formats.kitti import split_label
+from annotator3d.data.formats.kitti import listed_ids, split_label
 from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.data.scan import IGNORE
 from annotator3d.errors import nearest, some
@@ -65,11 +65,12 @@ class Taxonomy:
 
         ``file`` is named in the ValueError for raw ids that the taxonomy does not know.
         """
-        classes, _ = split_label(np.asarray(raw).astype(np.uint32))
+        raw = np.asarray(raw).astype(np.uint32)
+        classes, _ = split_label(raw)
         train = self._train_ids[classes]
         if (unknown := train == _UNKNOWN).any():
             ids, counts = np.unique(classes[unknown], return_counts=True)
-            found = some(f"{i} ({n} points)" for i, n in zip(ids, counts, strict=True))
+            found = listed_ids(raw, dict(zip(ids, counts, strict=True)))
             raise ValueError(
                 f"{file} holds raw ids that taxonomy {self.name!r} does not know: {found}. Add "
                 "them to its labels and learning_map (train id 0 = ignored) or choose another one"

@@ -13,10 +13,9 @@ from numpy.typing import NDArray
 from annotator3d.data.checking.problems import Problem
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.files import fingerprint, kind_of
-from annotator3d.data.formats.kitti import other_width, split_label
+from annotator3d.data.formats.kitti import listed_ids, other_width, split_label
 from annotator3d.data.formats.records import best, doubt
 from annotator3d.data.scan import IGNORE
-from annotator3d.errors import some
 
 _FAR, _TINY = 1e6, 1e-20  # metres: the sizes of plausible coordinates, except zero
 
@@ -186,14 +185,16 @@ def _check_labels(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
         return
     unknown = {id_: n for id_, n in checked.classes.items() if id_ not in known}
     void = all(known.get(id_) == IGNORE for id_ in checked.classes)
-    if (unknown or void) and raw.dtype.itemsize == 4:
+    # Of the right bytes the upper ones are small: a number of a few objects, or 0.
+    smaller = raw.dtype.itemsize == 4 and raw.byteswap().sum(dtype=float) < raw.sum(dtype=float)
+    if (unknown or void) and smaller:
         swapped = _count(raw.byteswap())
         if set(swapped) <= set(known) and any(known[id_] != IGNORE for id_ in swapped):
             words = "the labels make sense only as big-endian; write them as little-endian"
             checked.problems.append(Problem("wrong endianness", str(path), words, checked.id))
             return
     if unknown:
-        listed = some(f"{id_} ({count} points)" for id_, count in unknown.items())
+        listed = listed_ids(raw.astype(np.uint32), unknown)
         words = f"raw ids that are not in taxonomy {dataset.taxonomy.name!r}: {listed}"
         checked.problems.append(Problem("unknown id", str(path), words, checked.id))
     if void:

@@ -6,6 +6,8 @@ Format: http://semantic-kitti.org/dataset.html#format. nuScenes' scans and label
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ PathLike = str | os.PathLike[str]
 _F32 = np.dtype("<f4")
 _U32 = np.dtype("<u4")
 _U8 = np.dtype("u1")
+_SHOWN = 12  # ids that a message has room for
 
 
 def read_bin(path: PathLike, columns: int = 4) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -97,6 +100,20 @@ def other_width(size: int, num_points: int | None, width: int) -> str:
 def split_label(raw: NDArray[np.uint32]) -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
     """Split raw labels [N] uint32 into ``(class [N], instance [N])``, both uint16."""
     return (raw & 0xFFFF).astype(np.uint16), (raw >> 16).astype(np.uint16)
+
+
+def listed_ids(raw: NDArray[np.uint32], counts: Mapping[int, int]) -> str:
+    """Class ids and their numbers of points for a message (see `errors.some`).
+
+    An id that no point of `raw` has without an instance is shown with such a number as well: it may
+    be a whole number that was never meant to be packed.
+    """
+    words = [f"{class_id} ({number} points)" for class_id, number in counts.items()]
+    for place, class_id in enumerate(islice(counts, _SHOWN)):
+        whole = int(raw[(raw & 0xFFFF) == class_id].min(initial=0xFFFFFFFF))
+        if whole > 0xFFFF:
+            words[place] += f" in the number {whole}"
+    return some(words)
 
 
 def write_label(path: PathLike, classes: ArrayLike, instances: ArrayLike | None = None) -> None:

@@ -24,7 +24,7 @@ PathLike = str | os.PathLike[str]
 ENDINGS = (".label", ".labels", ".npy", ".bin", ".txt", ".seg", ".csv")
 # How labels are stored where nothing else is said.
 USUAL = {".label": "uint32", ".labels": "text", ".txt": "text", ".csv": "text", ".bin": "uint8"}
-_BINARY = {1: ("u1",), 2: ("<u2",), 4: ("<u4", "<f4"), 8: ("<i8", "<f8")}
+_BINARY = {1: ("u1",), 2: ("<u2",), 4: ("<u4", "<f4", ">u4"), 8: ("<i8", "<f8")}
 _SAMPLE = 4096  # bytes
 _ONE = 0x3F800000  # the bits of 1.0 as float32
 _TEXT = re.compile(rb"[\x09\x0a\x0d\x20-\x7e]*")
@@ -62,7 +62,8 @@ def read_label_file(path: PathLike, num_points: int, scan: PathLike) -> tuple[ND
     for dtype in _BINARY[width]:
         values = np.frombuffer(data, dtype)
         if _plausible(values):
-            return _signed(values), values.dtype.name
+            big = "big-endian " if dtype.startswith(">") else ""
+            return _signed(values), big + values.dtype.name
     raise ValueError(
         f"{path} has {width} bytes for each of the {num_points} points of {scan}, but they are "
         f"labels neither as {' nor as '.join(np.dtype(d).name for d in _BINARY[width])}; save "
@@ -133,6 +134,10 @@ def _plausible(values: NDArray) -> bool:
     """Whether the bytes mean labels in this type, and not only in another of the same width."""
     if values.dtype.kind == "f":
         return _whole(values)
+    if values.dtype.byteorder == ">":
+        return True
+    if values.dtype.itemsize == 4 and not (values & 0xFFFF).any() and values.any():
+        return False  # no class, only instances: big-endian, or float32
     if values.dtype.itemsize == 4:  # whole numbers as float32 look like huge ones
         return not (values.max(initial=0) >= _ONE and _whole(values.view("<f4")))
     if values.dtype.itemsize == 8:

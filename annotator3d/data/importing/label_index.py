@@ -14,7 +14,8 @@ from annotator3d.data.formats.label_files import ENDINGS, holds_one_number_a_lin
 # Folders that say what lies in them and not which sequence it is.
 GENERIC_FOLDERS = {"sequences", "velodyne", "points", "scans", "lidar", "clouds", "pointclouds"}
 _LABELS = re.compile(
-    r"label|annotation|semantic|segment|lidarseg|ground_?truth|(^|[_.-])(gt|seg|sem|lbl)s?($|[_.-])"
+    r"label|annotation|semantic|segment|semseg|lidarseg|truth|"
+    r"(^|[_.-])(gt|seg|sem|lbl|class|classe|target)s?($|[_.-])"
 )
 _OTHERS = re.compile(r"pred|inst|panop|colou?r|rgb|box|object|detect|track|image|2d|label_[23]")
 _AFFIX = re.compile(
@@ -165,9 +166,10 @@ class LabelIndex:
         if not (in_folder or beside or self._given):
             return None
         last = relative.name.lower()
+        parts = [part.lower() for part in scan.folder.parts]
         kind = 0 if _OTHERS.search(last) else 2 if beside or last in _PLAIN else 1
         shared = len(os.path.commonprefix([relative.parts, scan.folder.parts]))
-        alike = len(os.path.commonprefix([last, scan.folder.name.lower()]))
+        alike = max((_alike(last, part) for part in parts), default=0)
         return len(its), kind, shared, alike if kind == 1 else 0, -len(relative.parts)
 
     def _owner(self, path: Path, several: Sequence[Scan]) -> Scan:
@@ -179,6 +181,13 @@ class LabelIndex:
             f"{path} fits {len(several)} scans, {several[0].path} and {several[1].path}: put the "
             "labels into folders named like those of the scans, or pass --label-field none"
         )
+
+
+def _alike(labels: str, part: str) -> int:
+    """How much of a part of a scan's folder the name of a folder of labels repeats."""
+    if re.search(rf"(^|[^a-z0-9]){re.escape(part)}($|[^a-z0-9])", labels):
+        return len(part)
+    return len(os.path.commonprefix([labels, part]))
 
 
 def _sure(path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,8 +58,13 @@ def find_labels(cloud: Cloud, source: Source, rules: Rules) -> Found | None:
 
 def label_fields(cloud: Cloud) -> list[str]:
     """The fields whose names say that they hold classes."""
-    known = {plain(name): name for name in reversed(list(cloud.fields))}
-    return [known[name] for name in FIELDS["label"] if name in known]
+    known = {_letters(name): name for name in reversed(list(cloud.fields))}
+    wanted = dict.fromkeys(_letters(name) for name in FIELDS["label"])
+    return [known[name] for name in wanted if name in known]
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", plain(name))
 
 
 def _in_field(cloud: Cloud, source: Source, rules: Rules) -> Found | None:

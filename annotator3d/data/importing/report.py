@@ -7,7 +7,7 @@ from collections import Counter
 
 from annotator3d.data.importing.dataset import Imported
 from annotator3d.data.taxonomy import Taxonomy
-from annotator3d.errors import some
+from annotator3d.errors import shortened, some
 
 _NEVER = 0.1  # of the scale: intensities that stay below probably have another one
 
@@ -22,7 +22,7 @@ def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
         *_labels(result, taxonomy),
         *_intensity(result),
         *_coordinates(result),
-        *(f"note: {notice}" for notice in result.notices),
+        *(f"note: {shortened(notice)}" for notice in result.notices),
         f"{len(result.split.train):,} scans for training, {result.split.words}",
     ]
     return [*lines, f"next: {next_command(result)}"]
@@ -59,7 +59,7 @@ def _labels(result: Imported, taxonomy: Taxonomy) -> list[str]:
                 counts[train] += count
             else:
                 ignored += count
-    shares = ", ".join(f"{n} {c:,}" for n, c in zip(taxonomy.names, counts, strict=True))
+    shares = some((f"{n} {c:,}" for n, c in zip(taxonomy.names, counts, strict=True)), 400)
     of = f"labels of {len(labelled):,} scans from {', '.join(map(repr, places))}"
     lines = [f"{of}: {shares}, ignored {ignored:,} points"]
     if void := sum(scan.void for scan in labelled):

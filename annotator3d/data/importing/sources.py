@@ -99,8 +99,8 @@ def _label_files(
     for source in sources:
         number, stem = f"{source.frame:06d}", source.path.stem
         names = [stem, source.path.name] + [number] * (given is not None or stem.isdigit())
-        if given is not None:  # as `annotator3d export --format lidarseg` names them
-            names.append(f"{source.sequence}_{number}")
+        # As `annotator3d export --format lidarseg` names them, and others.
+        names += [f"{source.sequence}_{frame}" for frame in (number, stem)]
         folder = source.path.parent.relative_to(src)
         scans.append(Scan(source.path, folder, source.sequence, tuple(dict.fromkeys(names))))
     return index.assign(scans)

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from annotator3d.data.formats.label_files import ENDINGS
-from annotator3d.data.formats.registry import FORMATS
 from annotator3d.data.importing.convert import Converted
 from annotator3d.data.importing.label_index import holds_labels, walk
 from annotator3d.data.importing.notices import counted
@@ -30,8 +29,6 @@ def unused_files(src: Path, sources: Sequence[Source]) -> list[str]:
                 continue
             ending = Path(name).suffix.lower()
             labels = in_labels or holds_labels(name) or ending in (".label", ".labels")
-            if not labels and ending.lstrip(".") in FORMATS:
-                continue  # scans of another format: the finder of scans names them
             key = (labels, f"{relative.name if labels else ''} {ending}")
             count[key] += 1
             first.setdefault(key, relative / name)

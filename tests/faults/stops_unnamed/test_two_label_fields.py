@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from source_scans import points, run_import, stored, write_taxonomy
 
+from annotator3d.cli.main import main
+from annotator3d.data.taxonomy import load_taxonomy
+
 COUNT = 120
 
 
@@ -156,3 +159,15 @@ def test_object_numbers_beyond_16_bits_are_left_out_and_told(tmp_path, taxonomy,
     options = ("--instance-field", "ObjIdx")
     assert run_import(tmp_path / "src", tmp_path / "b", taxonomy, *options) == 1
     assert "above 65535" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("number", [100_001, 7_000_000])
+def test_ids_beyond_16_bits_in_label_files_are_named_as_they_stand(make_kitti, capsys, number):
+    root = make_kitti()
+    path = sorted(root.rglob("*.label"))[0]
+    count = path.stat().st_size // 4
+    np.resize([number, number + 1, 40], count).astype("<u4").tofile(path)
+    assert main(["check", str(root)]) == 1
+    assert f"in the number {number}" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=f"in the number {number}"):
+        load_taxonomy("semantickitti19").to_train(np.fromfile(path, "<u4"), path)

@@ -45,6 +45,8 @@ FOLDERS = {
     "given flat in sequences": ("{s}", "../truth/sequences/{s}/labels", ("--labels", "../truth")),
     "annotations": ("{s}/points", "{s}/annotations", ()),
     "beside": ("{s}", "{s}", ()),
+    "named after": ("{s}/scans", "{s}_labels", ()),
+    "named before": ("{s}", "labels_{s}", ()),
 }
 
 
@@ -82,6 +84,7 @@ STORED: dict[str, tuple[str, Callable[[Path, np.ndarray], object]]] = {
     "uint16 .bin": ("labels/{f}.bin", lambda p, y: y.astype("<u2").tofile(p)),
     "int64 .bin": ("labels/{f}.bin", lambda p, y: y.astype("<i8").tofile(p)),
     "float32 .bin": ("labels/{f}.bin", lambda p, y: y.astype("<f4").tofile(p)),
+    "big-endian .bin": ("labels/{f}.bin", lambda p, y: y.astype(">u4").tofile(p)),
     "float64 .bin": ("labels/{f}.bin", lambda p, y: y.astype("<f8").tofile(p)),
     "uint8 .label": ("{f}.label", lambda p, y: y.astype("u1").tofile(p)),
     "int64 .label": ("labels/{f}.label", lambda p, y: y.astype("<i8").tofile(p)),
@@ -127,7 +130,19 @@ def test_a_label_file_that_is_cut_is_not_read_as_a_narrower_one(tmp_path, taxono
 
 @pytest.mark.parametrize(
     "name",
-    ["ObjTag", "segment", "sem", "sem_class", "semantics", "scalar_Classes", "class_label", "gt"],
+    [
+        "ObjTag",
+        "ClassID",
+        "scalar_Label-Id",
+        "semantic_segmentation",
+        "segment",
+        "sem",
+        "sem_class",
+        "semantics",
+        "scalar_Classes",
+        "class_label",
+        "gt",
+    ],
 )
 def test_labels_in_fields_of_other_names_are_read(tmp_path, taxonomy, capsys, name):
     from plyfile import PlyData, PlyElement
@@ -215,11 +230,11 @@ def test_files_and_fields_that_are_not_used_are_named_with_their_number(tmp_path
         for ending in ("json", "png"):
             (tmp_path / "src" / "a" / "labels").mkdir(exist_ok=True)
             (tmp_path / "src" / "a" / "labels" / f"{frame}.{ending}").write_text("{}")
-    (tmp_path / "src" / "notes.md").touch()
+    (tmp_path / "src" / "a" / "7.npy").touch()
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="bin") == 0
     printed = capsys.readouterr().out
     assert "not used: 3 files like a/labels/0.json, 3 files like a/labels/0.png" in printed
-    assert "not used: 1 file like notes.md" in printed
+    assert "not used: 1 file like a/7.npy" in printed
 
     (tmp_path / "ply").mkdir()
     for frame in range(2):
