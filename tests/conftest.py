@@ -28,6 +28,18 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 os.environ["ANNOTATOR3D_CONFIG"] = tempfile.mkdtemp(prefix="annotator3d-config-")
 atexit.register(shutil.rmtree, os.environ["ANNOTATOR3D_CONFIG"], True)
 
+
+@pytest.fixture(autouse=True)
+def results_of_checks(tmp_path_factory, monkeypatch):
+    """What `annotator3d check` keeps does not go into the cache of whoever runs the tests."""
+    from annotator3d.data.checking import store
+
+    real, folder = store.cache_folder, tmp_path_factory.getbasetemp() / "cache"
+    monkeypatch.setattr(
+        store, "cache_folder", lambda: real() if "ANNOTATOR3D_CACHE" in os.environ else folder
+    )
+
+
 KITTI_VARIABLE = "ANNOTATOR3D_SEMANTICKITTI"
 
 # Typed from the benchmark's table (raw id, class of the 19-class task), not from our file.

@@ -400,19 +400,15 @@ def test_select_leaves_quarantined_scans_out(run, tmp_path):
 # Where results are kept
 
 
-def test_results_lie_beside_the_data_or_in_the_cache(make_kitti, tmp_path, monkeypatch):
+def test_results_lie_in_the_cache_or_on_request_beside_the_data(make_kitti, tmp_path, monkeypatch):
     monkeypatch.setenv("ANNOTATOR3D_CACHE", str(tmp_path / "cache"))
     root = make_kitti(points=N)
     dataset = SemanticKITTI(root, ["00"], labels="optional")
-    assert store.save(check_dataset(dataset)).parent == root / ".annotator3d"
-    shutil.rmtree(root / ".annotator3d")
-    root.chmod(0o555)
-    try:
-        kept = store.save(check_dataset(dataset))
-        assert kept.parent == tmp_path / "cache" / "checks"
-        assert set(store.load(dataset)) == set(dataset.ids)
-    finally:
-        root.chmod(0o755)
+    assert store.save(check_dataset(dataset)).parent == tmp_path / "cache" / "checks"
+    assert not (root / ".annotator3d").exists()
+    shutil.rmtree(tmp_path / "cache")
+    assert store.save(check_dataset(dataset), beside=True).parent == root / ".annotator3d"
+    assert set(store.load(dataset)) == set(dataset.ids)
 
 
 def test_parts_of_a_dataset_are_kept_together_and_by_class_map(make_kitti):
@@ -429,10 +425,12 @@ def test_parts_of_a_dataset_are_kept_together_and_by_class_map(make_kitti):
     assert store.load(seven) == {}  # of this map nothing is known
 
 
-def test_results_move_with_the_folder_and_a_damaged_one_is_no_result(make_kitti, tmp_path):
+def test_results_beside_the_data_move_with_the_folder_and_a_damaged_one_is_no_result(
+    make_kitti, tmp_path
+):
     root = make_kitti(points=N)
     FAULTS["unknown id"][0](root)
-    store.save(check_dataset(SemanticKITTI(root, ["00"], labels="optional")))
+    store.save(check_dataset(SemanticKITTI(root, ["00"], labels="optional")), beside=True)
     moved = root.rename(tmp_path / "elsewhere")
     dataset = SemanticKITTI(moved, ["00"])
     with pytest.raises(ValueError, match=str(label_of(moved))):
@@ -445,7 +443,6 @@ def test_results_move_with_the_folder_and_a_damaged_one_is_no_result(make_kitti,
 @pytest.mark.realdata
 def test_real_scans_have_nothing_wrong(kitti_root, capsys, tmp_path, monkeypatch):
     monkeypatch.setenv("ANNOTATOR3D_CACHE", str(tmp_path))
-    monkeypatch.setattr(store, "_protected", lambda root: True)
     _, summary = check(kitti_root, capsys)
     assert summary["problems"] == [] and summary["points"] > 10**5
     assert not (kitti_root / ".annotator3d").exists()

@@ -11,6 +11,7 @@ from annotator3d.cli.command import command
 from annotator3d.cli.options import add_json, add_set, add_trust
 
 if TYPE_CHECKING:
+    from annotator3d.data.checking.dataset import Checked
     from annotator3d.data.datasets.base import ScanDataset
 
 
@@ -22,6 +23,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
     add("--taxonomy", metavar="FILE", help="class map, if not the dataset's own")
     add("--all", action="store_true", help="print every problem, not ten of each kind")
+    add(
+        "--beside-data",
+        action="store_true",
+        help="keep the result in DATA/.annotator3d, for all who use DATA, not in your cache",
+    )
     add("--workers", type=int, metavar="N", help="threads (default: one for each core)")
     add_json(parser)
 
@@ -34,7 +40,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 )
 def check(args: argparse.Namespace) -> int:
     from annotator3d.cli.terminal import open_reporter
-    from annotator3d.data.checking import report, store
+    from annotator3d.data.checking import report
     from annotator3d.data.checking.dataset import check_dataset, merge
 
     results = []
@@ -49,7 +55,7 @@ def check(args: argparse.Namespace) -> int:
                     reporter.progress(name, done, total)
 
             results.append(check_dataset(dataset, progress, args.workers))
-    kept = [store.save(result) for result in results]
+    kept = _keep(results, args.beside_data)
     summary = report.summarise(merge(results))
     if args.json:
         print(json.dumps(summary))
@@ -59,8 +65,19 @@ def check(args: argparse.Namespace) -> int:
         print(line)
     found = [problem["severity"] for problem in summary["problems"]]
     verdict = f"{found.count('error'):,} errors, {found.count('warning'):,} warnings"
-    print(f"{verdict if found else 'nothing is wrong'}; kept in {', '.join(map(str, kept))}")
+    print(f"{verdict if found else 'nothing is wrong'}; {kept}")
     return 1 if found else 0
+
+
+def _keep(results: list[Checked], beside: bool) -> str:
+    """Keep the results for training, and say where."""
+    from annotator3d.data.checking import store
+
+    try:
+        kept = dict.fromkeys(str(store.save(result, beside)) for result in results)
+    except OSError as error:
+        return f"not kept for training, since {error}"
+    return f"kept in {', '.join(kept)}"
 
 
 def _datasets(args: argparse.Namespace) -> list[ScanDataset]:

@@ -1,6 +1,7 @@
 """Stored results of checks, for training; valid while a file keeps its size and modification time.
 
-They are in ``ROOT/.annotator3d/``, or in the cache where that is not writable.
+They are in the user's cache: a folder of data may be shared, or read-only, and a check changes
+nothing in it. Where the user asks for it they are in ``ROOT/.annotator3d/``, for all who use it.
 """
 
 from __future__ import annotations
@@ -20,40 +21,49 @@ from annotator3d.data.files import atomic_write
 VERSION = 1
 
 
-def save(checked: Checked) -> Path:
+def save(checked: Checked, beside: bool = False) -> Path:
     """Add a result to those of its folder and class map; returns the file.
 
     Scans that this check did not read keep their result.
+
+    Args:
+        beside: keep it in the folder of the data, not in the cache.
+
+    Raises OSError if that folder cannot be written to.
     """
     dataset = checked.dataset
     entries = {scan_id: list(entry) for scan_id, entry in load(dataset).items()}
     for scan in checked.scans:
         entries[scan.id] = [scan.stamp, _plain(scan.problems, dataset.root)]
-    text = json.dumps({"version": VERSION, "scans": entries}).encode()
-    for path in _paths(dataset):
-        if _protected(dataset.root) and path.is_relative_to(dataset.root.resolve()):
-            continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path) as file:
-                file.write(text)
-            return path
-        except OSError:  # the dataset is in a folder that we may not write to
-            continue
-    paths = " or ".join(map(str, _paths(dataset)))
-    raise OSError(f"cannot write {paths}; make one of these folders writable")
+    path = _paths(dataset)[0 if beside else 1]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path) as file:
+            file.write(json.dumps({"version": VERSION, "scans": entries}).encode())
+    except OSError as error:
+        advice = "" if beside else "; set ANNOTATOR3D_CACHE to a folder that is"
+        raise OSError(f"{path.parent} is not writable ({error.strerror}){advice}") from error
+    return path
 
 
 def load(dataset: ScanDataset) -> dict[str, tuple[list[int], list[list]]]:
-    """Scan id -> (stamp of its files when checked, problems); empty where there is no result."""
+    """Scan id -> (stamp of its files when checked, problems); empty where there is no result.
+
+    Of two results of a scan, in the cache and beside the data, that of the later file counts.
+    """
+    found: list[tuple[int, dict]] = []
     for path in _paths(dataset):
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
             if content["version"] == VERSION:
-                return {scan_id: tuple(entry) for scan_id, entry in content["scans"].items()}
-        except (OSError, ValueError, KeyError, TypeError):  # no file, or not one of ours
+                scans = {scan_id: tuple(entry) for scan_id, entry in content["scans"].items()}
+                found.append((path.stat().st_mtime_ns, scans))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no file of ours
             continue
-    return {}
+    merged: dict[str, tuple[list[int], list[list]]] = {}
+    for _, scans in sorted(found, key=lambda entry: entry[0]):
+        merged |= scans
+    return merged
 
 
 def problems(dataset: ScanDataset, entries: Iterable[list], scan_id: str) -> list[Problem]:
@@ -66,12 +76,8 @@ def _plain(found: Iterable[Problem], root: Path) -> list[list[str]]:
     return [[p.kind, os.path.relpath(p.file, root), p.words] for p in found]
 
 
-def _protected(root: Path) -> bool:
-    """Whether a folder is marked read-only for everybody, which does not stop an administrator."""
-    return not root.stat().st_mode & 0o222
-
-
 def _paths(dataset: ScanDataset) -> tuple[Path, Path]:
+    """Where the results of a data set may be: beside it, and in the cache."""
     root = dataset.root.resolve()
     # Which raw ids are unknown depends on the class map.
     name = f"check-{dataset.taxonomy.digest()[:12]}"
