@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from annotator3d.engine.training.checkpoint_file import read_weights
 from annotator3d.engine.training.checkpoints import newest_whole
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
+from annotator3d.models.segmentor import Segmentor
 from annotator3d.reporter import Reporter
 
 _SHOWN = 3
@@ -36,7 +37,7 @@ class ExportRequest:
 
     what: str
     format: str
-    split: str = "val"
+    split: str | None = None  # None: all scans of the run; with `zip` those of data.val
     checkpoint: Path | None = None
     data_root: str | None = None
     force: bool = False
@@ -49,11 +50,29 @@ class ExportResult:
     """What was written."""
 
     files: int
-    scans: int  # of the dataset
+    scans: int  # of the datasets
     labelled: int  # points with a class
     points: int  # of the scans written
     source: str  # the ledger or the checkpoint
     archive: Path | None = None
+    files_of: dict[str, int] = field(default_factory=dict)  # split -> files
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The scans of one dataset of the run that are written."""
+
+    split: str
+    dataset: ScanDataset
+    writer: Writer
+    counts: dict[int, int]  # row of the dataset -> points with a class, as far as is known before
+    labels_of: Callable[[int], np.ndarray]  # train ids of a row
+    scans: int  # of the dataset, without those of an earlier part
+
+    @property
+    def paths(self) -> dict[Path, Path]:
+        """File that is written -> file of its scan."""
+        return {self.writer.path(i): self.dataset.path(i) for i in sorted(self.counts)}
 
 
 def export(
@@ -68,38 +87,38 @@ def export(
             written then.
     """
     _check(request)
-    answers = request.what == "answers"
-    split = "train" if answers else request.split
-    root = request.data_root or work_dir.data_root(split)
-    if answers:
-        dataset, moved = _pool(config, work_dir, root, reporter)
-        counts, labels_of, source = _answers(work_dir, dataset, moved)
-    else:
-        dataset = open_dataset(config, split, root, reporter, needs_labels=False)
-        counts, labels_of, source = _predictions(config, work_dir, dataset, request)
-    writer = WRITERS[request.format](dataset, out, predicted=not answers)
-    rows = sorted(counts)
-    _protect_input(writer, rows)
+    make = _answers if request.what == "answers" else _predictions
+    parts, source = make(config, work_dir, out, request, reporter)
+    for part in parts:
+        _protect_input(part.writer, sorted(part.counts))
     if not request.force:
-        _refuse_loss(writer, rows, counts)
-    labelled = points = 0
-    for done, (i, labels) in enumerate(_labels(dataset, rows, labels_of), 1):
-        writer.path(i).parent.mkdir(parents=True, exist_ok=True)
-        writer.write(i, labels)
-        labelled += int((labels.train != IGNORE).sum())
-        points += len(labels.train)
-        reporter.progress("exporting", done, len(rows))
-    writer.finish(rows)
-    archive = None
-    if request.zip:
-        archive = Path(f"{out.resolve()}.zip")
-        write_archive(archive, out, [writer.path(i) for i in rows], request.description)
-        if (held := {id_.split("/")[0] for id_ in dataset.ids}) != set(SEMANTICKITTI_TEST):
-            reporter.info(
-                "the test server expects sequences 11 to 21, this dataset has "
-                f"{', '.join(sorted(held))}"
-            )
-    return ExportResult(len(rows), len(dataset), labelled, points, source, archive)
+        _refuse_loss(parts)
+    files, labelled, points = sum(len(part.counts) for part in parts), 0, 0
+    done = 0
+    for part in parts:
+        for i, labels in _labels(part):
+            part.writer.path(i).parent.mkdir(parents=True, exist_ok=True)
+            part.writer.write(i, labels)
+            labelled += int((labels.train != IGNORE).sum())
+            points += len(labels.train)
+            reporter.progress("exporting", done := done + 1, files)
+        part.writer.finish(sorted(part.counts))
+    archive = _pack(out, parts, request, reporter) if request.zip else None
+    scans = sum(part.scans for part in parts)
+    files_of = {part.split: len(part.counts) for part in parts}
+    return ExportResult(files, scans, labelled, points, source, archive, files_of)
+
+
+def _pack(out: Path, parts: list[_Part], request: ExportRequest, reporter: Reporter) -> Path:
+    archive = Path(f"{out.resolve()}.zip")
+    write_archive(
+        archive, out, [path for part in parts for path in part.paths], request.description
+    )
+    held = {id_.split("/")[0] for part in parts for id_ in part.dataset.ids}
+    if held != set(SEMANTICKITTI_TEST):
+        names = ", ".join(sorted(held))
+        reporter.info(f"the test server expects sequences 11 to 21, this dataset has {names}")
+    return archive
 
 
 def _check(request: ExportRequest) -> None:
@@ -109,29 +128,20 @@ def _check(request: ExportRequest) -> None:
         )
     if request.description is not None and not request.zip:
         raise ConfigError("--description goes into the archive: pass --zip too")
+    if request.what == "answers" and request.split not in (None, "all", "train"):
+        raise ConfigError("--split is for --what predictions; answers are about data.train")
     if request.checkpoint is not None and request.what == "answers":
         raise ConfigError("--checkpoint is for --what predictions; answers are in the ledger")
 
 
-# For each row of the dataset that is written the points with a class, as far as is known before;
-# what gives the train ids of a row; where they come from.
-_Plan = tuple[dict[int, int], Callable[[int], np.ndarray], str]
-
-
-def _pool(
-    config: RunConfig, work_dir: WorkDir, root: str | None, reporter: Reporter
-) -> tuple[ScanDataset, dict[str, str]]:
-    """The scans that were asked about, and what those are called now that were moved since.
-
-    Exported files are named by where the scans are now.
-    """
+def _answers(
+    config: RunConfig, work_dir: WorkDir, out: Path, request: ExportRequest, reporter: Reporter
+) -> tuple[list[_Part], str]:
+    """The scans that were asked about, and the ledger. Files are named by where scans are now."""
+    root = request.data_root or work_dir.data_root("train")
     dataset, moved = work_dir.pool(config, root, reporter)
     if not dataset.makes_itself:
         vet(dataset, "data.train", config.data.quarantine, reporter.info)
-    return dataset, moved
-
-
-def _answers(work_dir: WorkDir, dataset: ScanDataset, moved: dict[str, str]) -> _Plan:
     path = work_dir.ledger_path
     with work_dir.ledger() as ledger:
         if ledger.taxonomy_digest != dataset.taxonomy.digest():
@@ -153,7 +163,8 @@ def _answers(work_dir: WorkDir, dataset: ScanDataset, moved: dict[str, str]) -> 
     counts = {
         i: sum(int((a.labels != IGNORE).sum()) for a in found[id_]) for i, id_ in rows.items()
     }
-    return counts, read, str(path)
+    writer = WRITERS[request.format](dataset, out, predicted=False)
+    return [_Part("train", dataset, writer, counts, read, len(dataset))], str(path)
 
 
 def _raw_labels(
@@ -167,25 +178,61 @@ def _raw_labels(
 
 
 def _predictions(
-    config: RunConfig, work_dir: WorkDir, dataset: ScanDataset, request: ExportRequest
-) -> _Plan:
+    config: RunConfig, work_dir: WorkDir, out: Path, request: ExportRequest, reporter: Reporter
+) -> tuple[list[_Part], str]:
+    """The scans of each split, and the checkpoint; a scan of two splits is written once."""
     path = request.checkpoint or newest_whole(work_dir.checkpoints)
-    count = dataset.taxonomy.num_classes
-    model = load_model(config, count, read_weights(path), path)
-    rule = input_rule(config, count)
+    weights, model, parts = read_weights(path), None, []
+    for split in _splits(config, request):
+        root = request.data_root or work_dir.data_root(split)
+        dataset = open_dataset(config, split, root, reporter, needs_labels=False)
+        if model is None:
+            model = load_model(config, dataset.taxonomy.num_classes, weights, path)
+        before = {scan for part in parts for scan in part.paths.values()}
+        counts = {
+            i: dataset.num_points(i) for i in range(len(dataset)) if dataset.path(i) not in before
+        }
+        writer = WRITERS[request.format](dataset, out, predicted=True)
+        predict = _predictor(config, model, dataset)
+        parts.append(_Part(split, dataset, writer, counts, predict, len(counts)))
+    _refuse_twins(parts)
+    return parts, str(path)
 
-    def predict(i: int) -> np.ndarray:
-        return predict_raw(model, dataset.read(i, labels=False), rule)
 
-    sizes = (dataset.num_points(i) for i in range(len(dataset)))
-    return dict(enumerate(sizes)), predict, str(path)
+def _splits(config: RunConfig, request: ExportRequest) -> list[str]:
+    """The datasets whose scans are predicted."""
+    if request.zip and request.split is None:
+        return ["val"]
+    if request.split not in (None, "all"):
+        return [request.split]
+    names = ["val"] if config.setting == "source_only" else ["train", "val"]
+    return [name for name in names if getattr(config.data, name) is not None]
 
 
-def _labels(
-    dataset: ScanDataset, rows: list[int], train_of: Callable[[int], np.ndarray]
-) -> Iterator[tuple[int, Labels]]:
-    for i in rows:
-        train, instances = train_of(i), None
+def _predictor(
+    config: RunConfig, model: Segmentor, dataset: ScanDataset
+) -> Callable[[int], np.ndarray]:
+    rule = input_rule(config, dataset.taxonomy.num_classes)
+    return lambda i: predict_raw(model, dataset.read(i, labels=False), rule)
+
+
+def _refuse_twins(parts: list[_Part]) -> None:
+    """Raise ValueError where scans of two splits would be written to one file."""
+    written: dict[Path, Path] = {}
+    for part in parts:
+        for path, scan in part.paths.items():
+            if path in written:
+                raise ValueError(
+                    f"{written[path]} and {scan} would both be written to {path}; export one after "
+                    "the other, with --split train and --split val, to two folders"
+                )
+            written[path] = scan
+
+
+def _labels(part: _Part) -> Iterator[tuple[int, Labels]]:
+    dataset = part.dataset
+    for i in sorted(part.counts):
+        train, instances = part.labels_of(i), None
         if dataset.LABEL_BYTES == 4 and dataset.label_path(i).is_file():
             instances = split_label(dataset.read_raw_labels(i, len(train)))[1]
             instances = instances if instances.any() else None
@@ -200,23 +247,27 @@ def _protect_input(writer: Writer, rows: list[int]) -> None:
             )
 
 
-def _refuse_loss(writer: Writer, rows: list[int], counts: dict[int, int]) -> None:
+def _refuse_loss(parts: list[_Part]) -> None:
     """Raise ValueError if a file that is there holds more labels, or is no label file at all."""
-    losses = []
-    for i in rows:
-        path = writer.path(i)
-        if not path.is_file():
-            continue
-        try:
-            before = int((writer.read(path) != writer.void).sum())
-        except ValueError as error:
-            losses.append(f"{path} is not replaced: {error}")
-            continue
-        if before > counts[i]:
-            losses.append(f"{path} has {before:,} labelled points, the new one {counts[i]:,}")
+    losses = [loss for part in parts for i in sorted(part.counts) if (loss := _loss(part, i))]
     if losses:
         more = f"; and {len(losses) - _SHOWN} more" if len(losses) > _SHOWN else ""
         raise ValueError(
             f"{len(losses)} files would lose labels: {'; '.join(losses[:_SHOWN])}{more}. Choose "
             "another OUT, or pass --force"
         )
+
+
+def _loss(part: _Part, i: int) -> str:
+    """What would be lost if the file of a row were replaced, in words."""
+    writer, count = part.writer, part.counts[i]
+    path = writer.path(i)
+    if not path.is_file():
+        return ""
+    try:
+        before = int((writer.read(path) != writer.void).sum())
+    except ValueError as error:
+        return f"{path} is not replaced: {error}"
+    if before > count:
+        return f"{path} has {before:,} labelled points, the new one {count:,}"
+    return ""

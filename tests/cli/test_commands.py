@@ -19,6 +19,7 @@ from annotator3d.errors import RunStoppedError
 ROOT = Path(__file__).parents[2]
 # The command line of the first version, before its commands registered themselves.
 FIRST = json.loads((Path(__file__).parent / "fixtures/commands.json").read_text())
+CHANGED_DEFAULTS = {("export", "split"): None}  # was "val": scans were left out without a word
 load_commands()
 
 
@@ -33,10 +34,11 @@ def test_a_command_keeps_every_option(name):
     found = options_of(name)
     for old in FIRST[name]:
         new = found[old["dest"]]
+        default = CHANGED_DEFAULTS.get((name, old["dest"]), old["default"])
         assert set(old["flags"]) <= set(new.option_strings), old["dest"]
         assert (new.nargs, new.default, new.required) == (
             old["nargs"],
-            old["default"],
+            default,
             old["required"],
         ), old["dest"]
         assert getattr(new.type, "__name__", None) == old["type"]

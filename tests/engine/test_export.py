@@ -298,7 +298,7 @@ def test_a_kill_while_writing_leaves_whole_files_only(own, tmp_path, monkeypatch
         real(self, i, labels)
 
     monkeypatch.setattr(PlyWriter, "write", dies)
-    assert export(own, tmp_path / "out", "answers", "ply") == 1
+    assert export(own, tmp_path / "out", "answers", "ply") == 130
     monkeypatch.undo()
     assert [p.name for p in sorted((tmp_path / "out").rglob("*.*"))] == ["scan0.ply"]
     assert export(own, tmp_path / "out", "answers", "ply") == 0
@@ -394,7 +394,7 @@ def test_ids_that_do_not_fit_are_refused_or_take_another_field(tmp_path, capsys)
     assert main([*command, str(tmp_path / "work"), *set_options(*NETWORK, *SHORT)]) == 0
     assert export(tmp_path, tmp_path / "a", "predictions", "lidarseg") == 1
     assert "lidarseg has 8 bits a label" in capsys.readouterr().err
-    assert export(tmp_path, tmp_path / "b", "predictions", "las") == 0
+    assert export(tmp_path, tmp_path / "b", "predictions", "las", "--split", "val") == 0
     import laspy
 
     (file,) = (tmp_path / "b").glob("*.las")

@@ -18,9 +18,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add("--format", choices=LABEL_FORMATS, required=True, help="format of the files")
     add(
         "--split",
-        choices=("val", "train", "source"),
-        default="val",
-        help="scans to predict (default: val)",
+        choices=("all", "train", "val", "source"),
+        help="scans to predict (default: all that are trained on or evaluated; with --zip: val)",
     )
     add("--checkpoint", metavar="FILE", help="network that predicts (default: the newest)")
     add("--config", metavar="CONFIG", help="config of the run, if WORK_DIR holds no config.yaml")
@@ -63,8 +62,11 @@ def export(args: argparse.Namespace) -> None:
         config = work_dir.config(args.config, settings, network=args.what == "predictions")
         config = with_current_classes(config, work_dir, args.data_root)
         result = run(config, work_dir, out, request, reporter)
+    words = {"train": "for training", "val": "for validation", "source": "of the source"}
+    each = ", ".join(f"{count:,} {words[split]}" for split, count in result.files_of.items())
+    each = f" ({each})" if args.what == "predictions" else ""
     print(
-        f"{args.what} of {result.files:,} of {result.scans:,} scans in {out}: "
+        f"{args.what} of {result.files:,} of {result.scans:,} scans{each} in {out}: "
         f"{result.labelled:,} of {result.points:,} points have a class; from {result.source}"
     )
     if result.archive is not None:
