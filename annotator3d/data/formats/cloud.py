@@ -52,6 +52,8 @@ class Cloud:
             CloudError: there is no field of the one name (with the nearest ones).
         """
         known = {plain(name): name for name in reversed(list(self.fields))}
+        if isinstance(wanted, str) and wanted in self.fields:
+            return wanted
         if isinstance(wanted, str):
             if plain(wanted) not in known:
                 raise CloudError(f"has no field {wanted!r}: {nearest(wanted, self.fields)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from annotator3d.data.files import in_utf8
@@ -31,13 +32,14 @@ from annotator3d.data.importing.running import convert_all
 from annotator3d.data.importing.sources import Source, find_sources
 from annotator3d.data.importing.splits import Split, check_sequences, split_scans, write_splits
 from annotator3d.data.importing.unused import (
+    grouped_files,
     labels_beside,
     unused_fields,
     unused_files,
     without_labels,
 )
 from annotator3d.data.taxonomy import load_taxonomy, taxonomy_path
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, some
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def import_scans(
         *pose_notices(poses),
         *unused_fields(scans),
         *(without_labels(scans) if labelled else labels_beside(src, sources)),
-        *unused_files(src, sources),
+        *unused_files(src, sources, labelled),
     ]
     write_card(out, scans, classes, split.words, scale, src, rules, notices)
     journal.finish()
@@ -145,9 +147,10 @@ def _find(
     check_sequences(wishes.val, _sequences(sources))
     if wishes.labels is not None and all(source.labels is None for source in sources):
         first = sources[0]
+        held = some([*chain.from_iterable(grouped_files(wishes.labels, sources))])
         raise FileNotFoundError(
             f"--labels {wishes.labels} holds no label files for these scans: expected, for "
-            f"example, {first.sequence}/{first.path.stem}.label or .npy"
+            f"example, {first.sequence}/{first.path.stem}.label or .npy, but it holds {held}"
         )
     return sources, {} if wishes.poses == NONE else _poses(sources, given)
 
@@ -159,13 +162,13 @@ def _poses(sources: Sequence[Source], given: Path | None) -> dict[str, SequenceP
     if given is not None and given.is_file() and len(names) > 1:
         raise ValueError(
             f"--poses {given} is one file, but there are {len(names)} sequences; pass the folder "
-            "that holds SEQUENCE.txt for each"
+            "that holds SEQUENCE.txt for each, or --poses none"
         )
     found = {n: find_poses([s for s in sources if s.sequence == n], given) for n in names}
     if given is not None and not any(poses.by_frame for poses in found.values()):
         raise FileNotFoundError(
             f"--poses {given} holds no poses for these scans: expected {names[0]}.txt with a row "
-            f"for each scan, or {names[0]}/{sources[0].path.stem}.txt"
+            f"for each scan, or {names[0]}/{sources[0].path.stem}.txt; or pass --poses none"
         )
     return found
 

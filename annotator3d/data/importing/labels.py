@@ -58,9 +58,9 @@ def find_labels(cloud: Cloud, source: Source, rules: Rules) -> Found | None:
 
 def label_fields(cloud: Cloud) -> list[str]:
     """The fields whose names say that they hold classes."""
-    known = {_letters(name): name for name in reversed(list(cloud.fields))}
-    wanted = dict.fromkeys(_letters(name) for name in FIELDS["label"])
-    return [known[name] for name in wanted if name in known]
+    wanted = list(dict.fromkeys(_letters(name) for name in FIELDS["label"]))
+    found = [name for name in cloud.fields if _letters(name) in wanted]
+    return sorted(found, key=lambda name: wanted.index(_letters(name)))
 
 
 def _letters(name: str) -> str:

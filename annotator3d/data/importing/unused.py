@@ -16,23 +16,35 @@ from annotator3d.errors import some
 _POSES = ("poses.txt", "calib.txt", "times.txt")
 
 
-def unused_files(src: Path, sources: Sequence[Source]) -> list[str]:
-    """Files below `src` that are neither scans nor labels nor poses, label-like ones apart."""
+def unused_files(src: Path, sources: Sequence[Source], labelled: bool) -> list[str]:
+    """Sentences on the files below `src` that are neither scans nor labels nor poses.
+
+    Label-like ones come first; where nothing is labelled, with what would make them count.
+    """
+    labels, others = grouped_files(src, sources)
+    hint = "" if labelled else "; label files must be named like their scans (--labels DIR)"
+    sentences = [f"not used: {some(labels)}{hint}"] if labels else []
+    return sentences + ([f"not used: {some(others)}"] if others else [])
+
+
+def grouped_files(root: Path, sources: Sequence[Source]) -> tuple[list[str], list[str]]:
+    """``2 files like a/labels/0.json`` for each kind of unused file: label-like ones, others."""
     used = {path for s in sources for path in (s.path, s.labels, s.pose) if path is not None}
     first: dict[tuple[bool, str], Path] = {}
     count: Counter[tuple[bool, str]] = Counter()
-    for folder, files in walk(src):
-        relative = folder.relative_to(src)
-        in_labels = any(map(holds_labels, relative.parts))
+    for folder, files in walk(root):
+        relative = folder.relative_to(root)
+        kind = next((part for part in reversed(relative.parts) if holds_labels(part)), "")
         for name in files:
             if folder / name in used or name in _POSES or name.endswith(".pose"):
                 continue
             ending = Path(name).suffix.lower()
-            labels = in_labels or holds_labels(name) or ending in (".label", ".labels")
-            key = (labels, f"{relative.name if labels else ''} {ending}")
+            labels = bool(kind) or holds_labels(name) or ending in (".label", ".labels")
+            key = (labels, f"{kind} {ending}")
             count[key] += 1
             first.setdefault(key, relative / name)
-    return [f"not used: {some(words)}" for words in _sentences(first, count) if words]
+    labels, others = _sentences(first, count)
+    return labels, others
 
 
 def labels_beside(src: Path, sources: Sequence[Source]) -> list[str]:

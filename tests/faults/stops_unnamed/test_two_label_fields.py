@@ -60,6 +60,7 @@ def classes(seed: int = 0, top: int = 4) -> np.ndarray:
 CASES = {
     "few objects": ("ply", {"label": classes(1, 4), "class": classes(2)}),
     "many objects": ("ply", {"label": np.arange(COUNT, dtype=np.int32), "class": classes(2)}),
+    "same name": ("ply", {"label": classes(1), "scalar_Label": classes(2)}),
     "other names": ("ply", {"sem_class": classes(1), "scalar_Classification": classes(2)}),
     "floats": ("npz", {"semantic": classes(1).astype("f4"), "category": classes(2)}),
     "three": ("npz", {"label": classes(1), "sem": classes(2), "gt": classes(3)}),

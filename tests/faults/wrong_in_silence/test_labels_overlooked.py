@@ -278,6 +278,17 @@ def test_labels_beside_src_are_named(tmp_path, taxonomy, capsys):
     np.testing.assert_array_equal(labels_of(tmp_path / "b", "00"), y)
 
 
+def test_a_folder_that_fits_no_scan_says_what_it_holds(tmp_path, taxonomy, capsys):
+    cloud(tmp_path / "src" / "a" / f"{FRAME}.bin", 0)
+    for number in range(3):
+        path = tmp_path / "truth" / "other" / f"{number}.label"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    options = ["--labels", str(tmp_path / "truth")]
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, *options, format="bin") == 1
+    assert "it holds 3 files like other/0.label" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("case", ["one file for two scans", "two files for one scan"])
 def test_labels_that_fit_twice_are_refused(tmp_path, taxonomy, capsys, case):
     names = ("a", "b") if case.startswith("one") else ("a",)
