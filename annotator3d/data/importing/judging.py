@@ -62,6 +62,8 @@ def check_ids(scans: Sequence[Converted], taxonomy: Taxonomy) -> None:
     listed = some(_unknown_id(raw, number, where[raw]) for raw, number in unknown.items())
     places = some({repr(scan.label): None for scan in where.values()}, 60)
     many = "So many may be numbers of objects. " if len(unknown) > _MANY else ""
+    if all(raw // 1000 in taxonomy.learning_map and raw >= 1000 for raw in unknown):
+        many = "They look like class x 1000 + object: save the class alone. "
     others = dict.fromkeys(repr(name) for scan in where.values() for name in scan.unused)
     field = f"; --label-field NAME reads another field ({some(others, 60)})" if others else ""
     raise UnclearError(

@@ -126,6 +126,13 @@ def test_numbers_of_objects_name_their_field_and_the_others(tmp_path, taxonomy, 
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, *options) == 0
 
 
+def test_classes_packed_with_objects_in_decimal_are_recognised(tmp_path, taxonomy, capsys):
+    """As nuScenes' panoptic labels: 1000 times the class plus a number of the object."""
+    npz(tmp_path / "src" / "one.npz", label=1000 * classes() + np.arange(COUNT) % 7)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="npz") == 1
+    assert "look like class x 1000 + object" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [65_536 + 9_999, 100_001, 7_000_000, 4_000_000_000])
 def test_ids_beyond_16_bits_are_named_as_they_stand(tmp_path, taxonomy, capsys, number):
     label = classes().astype(np.int64)
