@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.data.extent import REACH, within_reach
 from annotator3d.kernels.labels import IGNORE as IGNORE
 
 
@@ -32,7 +33,7 @@ class Scan:
 
     @property
     def num_dropped(self) -> int:
-        """Points of the raw file left out because a coordinate or the intensity is not finite."""
+        """Points of the raw file left out: not finite, or beyond `extent.REACH`."""
         return self.num_raw - len(self)
 
     @classmethod
@@ -45,7 +46,8 @@ class Scan:
     ) -> Scan:
         """Make a scan of all raw points: ``xyz [R, 3]``, ``intensity [R]``, train ids ``[R]``.
 
-        Points with a non-finite coordinate or intensity are dropped. Raises ValueError when the
+        Points with a non-finite coordinate or intensity are dropped, and so are those farther than
+        `extent.REACH`, whose cells might not fit 32 bits. Raises ValueError when the
         shapes do not belong together.
         """
         shapes = [xyz.shape, intensity.shape] + ([] if raw_labels is None else [raw_labels.shape])
@@ -55,8 +57,8 @@ class Scan:
             )
         num_raw, labels, rows = len(xyz), raw_labels, np.arange(len(xyz), dtype=np.int64)
         # Almost every scan is finite: looking once is cheaper than a mask and four copies.
-        if not (np.isfinite(xyz).all() and np.isfinite(intensity).all()):
-            rows = np.flatnonzero(np.isfinite(xyz).all(axis=1) & np.isfinite(intensity))
+        if not ((np.abs(xyz) <= REACH).all() and np.isfinite(intensity).all()):
+            rows = np.flatnonzero(within_reach(xyz) & np.isfinite(intensity))
             xyz, intensity = xyz[rows], intensity[rows]
             labels = None if labels is None else labels[rows]
         return cls(
@@ -96,6 +98,8 @@ def rows_of_cells(
     low, size = wanted.min(0), np.ptp(wanted, axis=0) + 1
     places = np.floor(xyz / np.float32(voxel_size)) - low
     near = np.flatnonzero(((places >= 0) & (places < size)).all(1))
+    if size.astype(np.float64).prod() >= 2.0**63:  # a stray voxel was asked about
+        return [rows_of_cell(xyz, cell, voxel_size) for cell in cells]
     keys = np.ravel_multi_index(places[near].astype(np.int64).T, size)
     order = np.argsort(keys, kind="stable")
     keys, rows = keys[order], near[order]

@@ -39,7 +39,7 @@ def edit(path: Path, dtype: str, change) -> None:
     """Write a file back after `change` of its values."""
     values = np.fromfile(path, dtype)
     values = change(values)
-    values.tofile(path)
+    values.astype(dtype).tofile(path)
 
 
 def nan(values: np.ndarray) -> np.ndarray:
@@ -100,6 +100,21 @@ FAULTS = {
         lambda root: edit(bin_of(root), "<f4", nan),
         bin_of,
         "2 of 200 points are NaN or Inf, the first in row 7",
+    ),
+    "large coordinates": (
+        lambda root: edit(bin_of(root), "<f4", lambda v: v + np.resize([4e6, 5e6, 0, 0], len(v))),
+        bin_of,
+        "most points lie around 5e+06 m, where float32 holds steps of 0.5 m",
+    ),
+    "coarse coordinates": (
+        lambda root: edit(bin_of(root), "<f4", lambda v: v + np.resize([2e4, 0, 0, 0], len(v))),
+        bin_of,
+        "steps of 0.00195312 m",
+    ),
+    "far points": (
+        lambda root: edit(bin_of(root), "<f4", lambda v: np.r_[v[:8], np.float32(3e38), v[9:]]),
+        bin_of,
+        "1 of 200 points are farther than 10,000 km, the first in row 2",
     ),
     "label only zeros": (
         lambda root: edit(label_of(root), "<u4", lambda v: v * 0),

@@ -56,7 +56,12 @@ def _add_fields(add: Callable[..., object]) -> None:
         metavar="PATH",
         help="file or folder of poses, or 'none' (default: next to the scans)",
     )
-    add("--unit", type=float, metavar="METRES", help="unit of the coordinates; 0.001: millimetres")
+    add(
+        "--unit",
+        metavar="UNIT",
+        help="unit of the coordinates: m, cm, mm, km, ft, us-ft, or its metres, such as 0.001 "
+        "(default: as the file states, else m)",
+    )
     add(
         "--offset",
         default="auto",

@@ -15,6 +15,9 @@ KINDS = {
     "empty scan": True,  # no points, or none is finite
     "wrong columns": True,  # suspected: the points have another number of columns, or float64
     "wrong endianness": True,  # suspected: the numbers make sense with their bytes swapped
+    "large coordinates": True,  # float32 keeps steps of a centimetre or more of most points
+    "coarse coordinates": False,  # or steps of a millimetre or more
+    "far points": False,  # a few points far from all others, or where no sensor measures
     "not finite": False,  # points with NaN or Inf, which training leaves out
     "label only zeros": False,  # no point of a labelled scan has a class
     "orphan label": False,  # a label file without a scan

@@ -10,14 +10,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.data.checking.far import far_points
 from annotator3d.data.checking.problems import Problem
 from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.data.extent import REACH, within_reach
 from annotator3d.data.files import fingerprint, kind_of
 from annotator3d.data.formats.kitti import listed_ids, other_width, split_label
 from annotator3d.data.formats.records import best, doubt
 from annotator3d.data.scan import IGNORE
 
-_FAR, _TINY = 1e6, 1e-20  # metres: the sizes of plausible coordinates, except zero
+_FAR, _TINY = 1e6, 1e-9  # metres: the sizes of plausible coordinates, except zero
 
 
 @dataclass
@@ -154,14 +156,19 @@ def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
     if (words := shape_doubt(dataset, i)) is not None:
         checked.problems.append(Problem("wrong columns", path, words, checked.id))
     finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
-    if not finite.any():
-        words = f"none of its {len(xyz)} points is finite"
+    beyond = finite & ~within_reach(xyz)
+    if not (finite & ~beyond).any():
+        words = f"none of its {len(xyz):,} points is finite and within {REACH / 1000:,.0f} km"
         checked.problems.append(Problem("empty scan", path, words, checked.id))
         return
     if bad := len(xyz) - int(finite.sum()):
         words = f"{bad} of {len(xyz)} points are NaN or Inf, the first in row {finite.argmin()}"
         checked.problems.append(Problem("not finite", path, words, checked.id))
-        xyz, intensity = xyz[finite], intensity[finite]
+    checked.problems += [
+        Problem(kind, path, words, checked.id) for kind, words in far_points(xyz, finite, beyond)
+    ]
+    finite &= ~beyond
+    xyz, intensity = xyz[finite], intensity[finite]
     columns = (*xyz.T, intensity)
     checked.low = [float(values.min()) for values in columns]
     checked.high = [float(values.max()) for values in columns]

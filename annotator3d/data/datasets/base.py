@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.datasets.listing import absent
+from annotator3d.data.extent import REACH
 from annotator3d.data.formats.kitti import read_bin, read_label
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy
@@ -140,8 +141,9 @@ class ScanDataset(ABC):
         scan = Scan.from_raw(self.ids[i], xyz, intensity, train)
         if scan.num_dropped:
             warnings.warn(  # Python shows each message once
-                f"{self.path(i)}: {scan.num_dropped} of {scan.num_raw} points are not finite; they "
-                "are never asked about or trained on, and count as missed in the evaluation",
+                f"{self.path(i)}: {scan.num_dropped} of {scan.num_raw} points are not finite, or "
+                f"farther than {REACH / 1000:,.0f} km; they are never asked about or trained on, "
+                "and count as missed in the evaluation",
                 RuntimeWarning,
                 stacklevel=2,
             )

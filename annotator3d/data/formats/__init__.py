@@ -2,5 +2,5 @@
 
 A format of point clouds is one file with its reader, listed by its ending in `registry.FORMATS`.
 The libraries that they need are the extra `formats`, imported when a file is read. May import
-`files` and `scan` of this package.
+`extent`, `files` and `scan` of this package.
 """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def read_bin(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
             f"it as named nevertheless, give types: --columns {typed}"
         )
     cloud = _named(data.view("<f4").reshape(-1, len(columns)), columns)
-    return Cloud(cloud.xyz, cloud.fields, remarks=remarks)
+    return replace(cloud, remarks=remarks)
 
 
 def _typed(data: NDArray[np.uint8], columns: Sequence[str]) -> Cloud:
@@ -94,7 +95,7 @@ def read_npz(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
     wide = {n: shape for n, shape in shapes.items() if n not in (name, *extra)}
     fields = cloud.fields if points is None else {n: flat(a) for n, a in arrays.items()}
     remarks = {**cloud.remarks, **left_out(wide, len(cloud))}
-    return Cloud(cloud.xyz, {**cloud.fields, **fields}, remarks=remarks)
+    return replace(cloud, fields={**cloud.fields, **fields}, remarks=remarks)
 
 
 def _of_array(array: NDArray, columns: Sequence[str] | None) -> Cloud:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.data.extent import step_at
+from annotator3d.data.formats.units import Stated
 from annotator3d.errors import nearest, some
 
 
@@ -22,15 +24,22 @@ class Cloud:
     Attributes:
         xyz: [N, 3] float32 or float64, as precise as the file, in its own units.
         fields: everything else that the file says about each point: name -> [N].
-        steps: coordinates are multiples of these (LAS and LAZ), else None.
+        steps, origin: coordinates are `origin` and whole multiples of `steps` (LAS and LAZ), else
+            None.
         remarks: what the reader left out, guessed or changed, in words that are the same for every
             such file -> number of points, or 0 where it concerns the file as a whole.
+        stated: what the file states about their unit; None: nothing.
+        spacing: how far the coordinates that the file can hold lie from each other where most
+            points are, in its own units; 0 where it holds any whole number.
     """
 
     xyz: NDArray
     fields: Mapping[str, NDArray] = field(default_factory=dict)
     steps: tuple[float, float, float] | None = None
     remarks: Mapping[str, int] = field(default_factory=dict)
+    origin: tuple[float, float, float] | None = None
+    stated: Stated | None = None
+    spacing: float = 0.0
 
     def __post_init__(self) -> None:
         wrong = [name for name, values in self.fields.items() if values.shape != (len(self.xyz),)]
@@ -66,7 +75,7 @@ def plain(name: str) -> str:
     return name.strip().lower().removeprefix("scalar_")
 
 
-def from_columns(columns: Mapping[str, NDArray], steps=None) -> Cloud:
+def from_columns(columns: Mapping[str, NDArray]) -> Cloud:
     """A cloud of named columns [N] or [N, 1], among them x, y and z (in any case).
 
     Other shapes are left out, which a remark says.
@@ -79,7 +88,8 @@ def from_columns(columns: Mapping[str, NDArray], steps=None) -> Cloud:
     }
     if missing := [axis for axis in "xyz" if axis not in axes]:
         raise CloudError(f"has no {', '.join(missing)}, only {some(columns)}")
-    xyz = np.column_stack([flat(np.asarray(columns[axes[axis]])) for axis in "xyz"])
+    stored = [flat(np.asarray(columns[axes[axis]])) for axis in "xyz"]
+    xyz = np.column_stack(stored)
     if xyz.dtype.kind not in "fiu":
         raise CloudError(f"has coordinates of {xyz.dtype}, not numbers")
     exact = xyz.dtype.itemsize <= 4 and xyz.dtype.kind == "f"
@@ -87,7 +97,8 @@ def from_columns(columns: Mapping[str, NDArray], steps=None) -> Cloud:
     fields = {name: native(v) for name, v in others.items() if v.shape == (len(xyz),)}
     wide = {name: v.shape for name, v in others.items() if name not in fields}
     xyz = xyz.astype(np.float32 if exact else np.float64)
-    return Cloud(xyz, fields, steps, left_out(wide, len(xyz)))
+    spacing = max(_spacing(values) for values in stored)
+    return Cloud(xyz, fields, remarks=left_out(wide, len(xyz)), spacing=spacing)
 
 
 def flat(values: NDArray) -> NDArray:
@@ -102,6 +113,14 @@ def left_out(shapes: Mapping[str, tuple[object, ...]], num_points: int) -> dict[
         for name, shape in shapes.items()
     ]
     return {f"not used, as they are not one number a point: {some(named)}": 0} if named else {}
+
+
+def _spacing(values: NDArray) -> float:
+    """The distance of neighbouring floats of this type at the median of their sizes."""
+    if values.dtype.kind != "f":
+        return 0.0
+    sizes = np.abs(values[np.isfinite(values)])
+    return step_at(np.median(sizes), values.dtype) if len(sizes) else 0.0
 
 
 def native(values: NDArray) -> NDArray:

@@ -23,6 +23,7 @@ def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
 
     Source: https://www.asprs.org/divisions-committees/lidar-division/laser-las-file-format-exchange-activities
     """
+    from annotator3d.data.formats.las_crs import stated_by
 
     with open(path, "rb") as file:
         check_bounds(file)
@@ -41,9 +42,14 @@ def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
                 fields[name] = flat(values)
             else:
                 wide[name] = values.shape
-    scales = tuple(float(s) for s in las.header.scales)
-    xyz = np.array(las.xyz, np.float64)
-    return Cloud(xyz, fields, scales, left_out(wide, len(xyz)))
+    return Cloud(
+        np.array(las.xyz, np.float64),
+        fields,
+        steps=tuple(float(value) for value in las.header.scales),
+        remarks=left_out(wide, len(las.points)),
+        origin=tuple(float(value) for value in las.header.offsets),
+        stated=stated_by(las),
+    )
 
 
 def _read(file: BinaryIO) -> laspy.LasData:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,7 +45,7 @@ def read_ply(path: str | os.PathLike[str], columns: object = None) -> Cloud:
         else:
             lists[name] = (len(data), "lists")
     cloud = from_columns(columns)
-    return Cloud(cloud.xyz, cloud.fields, remarks=left_out(lists, len(cloud)))
+    return replace(cloud, remarks=left_out(lists, len(cloud)))
 
 
 def _with_all_digits(path: str | os.PathLike[str]) -> str | os.PathLike[str] | BinaryIO:

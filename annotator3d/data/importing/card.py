@@ -42,7 +42,10 @@ class Origin:
 
     source: str  # path below the imported folder
     offset: tuple[float, ...] = ()  # what was subtracted from its coordinates, metres
-    steps: tuple[float, ...] = ()  # LAS: what they are multiples of, metres
+    steps: tuple[float, ...] = ()  # LAS: the whole numbers of X, Y and Z count these, metres
+    zero: tuple[float, ...] = ()  # LAS: the coordinates where they are 0, metres
+    unit: tuple[float, ...] = ()  # metres of one unit of x, y and z in the file
+    labels: str = ""  # the field that labels were read from, or the ending of their file
 
 
 def write_card(
@@ -114,7 +117,11 @@ def read_origins(root: Path) -> dict[str, Origin]:
         return {}
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
         return {
-            row["id"]: Origin(row["source"], _numbers(row["offset"]), _numbers(row["steps"]))
+            row["id"]: Origin(
+                row["source"],
+                *(_numbers(row.get(key) or "") for key in ("offset", "steps", "zero", "unit")),
+                row.get("labels") or "",
+            )
             for row in csv.DictReader(file)
         }
 
@@ -122,9 +129,10 @@ def read_origins(root: Path) -> dict[str, Origin]:
 def _listing(scans: Sequence[Converted]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "source", "points", "labels", "offset", "steps"])
+    writer.writerow(["id", "source", "points", "labels", "offset", "steps", "zero", "unit"])
     for s in scans:
-        numbers = [" ".join(repr(v) for v in values or ()) for values in (s.offset, s.steps)]
+        triples = (s.offset, s.steps, s.origin, s.unit)
+        numbers = [" ".join(repr(v) for v in values or ()) for values in triples]
         writer.writerow([s.id, s.source, s.points, s.label or "", *numbers])
     return text.getvalue()
 

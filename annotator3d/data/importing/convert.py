@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.kitti import write_bin, write_label
 from annotator3d.data.formats.registry import read_cloud
+from annotator3d.data.importing.coordinates import place
 from annotator3d.data.importing.labels import Found, find_labels, label_fields
-from annotator3d.data.importing.rules import FAR, Rules, wanted
+from annotator3d.data.importing.rules import Rules, UnclearError, wanted
+from annotator3d.data.importing.scale import Scale, measure, remarks_on
 from annotator3d.data.importing.sources import Source
-
-Offset = tuple[float, float, float]
+from annotator3d.data.importing.units import UnitError
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,10 @@ class Converted:
     low: list[float] = field(default_factory=list)  # smallest x, y, z
     high: list[float] = field(default_factory=list)
     offset: list[float] | None = None  # subtracted, metres
-    steps: list[float] | None = None  # coordinates are multiples of these, metres
+    steps: list[float] | None = None  # LAS: the coordinates are `origin` and multiples of these
+    origin: list[float] | None = None  # metres, before the offset is subtracted
+    unit: list[float] = field(default_factory=lambda: [1.0] * 3)  # metres of one unit of the file
+    scale: Scale = field(default_factory=Scale)
     void: int = 0  # points whose label means "none" (-1 or not a number)
     # What was left out, guessed or changed, in words that are the same for every such scan; with
     # the number of points, or 0 where it concerns the scan as a whole (see `notices.gather`).
@@ -63,13 +67,15 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
     Raises ValueError or FileNotFoundError that names the file and what is wrong with it.
     """
     cloud = read_cloud(source.path, rules.format, rules.columns)
-    remarks = dict(cloud.remarks)
     try:
-        xyz, offset, steps = _metres(cloud, rules)
+        placed = place(cloud, rules)
         intensity, intensity_name = _intensity(cloud, rules)
         found = find_labels(cloud, source, rules)
+    except UnitError as error:
+        raise UnclearError(f"{source.path} {error}") from None
     except CloudError as error:
         raise ValueError(f"{source.path} {error}") from None
+    xyz, remarks = placed.xyz, {**cloud.remarks, **placed.remarks}
     finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
     if not finite.any():
         none = "none of its points is finite" if len(cloud) else "holds no points"
@@ -90,6 +96,8 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
             remarks[f"the object numbers in {found.too_large!r} exceed 65535 and are left out"] = 0
     elif label_path.exists():
         label_path.unlink()  # of an attempt with other labels
+    scale = measure(xyz[finite])
+    remarks |= remarks_on(scale, len(cloud))
     return Converted(
         id=source.id,
         source=source.path.relative_to(src).as_posix(),
@@ -101,8 +109,11 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
         span=_span(intensity[finite]),
         low=xyz[finite].min(0).tolist(),
         high=xyz[finite].max(0).tolist(),
-        offset=None if offset is None else list(offset),
-        steps=None if steps is None else list(steps),
+        offset=None if placed.offset is None else list(placed.offset),
+        steps=None if placed.steps is None else list(placed.steps),
+        origin=None if placed.origin is None else list(placed.origin),
+        unit=list(placed.unit),
+        scale=scale,
         void=void,
         remarks=remarks,
         large=large,
@@ -119,24 +130,8 @@ def from_json(values: dict) -> Converted:
     if classes is not None:
         classes = {int(raw): count for raw, count in classes.items()}
     large = {int(raw): number for raw, number in values["large"].items()}
-    return Converted(**{**values, "classes": classes, "large": large})
-
-
-def _metres(cloud: Cloud, rules: Rules) -> tuple[NDArray[np.float32], Offset | None, Offset | None]:
-    """Coordinates in metres as float32, what was subtracted in float64 before, and their steps."""
-    xyz = cloud.xyz if rules.unit == 1 else cloud.xyz.astype(np.float64) * rules.unit
-    steps = None if cloud.steps is None else tuple(s * rules.unit for s in cloud.steps)
-    finite = xyz[np.isfinite(xyz).all(1)]
-    offset = None
-    if isinstance(rules.offset, tuple):
-        offset = rules.offset
-    elif rules.offset == "auto" and np.abs(finite).max(initial=0.0) >= FAR:
-        offset = tuple(float(v) for v in np.floor(np.median(finite, axis=0)))
-    if offset is not None:
-        xyz = xyz.astype(np.float64) - np.array(offset)
-    if steps is not None:  # the same float32, whatever was subtracted
-        xyz = np.rint(xyz / np.array(steps)) * np.array(steps)
-    return xyz.astype(np.float32), offset, steps
+    scale = Scale(**values["scale"])
+    return Converted(**{**values, "classes": classes, "large": large, "scale": scale})
 
 
 def _intensity(cloud: Cloud, rules: Rules) -> tuple[NDArray[np.float32], str | None]:

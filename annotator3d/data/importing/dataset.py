@@ -11,7 +11,7 @@ from pathlib import Path
 from annotator3d.data.files import in_utf8
 from annotator3d.data.formats.registry import require
 from annotator3d.data.importing.card import write_card
-from annotator3d.data.importing.convert import Converted, output_paths
+from annotator3d.data.importing.convert import Converted, convert, output_paths
 from annotator3d.data.importing.journal import Journal
 from annotator3d.data.importing.judging import (
     any_class,
@@ -21,6 +21,7 @@ from annotator3d.data.importing.judging import (
     intensity_max,
 )
 from annotator3d.data.importing.notices import gather
+from annotator3d.data.importing.offsets import settle
 from annotator3d.data.importing.poses import (
     SequencePoses,
     find_poses,
@@ -105,8 +106,14 @@ def import_scans(
     taxonomy = load_taxonomy(taxonomy_file)
     sources, poses = _find(src, out, rules, wishes)
     journal = Journal(out, rules.digest())
+
+    def again(source: Source, other: Rules) -> Converted:
+        journal.add(scan := convert(source, src, out, other))
+        return scan
+
     try:
         scans = convert_all(sources, src, out, rules, journal, progress, workers)
+        scans = settle(sources, scans, rules, again)
         check_fields(scans)
         check_places(scans, taxonomy)
         check_ids(scans, taxonomy)

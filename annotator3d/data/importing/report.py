@@ -6,6 +6,7 @@ import shlex
 from collections import Counter
 
 from annotator3d.data.importing.dataset import Imported
+from annotator3d.data.importing.scale import VOXEL
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.errors import shortened, some
 
@@ -88,6 +89,7 @@ def _coordinates(result: Imported) -> list[str]:
         high = [max(e[1][axis] for e in extents) for axis in range(3)]
         spans = (f"{a} {p:.1f} to {q:.1f}" for a, p, q in zip("xyz", low, high, strict=True))
         lines.append(f"coordinates in metres: {', '.join(spans)}")
+    lines += _scale(result)
     if shifted := [scan for scan in result.scans if scan.offset is not None]:
         first = shifted[0]
         offset = ", ".join(f"{value:.12g}" for value in first.offset)
@@ -99,3 +101,16 @@ def _coordinates(result: Imported) -> list[str]:
     if result.posed:
         lines.append(f"poses of {len(result.posed)} sequences in poses.txt")
     return lines
+
+
+def _scale(result: Imported) -> list[str]:
+    scales = [scan.scale for scan in result.scans if scan.scale.voxels]
+    if not scales:
+        return []
+    share = sum(s.single for s in scales) / sum(s.voxels for s in scales)
+    lone = f"{100 * share:.0f} % of the voxels of {VOXEL} m hold a single point"
+    farthest, across = max(s.farthest for s in scales), max(s.across for s in scales)
+    return [
+        f"scale: {lone}, the farthest point is {farthest:,.1f} m from the origin, the widest scan "
+        f"{across:,.1f} m across; if that is wrong, pass --unit"
+    ]

@@ -12,6 +12,7 @@ import numpy as np
 
 from annotator3d.data.formats.columns import is_typed, name_of, record
 from annotator3d.data.formats.registry import FORMATS
+from annotator3d.data.formats.units import UNITS
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.errors import ConfigError, nearest
 
@@ -73,7 +74,8 @@ FIELDS = {
     ),
     "intensity": ("remission", "intensity", "intensities", "reflectivity", "reflectance", "i"),
 }
-FAR = 10_000.0  # metres: from here on float32 no longer keeps a millimetre
+# Of the offset, where 'auto' found what the sequence of a scan needs (see `offsets`):
+ALWAYS, NEAR = "always", "near"
 
 
 class UnclearError(ValueError):
@@ -90,8 +92,9 @@ class Rules:
         label_field, instance_field, intensity_field: None: the first of `FIELDS` that is there;
             'none': there is none; else its name, which every file must have.
         label_colors: red, green and blue give the class instead.
-        unit: metres of one unit of the coordinates.
-        offset: 'auto': subtracted where coordinates reach `FAR`; 'none'; or x, y, z.
+        unit: metres of one unit of the coordinates; None: as the file states, else 1.
+        offset: 'auto': subtracted where most coordinates reach `extent.FAR`; 'none'; or x, y, z;
+            or what `offsets` found for a sequence.
         void: raw id for points without a class.
         colors: red, green, blue -> raw id, for `label_colors`.
     """
@@ -102,7 +105,7 @@ class Rules:
     instance_field: str | None = None
     intensity_field: str | None = None
     label_colors: bool = False
-    unit: float = 1.0
+    unit: float | None = None
     offset: str | tuple[float, float, float] = "auto"
     void: int = 0
     colors: tuple[tuple[tuple[int, int, int], int], ...] = ()
@@ -110,7 +113,7 @@ class Rules:
     def __post_init__(self) -> None:
         if self.format not in FORMATS:
             raise ConfigError(f"--format {self.format}: {nearest(self.format, FORMATS)}")
-        if not (np.isfinite(self.unit) and self.unit > 0):
+        if self.unit is not None and not (np.isfinite(self.unit) and self.unit > 0):
             raise ConfigError(f"--unit: expected metres above 0, got {self.unit}")
         if self.columns is not None and self.format not in ("bin", "npy", "npz"):
             raise ConfigError(
@@ -140,6 +143,8 @@ def make_rules(taxonomy: Taxonomy, offset: str = "auto", **options: object) -> R
     given = {key: value for key, value in options.items() if value is not None}
     if "columns" in given:
         given["columns"] = _columns(str(given["columns"]))
+    if "unit" in given:
+        given["unit"] = _unit(given["unit"])
     colors = tuple(
         (tuple(int(c) for c in rgb), int(taxonomy.raw_ids[train]))
         for train, rgb in enumerate(taxonomy.colors)
@@ -159,6 +164,18 @@ def _columns(text: str) -> tuple[str, ...]:
             f"--columns {text}: {', '.join(missing)} is missing; expected, for example, x,y,z,label"
         )
     return names
+
+
+def _unit(given: object) -> float:
+    """Metres of a unit that is given by name or as a number."""
+    if given in UNITS:
+        return UNITS[given]
+    try:
+        return float(given)
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"--unit {given}: expected {', '.join(UNITS)} or the metres of one unit, such as 0.001"
+        ) from None
 
 
 def _offset(text: str) -> str | tuple[float, float, float]:
