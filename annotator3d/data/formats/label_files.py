@@ -114,7 +114,9 @@ def _of_text(data: bytes, path: PathLike, num_points: int, scan: PathLike) -> ND
     """One number a line; comments and the name of the column are left out."""
     lines = plain_numbers(data).splitlines()
     lines = [line for line in lines if line.strip() and not line.lstrip().startswith(b"#")]
-    if lines and not _number(lines[0]):
+    if len(lines) == 1 and len(_fields(lines[0])) == num_points:
+        lines = _fields(lines[0])
+    if lines and not all(map(_number, _fields(lines[0]))):
         lines = lines[1:]  # the name of the column
     wide = next((line for line in lines if len(_fields(line)) > 1), None)
     if wide is not None:

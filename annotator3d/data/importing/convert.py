@@ -50,7 +50,7 @@ class Converted:
 
 def stamp(source: Source) -> list[int]:
     """Sizes and times of the files of a scan: whether they are still the same."""
-    files = [path for path in (source.path, source.labels) if path is not None]
+    files = [path for path in (source.path, source.labels) if path is not None and path.exists()]
     return [n for path in files for n in (os.stat(path).st_size, os.stat(path).st_mtime_ns)]
 
 

@@ -150,7 +150,8 @@ def _find(
     if out.resolve().is_relative_to(src.resolve()):
         raise ValueError(f"OUT must be outside of SRC, but {out} is inside {src}")
     given = Path(wishes.poses) if wishes.poses not in (None, NONE) else None
-    sources = find_sources(src, rules.format, wishes.labels, given)
+    in_files = rules.label_field is None and not rules.label_colors
+    sources = find_sources(src, rules.format, wishes.labels, given, in_files)
     check_sequences(wishes.val, _sequences(sources))
     if wishes.labels is not None and all(source.labels is None for source in sources):
         first = sources[0]

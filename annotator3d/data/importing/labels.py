@@ -140,7 +140,7 @@ def _side_labels(source: Source, num_points: int, rules: Rules) -> Found:
         raw, instances, void = _whole(values, "it", rules.void)
     except CloudError as error:
         raise ValueError(f"{path} {error}") from None
-    name = path.suffix if stored == USUAL.get(path.suffix) else f"{path.suffix} ({stored})"
+    name = path.suffix if stored == USUAL.get(path.suffix.lower()) else f"{path.suffix} ({stored})"
     return Found(raw, instances, name, void, packed=instances is not None)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,12 +49,15 @@ class Source:
         return int(self.id.split("/")[1])
 
 
-def find_sources(src: Path, format: str, labels: Path | None, poses: Path | None) -> list[Source]:
+def find_sources(
+    src: Path, format: str, labels: Path | None, poses: Path | None, in_files: bool = True
+) -> list[Source]:
     """Every scan of `format` below `src`, by sequence and frame.
 
     Args:
         labels: folder of label files; None: they are looked for beside the scans.
         poses: folder of pose files, one for each scan; None: beside the scans.
+        in_files: whether labels are looked for in files.
 
     Raises:
         FileNotFoundError: there is no such folder or no such file in it.
@@ -85,7 +88,7 @@ def find_sources(src: Path, format: str, labels: Path | None, poses: Path | None
             number = f"{frame:06d}"
             own_pose = finder.pose(path, number, poses)
             sources.append(Source(f"{name}/{number}", path, None, own_pose))
-    found = _label_files(src, format, labels, sources)
+    found = _label_files(src, format, labels, sources) if in_files else {}
     return [replace(source, labels=found.get(source.path)) for source in sources]
 
 
@@ -96,14 +99,22 @@ def _label_files(
     root = src if given is None else given
     index = LabelIndex(root, [s.path for s in sources], format, given is not None)
     scans = []
+    numbers = Counter((s.path.parent, _last_number(s.path.stem)) for s in sources)
     for source in sources:
         number, stem = f"{source.frame:06d}", source.path.stem
         names = [stem, source.path.name] + [number] * (given is not None or stem.isdigit())
         # As `annotator3d export --format lidarseg` names them, and others.
         names += [f"{source.sequence}_{frame}" for frame in (number, stem)]
+        last = _last_number(stem)
+        names += [last] * (last != "" and numbers[source.path.parent, last] == 1)
         folder = source.path.parent.relative_to(src)
         scans.append(Scan(source.path, folder, source.sequence, tuple(dict.fromkeys(names))))
     return index.assign(scans)
+
+
+def _last_number(stem: str) -> str:
+    """``0104`` of ``cloud_0104``, whose labels may be ``label_0104``; empty if there is none."""
+    return stem[len(stem.rstrip("0123456789")) :]
 
 
 def sequence_name(relative: Path, format: str) -> str:

@@ -77,6 +77,8 @@ STORED: dict[str, tuple[str, Callable[[Path, np.ndarray], object]]] = {
     "text in labels": ("labels/{f}.txt", as_text),
     "text with a header": ("{f}_labels.csv", lambda p, y: p.write_text(
         "label\r\n" + "".join(f"{v}\r\n" for v in y))),
+    "text in one line": ("{f}.labels", lambda p, y: p.write_text(" ".join(map(str, y)))),
+    "upper case": ("Labels/{f}.LABEL", lambda p, y: y.astype("<u4").tofile(p)),
     "text of floats": ("{f}.labels", lambda p, y: p.write_text("\n".join(f"{v:.6e}" for v in y))),
     "binary .labels": ("{f}.labels", lambda p, y: y.astype("<u4").tofile(p)),
     "int32 .bin": ("labels/{f}.bin", lambda p, y: y.astype("<i4").tofile(p)),
@@ -201,6 +203,19 @@ def test_fields_of_one_column_are_read_and_of_more_are_named(tmp_path, taxonomy,
     assert kind != "npz" or "'other' [7]" in printed
 
 
+@pytest.mark.parametrize(
+    ("scan", "label"),
+    [("cloud_0104", "label_0104"), ("scan104", "seg_104"), ("velodyne-7", "gt-7")],
+)
+def test_labels_named_by_another_word_and_the_number_are_found(tmp_path, taxonomy, scan, label):
+    y = cloud(tmp_path / "src" / "a" / f"{scan}.bin", 0)
+    cloud(tmp_path / "src" / "a" / f"{scan}9.bin", 1)
+    (tmp_path / "src" / "a" / "labels").mkdir()
+    y.astype("<u4").tofile(tmp_path / "src" / "a" / "labels" / f"{label}.label")
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="bin") == 0
+    np.testing.assert_array_equal(labels_of(tmp_path / "out", "a", "000000"), y)
+
+
 @pytest.mark.parametrize("place", ["file", "folder"])
 def test_a_link_that_leads_nowhere_is_named(tmp_path, taxonomy, capsys, place):
     cloud(tmp_path / "src" / "a" / f"{FRAME}.bin", 0)
@@ -212,6 +227,8 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path, taxonomy, capsys, place):
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="bin") == 1
     error = capsys.readouterr().err
     assert "link to /nowhere/at/all" in error and link.name in error
+    out, options = tmp_path / "without", ["--label-field", "none"]
+    assert run_import(tmp_path / "src", out, taxonomy, *options, format="bin") == 0
 
 
 def test_links_to_labels_on_another_disk_are_followed(tmp_path, taxonomy):
@@ -301,6 +318,8 @@ def test_labels_that_fit_twice_are_refused(tmp_path, taxonomy, capsys, case):
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="bin") == 1
     error = capsys.readouterr().err
     assert f"{FRAME}.label" in error and ("--labels DIR" in error or "--label-field none" in error)
+    options = ["--label-field", "none"]
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, *options, format="bin") == 0
 
 
 def test_labels_of_the_scans_own_format_are_no_scans(tmp_path, taxonomy, capsys):
