@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -22,9 +22,8 @@ class _Stop(KeyboardInterrupt):
         self.number = number
 
 
-@contextmanager
-def ends_when_stopped(saved: str) -> Iterator[None]:
-    """Have Ctrl-C, SIGTERM and SIGHUP unwind the block; what comes after the first is ignored.
+def run_until_stopped(work: Callable[[], None], saved: str) -> None:
+    """Have Ctrl-C, SIGTERM and SIGHUP unwind `work`; what comes after the first is ignored.
 
     A signal that is ignored stays ignored. Outside the main thread, where Python allows no handler,
     nothing is changed.
@@ -33,7 +32,7 @@ def ends_when_stopped(saved: str) -> Iterator[None]:
         saved: what is kept, in words.
 
     Raises:
-        RunStoppedError: with the number of the signal, once the block has been left.
+        RunStoppedError: with the number of the signal, once `work` has been left.
     """
     before: dict[int, Any] = {}
 
@@ -46,10 +45,14 @@ def ends_when_stopped(saved: str) -> Iterator[None]:
         for number in _SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, stop)
+    came = 0
     try:
-        yield
+        work()
     except KeyboardInterrupt as stopped:
-        raise RunStoppedError(getattr(stopped, "number", signal.SIGINT), saved) from None
+        came = getattr(stopped, "number", signal.SIGINT)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if came:
+        gc.collect()  # what the traceback held; a window that lives on crashes at Python's end
+        raise RunStoppedError(came, saved)

@@ -89,6 +89,11 @@ class LabelWindow:
         try:
             self._controller.guard(self._controller.start)
             self._app.run()
+        except KeyboardInterrupt:
+            self._closing = True
+            self._window.close()
+            self._app.run()  # to its end, which frees the graphics; else the process crashes
+            raise
         finally:  # with a window left open the process would hang at its end
             if not self._closing:
                 self._closing = True

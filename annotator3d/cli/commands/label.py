@@ -72,10 +72,9 @@ def _add_web(parser: argparse.ArgumentParser) -> None:
     order=40,
 )
 def label(args: argparse.Namespace) -> None:
-    from annotator3d.cli.stopping import ends_when_stopped
+    from annotator3d.cli.stopping import run_until_stopped
 
-    with ends_when_stopped("all answers are saved"):
-        _label(args)
+    run_until_stopped(lambda: _label(args), "all answers are saved")
 
 
 def _label(args: argparse.Namespace) -> None:

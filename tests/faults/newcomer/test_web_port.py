@@ -11,6 +11,7 @@ import sys
 from contextlib import contextmanager
 
 import pytest
+from viewer_driver import START_SECONDS, Viewer, need_window, virtual_display
 
 pytest.importorskip("viser")
 pytest.importorskip("aiohttp")
@@ -123,3 +124,19 @@ def test_visitors_that_are_no_browser_leave_no_trace_and_a_signal_ends_the_serve
     assert "all answers are saved" in rest and len(rest.splitlines()) == 1
     log = home / "viewer.log"
     assert not log.exists() or not log.read_text()
+
+
+@pytest.mark.gui
+@pytest.mark.timeout(300)
+def test_a_window_that_is_told_to_end_gives_back_what_it_holds(home):
+    need_window()
+    with virtual_display() as display:
+        viewer = Viewer(display, home.parent, [str(home)])
+        try:
+            viewer.wait(lambda state: state["query"] is not None, START_SECONDS)
+            assert held(home)
+            viewer.process.send_signal(signal.SIGTERM)
+            assert viewer.process.wait(timeout=60) == 128 + signal.SIGTERM, viewer.output
+            assert "all answers are saved" in viewer.output and held(home) == set()
+        finally:
+            viewer.end()
