@@ -10,7 +10,7 @@ import numpy as np
 
 from annotator3d.data.files import atomic_write
 from annotator3d.engine.build import build_dataset
-from annotator3d.engine.config.load import make_plain_config
+from annotator3d.engine.config.load import kept_config
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.reader import LedgerReader
 
@@ -47,7 +47,7 @@ def pool_classes(
     """
     try:
         pool = run_info["data"]["pool"]
-        values = make_plain_config(run_info["config"]).data.train
+        values = kept_config(run_info["config"], work_dir.config_path).data.train
         root = work_dir.data_root("train")
         dataset = build_dataset({**values, "labels": "optional"}, "data.train", root)
         if dataset.fingerprint() != pool["fingerprint"]:

@@ -110,8 +110,18 @@ def load_config(
     path = Path(path)
     _refuse_program(path, python)
     values = _values_of(path, settings)
-    if not is_plain(path):
-        return make_config(values)
+    return _of_plain(values, path, network) if is_plain(path) else make_config(values)
+
+
+def kept_config(values: dict, path: Path) -> RunConfig:
+    """The config that `values`, kept beside the config file `path`, say; for its scans.
+
+    Raises ConfigError as `load_config` does of that file, without a network.
+    """
+    return _of_plain(values, path, network=False)
+
+
+def _of_plain(values: dict, path: Path, network: bool) -> RunConfig:
     config = make_plain_config(values)
     custom = config.custom_imports
     if is_imported(custom) or not (network or _has_unknown_data(config)):
@@ -119,10 +129,15 @@ def load_config(
     if not are_trusted(path, custom):
         raise ConfigError(
             f"{path}: custom_imports names Python code that would run as you: "
-            f"{', '.join(custom.imports)} in {custom.folder}. Nobody has said yes to it as it is "
-            "now. Read it; --trust runs it, and is remembered until the code changes"
+            f"{_few(custom.imports)} in {custom.folder}. Nobody has said yes to it as it is now. "
+            "Read it; --trust runs it, and is remembered until the code changes"
         )
     return make_config(values)
+
+
+def _few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more
 
 
 def trust(path: str | Path) -> str | None:

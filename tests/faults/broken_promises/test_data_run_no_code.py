@@ -14,6 +14,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 import pytest
 import yaml
 
+from annotator3d.analysis.report.classes_asked import pool_classes
 from annotator3d.cli.main import main
 from annotator3d.engine.config.load import dump_config, load_config, trust
 from annotator3d.engine.config.trust import are_trusted
@@ -368,3 +369,22 @@ def test_what_draws_a_picture_imports_nothing_from_where_it_is_called(
     monkeypatch.chdir(home)
     assert main(["render", ".", "--query", "1", "--out", str(tmp_path / "a.png")]) == 0
     assert not mark.exists() and (tmp_path / "a.png").is_file()
+
+
+def test_a_report_runs_nothing_that_run_json_names(foreign, mark):
+    poison(foreign, "custom_imports", mark)
+    values = yaml.safe_load((foreign / "config.yaml").read_text())
+    info = {"data": {"pool": {"fingerprint": "x"}}, "config": values, "classes": ["a"]}
+    (foreign / "run.json").write_text(json.dumps(info))
+    assert pool_classes(WorkDir(foreign), info, lambda done, total: None) is None
+    assert not mark.exists()
+
+
+def test_a_yes_that_cannot_be_kept_holds_this_time_and_is_said(
+    forget, mark, tmp_path, monkeypatch, capsys
+):
+    path = kept(tmp_path / "run", mark)
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ANNOTATOR3D_CONFIG", str(tmp_path / "file" / "settings"))
+    assert main(["evaluate", str(path), str(tmp_path / "none.pth"), "--trust"]) == 1
+    assert "cannot be kept for the next time" in capsys.readouterr().err and mark.exists()
