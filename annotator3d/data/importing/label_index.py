@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from annotator3d.data.formats.label_files import ENDINGS, holds_one_number_a_line
@@ -27,12 +28,14 @@ _MAYBE = (".txt", ".csv", ".seg")
 _BESIDE = (".label", ".labels", ".npy")  # without an affix: others may be anything
 
 
+@cache
 def holds_labels(folder: str) -> bool:
     """Whether the name of a folder says that labels lie in it."""
     name = folder.lower()
     return name in _PLAIN or bool(_LABELS.search(name) and not _OTHERS.search(name))
 
 
+@cache
 def identity(relative: Path, format: str = "") -> tuple[str, ...]:
     """The parts of a folder that say which sequence it is."""
     generic = {*GENERIC_FOLDERS, format, "predictions"}
@@ -95,6 +98,7 @@ class LabelIndex:
     def __init__(self, root: Path, scans: Collection[Path], format: str, given: bool) -> None:
         self._root, self._format, self._given = root, format, given
         self._by_name: dict[str, list[tuple[Path, Path]]] = defaultdict(list)
+        self._ranks: dict[tuple, tuple[int, ...] | None] = {}  # by folders: they are few
         known = set(scans)
         for folder, files in walk(root):
             relative = folder.relative_to(root)
@@ -139,7 +143,7 @@ class LabelIndex:
                 (
                     (rank, path)
                     for path, relative in self._by_name.get(name, ())
-                    if (rank := self._rank(path, relative, scan)) is not None
+                    if (rank := self._rank(relative, scan)) is not None
                 ),
                 key=lambda each: (each[0], -ENDINGS.index(each[1].suffix.lower())),
                 reverse=True,
@@ -156,8 +160,14 @@ class LabelIndex:
                 return path
         return None
 
-    def _rank(self, path: Path, relative: Path, scan: Scan) -> tuple[int, ...] | None:
-        """The higher, the better the file fits; None: it does not."""
+    def _rank(self, relative: Path, scan: Scan) -> tuple[int, ...] | None:
+        """The higher, the better the files of a folder fit; None: they do not."""
+        key = relative, scan.folder, scan.sequence
+        if key not in self._ranks:
+            self._ranks[key] = self._ranked(relative, scan)
+        return self._ranks[key]
+
+    def _ranked(self, relative: Path, scan: Scan) -> tuple[int, ...] | None:
         own, its = identity(scan.folder, self._format), identity(relative, self._format)
         if its != (scan.sequence.lower(),) and not _in_order(its, own):
             return None
