@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.files import require_file
+from annotator3d.data.formats.cloud import CloudError
+from annotator3d.data.formats.npy import read_array
 from annotator3d.data.formats.text import plain_numbers
 from annotator3d.data.importing.times import seconds
 from annotator3d.errors import some
@@ -51,7 +53,7 @@ def read_pose_rows(path: PathLike) -> PoseRows:
     Raises ValueError that names the file and line for another layout, numbers that are not finite,
     and matrices that are no rotation and translation.
     """
-    lines, header = _lines(path)
+    lines, header = _array(path) if str(path).lower().endswith(".npy") else _lines(path)
     rows = [row for _, row in lines]
     if not rows:
         raise ValueError(f"{path} holds no poses")
@@ -67,6 +69,16 @@ def read_pose_rows(path: PathLike) -> PoseRows:
             return _keyed(poses, values[:, 0], f"a number and {size}", path)
         return PoseRows(poses, size, of_camera=width == 12)
     return _of_blocks(lines, path)
+
+
+def _array(path: PathLike) -> tuple[list[tuple[int, list[float]]], str]:
+    try:
+        values = read_array(path)
+        rows = values.reshape(len(values), -1).astype(np.float64).tolist()
+    except (CloudError, TypeError, ValueError) as error:
+        shapes = "[N, 12], [N, 3, 4] or [N, 4, 4]"
+        raise ValueError(f"{path} holds no poses {shapes}: {error}") from None
+    return list(enumerate(rows, 1)), ""
 
 
 def _lines(path: PathLike) -> tuple[list[tuple[int, list[float]]], str]:

@@ -151,6 +151,27 @@ def test_what_cannot_be_read_is_refused_with_the_option_that_leaves_it_out(
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, "--poses", "none") == 0
 
 
+@pytest.mark.parametrize("shape", [(3, 12), (3, 3, 4), (3, 4, 4), (3, 16)])
+def test_arrays_of_poses_are_read(tmp_path, taxonomy, shape):
+    scans(tmp_path / "src" / "d")
+    poses = np.array([POSES[k] for k in FRAMES])
+    poses = poses if 16 in shape or shape[1:] == (4, 4) else poses[:, :3]
+    np.save(tmp_path / "poses.npy", poses.reshape(shape))
+    options = ["--poses", str(tmp_path / "poses.npy")]
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, *options) == 0
+    check(tmp_path / "out")
+
+
+@pytest.mark.parametrize("values", [np.zeros(3), np.array(["a"]), np.array(5), np.zeros((3, 7))])
+def test_an_array_of_other_things_is_refused(tmp_path, taxonomy, capsys, values):
+    scans(tmp_path / "src" / "d")
+    np.save(tmp_path / "poses.npy", values)
+    options = ["--poses", str(tmp_path / "poses.npy")]
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, *options) == 1
+    error = capsys.readouterr().err
+    assert "poses.npy" in error and "--poses none" in error
+
+
 def test_counted_scans_do_not_take_the_first_rows_of_more(tmp_path, taxonomy, capsys):
     """Every fifth scan of a drive, by names that are no numbers, and the poses of the whole."""
     scans(tmp_path / "src" / "d", ["a5", "a10"])
