@@ -47,9 +47,9 @@ def _add_fields(add: Callable[..., object]) -> None:
     )
     add(
         "--intensity-max",
-        type=float,
         metavar="I",
-        help="intensity that becomes 1 (default: 1, 255, 4095 or 65535, whichever fits)",
+        help="intensity that becomes 1, or SEQUENCE=I,SEQUENCE=I "
+        "(default: 1, 255, 4095 or 65535, whichever fits a sequence)",
     )
     add(
         "--poses",
@@ -82,6 +82,7 @@ def import_scans(args: argparse.Namespace) -> None:
     from annotator3d.cli.terminal import open_reporter
     from annotator3d.data.importing.dataset import Wishes
     from annotator3d.data.importing.dataset import import_scans as run
+    from annotator3d.data.importing.intensities import parse_scales
     from annotator3d.data.importing.report import report
     from annotator3d.data.importing.rules import make_rules
     from annotator3d.data.taxonomy import load_taxonomy
@@ -97,7 +98,7 @@ def import_scans(args: argparse.Namespace) -> None:
         val=None if args.val is None else args.val.split(","),
         val_share=args.val_share,
         seed=args.seed,
-        intensity_max=args.intensity_max,
+        intensity_max=None if args.intensity_max is None else parse_scales(args.intensity_max),
         labels=None if args.labels is None else Path(args.labels),
         poses=args.poses,
     )

@@ -39,7 +39,7 @@ class ScanDataset(ABC):
         root: folder of the dataset.
         taxonomy: name or path of a class map; None: `TAXONOMY`.
         labels: 'optional' reads a scan without a label file as unlabelled; 'required' refuses.
-        intensity: 'unit' brings intensities to 0..1 by dividing by `INTENSITY_MAX`, so that one
+        intensity: 'unit' brings intensities to 0..1 by dividing by `intensity_max`, so that one
             network can read two datasets; 'raw' leaves them as they are stored (published).
     """
 
@@ -125,6 +125,10 @@ class ScanDataset(ABC):
         """Every raw point of scan ``i`` as stored: xyz [N, 3] metres, intensity [N]."""
         return read_bin(self.path(i))
 
+    def intensity_max(self, i: int) -> float:
+        """The stored intensity of scan ``i`` that becomes 1."""
+        return self.INTENSITY_MAX
+
     def read_raw_labels(self, i: int, num_points: int) -> NDArray[np.unsignedinteger]:
         """The raw ids [num_points] of scan ``i``, instance bits included.
 
@@ -135,8 +139,8 @@ class ScanDataset(ABC):
     def read(self, i: int, labels: bool = True) -> Scan:
         """Read scan ``i``, without labels if ``labels`` is False."""
         xyz, intensity = self.read_points(i)
-        if self._intensity == "unit" and self.INTENSITY_MAX != 1:
-            intensity /= np.float32(self.INTENSITY_MAX)
+        if self._intensity == "unit" and (scale := self.intensity_max(i)) != 1:
+            intensity /= np.float32(scale)
         train = self._read_labels(i, len(xyz)) if labels else None
         scan = Scan.from_raw(self.ids[i], xyz, intensity, train)
         if scan.num_dropped:
@@ -147,7 +151,7 @@ class ScanDataset(ABC):
                 RuntimeWarning,
                 stacklevel=2,
             )
-        self._check_intensity(scan)
+        self._check_intensity(scan, i)
         return scan
 
     def _read_labels(self, i: int, num_points: int) -> NDArray[np.uint8] | None:
@@ -156,13 +160,13 @@ class ScanDataset(ABC):
             return None
         return self.taxonomy.to_train(self.read_raw_labels(i, num_points), path)
 
-    def _check_intensity(self, scan: Scan) -> None:
+    def _check_intensity(self, scan: Scan, i: int) -> None:
         """Say once that a file's scale is not what this class takes it to be."""
         if self._intensity == "raw" or not len(scan) or scan.intensity.max() <= 1:
             return
         warnings.warn(
             f"{type(self).__name__} in {self.root}: intensities are taken to be stored as 0 to "
-            f"{self.INTENSITY_MAX:g}, but some are larger; bring them to that scale, or pass "
+            f"{self.intensity_max(i):g}, but some are larger; bring them to that scale, or pass "
             "intensity='raw' to train on them as they are",
             RuntimeWarning,
             stacklevel=3,

@@ -47,7 +47,7 @@ class ImportedScans(SequenceDataset):
     ) -> None:
         root = Path(root)
         card = read_card(root)
-        self.INTENSITY_MAX = card.intensity_max
+        self._scales = card.intensity_max
         self.source = Path(card.source)
         self.notices = card.notices
         self.records_stated = card.records_stated
@@ -78,6 +78,16 @@ class ImportedScans(SequenceDataset):
     @classmethod
     def open_parts(cls, root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
         return [cls(root, "all", taxonomy=taxonomy, labels="optional")]
+
+    def intensity_max(self, i: int) -> float:
+        if not isinstance(self._scales, dict):
+            return self._scales
+        name = self.ids[i].split("/")[0]
+        if name not in self._scales:
+            raise ValueError(
+                f"{self.root / CARD} has no intensity.max of sequence {name!r}; add it"
+            )
+        return self._scales[name]
 
     def origin(self, i: int) -> Origin | None:
         """Where scan ``i`` came from; None if ``scans.csv`` does not say."""

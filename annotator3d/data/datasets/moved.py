@@ -83,7 +83,6 @@ class MovedScans(ScanDataset):
         self._dataset = dataset
         self.root, self.taxonomy, self.drawn = dataset.root, dataset.taxonomy, dataset.drawn
         self._labels, self._intensity = dataset._labels, dataset._intensity
-        self.INTENSITY_MAX = dataset.INTENSITY_MAX
         self.POINT_BYTES, self.LABEL_BYTES = dataset.POINT_BYTES, dataset.LABEL_BYTES
         self.quarantined = dataset.quarantined
         self._set_ids([ids[i] for i in order])
@@ -99,6 +98,9 @@ class MovedScans(ScanDataset):
 
     def read_points(self, i: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self._dataset.read_points(i)
+
+    def intensity_max(self, i: int) -> float:
+        return self._dataset.intensity_max(i)
 
     def read_raw_labels(self, i: int, num_points: int) -> NDArray[np.unsignedinteger]:
         return self._dataset.read_raw_labels(i, num_points)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,8 @@ TAXONOMY = "taxonomy.yaml"
 LAYOUT = 1
 _HEAD = """\
 # Written by annotator3d import; read by the dataset type OwnScans.
-# intensity.max: intensities are divided by it when they are read.
+# intensity.max: intensities are divided by it when they are read; a number for all, or one for each
+# sequence.
 """
 
 
@@ -29,7 +31,7 @@ _HEAD = """\
 class Card:
     """The content of dataset.yaml."""
 
-    intensity_max: float
+    intensity_max: dict[str, float] | float  # of each sequence, or of all
     split: str  # how the scans were divided, in words
     source: str  # the folder that was imported
     records_stated: bool = False  # what was imported says what its numbers are
@@ -53,7 +55,7 @@ def write_card(
     scans: Sequence[Converted],
     taxonomy: bytes,
     split: str,
-    intensity_max: float,
+    intensity_max: Mapping[str, float],
     source: Path,
     rules: Rules,
     notices: Sequence[str] = (),
@@ -65,7 +67,7 @@ def write_card(
         file.write(_listing(scans).encode(errors="surrogateescape"))  # names may be no UTF-8
     card = {
         "layout": LAYOUT,
-        "intensity": {"field": scans[0].intensity, "max": intensity_max},
+        "intensity": {"field": scans[0].intensity, "max": _one_or_all(intensity_max)},
         "split": split,
         "source": {"folder": str(source.resolve()), "format": rules.format},
     }
@@ -94,7 +96,7 @@ def read_card(root: Path) -> Card:
         )
     try:
         values = read_yaml(path)
-        layout, largest = values["layout"], float(values["intensity"]["max"])
+        layout, largest = values["layout"], _scales(values["intensity"]["max"])
         split, source = str(values["split"]), str(values["source"]["folder"])
         stated = values["source"].get("format") != "bin"
         stated |= is_typed([str(name) for name in values["source"].get("columns") or ()])
@@ -105,9 +107,21 @@ def read_card(root: Path) -> Card:
         ) from error
     if layout != LAYOUT:
         raise ValueError(f"{path} has layout {layout!r}, this version reads {LAYOUT}; import again")
-    if not largest > 0:
-        raise ValueError(f"{path}: intensity.max must be above 0, got {largest}")
+    for value in largest.values() if isinstance(largest, dict) else [largest]:
+        if not 0 < value < math.inf:
+            raise ValueError(f"{path}: intensity.max must be above 0, got {value}")
     return Card(largest, split, source, stated, notices)
+
+
+def _one_or_all(scales: Mapping[str, float]) -> dict[str, float] | float:
+    """One number where all sequences have the same."""
+    return next(iter(scales.values())) if len(set(scales.values())) == 1 else dict(scales)
+
+
+def _scales(value: object) -> dict[str, float] | float:
+    if isinstance(value, dict):
+        return {str(name): float(scale) for name, scale in value.items()}
+    return float(value)
 
 
 def read_origins(root: Path) -> dict[str, Origin]:

@@ -14,6 +14,7 @@ from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.kitti import write_bin, write_label
 from annotator3d.data.formats.registry import read_cloud
 from annotator3d.data.importing.coordinates import place
+from annotator3d.data.importing.intensities import MISSING, stored
 from annotator3d.data.importing.labels import Found, find_labels, label_fields
 from annotator3d.data.importing.rules import Rules, UnclearError, wanted
 from annotator3d.data.importing.scale import Scale, measure, remarks_on
@@ -32,7 +33,7 @@ class Converted:
     classes: dict[int, int] | None  # raw id -> points; None: no labels at all
     label: str | None  # the field or file that labels came from
     intensity: str | None  # the field; None: there is none, and the constant 0 is written
-    span: list[float]  # smallest and largest intensity, finite points
+    span: list[float]  # smallest and largest intensity; empty where no point has one
     low: list[float] = field(default_factory=list)  # smallest x, y, z
     high: list[float] = field(default_factory=list)
     offset: list[float] | None = None  # subtracted, metres
@@ -69,14 +70,15 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
     cloud = read_cloud(source.path, rules.format, rules.columns)
     try:
         placed = place(cloud, rules)
-        intensity, intensity_name = _intensity(cloud, rules)
+        remarks = {**cloud.remarks, **placed.remarks}
+        intensity, intensity_name, span = _intensity(cloud, rules, remarks)
         found = find_labels(cloud, source, rules)
     except UnitError as error:
         raise UnclearError(f"{source.path} {error}") from None
     except CloudError as error:
         raise ValueError(f"{source.path} {error}") from None
-    xyz, remarks = placed.xyz, {**cloud.remarks, **placed.remarks}
-    finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
+    xyz = placed.xyz
+    finite = np.isfinite(xyz).all(1)
     if not finite.any():
         none = "none of its points is finite" if len(cloud) else "holds no points"
         raise ValueError(f"{source.path}: {none}; repair or remove it")
@@ -106,7 +108,7 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
         classes=classes,
         label=name,
         intensity=intensity_name,
-        span=_span(intensity[finite]),
+        span=span,
         low=xyz[finite].min(0).tolist(),
         high=xyz[finite].max(0).tolist(),
         offset=None if placed.offset is None else list(placed.offset),
@@ -134,11 +136,15 @@ def from_json(values: dict) -> Converted:
     return Converted(**{**values, "classes": classes, "large": large, "scale": scale})
 
 
-def _intensity(cloud: Cloud, rules: Rules) -> tuple[NDArray[np.float32], str | None]:
+def _intensity(
+    cloud: Cloud, rules: Rules, remarks: dict[str, int]
+) -> tuple[NDArray[np.float32], str | None, list[float]]:
+    """Intensities [N], their field, and their smallest and largest."""
     name = cloud.find(wanted(rules.intensity_field, "intensity"))
     if name is None:
-        return np.zeros(len(cloud), np.float32), None
-    return cloud.fields[name].astype(np.float32), name
+        return np.full(len(cloud), MISSING, np.float32), None, []
+    values, span = stored(cloud.fields[name], remarks)
+    return values, name, span
 
 
 def _unused(cloud: Cloud, found: Found | None, intensity: str | None, rules: Rules) -> list[str]:
@@ -149,7 +155,3 @@ def _unused(cloud: Cloud, found: Found | None, intensity: str | None, rules: Rul
     return [
         name for name in dict.fromkeys([*label_fields(cloud), *cloud.fields]) if name not in used
     ]
-
-
-def _span(values: NDArray) -> list[float]:
-    return [float(values.min()), float(values.max())] if len(values) else []

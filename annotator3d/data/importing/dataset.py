@@ -12,13 +12,13 @@ from annotator3d.data.files import in_utf8
 from annotator3d.data.formats.registry import require
 from annotator3d.data.importing.card import write_card
 from annotator3d.data.importing.convert import Converted, convert, output_paths
+from annotator3d.data.importing.intensities import Scales, check_names, settle_scales
 from annotator3d.data.importing.journal import Journal
 from annotator3d.data.importing.judging import (
     any_class,
     check_fields,
     check_ids,
     check_places,
-    intensity_max,
 )
 from annotator3d.data.importing.notices import gather
 from annotator3d.data.importing.offsets import settle
@@ -50,7 +50,7 @@ class Imported:
     out: Path
     scans: list[Converted]
     labelled: bool
-    intensity_max: float
+    intensity_max: dict[str, float]  # sequence -> the intensity that becomes 1
     split: Split
     posed: list[str] = field(default_factory=list)  # sequences with poses
     notices: list[str] = field(default_factory=list)  # what was left out, guessed or changed
@@ -63,7 +63,7 @@ class Wishes:
     val: Sequence[str] | None = None
     val_share: float = 0.2
     seed: int = 0
-    intensity_max: float | None = None
+    intensity_max: Scales | None = None
     labels: Path | None = None
     poses: Path | str | None = None
 
@@ -72,7 +72,7 @@ class Wishes:
             raise ConfigError(
                 f"--val-share: expected at least 0 (none) and below 1, got {self.val_share}"
             )
-        if self.intensity_max is not None and not self.intensity_max > 0:
+        if isinstance(self.intensity_max, (int, float)) and not self.intensity_max > 0:
             raise ConfigError(f"--intensity-max: expected more than 0, got {self.intensity_max}")
 
 
@@ -93,8 +93,8 @@ def import_scans(
     Args:
         taxonomy_file: its copy becomes ``taxonomy.yaml``.
         wishes: val, val_share, seed: see `split_scans`. intensity_max: the intensity that becomes
-            1; None: the first of `SCALES` that all of them fit. labels, poses: where these files
-            are; poses may be 'none'.
+            1, or those of sequences; else the first of `SCALES` that a sequence fits. labels,
+            poses: where these files are; poses may be 'none'.
         workers: processes; a script that asks for several must guard its main part.
 
     Raises:
@@ -126,7 +126,7 @@ def import_scans(
     split = split_scans(scans, wishes.val, wishes.val_share, wishes.seed)
     _remove_others(out, scans)
     posed = [name for name in _sequences(sources) if _write_poses(out, name, poses, scans)]
-    scale = wishes.intensity_max or intensity_max(scans)
+    scales = settle_scales(scans, wishes.intensity_max)
     write_splits(out, split)
     classes = in_utf8(taxonomy_path(taxonomy_file).read_bytes())
     notices = [
@@ -136,9 +136,9 @@ def import_scans(
         *(without_labels(scans) if labelled else labels_beside(src, sources)),
         *unused_files(src, sources, labelled),
     ]
-    write_card(out, scans, classes, split.words, scale, src, rules, notices)
+    write_card(out, scans, classes, split.words, scales, src, rules, notices)
     journal.finish()
-    return Imported(out, scans, labelled, scale, split, posed, notices)
+    return Imported(out, scans, labelled, scales, split, posed, notices)
 
 
 def _find(
@@ -153,6 +153,7 @@ def _find(
     in_files = rules.label_field is None and not rules.label_colors
     sources = find_sources(src, rules.format, wishes.labels, given, in_files)
     check_sequences(wishes.val, _sequences(sources))
+    check_names(wishes.intensity_max, _sequences(sources))
     if wishes.labels is not None and all(source.labels is None for source in sources):
         first = sources[0]
         held = some([*chain.from_iterable(grouped_files(wishes.labels, sources))])

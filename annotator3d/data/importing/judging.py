@@ -1,4 +1,4 @@
-"""Checks that need all converted scans: unknown ids, missing fields, scale of intensities."""
+"""Checks that need all converted scans: unknown ids, missing fields."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.errors import some
 
 _MANY = 50  # unknown ids that are hardly classes
-SCALES = (1.0, 255.0, 4095.0, 65535.0)  # highest intensities of common sensors
 
 
 def check_fields(scans: Sequence[Converted]) -> None:
@@ -86,9 +85,3 @@ def any_class(scans: Sequence[Converted], taxonomy: Taxonomy) -> bool:
     """Whether any point has a class: LAS files always have a field for it, often never filled."""
     ids = {raw for scan in scans for raw in scan.classes or ()}
     return any(taxonomy.learning_map[raw] != IGNORE for raw in ids)
-
-
-def intensity_max(scans: Sequence[Converted]) -> float:
-    """The smallest of `SCALES` that no intensity exceeds."""
-    largest = max((scan.span[1] for scan in scans if scan.span), default=0.0)
-    return next((scale for scale in SCALES if largest <= scale), largest)

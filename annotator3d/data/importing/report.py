@@ -5,12 +5,11 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 
+from annotator3d.data.importing import intensities
 from annotator3d.data.importing.dataset import Imported
 from annotator3d.data.importing.scale import VOXEL
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.errors import shortened, some
-
-_NEVER = 0.1  # of the scale: intensities that stay below probably have another one
 
 
 def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
@@ -21,7 +20,7 @@ def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
     lines = [
         f"{len(scans):,} scans, {points:,} points in {len(names)} sequences: {some(names)}",
         *_labels(result, taxonomy),
-        *_intensity(result),
+        *intensities.report(scans, result.intensity_max),
         *_coordinates(result),
         *(f"note: {shortened(notice)}" for notice in result.notices),
         f"{len(result.split.train):,} scans for training, {result.split.words}",
@@ -66,19 +65,6 @@ def _labels(result: Imported, taxonomy: Taxonomy) -> list[str]:
     if void := sum(scan.void for scan in labelled):
         lines.append(f"{void:,} points have no class in their file and are ignored")
     return lines
-
-
-def _intensity(result: Imported) -> list[str]:
-    name = result.scans[0].intensity
-    if name is None:
-        return ["no intensity: the network gets the constant 0 (--intensity-field selects a field)"]
-    spans = [scan.span for scan in result.scans if scan.span]
-    low, high = min((s[0] for s in spans), default=0), max((s[1] for s in spans), default=0)
-    scale = result.intensity_max
-    text = f"intensity from {name!r}, {low:g} to {high:g}, divided by {scale:g} when read"
-    if 0 < high < _NEVER * scale:
-        text += "; the result is very small: change intensity.max in dataset.yaml if that is wrong"
-    return [text]
 
 
 def _coordinates(result: Imported) -> list[str]:
