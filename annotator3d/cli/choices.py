@@ -7,7 +7,7 @@ tests/cli/test_commands.py compares them with the originals.
 DEVICES = ("auto", "cpu", "cuda")  # engine.config.schema
 DOMAINS = ("ideal", "hdl64")  # data.simulator.domains
 SCAN_FORMATS = ("bin", "pcd", "ply", "las", "laz", "npy", "npz")  # data.formats.registry
-LABEL_FORMATS = ("semantickitti", "lidarseg", "las", "ply")  # data.exporting.writers
+LABEL_FORMATS = ("semantickitti", "lidarseg", "las", "laz", "ply")  # data.exporting.writers
 ORDERS = ("scan", "score", "round", "points", "random")  # annotation.queue
 OFFERS = ("uniform", "all", "off")  # annotation.proposals
 COLOURS = ("height", "intensity", "prediction", "answer", "confusion")  # viz.colours

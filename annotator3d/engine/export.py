@@ -103,6 +103,9 @@ def export(
             points += len(labels.train)
             reporter.progress("exporting", done := done + 1, files)
         part.writer.finish(sorted(part.counts))
+        for words, paths in part.writer.notes.items():
+            count = f"{len(paths):,} file{'s' * (len(paths) != 1)}"
+            reporter.info(f"{count}, {'the first ' * (len(paths) > 1)}{paths[0]}: {words}")
     archive = _pack(out, parts, request, reporter) if request.zip else None
     scans = sum(part.scans for part in parts)
     files_of = {part.split: len(part.counts) for part in parts}

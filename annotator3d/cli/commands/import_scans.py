@@ -63,6 +63,11 @@ def _add_fields(add: Callable[..., object]) -> None:
         "(default: as the file states, else m)",
     )
     add(
+        "--keep-withheld",
+        action="store_true",
+        help="use points that LAS flags as withheld (default: they are left out)",
+    )
+    add(
         "--offset",
         default="auto",
         metavar="X,Y,Z",
@@ -93,7 +98,8 @@ def import_scans(args: argparse.Namespace) -> None:
     taxonomy = load_taxonomy(args.taxonomy)
     names = ("format", "columns", "label_field", "instance_field", "intensity_field", "unit")
     options = {name: getattr(args, name) for name in names}
-    rules = make_rules(taxonomy, args.offset, label_colors=args.label_colors, **options)
+    flags = {"label_colors": args.label_colors, "keep_withheld": args.keep_withheld}
+    rules = make_rules(taxonomy, args.offset, **flags, **options)
     wishes = Wishes(
         val=None if args.val is None else args.val.split(","),
         val_share=args.val_share,

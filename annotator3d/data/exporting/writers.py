@@ -6,7 +6,7 @@ import json
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,14 +14,19 @@ from numpy.typing import NDArray
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.datasets.nuscenes import NuScenes
+from annotator3d.data.exporting.las_copy import drop_index, holds, relabel
+from annotator3d.data.exporting.las_new import grid_of, intensity_fields
 from annotator3d.data.files import atomic_write
 from annotator3d.data.formats.cloud import Cloud
 from annotator3d.data.formats.kitti import read_label, read_lidarseg, split_label, write_label
-from annotator3d.data.formats.las import write_las
+from annotator3d.data.formats.las import open_las, write_las
 from annotator3d.data.formats.ply import write_ply
 from annotator3d.data.formats.registry import read_cloud, require
 from annotator3d.data.importing.card import Origin
 from annotator3d.data.importing.rules import FIELDS
+
+if TYPE_CHECKING:
+    import laspy
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,7 @@ class Writer(ABC):
     def __init__(self, dataset: ScanDataset, out: Path, predicted: bool) -> None:
         require(self.format)
         self.dataset, self.out, self.predicted = dataset, out, predicted
+        self.notes: dict[str, list[Path]] = {}  # what was lost or changed -> the files written
         self.void = int(dataset.taxonomy.raw_ids[255])
         self.largest = int(dataset.taxonomy.raw_ids[: dataset.taxonomy.num_classes].max())
 
@@ -185,47 +191,81 @@ class PlyWriter(CloudWriter):
 
 
 class LasWriter(CloudWriter):
-    """LAS 1.4: labels in ``classification``, or ``label`` (uint16) where ids pass 255.
+    """The file that was imported with other labels, if it is a LAS or LAZ file that is still there.
 
-    Intensities that are not whole numbers stand exact in ``remission`` (float32) too.
+    Otherwise LAS 1.4 with what the dataset has: points, intensity, labels in ``classification``, or
+    ``label`` (uint16) where ids pass 255, and ``instance``. Intensities that are not whole numbers
+    stand exact in ``remission`` (float32) too.
     """
 
     format = "las"
 
     def write(self, i: int, labels: Labels) -> None:
         xyz, intensity = self.dataset.read_points(i)
+        raw = self.dataset.taxonomy.to_raw(labels.train)
+        if (las := self._imported(i, xyz)) is not None:
+            largest = max(self.largest, self.void)
+            field = relabel(las, raw, largest, labels.instances, self._origin(i))
+            if field != "classification":
+                self._note(f"the labels stand in {field!r}, and classification is as it was", i)
+            if drop_index(las):
+                self._note("the index of a cloud-optimised file (COPC) is left out", i)
+            with atomic_write(self.path(i)) as file:
+                las.write(file, do_compress=self.format == "laz")
+            return
         if not (np.isfinite(xyz).all() and np.isfinite(intensity).all()):
             raise ValueError(
                 f"{self.dataset.path(i)} has points that are not finite, which LAS cannot hold; "
                 "choose --format ply"
             )
-        raw = self.dataset.taxonomy.to_raw(labels.train)
         small = max(self.largest, self.void) <= 255
         fields: dict[str, NDArray] = {
             "classification" if small else "label": raw.astype(np.uint8 if small else np.uint16)
         }
         if labels.instances is not None:
             fields["instance"] = labels.instances
-        fields |= _las_intensity(intensity)
-        origin = self._origin(i)
-        steps = origin.steps if origin and len(origin.steps) == 3 else None
+        fields |= intensity_fields(intensity)
+        grid = grid_of(xyz, self._origin(i) or Origin(""))
+        if grid.rounded:
+            self._note("float32 holds the coordinates more coarsely than the steps of the LAS", i)
         with atomic_write(self.path(i)) as file:
-            write_las(file, Cloud(xyz, fields, steps), tuple(self._offset(i)))
+            laz = self.format == "laz"
+            write_las(file, grid.whole, grid.scales, grid.offsets, fields, laz)
+
+    def _imported(self, i: int, xyz: NDArray[np.float32]) -> laspy.LasData | None:
+        """The file that scan ``i`` was imported from, with the same points; None: none such."""
+        origin = self._origin(i)
+        if origin is None or not origin.source.lower().endswith((".las", ".laz")):
+            return None
+        path = self.dataset.source / origin.source
+        lost = "its system, times, colours, returns and other fields are lost"
+        if not path.is_file():
+            self._note(f"the imported file is no longer in {self.dataset.source}: {lost}", i)
+            return None
+        try:
+            las = open_las(path)
+        except Exception as error:  # laspy raises whatever comes on a damaged file
+            words = " ".join(str(error).split())[:80]
+            self._note(f"the imported file cannot be read ({words}): {lost}", i)
+            return None
+        if not holds(las, xyz, origin):
+            self._note(f"the imported file has other points by now: {lost}", i)
+            return None
+        return las
+
+    def _note(self, words: str, i: int) -> None:
+        self.notes.setdefault(words, []).append(self.path(i))
+
+
+class LazWriter(LasWriter):
+    """The same, compressed."""
+
+    format = "laz"
 
 
 def _same(path: Path, other: Path) -> bool:
     return path.resolve() == other.resolve()
 
 
-def _las_intensity(intensity: NDArray[np.float32]) -> dict[str, NDArray]:
-    whole = np.rint(np.clip(intensity, 0, 65535)).astype(np.uint16)
-    if (whole == intensity).all() and intensity.max(initial=0) > 1:
-        return {"intensity": whole}
-    unit = intensity.max(initial=0) <= 1
-    scaled = np.rint(np.clip(intensity, 0, 1) * 65535).astype(np.uint16) if unit else whole
-    return {"intensity": scaled, "remission": intensity}
-
-
-WRITERS: dict[str, type[Writer]] = {
-    cls.format: cls for cls in (SemanticKittiWriter, LidarsegWriter, PlyWriter, LasWriter)
-}
+_ALL = (SemanticKittiWriter, LidarsegWriter, PlyWriter, LasWriter, LazWriter)
+WRITERS: dict[str, type[Writer]] = {cls.format: cls for cls in _ALL}

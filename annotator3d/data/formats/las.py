@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from annotator3d.data.formats.cloud import Cloud, CloudError, flat, left_out
 from annotator3d.data.formats.las_bounds import check_bounds
@@ -25,10 +27,7 @@ def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
     """
     from annotator3d.data.formats.las_crs import stated_by
 
-    with open(path, "rb") as file:
-        check_bounds(file)
-        file.seek(0)
-        las = _read(file)
+    las = open_las(path)
     if len(las.points) != las.header.point_count:
         raise CloudError(
             f"is truncated: its header says {las.header.point_count} points, there are "
@@ -69,36 +68,54 @@ def _read(file: BinaryIO) -> laspy.LasData:
     return laspy.LasData(header, points)
 
 
-def write_las(file: BinaryIO, cloud: Cloud, offset=(0.0, 0.0, 0.0), laz: bool = False) -> None:
-    """LAS 1.4, point format 6; fields that the format lacks become extra dimensions.
+def open_las(path: str | os.PathLike[str]) -> laspy.LasData:
+    """A whole LAS or LAZ file as laspy has it.
+
+    Raises:
+        CloudError: the header's counts do not fit the file.
+        Exception: whatever laspy raises on a damaged file.
+    """
+    with open(path, "rb") as file:
+        check_bounds(file)
+        file.seek(0)
+        return _read(file)
+
+
+def write_las(
+    file: BinaryIO,
+    whole: NDArray[np.int64],
+    scales: Sequence[float],
+    offsets: Sequence[float],
+    fields: Mapping[str, NDArray],
+    laz: bool = False,
+) -> None:
+    """LAS 1.4, point format 6, one return a pulse; fields that the format lacks become extra ones.
 
     Args:
-        cloud: `steps` are kept; without them the finest that fit.
-        offset: added to the coordinates, in float64.
-
-    A field ``classification`` must be of values 0..255, ``intensity`` 0..65535.
+        whole: [N, 3] X, Y and Z, within 32 bits; coordinates are ``whole * scales + offsets``.
+        fields: name -> [N]. ``classification`` must be 0..255, ``intensity`` 0..65535.
     """
     import laspy
 
     header = laspy.LasHeader(point_format=6, version="1.4")
-    xyz = cloud.xyz.astype(np.float64)
-    header.scales = np.array(cloud.steps or 3 * (_step(xyz),))
-    header.offsets = np.array(offset, np.float64)
+    header.scales, header.offsets = np.array(scales, float), np.array(offsets, float)
+    header.global_encoding.wkt = True  # the standard has it so from point format 6 on
     own = set(header.point_format.dimension_names)
-    for name, values in cloud.fields.items():
+    for name, values in fields.items():
         if name not in own:
             header.add_extra_dim(laspy.ExtraBytesParams(name, values.dtype))
     las = laspy.LasData(header)
-    las.points = laspy.ScaleAwarePointRecord.zeros(len(cloud), header=header)
-    for axis, values, step in zip("XYZ", xyz.T, header.scales, strict=True):
-        las[axis] = np.rint(values / step).astype(np.int32)
-    for name, values in cloud.fields.items():
+    las.points = laspy.ScaleAwarePointRecord.zeros(len(whole), header=header)
+    for axis, values in zip("XYZ", whole.T, strict=True):
+        las[axis] = values.astype(np.int32)
+    las.return_number = las.number_of_returns = np.ones(len(whole), np.uint8)
+    for name, values in fields.items():
         las[name] = values
     las.write(file, do_compress=laz)
 
 
-def _step(xyz: np.ndarray) -> float:
-    """The finest power of ten that brings the coordinates into 32 bits."""
+def finest_step(xyz: NDArray) -> float:
+    """The finest power of ten, from `FINEST` up, that brings coordinates [N, 3] into 32 bits."""
     largest, step = float(np.abs(xyz).max(initial=0.0)), FINEST
     while largest / step > 2**31 - 1:
         step *= 10

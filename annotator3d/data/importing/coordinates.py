@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +44,7 @@ def place(cloud: Cloud, rules: Rules) -> Placed:
             would not keep the centimetres of a scan that lies far from the rest of its sequence.
     """
     remarks: dict[str, int] = {}
+    cloud = _flagged(cloud, rules, remarks)
     unit = metres_of_units(cloud, rules, remarks)
     xyz = cloud.xyz if unit == (1.0, 1.0, 1.0) else cloud.xyz.astype(np.float64) * np.array(unit)
     usable = xyz[np.isfinite(xyz).all(1)]
@@ -85,6 +86,30 @@ def grid_shift(
     whole = np.rint(start / grid)
     rest = start - whole * grid
     return whole, np.where(np.abs(rest) < 1e-6 * grid, 0.0, rest)
+
+
+def _flagged(cloud: Cloud, rules: Rules, remarks: dict[str, int]) -> Cloud:
+    """The cloud without the places of points that LAS flags as withheld, which is: deleted."""
+    if cloud.steps is None:
+        return cloud
+    withheld, synthetic = (
+        np.asarray(cloud.fields.get(name, np.zeros(len(cloud)))) != 0
+        for name in ("withheld", "synthetic")
+    )
+    if synthetic.any():
+        remarks["points flagged as synthetic, which no sensor measured, are kept"] = int(
+            synthetic.sum()
+        )
+    if not withheld.any():
+        return cloud
+    if rules.keep_withheld:
+        remarks["points flagged as withheld are kept"] = int(withheld.sum())
+        return cloud
+    remarks[
+        "points flagged as withheld (deleted) are left out as points that are not finite are; "
+        "--keep-withheld keeps them"
+    ] = int(withheld.sum())
+    return replace(cloud, xyz=np.where(withheld[:, None], np.nan, cloud.xyz))
 
 
 def _offset(usable: NDArray, rules: Rules) -> Triple | None:

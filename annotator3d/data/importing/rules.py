@@ -95,6 +95,7 @@ class Rules:
         unit: metres of one unit of the coordinates; None: as the file states, else 1.
         offset: 'auto': subtracted where most coordinates reach `extent.FAR`; 'none'; or x, y, z;
             or what `offsets` found for a sequence.
+        keep_withheld: points that LAS flags as withheld are used like others.
         void: raw id for points without a class.
         colors: red, green, blue -> raw id, for `label_colors`.
     """
@@ -107,6 +108,7 @@ class Rules:
     label_colors: bool = False
     unit: float | None = None
     offset: str | tuple[float, float, float] = "auto"
+    keep_withheld: bool = False
     void: int = 0
     colors: tuple[tuple[tuple[int, int, int], int], ...] = ()
 
