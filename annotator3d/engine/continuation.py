@@ -36,6 +36,8 @@ BUDGET = {
     "active.seconds_per_voxel",
 }
 LATER = {"schedule.epochs", "active.rounds_at", *BUDGET}
+# Keys that no question depends on: they may be corrected until the first epoch has begun.
+TRAINING = ("schedule.", "model.label_smoothing", "model.lovasz", "model.bn")
 _SHOWN = 3
 _LONGEST = 60  # characters of a value in a message
 
@@ -68,7 +70,8 @@ def check_start(
             with the rounds that the ledger holds and the epochs that are trained.
 
     Returns:
-        what it has otherwise than the run was started with.
+        what it has otherwise than the run was started with. As long as nothing is trained, that may
+        be anything which no question depends on (`TRAINING`).
 
     Raises:
         ValueError: the folder holds a run and `resume` is False; or a run of another config.
@@ -87,11 +90,20 @@ def check_start(
     later = LATER if may_grow else set()
     if config.active.when == "online":  # its last round may still be asked about
         later = later - BUDGET
+    if _is_untrained(work_dir, config, trained):
+        later = later | {change.key for change in changes if change.key.startswith(TRAINING)}
     if other := [change for change in changes if change.key not in later]:
         raise ValueError(_refusal(work_dir, other))
     if changes:
         _check_past(work_dir, config, trained or Place(0))
     return changes
+
+
+def _is_untrained(work_dir: WorkDir, config: RunConfig, trained: Place | None) -> bool:
+    """Whether nothing that was asked or written depends on a step of training."""
+    if trained is not None or config.active.when == "online":
+        return False
+    return not (config.is_active and any(entry.epoch > 0 for entry in _rounds(work_dir)))
 
 
 def _refusal(work_dir: WorkDir, changes: list[Change]) -> str:

@@ -170,3 +170,47 @@ def test_every_number_of_a_config_has_two_limits():
         for huge in (1e300, 10**400, -1e300):
             with pytest.raises(ConfigError, match=f"^{table}.{key}: expected"):
                 make_config({table: {key: huge}})
+
+
+CORRECTED = {
+    "a rate": "schedule.optimizer.lr=0.001",
+    "no augmentation": "schedule.augmentation=null",
+    "the loss": "model.label_smoothing=0",
+    "clipping": "schedule.clip_norm=1",
+}
+
+
+@pytest.fixture
+def labelled(config, tmp_path):
+    """A run that waits for a person, who has answered its first round: config and folder."""
+    from annotator3d.ledger.ledger import Ledger
+    from annotator3d.ledger.records import Answer
+    from annotator3d.ledger.schema import EventKind
+
+    folder = tmp_path / "run"
+    assert main(["train", str(config), "--work-dir", str(folder)]) == 0
+    with Ledger.open_existing(folder / "ledger.sqlite") as ledger:
+        for query in ledger.open_queries():
+            labels = np.full(query.num_points, 3, np.uint8)
+            ledger.record(query.id, Answer(EventKind.ANSWER, labels, annotator="ann"))
+    return config, folder
+
+
+@pytest.mark.parametrize("what", CORRECTED)
+def test_a_value_may_be_corrected_as_long_as_nothing_is_trained(labelled, capsys, what):
+    config, folder = labelled
+    setting = CORRECTED[what]
+    resume = ["train", str(config), "--work-dir", str(folder), "--resume"]
+    assert main([*resume, "--set", setting]) == 0
+    assert setting.partition("=")[0] in capsys.readouterr().out
+    assert list((folder / "checkpoints").glob("*.pth"))
+    assert main(resume) == 1  # now it is the past
+    assert "run of another config" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", ["seed=5", "active.voxel_size=2", "model.voxel_size=1"])
+def test_what_the_questions_came_from_is_not_corrected(labelled, capsys, setting):
+    config, folder = labelled
+    line = ["train", str(config), "--work-dir", str(folder), "--resume", "--set", setting]
+    assert main(line) == 1
+    assert "run of another config" in capsys.readouterr().err
