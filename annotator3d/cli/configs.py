@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,8 +14,15 @@ if TYPE_CHECKING:
     from annotator3d.engine.workdir import WorkDir
 
 
-def config_from(args: argparse.Namespace) -> tuple[RunConfig, Path]:
-    """The config that the options of `options.add_config` describe, and its file."""
+def config_from(
+    args: argparse.Namespace, splits: Sequence[str] | None = None
+) -> tuple[RunConfig, Path]:
+    """The config that the options of `options.add_config` describe, and its file.
+
+    Args:
+        splits: the data sets that the command reads; None: those of a training.
+    """
+    from annotator3d.cli.usage import check_usage
     from annotator3d.engine.config.load import find_config, load_config
 
     path, settings = find_config(args.config), []
@@ -22,7 +30,9 @@ def config_from(args: argparse.Namespace) -> tuple[RunConfig, Path]:
         value = getattr(args, key, None)
         if value is not None:
             settings.append(f"{key}={json.dumps(value)}")
-    return load_config(path, [*settings, *(args.set or [])]), path
+    settings += args.set or []
+    check_usage(args, settings, path, splits)
+    return load_config(path, settings), path
 
 
 def say_yes(args: argparse.Namespace) -> None:

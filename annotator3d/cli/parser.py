@@ -9,10 +9,21 @@ from typing import Any, NoReturn
 
 import annotator3d
 from annotator3d.cli.command import COMMANDS, GROUPS, Command, load_commands
-from annotator3d.errors import nearest
+from annotator3d.errors import nearest, shortened
 
 DESCRIPTION = "Label LiDAR scans by asking an oracle about a few confused voxels per scan."
 EPILOG = "`annotator3d COMMAND --help` lists the options of a command."
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in two lines: the whole usage of a command would hide it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(
+            2,
+            f"usage: {self.prog} ... (`{self.prog} --help` lists the options)\n"
+            f"{self.prog}: error: {shortened(message)}\n",
+        )
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,7 +59,7 @@ def _with_action_first(words: list[str]) -> list[str]:
 def make_parser() -> argparse.ArgumentParser:
     """The parser with every registered command."""
     load_commands()
-    parser = argparse.ArgumentParser(prog="annotator3d", description=DESCRIPTION, epilog=EPILOG)
+    parser = Parser(prog="annotator3d", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="version", version=annotator3d.__version__)
     parser.set_defaults(debug=False)
     top = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -24,9 +24,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 )
 def evaluate(args: argparse.Namespace) -> None:
     from annotator3d.cli.terminal import open_reporter, print_iou_table
+
+    config, path = config_from(args, ["val"])  # before torch is loaded
     from annotator3d.engine.evaluation import evaluate_checkpoint
 
-    config, path = config_from(args)
     root = data_root_of(args, config, path)
     with open_reporter() as reporter:
         result = evaluate_checkpoint(config, args.checkpoint, root, reporter)

@@ -39,9 +39,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 )
 def select(args: argparse.Namespace) -> None:
     from annotator3d.cli.terminal import open_reporter
+
+    config, path = config_from(args, ["train"])  # before torch is loaded
     from annotator3d.engine.rounds.select_only import select_only
 
-    config, path = config_from(args)
     with open_reporter() as reporter:
         result = select_only(
             config,

@@ -35,10 +35,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 )
 def train(args: argparse.Namespace) -> None:
     from annotator3d.cli.terminal import open_reporter
+
+    config, path = config_from(args)  # before torch is loaded
     from annotator3d.engine.rounds.hook import WaitingForOracleError
     from annotator3d.engine.run import train as run
 
-    config, path = config_from(args)
     work_dir = _work_dir(args, config, path)
     if is_first():
         print(f"{config.setting}: {path} into {work_dir}, seed {config.seed}")

@@ -9,8 +9,8 @@ from pathlib import Path
 import yaml
 
 from annotator3d.engine.config.bases import with_base_paths
-from annotator3d.engine.config.checks import check_values
 from annotator3d.engine.config.custom_imports import import_custom, is_imported, resolve_folder
+from annotator3d.engine.config.literals import read_literals
 from annotator3d.engine.config.overrides import overlay, override, with_exponents
 from annotator3d.engine.config.plain import is_plain, read_plain
 from annotator3d.engine.config.schema import RunConfig
@@ -23,7 +23,6 @@ from annotator3d.engine.config.trust import (
 from annotator3d.engine.config.values import read_values, with_new_names
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.database import is_package
-from annotator3d.registry import DATASETS, lookup
 
 
 def make_config(values: dict) -> RunConfig:
@@ -48,6 +47,8 @@ def make_plain_config(values: dict) -> RunConfig:
 
 
 def _checked(config: RunConfig) -> RunConfig:
+    from annotator3d.engine.config.checks import check_values  # late: it loads torch
+
     check_values(config)
     return _in_one_form(config)
 
@@ -64,7 +65,12 @@ def find_config(name: str) -> Path:
     Raises:
         ConfigError: there is none (with the nearest names).
     """
-    return Path(name) if Path(name).is_file() else _find_shipped(name)
+    path = Path(name)
+    if path.is_dir():
+        kept = [entry for entry in (path / "config.yaml", path / "config.yml") if entry.is_file()]
+        way = f"name the config that it keeps: {kept[0]}" if kept else "name a file"
+        raise ConfigError(f"{name} is a folder, not a config; {way}")
+    return path if path.is_file() else _find_shipped(name)
 
 
 def _find_shipped(name: str) -> Path:
@@ -140,6 +146,18 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + more
 
 
+def quick_look(path: Path, settings: Sequence[str] = ()) -> RunConfig | None:
+    """The config in a file with the settings over it, before names are looked up; loads no torch.
+
+    Returns None for a config that only Python can read.
+
+    Raises ConfigError for what cannot be read, an unknown key, or a value of a wrong type or range.
+    """
+    if not is_plain(path) and read_literals(path, _find_base) is None:
+        return None
+    return read_values(_values_of(path, settings))
+
+
 def trust(path: str | Path) -> str | None:
     """Say yes to the Python code of a config: to itself, or to what it imports.
 
@@ -183,6 +201,8 @@ def _is_shipped(path: Path) -> bool:
 
 def _has_unknown_data(config: RunConfig) -> bool:
     """Whether its scans are of a type that only its own Python code can name."""
+    from annotator3d.registry import DATASETS, lookup
+
     for values in (config.data.train, config.data.val, config.data.source):
         try:
             if values is not None:
@@ -237,10 +257,12 @@ def _read(path: str | Path) -> dict:
 
 
 def _read_any(path: Path) -> dict:
-    from mmengine.config import Config
-
     if is_plain(path):
         return read_plain(path, _read_ours)
+    if (values := read_literals(path, _find_base)) is not None:
+        return values
+    from mmengine.config import Config  # late: it loads torch
+
     with with_base_paths(path, _find_base, _read_ours) as file:
         return Config.fromfile(str(file), import_custom_modules=False).to_dict()
 

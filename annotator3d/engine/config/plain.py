@@ -84,7 +84,7 @@ def read_plain(
             raise ConfigError(f"{path}: _base_: two of its configs have the key {twice[0]!r}")
         merged |= base
     values.pop("_base_", None)
-    return _over(values, merged)
+    return over(values, merged)
 
 
 def refuse_circle(path: Path, above: Sequence[Path]) -> None:
@@ -97,7 +97,7 @@ def refuse_circle(path: Path, above: Sequence[Path]) -> None:
         raise ConfigError(f"{path}: more than 50 configs, each the _base_ of the one before")
 
 
-def _over(values: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
+def over(values: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
     """`values` over `base`; a table with ``_delete_: true`` takes nothing from it."""
     merged = dict(base)
     for key, value in values.items():
@@ -108,7 +108,7 @@ def _over(values: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
         below = {} if value.get("_delete_") else base.get(key, {})
         if not isinstance(below, dict):
             raise ConfigError(f"{key}: a table here and {below!r} in _base_; add _delete_: true")
-        merged[key] = _over(own, below)
+        merged[key] = over(own, below)
     return merged
 
 
