@@ -22,6 +22,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_set(parser)
     add_trust(parser)
     add("--taxonomy", metavar="FILE", help="class map, if not the dataset's own")
+    add("--strict", action="store_true", help="exit with 1 for warnings, not only for errors")
     add("--all", action="store_true", help="print every problem, not ten of each kind")
     add(
         "--beside-data",
@@ -59,14 +60,20 @@ def check(args: argparse.Namespace) -> int:
     summary = report.summarise(merge(results))
     if args.json:
         print(json.dumps(summary))
-        return 0 if summary["ok"] else 1
+        return _code(summary, args.strict)
     many = len(summary["problems"]) if args.all else 10
     for line in report.lines(summary, many):
         print(line)
     found = [problem["severity"] for problem in summary["problems"]]
     verdict = f"{found.count('error'):,} errors, {found.count('warning'):,} warnings"
     print(f"{verdict if found else 'nothing is wrong'}; {kept}")
-    return 1 if found else 0
+    return _code(summary, args.strict)
+
+
+def _code(summary: dict, strict: bool) -> int:
+    """1 for errors, which stop a training; with ``--strict`` for warnings, too."""
+    found = {problem["severity"] for problem in summary["problems"]}
+    return 1 if "error" in found or (strict and found) else 0
 
 
 def _keep(results: list[Checked], beside: bool) -> str:
