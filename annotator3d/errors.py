@@ -7,6 +7,11 @@ from collections.abc import Iterable
 LONGEST = 500  # characters of a message: it must be read in a terminal, beside others
 
 
+def count(number: int, noun: str, plural: str = "") -> str:
+    """A number with its noun: ``"1 scan"``, ``"1,200 scans"``; `plural` where it has no plain s."""
+    return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
 def some(items: Iterable[object], limit: int = 160) -> str:
     """A list for a message: ``"1, 2, 3 and 97 more"``, as many items as `limit` characters hold.
 

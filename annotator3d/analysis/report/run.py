@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import socket
 from collections.abc import Iterable
@@ -29,6 +30,7 @@ from annotator3d.analysis.runs import Run, read_run
 from annotator3d.analysis.summary import CURVE_NOTE, summarise
 from annotator3d.engine.training.logs import FILE
 from annotator3d.engine.workdir import WorkDir
+from annotator3d.errors import count
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.reporter import Reporter
@@ -37,13 +39,14 @@ Counts = np.ndarray  # [R, C] int64
 
 
 def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
-    """Write the report of the run in `work_dir` as one HTML file.
+    """Write the report of the run in `work_dir` as one HTML file; of rounds of `select`, too.
 
     Raises:
         FileNotFoundError: there is no run.
         ValueError: one of its files is corrupt.
     """
-    run = read_run(work_dir, finished=False)
+    has_run = work_dir.run_info_path.is_file() or not work_dir.ledger_path.is_file()
+    run = read_run(work_dir, finished=False) if has_run else _selected_only(work_dir)
     steps = _steps(work_dir.logs / FILE)
     sections = [*_budget(run)]
     if work_dir.ledger_path.exists():
@@ -57,7 +60,7 @@ def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
             lambda done, total: reporter.progress("reading labels", done, total),
         )
         sections += [*_classes_asked(run, picked, pool), *rounds, *cost, *quality]
-    sections += [*_training(steps), *_iou(run), _facts(run)]
+    sections += [*_training(steps), *_iou(run), *_facts(run)]
     page = Page(
         title=f"annotator3d: {run.run_info.get('name') or run.setting}",
         lead=f"{run.setting.upper()}, {run.strategy}, seed {run.seed}; {run.work_dir}",
@@ -66,6 +69,22 @@ def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
     )
     write_page(path, page)
     return path
+
+
+def _selected_only(work_dir: WorkDir) -> Run:
+    """What `select` leaves, as a run without any training."""
+    with work_dir.ledger() as ledger, ledger.snapshot():
+        rounds, classes = ledger.rounds(), tuple(ledger.taxonomy_names)
+        summary = dataclasses.asdict(ledger.summary())
+    return Run(
+        work_dir=work_dir.path,
+        setting="select",
+        strategy=", ".join(dict.fromkeys(entry.strategy for entry in rounds)) or "none",
+        seed=rounds[-1].seed if rounds else 0,
+        classes=classes,
+        evaluations=(),
+        run_info={"name": work_dir.path.name, "ledger": summary, "classes": list(classes)},
+    )
 
 
 def state_of(run_info: dict[str, Any]) -> str:
@@ -84,8 +103,11 @@ def state_of(run_info: dict[str, Any]) -> str:
 def _cards(run: Run, steps: list[dict[str, float]]) -> list[Card]:
     run_info = run.run_info
     epoch = max((int(step.get("epoch", 0)) for step in steps), default=0)
-    minutes = duration(60 * run_info.get("minutes", 0))
-    cards = [Card("State", state_of(run_info), f"epoch {epoch} of {run_info.get('epochs', '?')}")]
+    if "state" in run_info:
+        words = f"epoch {epoch} of {run_info.get('epochs', '?')}"
+        cards = [Card("State", state_of(run_info), words)]
+    else:
+        cards = [Card("State", "selected", "without training")]
     if run.evaluations:
         last = run.evaluations[-1]
         words = "final" if last.final else f"after epoch {last.epoch}, during training"
@@ -93,8 +115,9 @@ def _cards(run: Run, steps: list[dict[str, float]]) -> list[Card]:
     if ledger := run_info.get("ledger"):
         words = f"{ledger['points']:,} points; {ledger['open']:,} wait for an answer"
         cards.append(Card("Queried voxels", f"{ledger['voxels']:,}", words))
-    processes = run_info.get("processes", 1)
-    cards.append(Card("Time", minutes, f"{processes} process{'es' * (processes != 1)}"))
+    if "minutes" in run_info:
+        processes = count(run_info.get("processes", 1), "process", "processes")
+        cards.append(Card("Time", duration(60 * run_info["minutes"]), processes))
     return cards
 
 
@@ -185,16 +208,18 @@ def _iou(run: Run) -> list[Section]:
     return [Section("IoU of each class", [Note(CURVE_NOTE), Table("", head, rows)])]
 
 
-def _facts(run: Run) -> Section:
+def _facts(run: Run) -> list[Section]:
     run_info = run.run_info
-    versions = ", ".join(
-        f"{k} {v}" for k, v in run_info.get("versions", {}).items() if v != "missing"
-    )
-    data = [
-        f"{k}: {v['scans']:,} scans in {v['root']}" for k, v in run_info.get("data", {}).items()
+    found = run_info.get("versions", {})
+    lines = [
+        f"device {run_info['device']}" if run_info.get("device") else "",
+        ", ".join(f"{k} {v}" for k, v in found.items() if v != "missing"),
+        f"commit {run_info['git']}" if run_info.get("git") else "",
     ]
-    lines = [f"device {run_info.get('device')}", versions, f"commit {run_info.get('git')}", *data]
-    return Section("What it ran on", [Note(line) for line in lines if line])
+    for name, values in run_info.get("data", {}).items():
+        lines.append(f"{name}: {count(values['scans'], 'scan')} in {values['root']}")
+    notes = [Note(line) for line in lines if line]
+    return [Section("What it ran on", notes)] if notes else []
 
 
 def _steps(path: Path) -> list[dict[str, float]]:
