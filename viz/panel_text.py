@@ -6,6 +6,7 @@ import numpy as np
 
 from annotator3d.annotation.review_session import ReviewSession
 from annotator3d.annotation.session import LabelSession
+from annotator3d.errors import count
 from annotator3d.ledger.describe import (
     TO_LABEL,
     describe_answer,
@@ -30,7 +31,7 @@ def heading(session: LabelSession) -> str:
     x, y, z = ((np.array(query.cell) + 0.5) * session.ledger.voxel_size).tolist()
     lines = [
         f"voxel {place} of {count} (number {query.id}, round {query.round})",
-        f"scan {query.scan}, {query.num_points} points, {np.hypot(x, y):.0f} m away",
+        f"scan {query.scan}, {count(query.num_points, 'point')}, {np.hypot(x, y):.0f} m away",
         f"state: {session.state}",
     ]
     if session.parts.count > 1:
@@ -62,7 +63,7 @@ def _opinions(session: ReviewSession) -> list[str]:
         when = event.created_at[:16].replace("T", " ")
         lines.append(f"{mark} {place + 1}. {answer.annotator}, {when}: {said}{words}")
     if len(found) > 1:
-        lines.append(f"they differ in {int(session.differing.sum())} points")
+        lines.append(f"they differ in {count(int(session.differing.sum()), 'point')}")
     shown = found[session.opinion % len(found)].answer.labels if found else None
     if shown is not None and UNASSIGNED in shown:
         lines.append(f"after approval the voxel stays open for the points {TO_LABEL}")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.scan import Scan, rows_of_cell
+from annotator3d.errors import count
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import Answer, Query
 from annotator3d.ledger.schema import EventKind
@@ -129,7 +130,8 @@ def answer_open_queries(
             rows = rows_of_cell(scan.xyz, query.cell, ledger.voxel_size)
             if len(rows) != query.num_points:
                 raise ValueError(
-                    f"scan {scan_id}, cell {query.cell}: asked with {query.num_points} points, "
+                    f"scan {scan_id}, cell {query.cell}: asked with "
+                    f"{count(query.num_points, 'point')}, "
                     f"now there are {len(rows)}; the scan is not the one that was asked about"
                 )
             answer = oracle.answer(query, scan, rows)
@@ -150,6 +152,6 @@ def _check_scan(ledger: Ledger, scan: Scan, fingerprint: str | None) -> None:
     if scan.num_raw != known.num_points or fingerprint not in (None, known.fingerprint):
         raise ValueError(
             f"scan {scan.id} has changed since it was asked about: the ledger has "
-            f"{known.num_points} points and fingerprint {known.fingerprint}, the file has "
+            f"{count(known.num_points, 'point')} and fingerprint {known.fingerprint}, the file has "
             f"{scan.num_raw} and {fingerprint or 'one not computed'}; restore the file"
         )

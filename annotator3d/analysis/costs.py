@@ -21,6 +21,7 @@ from annotator3d.active.timing import (
 )
 from annotator3d.analysis.quality.corrections import correction_records
 from annotator3d.analysis.report.blocks import Note, Section, Table, duration, percent
+from annotator3d.errors import count
 from annotator3d.ledger.effort import Effort, effort_by_query, round_costs
 from annotator3d.ledger.ledger import Ledger, Query
 from annotator3d.ledger.resolution import Outcome, outcome
@@ -102,12 +103,13 @@ def cost_words(report: dict[str, Any]) -> list[str]:
     """What the tables do not say: the total, what remains, and how far to trust it."""
     spent, left, model = report["spent"], report["remaining"], report["model"]
     total = (
-        f"spent: {spent['answers']:,} answers about {spent['voxels']:,} voxels "
-        f"({spent['points']:,} points), {_count(spent['clicks'])} clicks, {_time(spent['seconds'])}"
+        f"spent: {count(spent['answers'], 'answer')} about {count(spent['voxels'], 'voxel')} "
+        f"({count(spent['points'], 'point')}), {_count(spent['clicks'])} clicks, "
+        f"{_time(spent['seconds'])}"
     )
     lines = [total if spent["answers"] else "spent: nothing yet, no query is answered"]
     lines += [f"round {r['round']}: {r['decision']}" for r in report["rounds"] if r["decision"]]
-    wait = f"{left['answers']:,} answers about {left['voxels']:,} voxels wait"
+    wait = f"{count(left['answers'], 'answer')} about {count(left['voxels'], 'voxel')} wait"
     if "seconds" in left:
         lines.append(
             f"{wait}: {duration(left['seconds'])} of work (90 % interval "
@@ -119,7 +121,8 @@ def cost_words(report: dict[str, Any]) -> list[str]:
         return [*lines, report["why_no_model"]]
     error = model["held_out"]
     lines.append(
-        f"held out, fitted to {model['answers']:,} answers: one answer is {error['answer']:.1f} s "
+        f"held out, fitted to {count(model['answers'], 'answer')}: one answer is "
+        f"{error['answer']:.1f} s "
         f"off (their constant mean {error['answer_mean']:.1f} s), the total of a fifth "
         f"{100 * error['total']:.0f} % (constant mean {100 * error['total_mean']:.0f} %)"
     )

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from annotator3d.annotation.prefetch import Prefetcher
 from annotator3d.data.scan import Scan, rows_of_cell
 from annotator3d.data.scan_source import Pose, Prediction, Predictions, ScanSource
+from annotator3d.errors import count
 from annotator3d.ledger.records import Query, ScanRecord
 
 
@@ -105,7 +106,8 @@ class QueryViews:
         if len(rows) != query.num_points:
             raise ScanUnavailableError(
                 query.scan,
-                f"cell {query.cell} was asked with {query.num_points} points and has {len(rows)}",
+                f"cell {query.cell} was asked with {count(query.num_points, 'point')} and "
+                f"has {len(rows)}",
             )
         self._voxels[query.id] = scan.xyz[rows]
         low = np.array(query.cell) * float(self._size)

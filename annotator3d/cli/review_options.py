@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, count
 
 if TYPE_CHECKING:
     from annotator3d.annotation.review import Criteria
@@ -118,7 +118,8 @@ def _with_low_agreement(
             if found.rounds is None or query.round in found.rounds
         )
     print(
-        f"the network agrees on less than {args.low_agreement} of the points in {voxels} voxels "
+        f"the network agrees on less than {args.low_agreement} of the points in "
+        f"{count(voxels, 'voxel')} "
         "that nobody has decided about"
     )
     return found

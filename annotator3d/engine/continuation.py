@@ -15,6 +15,7 @@ from annotator3d.engine.config.load import make_plain_config
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.training.checkpoints import Place
 from annotator3d.engine.workdir import WorkDir
+from annotator3d.errors import count
 from annotator3d.ledger.ledger import Round
 
 # Keys that may change on the way: no result depends on them, or the data's digest is checked.
@@ -134,7 +135,7 @@ def _check_past(work_dir: WorkDir, config: RunConfig, trained: Place) -> None:
     finished = trained.epoch + bool(trained.step)  # begun epochs count
     if config.schedule.epochs < finished:
         raise ValueError(
-            f"schedule.epochs: {work_dir} has trained {finished} epochs already, now "
+            f"schedule.epochs: {work_dir} has trained {count(finished, 'epoch')} already, now "
             f"{config.schedule.epochs} are asked for; give at least {finished}"
         )
     rounds = _rounds(work_dir) if config.is_active else []
@@ -150,7 +151,8 @@ def _check_past(work_dir: WorkDir, config: RunConfig, trained: Place) -> None:
         if epoch < finished:
             raise ValueError(
                 f"active.rounds_at: round {number} is new and before epoch {epoch}, but "
-                f"{work_dir} has trained {finished} epochs without it; choose epoch {finished} or "
+                f"{work_dir} has trained {count(finished, 'epoch')} without it; choose "
+                f"epoch {finished} or "
                 "later"
             )
 

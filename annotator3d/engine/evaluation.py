@@ -17,6 +17,7 @@ from annotator3d.engine.training.averaging import scoring_weights
 from annotator3d.engine.training.checkpoint_file import read_weights
 from annotator3d.engine.training.runner import A3dRunner
 from annotator3d.engine.workdir import WorkDir
+from annotator3d.errors import count
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.reporter import Reporter
 
@@ -84,8 +85,8 @@ class EvaluationSchedule:
         kept = {f"val/{name}": line[name] for name in ("miou", "voxels", "points")}
         self.runner.visualizer.add_scalars(kept, step=self.runner.iter)
         context.reporter.info(
-            f"epoch {finished}: mIoU {line['miou']:.1f} % with {line['voxels']} voxels "
-            f"({line['points']} points)"
+            f"epoch {finished}: mIoU {line['miou']:.1f} % with {count(line['voxels'], 'voxel')} "
+            f"({count(line['points'], 'point')})"
         )
 
     def _confusion(self) -> np.ndarray:

@@ -24,7 +24,7 @@ from annotator3d.engine.prediction import predict_raw
 from annotator3d.engine.training.checkpoint_file import read_weights
 from annotator3d.engine.training.checkpoints import newest_whole
 from annotator3d.engine.workdir import WorkDir
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, count
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.reporter import Reporter
 
@@ -256,7 +256,8 @@ def _refuse_loss(parts: list[_Part]) -> None:
     if losses:
         more = f"; and {len(losses) - _SHOWN} more" if len(losses) > _SHOWN else ""
         raise ValueError(
-            f"{len(losses)} files would lose labels: {'; '.join(losses[:_SHOWN])}{more}. Choose "
+            f"{count(len(losses), 'file')} would lose labels: "
+            f"{'; '.join(losses[:_SHOWN])}{more}. Choose "
             "another OUT, or pass --force"
         )
 

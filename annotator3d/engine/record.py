@@ -21,6 +21,7 @@ from annotator3d.engine.continuation import Change
 from annotator3d.engine.metrics import describe
 from annotator3d.engine.provenance import git_hash, versions
 from annotator3d.engine.workdir import WorkDir
+from annotator3d.errors import count
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
 
@@ -205,7 +206,7 @@ def _refuse_changed_data(before: dict[str, dict], now: dict[str, dict]) -> None:
         old, new = before[name], now[name]
         if old["fingerprint"] == new["fingerprint"]:
             continue
-        counts = f"{old['scans']} scans then, {new['scans']} now"
+        counts = f"{count(old['scans'], 'scan')} then, {new['scans']} now"
         same = "as many scans, but other ids or file sizes"
         raise ValueError(
             f"the {name} dataset in {new['root']} is not the one that this run was started "

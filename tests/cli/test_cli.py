@@ -185,7 +185,7 @@ def test_train_takes_a_folder_of_its_own_for_each_setting_and_seed(
     for more in ([], ["--seed", "1"], ["--set", "setting=target_only"]):
         main(["train", config, *more])
     names = ["al-config-seed0", "al-config-seed1", "target_only-config-seed0"]
-    assert folders == [Path("work_dirs") / name for name in names]
+    assert [Path(folder) for folder in folders] == [Path("work_dirs") / name for name in names]
     capsys.readouterr()
     assert main(["train", "--help"]) == 0
     assert "work_dirs/<setting>-<config>-seed<N>" in capsys.readouterr().out
@@ -202,7 +202,8 @@ def test_a_stop_by_hand_says_how_to_go_on_where_there_is_a_ledger(
     assert main(["train", config, "--work-dir", str(tmp_path / "w")]) == 130
     error = capsys.readouterr().err
     assert "nothing in the ledger is lost" in error and "--resume" in error
-    assert main(["evaluate", config, "x.pth"]) == 130
+    (tmp_path / "x.pth").touch()
+    assert main(["evaluate", config, str(tmp_path / "x.pth")]) == 130
     assert capsys.readouterr().err == "stopped\n"
 
 

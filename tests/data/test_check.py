@@ -156,7 +156,7 @@ def test_each_fault_alone_is_found_and_named(make_kitti, capsys, kind):
     assert problem["scan"] == (None if kind == "orphan label" else "00/000001")
     assert main(["check", str(root), "--strict"]) == 1
     printed = capsys.readouterr().out
-    assert f"{problem['severity']}: {kind}, 1 files" in printed and str(file(root)) in printed
+    assert f"{problem['severity']}: {kind}, 1 file" in printed and str(file(root)) in printed
 
 
 def test_points_that_are_not_finite_do_not_spoil_the_ranges(make_kitti, capsys):

@@ -75,7 +75,7 @@ def test_scans_can_be_chosen_by_list_or_file(make_kitti, tmp_path):
         ({"sequences": ["00", "00"]}, "sequences names these more than once: 00"),
         ({"scans": ["00/000001", "00/000001"]}, "scans names these more than once: 00/000001"),
         ({"scans": ["00/00001"]}, "00/00001; did you mean '00/00000"),
-        ({"scans": ["00/000001"], "stride": 2}, "names 1 scans that are not in"),
+        ({"scans": ["00/000001"], "stride": 2}, "names 1 scan that is not in"),
         ({"scans": []}, "names no scan"),
         ({"stride": 0}, "stride must be .*, got 0"),
         ({"labels": "maybe"}, "'required' or 'optional', got 'maybe'"),

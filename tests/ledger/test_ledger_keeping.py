@@ -117,7 +117,7 @@ def test_a_scan_that_is_gone_is_not_counted_as_checked(asked, capsys):
     (root / "sequences/00/velodyne/000001.bin").unlink()
     assert main(["ledger", "verify", str(work_dir)]) == 1
     said = capsys.readouterr()
-    assert "4 scans, 3 scan files; 1 problems" in said.out and "00/000001" in said.err
+    assert "4 scans, 3 scan files; 1 problem" in said.out and "00/000001" in said.err
 
 
 def test_a_copy_without_a_config_is_checked_but_for_the_scans(asked, tmp_path, capsys):

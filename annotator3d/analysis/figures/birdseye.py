@@ -18,6 +18,7 @@ from annotator3d.analysis.figures.marks import (
     points,
 )
 from annotator3d.analysis.figures.style import new_figure, style, to_png
+from annotator3d.errors import count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -174,7 +175,10 @@ def _draw_inset(
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
     pixels = axes.bbox.width
     draw_badge(axes, np.array([24, pixels - 24]) / pixels, number)
-    words = f"{inside.sum()} points, {len(np.unique(rgb[inside], axis=0))} classes"
+    words = (
+        f"{count(inside.sum(), 'point')}, "
+        f"{count(len(np.unique(rgb[inside], axis=0)), 'class', 'classes')}"
+    )
     axes.text(
         46 / pixels,
         1 - 24 / pixels,

@@ -113,7 +113,7 @@ def _cards(run: Run, steps: list[dict[str, float]]) -> list[Card]:
         words = "final" if last.final else f"after epoch {last.epoch}, during training"
         cards.append(Card("mIoU", percent(last.miou), words))
     if ledger := run_info.get("ledger"):
-        words = f"{ledger['points']:,} points; {ledger['open']:,} wait for an answer"
+        words = f"{count(ledger['points'], 'point')}; {ledger['open']:,} wait for an answer"
         cards.append(Card("Queried voxels", f"{ledger['voxels']:,}", words))
     if "minutes" in run_info:
         processes = count(run_info.get("processes", 1), "process", "processes")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from annotator3d.cli.command import command
 from annotator3d.cli.options import add_json, add_set, add_trust
+from annotator3d.errors import count
 
 if TYPE_CHECKING:
     from annotator3d.data.checking.dataset import Checked
@@ -49,7 +50,7 @@ def check(args: argparse.Namespace) -> int:
         for dataset in _datasets(args):
             name = f"checking {type(dataset).__name__}"
             if not args.json:
-                print(f"{name} in {dataset.root}: {len(dataset):,} scans")
+                print(f"{name} in {dataset.root}: {count(len(dataset), 'scan')}")
 
             def progress(done: int, total: int, name: str = name) -> None:
                 if not args.json:
@@ -65,7 +66,7 @@ def check(args: argparse.Namespace) -> int:
     for line in report.lines(summary, many):
         print(line)
     found = [problem["severity"] for problem in summary["problems"]]
-    verdict = f"{found.count('error'):,} errors, {found.count('warning'):,} warnings"
+    verdict = f"{count(found.count('error'), 'error')}, {count(found.count('warning'), 'warning')}"
     print(f"{verdict if found else 'nothing is wrong'}; {kept}")
     return _code(summary, args.strict)
 

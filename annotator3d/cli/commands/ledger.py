@@ -8,6 +8,7 @@ from pathlib import Path
 from annotator3d.cli.command import command, group
 from annotator3d.cli.ledgers import ledger_path
 from annotator3d.cli.options import add_ledger
+from annotator3d.errors import count
 
 group("ledger", help="check, copy, move and read the ledger of a run", order=60)
 
@@ -32,7 +33,7 @@ def backup(args: argparse.Namespace) -> None:
     from annotator3d.ledger.maintenance.backup import back_up
 
     copy = back_up(ledger_path(args.work_dir), Path(args.out), args.keep)
-    print(f"{copy}: complete, {copy.stat().st_size} bytes")
+    print(f"{copy}: complete, {count(copy.stat().st_size, 'byte')}")
 
 
 def add_export(parser: argparse.ArgumentParser) -> None:

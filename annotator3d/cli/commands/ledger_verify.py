@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from annotator3d.cli.command import command
 from annotator3d.cli.ledgers import ledger_path
 from annotator3d.cli.options import add_json, add_scans
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, count
 
 if TYPE_CHECKING:
     from annotator3d.reporter import Reporter
@@ -68,8 +68,8 @@ def verify(args: argparse.Namespace) -> int:
         print(problem, file=sys.stderr)
     for words in scans.unchecked:
         print(words)
-    counts = ", ".join(f"{count} {name}" for name, count in found.counts.items())
-    print(f"{path}: {counts or 'its rows cannot be read'}; {len(found.problems)} problems")
+    counts = ", ".join(_counted(name, number) for name, number in found.counts.items())
+    print(f"{path}: {counts or 'its rows cannot be read'}; {count(len(found.problems), 'problem')}")
     return 1 if found.problems else 0
 
 
@@ -113,3 +113,9 @@ def _of_package(path: Path, args: argparse.Namespace) -> ScanAccess:
     except (OSError, ValueError) as error:
         return ScanAccess(problems=[f"the contents of the package cannot be checked: {error}"])
     return ScanAccess() if args.no_scans else ScanAccess(source, source)
+
+
+def _counted(name: str, number: int) -> str:
+    """``name`` is that of a table or of files, such as "rounds" or "queries"."""
+    single = name[:-3] + "y" if name.endswith("ies") else name.removesuffix("s")
+    return f"{number} {single if number == 1 else name}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from annotator3d.cli.command import command, group
 from annotator3d.cli.ledgers import require_work_dir
 from annotator3d.cli.options import add_work_dir
+from annotator3d.errors import count
 
 if TYPE_CHECKING:
     from annotator3d.annotation.packages.merge import MergeResult
@@ -34,7 +35,8 @@ def recall(args: argparse.Namespace) -> None:
     with require_work_dir(args.work_dir).ledger(write=True) as ledger:
         found = recall_queries(ledger, args.who, args.queries)
     print(
-        f"{args.work_dir}: {len(found)} queries are no longer held for {args.who}, and others are "
+        f"{args.work_dir}: {count(len(found), 'query is', 'queries are')} no longer held for "
+        f"{args.who}, and others are "
         "asked. Answers to them in a package still count: annotator3d package merge"
     )
 
@@ -61,7 +63,7 @@ def merge(args: argparse.Namespace) -> int:
                 print(line)
             failed |= bool(merged.released)
         waiting = len(ledger.open_queries())
-    print(f"{args.work_dir}: {waiting} queries wait for an answer")
+    print(f"{args.work_dir}: {count(waiting, 'query waits', 'queries wait')} for an answer")
     return int(failed)
 
 
@@ -73,19 +75,21 @@ def _merged_lines(merged: MergeResult, name: str, work_dir: str) -> list[str]:
     if merged.replaced:
         lines.append(
             f"  {merged.replaced} of them were corrected or taken back; the others answer "
-            f"{merged.answered} queries"
+            f"{count(merged.answered, 'query', 'queries')}"
         )
     if merged.in_part:
         lines.append(
-            f"  {len(merged.in_part)} queries wait again: they were answered with a class that "
+            f"  {count(len(merged.in_part), 'query waits', 'queries wait')} again: they were "
+            "answered with a class that "
             "was split here"
         )
     if merged.known:
-        lines.append(f"  {merged.known} events were here already")
+        lines.append(f"  {count(merged.known, 'event was', 'events were')} here already")
     if merged.disputed:
+        verbs = ("is answered differently and waits", "are answered differently and wait")
+        disputed = count(len(merged.disputed), f"query {verbs[0]}", f"queries {verbs[1]}")
         lines.append(
-            f"  {len(merged.disputed)} queries are answered differently and wait for a decision: "
-            f"annotator3d label {work_dir} --review --disputed"
+            f"  {disputed} for a decision: annotator3d label {work_dir} --review --disputed"
         )
     if merged.released:
         lines.append(
@@ -121,5 +125,8 @@ def show(args: argparse.Namespace) -> None:
         classes = ", ".join(ledger.taxonomy_names)
     points = "whole scans" if manifest.crop is None else f"points within {manifest.crop:g} m"
     print(f"for {manifest.recipient}, made by {manifest.made_by} at {manifest.made_at}")
-    print(f"{summary.voxels} queries in {scans} scans ({points}); {summary.open} are open")
+    print(
+        f"{count(summary.voxels, 'query', 'queries')} in {count(scans, 'scan')} "
+        f"({points}); {summary.open} are open"
+    )
     print(f"classes: {classes}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from annotator3d.cli.command import command
 from annotator3d.cli.ledgers import require_work_dir
 from annotator3d.cli.options import add_scans, add_work_dir
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, count
 
 if TYPE_CHECKING:
     from annotator3d.annotation.packages.choice import PackageChoice
@@ -115,7 +115,8 @@ def _print_packed(packed: PackageResult, args: argparse.Namespace) -> None:
     elif packed.held < packed.queries:
         held = f"{packed.held} wait for an answer of {args.to} and are {held}"
     print(
-        f"{args.out}: {packed.queries} queries in {packed.scans} scans for {args.to}, "
+        f"{args.out}: {count(packed.queries, 'query', 'queries')} in "
+        f"{count(packed.scans, 'scan')} for {args.to}, "
         f"{packed.bytes / 1e6:.1f} MB; {held}"
     )
     if args.images:

@@ -13,7 +13,7 @@ from annotator3d.cli.options import (
     add_work_dir,
     annotator_of,
 )
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, count
 
 group("quality", help="ask for answers twice, and show how far people agree", order=43)
 
@@ -48,7 +48,7 @@ def request(args: argparse.Namespace) -> None:
         print(f"{len(overlaps)} more voxels wait for the opinion of a second person")
     if shares.repeat:
         for person, queries in repeats.items():
-            print(f"{person} is asked again about {len(queries)} voxels")
+            print(f"{person} is asked again about {count(len(queries), 'voxel')}")
         if not repeats:
             print("it is too early to ask anybody again")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from annotator3d.cli.choices import BACKGROUNDS, COLOURS, VIEWS
 from annotator3d.cli.command import command
 from annotator3d.cli.options import add_scans
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, count
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -48,7 +48,10 @@ def render(args: argparse.Namespace) -> None:
         background=args.background,
     )
     drawn = draw(still, Path(args.out), width, height)
-    print(f"{args.out}: {len(still.xyz)} points, {len(still.numbers)} queries, drawn by {drawn}")
+    print(
+        f"{args.out}: {count(len(still.xyz), 'point')}, "
+        f"{count(len(still.numbers), 'query', 'queries')}, drawn by {drawn}"
+    )
 
 
 def _size(text: str) -> tuple[int, int]:

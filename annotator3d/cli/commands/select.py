@@ -7,6 +7,7 @@ import argparse
 from annotator3d.cli.command import command
 from annotator3d.cli.configs import config_from, data_root_of
 from annotator3d.cli.options import add_config
+from annotator3d.errors import count
 
 _KINDS = {
     "--logits": "class scores before the softmax; -inf is the logarithm of 0",
@@ -54,6 +55,6 @@ def select(args: argparse.Namespace) -> None:
             reporter=reporter,
         )
     print(
-        f"round {result.round}: {result.strategy} asks about {result.voxels} voxels "
-        f"({result.points} points) in {result.scans} scans: {result.listing}"
+        f"round {result.round}: {result.strategy} asks about {count(result.voxels, 'voxel')} "
+        f"({count(result.points, 'point')}) in {count(result.scans, 'scan')}: {result.listing}"
     )

@@ -6,7 +6,7 @@ import argparse
 
 from annotator3d.cli.choices import DOMAINS
 from annotator3d.cli.command import command
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, count
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +32,7 @@ def simulate(args: argparse.Namespace) -> None:
     from annotator3d.data.simulator import simulate as run
 
     total = args.sequences * args.scans
-    print(f"simulating {total} scans of domain {args.domain} into {args.out}")
+    print(f"simulating {count(total, 'scan')} of domain {args.domain} into {args.out}")
     try:
         with open_reporter() as reporter:
             written = run(
@@ -48,4 +48,4 @@ def simulate(args: argparse.Namespace) -> None:
             )
     except ValueError as error:  # its arguments are the options, by the same names
         raise ConfigError(str(error)) from error
-    print(f"{len(written)} scans in {args.out}")
+    print(f"{count(len(written), 'scan')} in {args.out}")

@@ -9,6 +9,7 @@ import numpy as np
 
 from annotator3d.data.checking.dataset import Checked
 from annotator3d.data.scan import IGNORE
+from annotator3d.errors import count
 
 
 def summarise(checks: Sequence[Checked]) -> dict:
@@ -51,21 +52,22 @@ def lines(summary: dict, shown: int) -> list[str]:
     """The summary for people; of each kind of problem `shown` files."""
     smallest, median, largest = summary["points_per_scan"]
     rows = [
-        f"{summary['scans']:,} scans, {summary['labelled_scans']:,} with labels; "
-        f"{summary['points']:,} points, {smallest:,} to {largest:,} a scan (median {median:,})",
+        f"{count(summary['scans'], 'scan')}, {summary['labelled_scans']:,} with labels; "
+        f"{count(summary['points'], 'point')}, {smallest:,} to {largest:,} a scan (median "
+        f"{median:,})",
     ]
     if summary["ranges"]:
         ranges = (f"{n} {a:.4g} to {b:.4g}" for n, (a, b) in summary["ranges"].items())
         rows.append(f"{', '.join(ranges)}; farthest point {summary['farthest']:.1f} m")
     counted = sum(summary["classes"].values())
-    for name, count in summary["classes"].items():
-        rows.append(f"  {name:<20} {count:>15,}  {100 * count / max(counted, 1):5.1f} %")
+    for name, number in summary["classes"].items():
+        rows.append(f"  {name:<20} {number:>15,}  {100 * number / max(counted, 1):5.1f} %")
     rows += [f"note of the import: {notice}" for notice in summary["notices"]]
     by_kind: dict[str, list[dict]] = {}
     for problem in summary["problems"]:
         by_kind.setdefault(problem["kind"], []).append(problem)
     for kind, found in by_kind.items():
-        rows.append(f"{found[0]['severity']}: {kind}, {len(found):,} files")
+        rows.append(f"{found[0]['severity']}: {kind}, {count(len(found), 'file')}")
         rows += [f"  {problem['file']}: {problem['words']}" for problem in found[:shown]]
         if len(found) > shown:
             rows.append(f"  and {len(found) - shown:,} more (--all or --json lists them)")
@@ -98,10 +100,10 @@ def _classes(checks: Sequence[Checked]) -> dict[str, int]:
         taxonomy = checked.dataset.taxonomy
         counts.update(dict.fromkeys(taxonomy.names, 0))
         for scan in checked.scans:
-            for raw, count in (scan.classes or {}).items():
+            for raw, number in (scan.classes or {}).items():
                 train = taxonomy.learning_map.get(raw)
                 name = "(unknown)" if train is None else "(ignored)"
                 if train is not None and train != IGNORE:
                     name = taxonomy.names[train]
-                counts[name] += count
+                counts[name] += number
     return dict(counts)

@@ -18,6 +18,7 @@ from annotator3d.data.files import fingerprint, kind_of
 from annotator3d.data.formats.kitti import listed_ids, other_width, split_label
 from annotator3d.data.formats.records import best, doubt
 from annotator3d.data.scan import IGNORE
+from annotator3d.errors import count
 
 _FAR, _TINY = 1e6, 1e-9  # metres: the sizes of plausible coordinates, except zero
 
@@ -92,7 +93,10 @@ def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool
     sized = dataset.POINT_BYTES > 0  # else sizes show nothing
     points, rest = divmod(stamp[0], dataset.POINT_BYTES) if sized else (0, 0)
     if rest:
-        words = f"{stamp[0]} bytes, {rest} more than {points} points of {dataset.POINT_BYTES} bytes"
+        words = (
+            f"{count(stamp[0], 'byte')}, {rest} more than {count(points, 'point')} of "
+            f"{dataset.POINT_BYTES} bytes"
+        )
         found.append(problem("truncated", words, dataset.path(i)))
     elif sized and points == 0:
         found.append(problem("empty scan", "it has no points", dataset.path(i)))
@@ -104,10 +108,13 @@ def size_problems(dataset: ScanDataset, i: int, stamp: list[int], labelled: bool
     if not rest and (words := other_width(stamp[2], points, dataset.LABEL_BYTES)):
         found.append(problem("length mismatch", words, dataset.label_path(i)))
     elif over:
-        words = f"{stamp[2]} bytes, {over} more than {labels} labels of {dataset.LABEL_BYTES} bytes"
+        words = (
+            f"{count(stamp[2], 'byte')}, {over} more than {count(labels, 'label')} of "
+            f"{dataset.LABEL_BYTES} bytes"
+        )
         found.append(problem("truncated", words, dataset.label_path(i)))
     elif labels != points and not rest:
-        words = f"{labels} labels, but {dataset.path(i)} has {points} points"
+        words = f"{count(labels, 'label')}, but {dataset.path(i)} has {count(points, 'point')}"
         found.append(problem("length mismatch", words, dataset.label_path(i)))
     return found
 

@@ -19,7 +19,7 @@ from annotator3d.data.extent import REACH
 from annotator3d.data.formats.kitti import read_bin, read_label
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy
-from annotator3d.errors import nearest
+from annotator3d.errors import count, nearest
 
 Labels = Literal["required", "optional"]
 Intensity = Literal["unit", "raw"]
@@ -177,7 +177,9 @@ class ScanDataset(ABC):
         try:
             return self._positions[scan_id]
         except KeyError:
-            raise ValueError(f"there is no scan {scan_id!r} among the {len(self)} scans") from None
+            raise ValueError(
+                f"there is no scan {scan_id!r} among the {count(len(self), 'scan')}"
+            ) from None
 
     def fingerprint(self) -> str:
         """``"blake2b:<hex>"`` of ids and file sizes; the contents are not read."""

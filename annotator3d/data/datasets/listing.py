@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from annotator3d.data.files import require_file
-from annotator3d.errors import nearest, some
+from annotator3d.errors import count, nearest, some
 
 
 def stems(folder: Path, suffix: str) -> list[str]:
@@ -98,8 +98,9 @@ def _restrict(ids: list[str], scans: Sequence[str] | str | os.PathLike[str], roo
     refuse_duplicates(scans, source)
     if unknown := sorted(set(scans) - set(ids)):
         raise ValueError(
-            f"{source} names {len(unknown)} scans that are not in the chosen sequences (and "
-            f"stride) of {root}: {some(unknown, 100)}; {nearest(unknown[0], ids)}"
+            f"{source} names {count(len(unknown), 'scan that is', 'scans that are')} not in the "
+            f"chosen sequences (and stride) of {root}: {some(unknown, 100)}; "
+            f"{nearest(unknown[0], ids)}"
         )
     wanted = set(scans)
     return [scan_id for scan_id in ids if scan_id in wanted]

@@ -40,7 +40,7 @@ from annotator3d.data.importing.unused import (
     without_labels,
 )
 from annotator3d.data.taxonomy import load_taxonomy, taxonomy_path
-from annotator3d.errors import ConfigError, some
+from annotator3d.errors import ConfigError, count, some
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,8 @@ def _poses(sources: Sequence[Source], given: Path | None) -> dict[str, SequenceP
         raise FileNotFoundError(f"--poses {given}: there is no such file or folder")
     if given is not None and given.is_file() and len(names) > 1:
         raise ValueError(
-            f"--poses {given} is one file, but there are {len(names)} sequences; pass the folder "
+            f"--poses {given} is one file, but there are {count(len(names), 'sequence')}; "
+            "pass the folder "
             "that holds SEQUENCE.txt for each, or --poses none"
         )
     found = {n: find_poses([s for s in sources if s.sequence == n], given) for n in names}

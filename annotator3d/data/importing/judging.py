@@ -10,7 +10,7 @@ from annotator3d.data.importing.convert import Converted
 from annotator3d.data.importing.rules import UnclearError
 from annotator3d.data.scan import IGNORE
 from annotator3d.data.taxonomy import Taxonomy
-from annotator3d.errors import some
+from annotator3d.errors import count, some
 
 _MANY = 50  # unknown ids that are hardly classes
 
@@ -52,9 +52,9 @@ def check_ids(scans: Sequence[Converted], taxonomy: Taxonomy) -> None:
     unknown: Counter[int] = Counter()
     where: dict[int, Converted] = {}
     for scan in scans:
-        for raw, count in (scan.classes or {}).items():
+        for raw, number in (scan.classes or {}).items():
             if raw not in taxonomy.learning_map:
-                unknown[raw] += count
+                unknown[raw] += number
                 where.setdefault(raw, scan)
     if not unknown:
         return
@@ -75,10 +75,11 @@ def _unknown_id(raw: int, points: int, scan: Converted) -> str:
     """An id as it stands in the file."""
     if raw in scan.large:
         return (
-            f"{scan.large[raw]} ({points:,} points, first in {scan.source}; above 65535, so it was "
+            f"{scan.large[raw]} ({count(points, 'point')}, first in {scan.source}; above "
+            "65535, so it was "
             f"read as class {raw} of object {scan.large[raw] >> 16})"
         )
-    return f"{raw} ({points:,} points, first in {scan.source})"
+    return f"{raw} ({count(points, 'point')}, first in {scan.source})"
 
 
 def any_class(scans: Sequence[Converted], taxonomy: Taxonomy) -> bool:

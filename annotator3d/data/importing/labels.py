@@ -12,7 +12,7 @@ from annotator3d.data.formats.cloud import Cloud, CloudError, plain
 from annotator3d.data.formats.label_files import USUAL, read_label_file
 from annotator3d.data.importing.rules import FIELDS, NONE, Rules, UnclearError, wanted
 from annotator3d.data.importing.sources import Source
-from annotator3d.errors import some
+from annotator3d.errors import count, some
 
 _MAX64 = np.uint64(0xFFFFFFFFFFFFFFFF)  # -1 in an unsigned field
 
@@ -95,7 +95,8 @@ def _label_field(cloud: Cloud, source: Source) -> str | None:
         return filled[0]
     listed = some([f"{name!r} ({_contents(cloud.fields[name])})" for name in filled], 240)
     raise UnclearError(
-        f"{source.path} has {len(filled)} fields that may hold the classes: {listed}. Choose one "
+        f"{source.path} has {count(len(filled), 'field')} that may hold the classes: "
+        f"{listed}. Choose one "
         f"with --label-field, for example --label-field {filled[-1]}"
     )
 

@@ -9,7 +9,7 @@ from annotator3d.data.importing import intensities
 from annotator3d.data.importing.dataset import Imported
 from annotator3d.data.importing.scale import VOXEL
 from annotator3d.data.taxonomy import Taxonomy
-from annotator3d.errors import shortened, some
+from annotator3d.errors import count, shortened, some
 
 
 def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
@@ -18,12 +18,13 @@ def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
     names = sorted({scan.id.split("/")[0] for scan in scans})
     points = sum(scan.points for scan in scans)
     lines = [
-        f"{len(scans):,} scans, {points:,} points in {len(names)} sequences: {some(names)}",
+        f"{count(len(scans), 'scan')}, {count(points, 'point')} in "
+        f"{count(len(names), 'sequence')}: {some(names)}",
         *_labels(result, taxonomy),
         *intensities.report(scans, result.intensity_max),
         *_coordinates(result),
         *(f"note: {shortened(notice)}" for notice in result.notices),
-        f"{len(result.split.train):,} scans for training, {result.split.words}",
+        f"{count(len(result.split.train), 'scan')} for training, {result.split.words}",
     ]
     return [*lines, f"next: {next_command(result)}"]
 
@@ -53,17 +54,17 @@ def _labels(result: Imported, taxonomy: Taxonomy) -> list[str]:
     counts = [0] * taxonomy.num_classes
     ignored = 0
     for scan in labelled:
-        for raw, count in scan.classes.items():
+        for raw, number in scan.classes.items():
             train = taxonomy.learning_map[raw]
             if train < taxonomy.num_classes:
-                counts[train] += count
+                counts[train] += number
             else:
-                ignored += count
+                ignored += number
     shares = some((f"{n} {c:,}" for n, c in zip(taxonomy.names, counts, strict=True)), 400)
     of = f"labels of {len(labelled):,} scans from {', '.join(map(repr, places))}"
-    lines = [f"{of}: {shares}, ignored {ignored:,} points"]
+    lines = [f"{of}: {shares}, ignored {count(ignored, 'point')}"]
     if void := sum(scan.void for scan in labelled):
-        lines.append(f"{void:,} points have no class in their file and are ignored")
+        lines.append(f"{count(void, 'point')} without a class in the file: ignored")
     return lines
 
 
@@ -80,7 +81,8 @@ def _coordinates(result: Imported) -> list[str]:
         first = shifted[0]
         offset = ", ".join(f"{value:.12g}" for value in first.offset)
         lines.append(
-            f"{len(shifted):,} scans have coordinates too large for millimetres in float32, so an "
+            f"{count(len(shifted), 'scan has', 'scans have')} coordinates too large for "
+            "millimetres in float32, so an "
             f"offset was subtracted: ({offset}) from {first.source}; scans.csv lists all, and "
             "poses include them"
         )

@@ -12,7 +12,7 @@ from typing import Any
 
 from annotator3d.engine.config.keywords import check_keywords
 from annotator3d.engine.config.schema import ActiveConfig, RunConfig
-from annotator3d.errors import ConfigError, nearest
+from annotator3d.errors import ConfigError, count, nearest
 from annotator3d.registry import BACKBONES, DATASETS, ORACLES, STRATEGIES, check, lookup
 
 # Of keywords of optimisers; torch takes any number here, or any from 0 on.
@@ -56,7 +56,7 @@ def _check_epochs(config: RunConfig) -> None:
     if config.is_active and at and at[-1] >= epochs:
         raise ConfigError(
             f"active.rounds_at: round {len(at)} is before epoch {at[-1]}, but training has only "
-            f"{epochs} epochs"
+            f"{count(epochs, 'epoch')}"
         )
     for epoch in config.schedule.evaluate_at or ():
         if not 1 <= epoch <= epochs:

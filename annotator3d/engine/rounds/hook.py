@@ -15,7 +15,7 @@ from annotator3d.engine.continuation import BUDGET
 from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
 from annotator3d.engine.training.averaging import scoring_weights
-from annotator3d.errors import RunPausedError
+from annotator3d.errors import RunPausedError, count
 from annotator3d.ledger.describe import describe_disputed
 from annotator3d.ledger.digest import labels_digest
 from annotator3d.ledger.effort import RoundCost, round_cost
@@ -69,7 +69,8 @@ class RoundHook(Hook):
         for number, at in enumerate(self.config.active.rounds_at, start=1):
             if at < epoch and number not in known:
                 raise ValueError(
-                    f"the checkpoint has finished {epoch} epochs, but {self.ledger.path} does not "
+                    f"the checkpoint has finished {count(epoch, 'epoch')}, but "
+                    f"{self.ledger.path} does not "
                     f"hold round {number} of epoch {at}; restore the ledger, or begin again in "
                     "another --work-dir"
                 )
@@ -103,7 +104,7 @@ class RoundHook(Hook):
         if not self.world.on_rank_zero(lambda: self._is_known(plan)):
             asked = self._select(plan, model)
             self.context.reporter.info(
-                f"round {number}: {plan.strategy} asks about {asked} voxels"
+                f"round {number}: {plan.strategy} asks about {count(asked, 'voxel')}"
                 f"{_kept(self.context.work_dir.rounds / str(number))}"
             )
             if decision := self.world.on_rank_zero(lambda: self.ledger.round_decision(number)):
@@ -132,8 +133,10 @@ class RoundHook(Hook):
 
     def _say_cost(self, cost: RoundCost) -> None:
         self.context.reporter.info(
-            f"round {cost.round}: {cost.points} points asked, {cost.labelled_points} with a class, "
-            f"{cost.void_voxels} voxels void, {cost.classes_per_voxel:.1f} classes per voxel"
+            f"round {cost.round}: {count(cost.points, 'point')} asked, "
+            f"{cost.labelled_points} with a class, "
+            f"{count(cost.void_voxels, 'voxel')} void, {cost.classes_per_voxel:.1f} "
+            "classes per voxel"
         )
 
     def _answer(self, number: int) -> RoundCost:
@@ -213,4 +216,6 @@ def _kept(folder: Path) -> str:
     sizes = [path.stat().st_size for path in folder.glob("*.npz")]
     if not sizes:
         return ""
-    return f"; {sum(sizes) / 1e6:.1f} MB kept for the viewer in {folder} ({len(sizes)} scans)"
+    return (
+        f"; {sum(sizes) / 1e6:.1f} MB kept for the viewer in {folder} ({count(len(sizes), 'scan')})"
+    )

@@ -9,7 +9,7 @@ import torch
 
 from annotator3d._mmengine import Hook
 from annotator3d.engine.config.schema import RunConfig, ScheduleConfig
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, count
 
 
 def optimiser(schedule: ScheduleConfig, device: torch.device | None = None) -> dict:
@@ -100,8 +100,8 @@ def describe_batch(config: RunConfig, processes: int) -> list[str]:
     batch = schedule.batch_size * processes * schedule.accumulate
     kind = getattr(torch.optim, schedule.optimizer["type"])
     rate = schedule.optimizer.get("lr", inspect.signature(kind).parameters["lr"].default)
-    parts = [f"{schedule.batch_size} scans"]
-    parts += [f"{processes} processes"] if processes > 1 else []
+    parts = [count(schedule.batch_size, "scan")]
+    parts += [count(processes, "process", "processes")] if processes > 1 else []
     parts += [f"{schedule.accumulate} accumulated"] if schedule.accumulate > 1 else []
     source = ""
     if config.setting == "ada":
@@ -112,7 +112,8 @@ def describe_batch(config: RunConfig, processes: int) -> list[str]:
     meant = schedule.reference_batch or schedule.batch_size
     if batch != meant:
         lines.append(
-            f"warning: an update sees {batch} scans, but the learning rate {rate:g} is meant for "
+            f"warning: an update sees {count(batch, 'scan')}, but the learning rate "
+            f"{rate:g} is meant for "
             f"{meant}; in proportion it would be schedule.optimizer.lr={rate * batch / meant:g} "
             f"(with schedule.reference_batch={batch} if that is what you want)"
         )

@@ -26,7 +26,7 @@ from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import Datasets
 from annotator3d.engine.training.finite import refuse_infinite_weights
 from annotator3d.engine.training.optim import learning_rate, optimiser
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, count
 from annotator3d.models.segmentor import Segmentor
 
 POINTS = 1024  # of the scan, evenly spaced: a step on them takes a fraction of a second
@@ -58,7 +58,7 @@ def try_one_step(
     except Exception as error:  # of torch, of a plug-in, or of ours: all say that this cannot train
         words = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(
-            f"this config cannot train: a first step on {len(scan.xyz):,} points of scan "
+            f"this config cannot train: a first step on {count(len(scan.xyz), 'point')} of scan "
             f"{scan.id} failed ({type(error).__name__}: {words[:250]}); correct model, schedule, "
             "init or data. Nothing was written"
         ) from error
