@@ -7,6 +7,7 @@ shape corrupt memory; a feature tensor of another length is accepted.
 
 from __future__ import annotations
 
+import math
 import os
 from contextlib import nullcontext
 from functools import lru_cache
@@ -14,6 +15,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
+_MAX_CELL, _MAX_KEY = 2**31 - 1, 2**63 - 1  # spconv numbers the voxels of a batch in 64 bits
 MAX_LEVELS = 6  # spatial shapes are multiples of 2**MAX_LEVELS, so no strided convolution drops one
 
 
@@ -40,10 +42,17 @@ class CudaGeometry:
         multiple = 2**MAX_LEVELS
         # Parents must be the same cells as on CPU: shift by a multiple of the coarsest cell.
         low = torch.div(low, multiple, rounding_mode="floor") * multiple
-        shifted = cells - low
-        extent = (shifted.amax(0) + 1).tolist() if len(cells) else [1, 1, 1]
+        extent = (cells.amax(0).long() - low + 1).tolist() if len(cells) else [1, 1, 1]
         self.low = low
         self.shape = [-(-size // multiple) * multiple for size in extent]
+        if max(self.shape) > _MAX_CELL or math.prod(self.shape) * len(counts) > _MAX_KEY:
+            sizes = " x ".join(f"{size:,}" for size in self.shape)
+            raise ValueError(
+                f"the points of a batch of {len(counts)} scans lie too far apart for convolution "
+                f"on CUDA: {sizes} voxels; `annotator3d check` names scans with far points; repair "
+                "those, or train with --device cpu"
+            )
+        shifted = cells - low
         self.indices = torch.cat([scan.int()[:, None], shifted], dim=1).contiguous()
         self.batch_size = len(counts)
         self.tensors: dict[int, object] = {}  # level -> the latest SparseConvTensor there

@@ -8,11 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import source_scans
+import torch
 from source_scans import points, run_import, stored, write_taxonomy
 
 from annotator3d.cli.main import main
 from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.formats.kitti import read_poses
+from annotator3d.data.scan import rows_of_cell, rows_of_cells
+from annotator3d.models.sparse_cuda import CudaGeometry
 
 FLT_MAX = float(np.finfo(np.float32).max)
 
@@ -171,3 +174,17 @@ def test_a_point_at_the_largest_float_stops_no_training(tmp_path, taxonomy, recw
     work = str(tmp_path / "work")
     command = ["train", "al/own_data", "--data-root", str(out), "--work-dir", work]
     assert main([*command, *options]) == 0
+
+
+def test_a_stray_voxel_is_looked_up_like_any_other():
+    xyz = np.float32([[1, 1, 1], [9e6, -9e6, 9e6], [1.1, 1, 1], [-9e6, 9e6, -9e6]])
+    cells = [tuple(int(v) for v in np.floor(row / np.float32(0.25))) for row in xyz]
+    for rows, cell in zip(rows_of_cells(xyz, cells, 0.25), cells, strict=True):
+        np.testing.assert_array_equal(rows, rows_of_cell(xyz, cell, 0.25))
+
+
+@pytest.mark.parametrize("far", [(2**31 - 1, 0, 0), (2**21, 2**21, 2**21), (-(2**31), 5, 5)])
+def test_what_convolution_on_cuda_cannot_number_is_refused(far):
+    cells = torch.tensor([(0, 0, 0), far], dtype=torch.int32)
+    with pytest.raises(ValueError, match="lie too far apart for convolution on CUDA"):
+        CudaGeometry(cells, torch.tensor([0, 2]))
