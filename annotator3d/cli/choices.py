@@ -7,6 +7,7 @@ tests/cli/test_commands.py compares them with the originals.
 DEVICES = ("auto", "cpu", "cuda")  # engine.config.schema
 DOMAINS = ("ideal", "hdl64")  # data.simulator.domains
 SCAN_FORMATS = ("bin", "pcd", "ply", "las", "laz", "npy", "npz")  # data.formats.registry
+AUTO = "auto"  # data.formats.registry
 LABEL_FORMATS = ("semantickitti", "lidarseg", "las", "laz", "ply")  # data.exporting.writers
 ORDERS = ("scan", "score", "round", "points", "random")  # annotation.queue
 OFFERS = ("uniform", "all", "off")  # annotation.proposals

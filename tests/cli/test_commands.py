@@ -202,12 +202,12 @@ def test_the_choices_are_those_of_the_code():
     from annotator3d.annotation.proposals import OFFERS
     from annotator3d.annotation.queue import ORDERS
     from annotator3d.data.exporting.writers import WRITERS
-    from annotator3d.data.formats.registry import FORMATS
+    from annotator3d.data.formats.registry import AUTO, FORMATS
     from annotator3d.data.simulator.domains import DOMAINS
     from annotator3d.viz.camera import VIEWS
     from annotator3d.viz.colours import BACKGROUNDS, MODES
 
-    assert choices.SCAN_FORMATS == tuple(FORMATS)
+    assert (choices.SCAN_FORMATS, choices.AUTO) == (tuple(FORMATS), AUTO)
     assert set(choices.LABEL_FORMATS) == set(WRITERS)
     assert choices.DOMAINS == tuple(DOMAINS)
     assert choices.ORDERS == tuple(ORDERS)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from annotator3d.cli.choices import SCAN_FORMATS
+from annotator3d.cli.choices import AUTO, SCAN_FORMATS
 from annotator3d.cli.command import command
 from annotator3d.errors import ConfigError
 
@@ -16,7 +16,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("src", nargs="?", metavar="SRC", help="folder of scans; folders in it become sequences")
     add("out", nargs="?", metavar="OUT", help="new folder for the dataset")
-    add("--format", choices=SCAN_FORMATS, help="format of the scans")
+    add(
+        "--format",
+        choices=(*SCAN_FORMATS, AUTO),
+        help="format of the scans; auto: each file by its ending",
+    )
     add("--taxonomy", metavar="FILE", help="your classes (--template writes a file to start from)")
     add("--template", metavar="FILE", help="write a commented taxonomy to FILE and do nothing else")
     add("--val", metavar="NAMES", help="sequences for validation: a,b")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.formats.cloud import Cloud, CloudError, flat, from_columns, left_out
-from annotator3d.data.formats.columns import UNUSED, is_typed, record
+from annotator3d.data.formats.columns import UNUSED, is_typed, name_of, record
 from annotator3d.data.formats.npy import Archive, read_array
 from annotator3d.data.formats.records import best, doubt
 
@@ -101,10 +101,10 @@ def read_npz(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
 def _of_array(array: NDArray, columns: Sequence[str] | None) -> Cloud:
     if array.dtype.names:
         return from_columns({n: array[n] for n in array.dtype.names})
-    if array.ndim != 2 or array.dtype.kind not in "fiu":
+    if array.ndim != 2 or array.dtype.kind not in "fiu" or array.itemsize == 1:
         raise CloudError(f"holds {array.dtype} of shape {array.shape}, expected numbers [N, C]")
-    columns = columns or USUAL.get(array.shape[1])
-    if columns is None or len(columns) != array.shape[1]:
+    columns = [name_of(column) for column in columns or USUAL.get(array.shape[1]) or ()]
+    if len(columns) != array.shape[1]:
         raise CloudError(
             f"has {array.shape[1]} columns; name each with --columns, such as "
             "x,y,z,intensity,label ('_' for one that is not used)"

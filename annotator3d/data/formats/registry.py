@@ -36,6 +36,8 @@ FORMATS = {
     "npz": Format(read_npz),
 }
 
+AUTO = "auto"  # in place of a format: each file is read as its ending says
+
 
 def require(format: str) -> None:
     """Raise ImportError that names the extra if the library behind a format is missing."""

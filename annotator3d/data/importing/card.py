@@ -13,6 +13,7 @@ import yaml
 
 from annotator3d.data.files import atomic_write
 from annotator3d.data.formats.columns import is_typed
+from annotator3d.data.formats.registry import AUTO
 from annotator3d.data.importing.convert import Converted
 from annotator3d.data.importing.rules import Rules
 from annotator3d.data.plain_yaml import read_yaml
@@ -98,7 +99,7 @@ def read_card(root: Path) -> Card:
         values = read_yaml(path)
         layout, largest = values["layout"], _scales(values["intensity"]["max"])
         split, source = str(values["split"]), str(values["source"]["folder"])
-        stated = values["source"].get("format") != "bin"
+        stated = values["source"].get("format") not in ("bin", AUTO)
         stated |= is_typed([str(name) for name in values["source"].get("columns") or ()])
         notices = tuple(str(notice) for notice in values.get("notices") or ())
     except (KeyError, TypeError, ValueError) as error:

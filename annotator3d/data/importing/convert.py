@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.kitti import write_bin, write_label
+from annotator3d.data.formats.parts import read_parts
 from annotator3d.data.formats.registry import read_cloud
 from annotator3d.data.importing.coordinates import place
 from annotator3d.data.importing.intensities import MISSING, stored
@@ -51,7 +52,7 @@ class Converted:
 
 def stamp(source: Source) -> list[int]:
     """Sizes and times of the files of a scan: whether they are still the same."""
-    files = [path for path in (source.path, source.labels) if path is not None and path.exists()]
+    files = [path for path in source.files() if path != source.pose and path.exists()]
     return [n for path in files for n in (os.stat(path).st_size, os.stat(path).st_mtime_ns)]
 
 
@@ -67,7 +68,7 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
 
     Raises ValueError or FileNotFoundError that names the file and what is wrong with it.
     """
-    cloud = read_cloud(source.path, rules.format, rules.columns)
+    cloud = _read(source, rules)
     try:
         placed = place(cloud, rules)
         remarks = {**cloud.remarks, **placed.remarks}
@@ -121,6 +122,15 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
         large=large,
         unused=_unused(cloud, found, intensity_name, rules),
     )
+
+
+def _read(source: Source, rules: Rules) -> Cloud:
+    if not source.parts:
+        return read_cloud(source.path, source.format, rules.columns)
+    try:
+        return read_parts(dict(source.parts))
+    except CloudError as error:
+        raise ValueError(f"{source.path} {error}") from None
 
 
 def to_json(scan: Converted) -> dict:

@@ -30,7 +30,7 @@ from annotator3d.data.importing.poses import (
 )
 from annotator3d.data.importing.rules import NONE, Rules, UnclearError
 from annotator3d.data.importing.running import convert_all
-from annotator3d.data.importing.sources import Source, find_sources
+from annotator3d.data.importing.sources import Source, Sources, find_sources
 from annotator3d.data.importing.splits import Split, check_sequences, split_scans, write_splits
 from annotator3d.data.importing.unused import (
     grouped_files,
@@ -104,7 +104,8 @@ def import_scans(
     wishes = wishes or Wishes()
     require(rules.format)
     taxonomy = load_taxonomy(taxonomy_file)
-    sources, poses = _find(src, out, rules, wishes)
+    found, poses = _find(src, out, rules, wishes)
+    sources = found.scans
     journal = Journal(out, rules.digest())
 
     def again(source: Source, other: Rules) -> Converted:
@@ -134,7 +135,8 @@ def import_scans(
         *pose_notices(poses),
         *unused_fields(scans),
         *(without_labels(scans) if labelled else labels_beside(src, sources)),
-        *unused_files(src, sources, labelled),
+        *unused_files(src, found, labelled),
+        *found.notices,
     ]
     write_card(out, scans, classes, split.words, scales, src, rules, notices)
     journal.finish()
@@ -143,7 +145,7 @@ def import_scans(
 
 def _find(
     src: Path, out: Path, rules: Rules, wishes: Wishes
-) -> tuple[list[Source], dict[str, SequencePoses]]:
+) -> tuple[Sources, dict[str, SequencePoses]]:
     """The scans and the poses of each sequence; everything that can be refused before any work."""
     if wishes.labels is not None and (rules.label_field is not None or rules.label_colors):
         raise ConfigError("give either --labels or --label-field (or --label-colors), not both")
@@ -151,7 +153,10 @@ def _find(
         raise ValueError(f"OUT must be outside of SRC, but {out} is inside {src}")
     given = Path(wishes.poses) if wishes.poses not in (None, NONE) else None
     in_files = rules.label_field is None and not rules.label_colors
-    sources = find_sources(src, rules.format, wishes.labels, given, in_files)
+    found = find_sources(src, rules.format, wishes.labels, given, in_files)
+    sources = found.scans
+    for format in sorted({source.format for source in sources}):
+        require(format)
     check_sequences(wishes.val, _sequences(sources))
     check_names(wishes.intensity_max, _sequences(sources))
     if wishes.labels is not None and all(source.labels is None for source in sources):
@@ -161,7 +166,8 @@ def _find(
             f"--labels {wishes.labels} holds no label files for these scans: expected, for "
             f"example, {first.sequence}/{first.path.stem}.label or .npy, but it holds {held}"
         )
-    return sources, {} if wishes.poses == NONE else _poses(sources, given)
+    poses = {} if wishes.poses == NONE else _poses(sources, given)
+    return found, poses
 
 
 def _poses(sources: Sequence[Source], given: Path | None) -> dict[str, SequencePoses]:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from annotator3d.data.formats.label_files import ENDINGS, holds_one_number_a_line
+from annotator3d.data.importing.walking import walk
 
 # Folders that say what lies in them and not which sequence it is.
 GENERIC_FOLDERS = {"sequences", "velodyne", "points", "scans", "lidar", "clouds", "pointclouds"}
@@ -41,19 +42,6 @@ def identity(relative: Path, format: str = "") -> tuple[str, ...]:
     generic = {*GENERIC_FOLDERS, format, "predictions"}
     lowered = (part.lower() for part in relative.parts)
     return tuple(part for part in lowered if part not in generic and not holds_labels(part))
-
-
-def walk(root: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Each folder below `root` with its files; links are followed, each folder once."""
-    seen: set[str] = set()
-    for folder, inside, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        if real in seen:
-            inside.clear()
-            continue
-        seen.add(real)
-        inside[:] = sorted(d for d in inside if d[0] != ".")
-        yield Path(folder), sorted(name for name in files if name[0] != ".")
 
 
 def label_folders(folders: Mapping[Path, Sequence[Path]], root: Path) -> list[Path]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotator3d.data.formats.columns import is_typed, name_of, record
-from annotator3d.data.formats.registry import FORMATS
+from annotator3d.data.formats.registry import AUTO, FORMATS
 from annotator3d.data.formats.units import UNITS
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.errors import ConfigError, nearest
@@ -72,7 +72,15 @@ FIELDS = {
         "obj_id",
         "objidx",
     ),
-    "intensity": ("remission", "intensity", "intensities", "reflectivity", "reflectance", "i"),
+    "intensity": (
+        "remission",
+        "intensity",
+        "intensities",
+        "reflectivity",
+        "reflectance",
+        "strength",
+        "i",
+    ),
 }
 # Of the offset, where 'auto' found what the sequence of a scan needs (see `offsets`):
 ALWAYS, NEAR = "always", "near"
@@ -87,7 +95,7 @@ class Rules:
     """What the command line says about the files; the defaults detect it.
 
     Attributes:
-        format: a key of `FORMATS`.
+        format: a key of `FORMATS`, or `AUTO`.
         columns: of plain arrays (bin, npy, npz); of bin also with types, such as ``x:f8``.
         label_field, instance_field, intensity_field: None: the first of `FIELDS` that is there;
             'none': there is none; else its name, which every file must have.
@@ -113,16 +121,16 @@ class Rules:
     colors: tuple[tuple[tuple[int, int, int], int], ...] = ()
 
     def __post_init__(self) -> None:
-        if self.format not in FORMATS:
-            raise ConfigError(f"--format {self.format}: {nearest(self.format, FORMATS)}")
+        if self.format not in (*FORMATS, AUTO):
+            raise ConfigError(f"--format {self.format}: {nearest(self.format, (*FORMATS, AUTO))}")
         if self.unit is not None and not (np.isfinite(self.unit) and self.unit > 0):
             raise ConfigError(f"--unit: expected metres above 0, got {self.unit}")
-        if self.columns is not None and self.format not in ("bin", "npy", "npz"):
+        if self.columns is not None and self.format not in ("bin", "npy", "npz", AUTO):
             raise ConfigError(
                 f"--columns is for bin, npy and npz only; {self.format} files name their fields"
             )
         if self.columns is not None and is_typed(self.columns):
-            if self.format != "bin":
+            if self.format not in ("bin", AUTO):
                 raise ConfigError("--columns: only bin files need types, the others state theirs")
             try:
                 record(self.columns)

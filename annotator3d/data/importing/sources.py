@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from annotator3d.data.files import is_there
-from annotator3d.data.importing.label_index import (
-    GENERIC_FOLDERS,
-    LabelIndex,
-    Scan,
-    label_folders,
-)
-from annotator3d.errors import some
+from annotator3d.data.formats.registry import AUTO
+from annotator3d.data.importing.label_index import LabelIndex, Scan
+from annotator3d.data.importing.scan_files import ScanFile, find_scan_files, generic_folders
 
-_LABEL_FOLDERS = ("labels", "label", "predictions")
-_LABEL_STEM = re.compile(r".+([._]labels?|_lidarseg)$")
 _LARGEST_FRAME = 999_999
 
 
@@ -33,12 +26,23 @@ class Source:
         path: the file of its points.
         labels: the file of its labels, where that is another one.
         pose: the file of its own pose.
+        format: of the file.
+        name: of the scan, as its labels and its pose are named.
+        parts: attribute -> file, where each has its own; `path` is the first of them.
     """
 
     id: str
     path: Path
     labels: Path | None = None
     pose: Path | None = None
+    format: str = ""
+    name: str = ""
+    parts: tuple[tuple[str, Path], ...] = ()
+
+    def files(self) -> list[Path]:
+        """Every file of the scan."""
+        own = [path for _, path in self.parts] or [self.path]
+        return own + [path for path in (self.labels, self.pose) if path is not None]
 
     @property
     def sequence(self) -> str:
@@ -49,12 +53,22 @@ class Source:
         return int(self.id.split("/")[1])
 
 
+@dataclass(frozen=True)
+class Sources:
+    """Every scan, by sequence and frame; and the files that were left out, with words on them."""
+
+    scans: list[Source]
+    left_out: set[Path]
+    notices: list[str]
+
+
 def find_sources(
     src: Path, format: str, labels: Path | None, poses: Path | None, in_files: bool = True
-) -> list[Source]:
-    """Every scan of `format` below `src`, by sequence and frame.
+) -> Sources:
+    """The scans of `format` below `src`.
 
     Args:
+        format: a key of `FORMATS`, or `AUTO`.
         labels: folder of label files; None: they are looked for beside the scans.
         poses: folder of pose files, one for each scan; None: beside the scans.
         in_files: whether labels are looked for in files.
@@ -66,30 +80,27 @@ def find_sources(
     for name, folder in (("SRC", src), ("--labels", labels)):
         if folder is not None and not folder.is_dir():
             raise FileNotFoundError(f"{name} must be a folder, but {folder} is not")
-    folders = _scan_folders(src, format)
-    if not folders:
-        found = sorted({p.suffix for p in src.rglob("*") if p.is_file()})
-        raise FileNotFoundError(
-            f"{src} holds no .{format} files, only {some(found)}; check --format"
-        )
-    for folder in label_folders(folders, src):
-        del folders[folder]
+    files = find_scan_files(src, format)
     sources: list[Source] = []
     names: dict[str, Path] = {}
-    for folder in sorted(folders, key=lambda f: natural(str(f.relative_to(src)))):
+    for folder in sorted(files.folders, key=lambda f: natural(str(f.relative_to(src)))):
         name = sequence_name(folder.relative_to(src), format)
         if name in names:
             raise ValueError(
                 f"{names[name]} and {folder} would both become sequence {name!r}; rename one"
             )
         names[name] = folder
-        finder = _Finder(src, folder, name, alone=len(folders) == 1)
-        for frame, path in _numbered(folders[folder]):
+        finder = _Finder(src, folder, name, alone=len(files.folders) == 1)
+        for frame, scan in _numbered(files.folders[folder]):
             number = f"{frame:06d}"
-            own_pose = finder.pose(path, number, poses)
-            sources.append(Source(f"{name}/{number}", path, None, own_pose))
+            own_pose = finder.pose(scan.name, number, poses)
+            known = {"format": scan.format, "name": scan.name, "parts": scan.parts}
+            sources.append(Source(f"{name}/{number}", scan.path, pose=own_pose, **known))
     found = _label_files(src, format, labels, sources) if in_files else {}
-    return [replace(source, labels=found.get(source.path)) for source in sources]
+    sources = [replace(source, labels=found.get(source.path)) for source in sources]
+    used = {path for source in sources for path in source.files()}
+    left_out = {path for paths in files.left_out.values() for path in paths}
+    return Sources(sources, left_out - used, files.notices(used))
 
 
 def _label_files(
@@ -97,11 +108,12 @@ def _label_files(
 ) -> dict[Path, Path]:
     """Scan -> its label file."""
     root = src if given is None else given
-    index = LabelIndex(root, [s.path for s in sources], format, given is not None)
+    own = [path for source in sources for path in source.files()]
+    index = LabelIndex(root, own, "" if format == AUTO else format, given is not None)
     scans = []
-    numbers = Counter((s.path.parent, _last_number(s.path.stem)) for s in sources)
+    numbers = Counter((s.path.parent, _last_number(s.name)) for s in sources)
     for source in sources:
-        number, stem = f"{source.frame:06d}", source.path.stem
+        number, stem = f"{source.frame:06d}", source.name
         names = [stem, source.path.name] + [number] * (given is not None or stem.isdigit())
         # As `annotator3d export --format lidarseg` names them, and others.
         names += [f"{source.sequence}_{frame}" for frame in (number, stem)]
@@ -119,7 +131,7 @@ def _last_number(stem: str) -> str:
 
 def sequence_name(relative: Path, format: str) -> str:
     """Name of the sequence in a folder: its path without words such as ``velodyne``; else 00."""
-    parts = [p for p in relative.parts if p.lower() not in {*GENERIC_FOLDERS, format}]
+    parts = [p for p in relative.parts if p.lower() not in generic_folders(format)]
     return re.sub(r"[^\w.-]", "_", "-".join(parts)) or "00"
 
 
@@ -128,22 +140,14 @@ def natural(name: str) -> list[tuple]:
     return [(0, int(t), t) if t.isdigit() else (1, 0, t) for t in re.split(r"(\d+)", name) if t]
 
 
-def _numbered(paths: Sequence[Path]) -> list[tuple[int, Path]]:
-    """Each file with its frame, ascending."""
-    numbers = [int(p.stem) if p.stem.isascii() and p.stem.isdigit() else -1 for p in paths]
-    kept = len(set(numbers)) == len(paths) and 0 <= min(numbers) <= max(numbers) <= _LARGEST_FRAME
-    return sorted(zip(numbers if kept else range(len(paths)), paths, strict=True))
-
-
-def _scan_folders(src: Path, format: str) -> dict[Path, list[Path]]:
-    found: dict[Path, list[Path]] = defaultdict(list)
-    for folder, inside, files in os.walk(src):
-        inside[:] = [d for d in inside if d[0] != "." and d.lower() not in _LABEL_FOLDERS]
-        for name in sorted(files, key=natural):
-            stem, suffix = os.path.splitext(name)
-            if suffix.lower() == f".{format}" and name[0] != "." and not _LABEL_STEM.match(stem):
-                found[Path(folder)].append(Path(folder) / name)
-    return dict(found)
+def _numbered(scans: Sequence[ScanFile]) -> list[tuple[int, ScanFile]]:
+    """Each scan with its frame, ascending."""
+    scans = sorted(scans, key=lambda scan: natural(scan.name))
+    numbers = [int(s.name) if s.name.isascii() and s.name.isdigit() else -1 for s in scans]
+    kept = len(set(numbers)) == len(scans) and 0 <= min(numbers) <= max(numbers) <= _LARGEST_FRAME
+    return sorted(
+        zip(numbers if kept else range(len(scans)), scans, strict=True), key=lambda each: each[0]
+    )
 
 
 @dataclass(frozen=True)
@@ -155,13 +159,13 @@ class _Finder:
     sequence: str
     alone: bool
 
-    def pose(self, scan: Path, number: str, given: Path | None) -> Path | None:
-        names = (scan.stem,) if given is None else (scan.stem, number)
+    def pose(self, scan: str, number: str, given: Path | None) -> Path | None:
+        names = (scan,) if given is None else (scan, number)
         folders = [self.folder / "poses", self.folder.parent / "poses"]
         if given is not None and given.is_dir():
             folders = [given / self.folder.relative_to(self.src), given / self.sequence]
             folders += [given] if self.alone else []
-        beside = scan.with_suffix(".pose")
+        beside = self.folder / f"{scan}.pose"
         paths = [] if given is not None else [beside]
         paths += [f / (name + s) for f in folders for name in names for s in (".pose", ".txt")]
         return next((path for path in paths if is_there(path)), None)

@@ -3,33 +3,40 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from annotator3d.data.formats.label_files import ENDINGS
 from annotator3d.data.importing.convert import Converted
-from annotator3d.data.importing.label_index import holds_labels, walk
+from annotator3d.data.importing.label_index import holds_labels
 from annotator3d.data.importing.notices import counted
-from annotator3d.data.importing.sources import Source
+from annotator3d.data.importing.sources import Source, Sources
+from annotator3d.data.importing.walking import walk
 from annotator3d.errors import some
 
 _POSES = ("poses.txt", "calib.txt", "times.txt")
 
 
-def unused_files(src: Path, sources: Sequence[Source], labelled: bool) -> list[str]:
+def unused_files(src: Path, found: Sources, labelled: bool) -> list[str]:
     """Sentences on the files below `src` that are neither scans nor labels nor poses.
 
-    Label-like ones come first; where nothing is labelled, with what would make them count.
+    Label-like ones come first; where nothing is labelled, with what would make them count. Those
+    that the notices of `found` count are not counted again.
     """
-    labels, others = grouped_files(src, sources)
+    labels, others = grouped_files(src, found.scans, found.left_out)
     hint = "" if labelled else "; label files must be named like their scans (--labels DIR)"
     sentences = [f"not used: {some(labels)}{hint}"] if labels else []
     return sentences + ([f"not used: {some(others)}"] if others else [])
 
 
-def grouped_files(root: Path, sources: Sequence[Source]) -> tuple[list[str], list[str]]:
-    """``2 files like a/labels/0.json`` for each kind of unused file: label-like ones, others."""
-    used = {path for s in sources for path in (s.path, s.labels, s.pose) if path is not None}
+def grouped_files(
+    root: Path, sources: Sequence[Source], told: Collection[Path] = ()
+) -> tuple[list[str], list[str]]:
+    """``2 files like a/labels/0.json`` for each kind of unused file: label-like ones, others.
+
+    Files in `told` are left out.
+    """
+    used = {*told, *(path for source in sources for path in source.files())}
     first: dict[tuple[bool, str], Path] = {}
     count: Counter[tuple[bool, str]] = Counter()
     for folder, files in walk(root):

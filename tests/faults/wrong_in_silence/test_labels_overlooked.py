@@ -251,7 +251,7 @@ def test_files_and_fields_that_are_not_used_are_named_with_their_number(tmp_path
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="bin") == 0
     printed = capsys.readouterr().out
     assert "not used: 3 files like a/labels/0.json, 3 files like a/labels/0.png" in printed
-    assert "not used: 1 file like a/7.npy" in printed
+    assert "not used: 1 file like a/7.npy (of another format" in printed
 
     (tmp_path / "ply").mkdir()
     for frame in range(2):
