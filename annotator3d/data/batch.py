@@ -56,15 +56,29 @@ def answer_labels(scan: Scan, answers: Sequence[VoxelLabels], size: float) -> np
     """
     labels = np.full(len(scan.xyz), IGNORE, np.uint8)
     for voxel in answers:
-        rows = rows_of_cell(scan.xyz, voxel.cell, size)
-        if len(rows) != len(voxel.labels):
+        rows, given = rows_of_cell(scan.xyz, voxel.cell, size), voxel.labels
+        if len(rows) != len(given):
+            given = _of_returns(scan, rows, voxel)
+        if len(rows) != len(given):
             raise ValueError(
                 f"scan {scan.id}, voxel {tuple(int(c) for c in voxel.cell)}: the ledger holds "
                 f"{len(voxel.labels)} labels but the voxel has {len(rows)} points; this is not the "
                 "scan that was asked about"
             )
-        labels[rows] = voxel.labels
+        labels[rows] = given
     return labels
+
+
+def _of_returns(scan: Scan, rows: np.ndarray, voxel: VoxelLabels) -> np.ndarray:
+    """The labels of the points at `rows`, where the sensor's own voxel was asked about.
+
+    Earlier versions took beams without a return for points of it, so that there are labels of
+    these too.
+    """
+    asked = np.sort(np.concatenate([scan.rows[rows], scan.no_return]))
+    if tuple(voxel.cell) != (0, 0, 0) or len(asked) != len(voxel.labels):
+        return voxel.labels
+    return voxel.labels[np.isin(asked, scan.rows[rows])]
 
 
 def voxel_targets(labels: torch.Tensor, voxels: Voxels, rule: InputRule) -> torch.Tensor:

@@ -11,6 +11,8 @@ REACH = 1e7
 """Metres: no sensor measures farther; cells of any usual voxel size fit 32 bits up to here."""
 FINE, COARSE = 0.001, 0.01
 """Metres: steps below the first do no harm, steps from the second on spoil small voxels."""
+HOUSING = 0.5  # metres: a sensor hardly measures anything nearer
+_SURFACE = 10  # points there for each at the origin: what a surface through it has
 _ALONE = 1000.0  # metres from the middle: nearer points are never strays
 _SPREADS = 10.0  # times the spread of the other points
 
@@ -18,6 +20,23 @@ _SPREADS = 10.0  # times the spread of the other points
 def within_reach(xyz: NDArray) -> NDArray[np.bool_]:
     """Of points [N, 3] in metres: whether all three coordinates are numbers up to `REACH`."""
     return (np.abs(xyz) <= REACH).all(1)  # NaN compares as False
+
+
+def without_return(xyz: NDArray) -> NDArray[np.bool_]:
+    """Of points [N, 3] in metres: which are no measurements, but beams without a return.
+
+    Many sensors (Ouster, Livox, SICK) store these at exactly (0, 0, 0). In a scan in another frame
+    a measured point may lie there too: one alone counts as measured, and so do several of which
+    each has 10 other points within half a metre, as it has on a surface.
+    """
+    zero = xyz[:, 0] == 0
+    if zero.any():
+        zero &= (xyz[:, 1:] == 0).all(1)
+        count = int(zero.sum())
+        near = int((np.abs(xyz) <= HOUSING).all(1).sum()) - count
+        if count == 1 or near >= _SURFACE * count:
+            zero[:] = False
+    return zero
 
 
 def middle(xyz: NDArray) -> NDArray[np.float64]:

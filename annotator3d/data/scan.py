@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.extent import REACH, within_reach
+from annotator3d.data.extent import REACH, within_reach, without_return
 from annotator3d.kernels.labels import IGNORE as IGNORE
 
 
 @dataclass(frozen=True)
 class Scan:
-    """The finite points of one scan in file order; `rows` leads back to the raw file.
+    """The measured points of one scan in file order; `rows` leads back to the raw file.
 
     Labels are train ids 0..C-1, 255 = ignore, or None where the scan has no label file.
     """
@@ -27,13 +27,15 @@ class Scan:
     rows: NDArray[np.int64]  # [N] row of each point in the raw file, ascending
     num_raw: int  # points in the raw file, non-finite ones included
     raw_labels: NDArray[np.uint8] | None = None  # [num_raw] for evaluation of the whole raw scan
+    # Rows of the raw file that are left out as beams without a return (`extent.without_return`).
+    no_return: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.xyz)
 
     @property
     def num_dropped(self) -> int:
-        """Points of the raw file left out: not finite, or beyond `extent.REACH`."""
+        """Points of the raw file left out: not finite, beyond `extent.REACH`, or no return."""
         return self.num_raw - len(self)
 
     @classmethod
@@ -47,8 +49,8 @@ class Scan:
         """Make a scan of all raw points: ``xyz [R, 3]``, ``intensity [R]``, train ids ``[R]``.
 
         Points with a non-finite coordinate or intensity are dropped, and so are those farther than
-        `extent.REACH`, whose cells might not fit 32 bits. Raises ValueError when the
-        shapes do not belong together.
+        `extent.REACH`, whose cells might not fit 32 bits, and beams without a return
+        (`extent.without_return`). Raises ValueError when the shapes do not belong together.
         """
         shapes = [xyz.shape, intensity.shape] + ([] if raw_labels is None else [raw_labels.shape])
         if shapes[0] != (len(xyz), 3) or any(shape != (len(xyz),) for shape in shapes[1:]):
@@ -57,8 +59,11 @@ class Scan:
             )
         num_raw, labels, rows = len(xyz), raw_labels, np.arange(len(xyz), dtype=np.int64)
         # Almost every scan is finite: looking once is cheaper than a mask and four copies.
-        if not ((np.abs(xyz) <= REACH).all() and np.isfinite(intensity).all()):
-            rows = np.flatnonzero(within_reach(xyz) & np.isfinite(intensity))
+        gone = without_return(xyz)
+        no_return = np.flatnonzero(gone)
+        whole = not len(no_return) and np.isfinite(intensity).all()
+        if not (whole and (np.abs(xyz) <= REACH).all()):
+            rows = np.flatnonzero(within_reach(xyz) & np.isfinite(intensity) & ~gone)
             xyz, intensity = xyz[rows], intensity[rows]
             labels = None if labels is None else labels[rows]
         return cls(
@@ -69,6 +74,7 @@ class Scan:
             rows=rows.astype(np.int64, copy=False),
             num_raw=num_raw,
             raw_labels=raw_labels,
+            no_return=no_return,
         )
 
 

@@ -96,6 +96,11 @@ FAULTS = {
         bin_of,
         "big-endian",
     ),
+    "no return": (
+        lambda root: edit(bin_of(root), "<f4", lambda v: np.r_[np.zeros(12, v.dtype), v[12:]]),
+        bin_of,
+        "3 of 200 points are at (0, 0, 0), where beams without a return are stored",
+    ),
     "not finite": (
         lambda root: edit(bin_of(root), "<f4", nan),
         bin_of,

@@ -18,6 +18,7 @@ KINDS = {
     "large coordinates": True,  # float32 keeps steps of a centimetre or more of most points
     "coarse coordinates": False,  # or steps of a millimetre or more
     "far points": False,  # a few points far from all others, or where no sensor measures
+    "no return": False,  # points at (0, 0, 0), which training leaves out
     "not finite": False,  # points with NaN or Inf, which training leaves out
     "label only zeros": False,  # no point of a labelled scan has a class
     "orphan label": False,  # a label file without a scan

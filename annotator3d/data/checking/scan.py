@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from annotator3d.data.checking.far import far_points
 from annotator3d.data.checking.problems import Problem
 from annotator3d.data.datasets.base import ScanDataset
-from annotator3d.data.extent import REACH, within_reach
+from annotator3d.data.extent import REACH, within_reach, without_return
 from annotator3d.data.files import fingerprint, kind_of
 from annotator3d.data.formats.kitti import listed_ids, other_width, split_label
 from annotator3d.data.formats.records import best, doubt
@@ -163,18 +163,25 @@ def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
     if (words := shape_doubt(dataset, i)) is not None:
         checked.problems.append(Problem("wrong columns", path, words, checked.id))
     finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
-    beyond = finite & ~within_reach(xyz)
-    if not (finite & ~beyond).any():
+    beyond, gone = finite & ~within_reach(xyz), without_return(xyz)
+    if not (finite & ~beyond & ~gone).any():
         words = f"none of its {len(xyz):,} points is finite and within {REACH / 1000:,.0f} km"
+        words += ", and not at (0, 0, 0)" * bool(gone.any())
         checked.problems.append(Problem("empty scan", path, words, checked.id))
         return
+    if gone.any():
+        words = (
+            f"{int(gone.sum()):,} of {len(xyz):,} points are at (0, 0, 0), where beams without a "
+        )
+        words += "return are stored; training leaves them out"
+        checked.problems.append(Problem("no return", path, words, checked.id))
     if bad := len(xyz) - int(finite.sum()):
         words = f"{bad} of {len(xyz)} points are NaN or Inf, the first in row {finite.argmin()}"
         checked.problems.append(Problem("not finite", path, words, checked.id))
     checked.problems += [
         Problem(kind, path, words, checked.id) for kind, words in far_points(xyz, finite, beyond)
     ]
-    finite &= ~beyond
+    finite &= ~beyond & ~gone
     xyz, intensity = xyz[finite], intensity[finite]
     columns = (*xyz.T, intensity)
     checked.low = [float(values.min()) for values in columns]

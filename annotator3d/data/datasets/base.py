@@ -58,6 +58,7 @@ class ScanDataset(ABC):
     records_stated: bool = False  # True: the shape of the points is known and not to be guessed
     drawn: str = ""  # how the scans were drawn at random; empty: they were not
     quarantined: Mapping[str, str] = MappingProxyType({})  # scans left out: id -> why
+    _told_no_return: bool = False
     _labels: Labels = "required"
     _intensity: Intensity = "unit"
 
@@ -143,9 +144,10 @@ class ScanDataset(ABC):
             intensity /= np.float32(scale)
         train = self._read_labels(i, len(xyz)) if labels else None
         scan = Scan.from_raw(self.ids[i], xyz, intensity, train)
-        if scan.num_dropped:
+        self._tell_no_return(scan, i)
+        if bad := scan.num_dropped - len(scan.no_return):
             warnings.warn(  # Python shows each message once
-                f"{self.path(i)}: {scan.num_dropped} of {scan.num_raw} points are not finite, or "
+                f"{self.path(i)}: {bad} of {scan.num_raw} points are not finite, or "
                 f"farther than {REACH / 1000:,.0f} km; they are never asked about or trained on, "
                 "and count as missed in the evaluation",
                 RuntimeWarning,
@@ -159,6 +161,19 @@ class ScanDataset(ABC):
         if self._labels == "optional" and not path.is_file():
             return None
         return self.taxonomy.to_train(self.read_raw_labels(i, num_points), path)
+
+    def _tell_no_return(self, scan: Scan, i: int) -> None:
+        """Say once that points were left out, for a sensor that has such points in every scan."""
+        if not len(scan.no_return) or self._told_no_return:
+            return
+        self._told_no_return = True
+        warnings.warn(
+            f"{self.path(i)}: {len(scan.no_return)} of {scan.num_raw} points are at (0, 0, 0), "
+            "where beams without a return are stored; they are left out as points that are not "
+            "finite, here and in the scans that follow (annotator3d check counts them)",
+            RuntimeWarning,
+            stacklevel=3,
+        )
 
     def _check_intensity(self, scan: Scan, i: int) -> None:
         """Say once that a file's scale is not what this class takes it to be."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.data.extent import without_return
 from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.kitti import write_bin, write_label
 from annotator3d.data.formats.parts import read_parts
@@ -79,9 +80,10 @@ def convert(source: Source, src: Path, out: Path, rules: Rules) -> Converted:
     except CloudError as error:
         raise ValueError(f"{source.path} {error}") from None
     xyz = placed.xyz
-    finite = np.isfinite(xyz).all(1)
+    finite = np.isfinite(xyz).all(1) & ~without_return(xyz)
     if not finite.any():
         none = "none of its points is finite" if len(cloud) else "holds no points"
+        none += " and not at (0, 0, 0)" * bool(without_return(cloud.xyz).any())
         raise ValueError(f"{source.path}: {none}; repair or remove it")
     bin_path, label_path = output_paths(out, source.id)
     write_bin(bin_path, xyz, intensity)

@@ -7,7 +7,17 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.extent import COARSE, FAR, FINE, REACH, middle, step_at, strays, within_reach
+from annotator3d.data.extent import (
+    COARSE,
+    FAR,
+    FINE,
+    REACH,
+    middle,
+    step_at,
+    strays,
+    within_reach,
+    without_return,
+)
 from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.importing.rules import ALWAYS, NEAR, Rules
 from annotator3d.data.importing.units import metres_of_units
@@ -47,7 +57,8 @@ def place(cloud: Cloud, rules: Rules) -> Placed:
     cloud = _flagged(cloud, rules, remarks)
     unit = metres_of_units(cloud, rules, remarks)
     xyz = cloud.xyz if unit == (1.0, 1.0, 1.0) else cloud.xyz.astype(np.float64) * np.array(unit)
-    usable = xyz[np.isfinite(xyz).all(1)]
+    gone = without_return(xyz)
+    usable = xyz[np.isfinite(xyz).all(1) & ~gone]
     offset = _offset(usable, rules)
     if offset is not None:
         usable = usable - np.array(offset)
@@ -59,6 +70,13 @@ def place(cloud: Cloud, rules: Rules) -> Placed:
         xyz = on_grid(cloud.xyz, cloud, steps, origin, offset)
     elif offset is not None:
         xyz = xyz.astype(np.float64) - np.array(offset)
+    # Where the origin moves, (0, 0, 0) no longer says what it said.
+    xyz = np.where(gone[:, None], 0.0 if offset is None else np.nan, xyz) if gone.any() else xyz
+    if gone.any():
+        remarks[
+            "points at exactly (0, 0, 0), where beams without a return are stored, are left out as "
+            "points that are not finite are"
+        ] = int(gone.sum())
     return Placed(_storable(xyz, remarks), offset, steps, origin, unit, remarks)
 
 
@@ -171,7 +189,8 @@ def _storable(xyz: NDArray, remarks: dict[str, int]) -> NDArray[np.float32]:
             f"points farther than {REACH / 1000:,.0f} km, which no sensor measures, are left out "
             "as points that are not finite are"
         ] = int(beyond.sum())
-    found = int(strays(xyz[finite & ~beyond]).sum())
+    measured = finite & ~beyond & ~without_return(xyz)
+    found = int(strays(xyz[measured]).sum())
     if found:
         remarks["points far from all others, perhaps wrong measurements, are kept"] = found
     with np.errstate(over="ignore"):  # what overflows is beyond reach
