@@ -152,7 +152,7 @@ def test_a_mixed_voxel_gets_its_most_frequent_class_as_often_as_said():
     flat = [answer.labels.tolist() for answer in answers]
     assert within(flat.count([3, 3, 3, 255]), 3000, 0.3)
     assert flat.count([3, 3, 3, 255]) + flat.count([3, 3, 1, 255]) == 3000
-    tie = scan_of(np.zeros((2, 3)), [4, 2])
+    tie = scan_of(np.ones((2, 3)), [4, 2])
     assert ask(NoisyOracle(dominant=1.0), tie, [np.arange(2)])[0].labels.tolist() == [2, 2]
 
 
@@ -201,11 +201,11 @@ def test_errors_grow_until_the_break():
 
 
 def test_a_lone_voxel_takes_base_and_class_a_mixed_one_more():
-    rows, flat, mixed = np.arange(4), scan_of(np.zeros((4, 3)), [0] * 4), [0, 1, 2, 2]
+    rows, flat, mixed = np.arange(4), scan_of(np.ones((4, 3)), [0] * 4), [0, 1, 2, 2]
     costs = {"base_seconds": 2.0, "class_seconds": 1.5, "click_seconds": 1.0}
     steady = NoisyOracle(spread=0.0, **costs)
     (one,) = ask(steady, flat, [rows])
-    (three,) = ask(steady, scan_of(np.zeros((4, 3)), mixed), [rows])
+    (three,) = ask(steady, scan_of(np.ones((4, 3)), mixed), [rows])
     assert (one.clicks, one.seconds) == (1, 3.5)
     assert (three.clicks, three.seconds) == (4, 2.0 + 3 * 1.5 + 3 * 1.0)
     scan, voxels = uniform(1000)

@@ -12,7 +12,7 @@ import annotator3d as a3d
 @pytest.fixture
 def question():
     """A query about four points of a scan of two classes."""
-    xyz = np.zeros((6, 3), np.float32)
+    xyz = np.full((6, 3), 0.1, np.float32)
     labels = np.uint8([0, 0, 1, 255, 1, 1])
     scan = a3d.Scan.from_raw("00/000000", xyz, np.zeros(6, np.float32), labels)
     query = a3d.Query(1, 1, scan.id, (0, 0, 0), 0, 0.5, 4)

@@ -45,7 +45,10 @@ def many_ids(folder: Path) -> list[str]:
     source_scans.write_npz(
         folder / "one.npz",
         source_scans.Points(
-            np.zeros((4000, 3), "f4"), np.zeros(4000, "f4"), np.arange(4000), np.zeros(4000)
+            np.arange(12000, dtype="f4").reshape(-1, 3) % 41,
+            np.zeros(4000, "f4"),
+            np.arange(4000),
+            np.zeros(4000),
         ),
     )
     return ["import", str(folder), f"{folder}-out", "--format", "npz", "--taxonomy"]
