@@ -51,7 +51,7 @@ def test_each_layout_is_one_scan_with_its_labels(tmp_path, capsys, layout, names
     taxonomy = write_taxonomy(tmp_path)
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format=format) == 0
     report = capsys.readouterr().out
-    assert "2 scans, 240 points in 1 sequences" in report
+    assert "2 scans, 240 points in 1 sequence: " in report
     assert "2 scans put together from a file for each attribute" in report
     (sequence,) = (tmp_path / "out" / "sequences").iterdir()
     for frame in ("000000", "000001"):
