@@ -233,3 +233,16 @@ def test_the_command_says_what_is_lost(tmp_path, capsys):
     new, old = (laspy.read(tmp_path / top / "a" / "0.las") for top in ("out", "src"))
     for name in ("gps_time", "red", "return_number", "X", "intensity"):
         np.testing.assert_array_equal(np.array(new[name]), np.array(old[name]))
+
+
+def test_the_index_of_a_cloud_optimised_file_goes_and_is_named(tmp_path):
+    path = tmp_path / "src" / "a.laz"
+    las = write(path, 6, "1.4")
+    las.header.vlrs.append(laspy.VLR("copc", 1, "info", bytes(160)))
+    las.evlrs = laspy.vlrs.vlrlist.VLRList([laspy.VLR("copc", 1000, "pages", bytes(32))])
+    las.write(str(path))
+    assert run_import(path.parent, tmp_path / "data", write_taxonomy(tmp_path), format="laz") == 0
+    _, new, writer = exported(tmp_path, "las")
+    records = [*new.header.vlrs, *(new.evlrs or [])]
+    assert {r.user_id for r in records} == {"LASF_Projection", "mine", "LASF_Spec"}
+    assert list(writer.notes) == ["the index of a cloud-optimised file (COPC) is left out"]
