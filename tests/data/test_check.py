@@ -63,7 +63,7 @@ FAULTS = {
     "truncated": (
         lambda root: edit(bin_of(root), "u1", lambda v: v[:-5]),
         bin_of,
-        "3195 bytes, 11 more than 199 points of 16 bytes",
+        "3,195 bytes, 11 more than 199 points of 16 bytes",
     ),
     "unreadable": (
         lambda root: (bin_of(root).unlink(), bin_of(root).symlink_to("gone")),

@@ -121,7 +121,7 @@ def test_minus_one_and_nan_are_no_class_and_fractions_are_refused(tmp_path, taxo
     with_fields(tmp_path / "src" / "one.ply", label=label)
     assert run_import(tmp_path / "src", tmp_path / "a", taxonomy) == 0
     assert stored(tmp_path / "a", "00/000000")[2][:4].tolist() == [0, 0, 2, 3]
-    assert "2 points have no class" in capsys.readouterr().out
+    assert "2 points without a class in the file" in capsys.readouterr().out
     for wrong in (1.5, -2, np.inf):
         label[5] = wrong
         with_fields(tmp_path / "src" / "one.ply", label=label)
