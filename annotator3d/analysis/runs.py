@@ -17,8 +17,8 @@ SETTINGS = ("al", "asfda", "ada", "source_only", "target_only")
 class Evaluation:
     """One evaluation on the test scans.
 
-    `voxels`, `points`, `labelled_points` and `void_queries` count, cumulatively, the answers that
-    the network had been trained on at that epoch.
+    `voxels`, `points`, `answered`, `labelled_points` and `void_queries` count, cumulatively, the
+    rounds that the network had been trained on at that epoch.
     """
 
     epoch: int
@@ -31,6 +31,7 @@ class Evaluation:
     points: int
     labelled_points: int  # points whose answer is a class (not "ignore")
     void_queries: int  # queries that gave no labelled point
+    answered: int | None = None  # of `voxels`; None: the version that wrote it did not say
 
 
 @dataclass(frozen=True)
@@ -168,6 +169,7 @@ def _evaluation(record: dict[str, Any], classes: tuple[str, ...], where: str) ->
         points=_count(record, "points", where),
         labelled_points=_count(record, "labelled_points", where),
         void_queries=_count(record, "void_queries", where),
+        answered=_count(record, "answered", where) if "answered" in record else None,
     )
 
 

@@ -134,6 +134,7 @@ def _round_entry(evaluation: Evaluation, final: bool) -> dict[str, Any]:
         "round": evaluation.round,
         "voxels": evaluation.voxels,
         "points": evaluation.points,
+        "answered": evaluation.answered,
         "miou": evaluation.miou,
         "iou_per_class": evaluation.iou_per_class,
         "epoch": evaluation.epoch,

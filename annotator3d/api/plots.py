@@ -92,14 +92,14 @@ def compare_runs(work_dirs: Iterable[str | Path]) -> list[dict[str, Any]]:
 
     Returns:
         dicts with ``setting``, ``strategy``, ``seed``, ``round``, ``epoch``, ``miou`` (percent),
-        ``voxels``, ``points``, ``labelled_points`` (cumulative) and ``work_dir``.
+        ``voxels``, ``points``, ``answered``, ``labelled_points`` (cumulative) and ``work_dir``.
 
     Raises:
         FileNotFoundError: no run in one of the folders.
         ValueError: a run is not finished or asked nothing, or two have different classes or are of
             one setting, strategy and seed.
     """
-    columns = ("round", "epoch", "miou", "voxels", "points", "labelled_points")
+    columns = ("round", "epoch", "miou", "voxels", "points", "answered", "labelled_points")
     return [
         {
             **{name: run[name] for name in ("setting", "strategy", "seed")},

@@ -42,7 +42,8 @@ class RunResult:
     """Percent, of the last evaluation; None: absent from the ground truth."""
     rounds: list[dict[str, Any]]
     """What each evaluation of a round came to: `round`, `epoch`, `miou` and, cumulatively,
-    `voxels`, `points`, `labelled_points`; for `pandas.DataFrame`. Empty where nothing is asked."""
+    `voxels` asked, their `points`, `answered` voxels and `labelled_points`; for
+    `pandas.DataFrame`. Empty where nothing is asked."""
 
 
 def read_result(work_dir: str | Path) -> RunResult:
@@ -51,7 +52,7 @@ def read_result(work_dir: str | Path) -> RunResult:
     Raises FileNotFoundError if there is no run, ValueError if it is not finished.
     """
     run = read_run(work_dir)
-    columns = ("round", "epoch", "miou", "voxels", "points", "labelled_points")
+    columns = ("round", "epoch", "miou", "voxels", "points", "answered", "labelled_points")
     rounds = [
         {name: value for name, value in asdict(e).items() if name in columns}
         for e in run.evaluations

@@ -85,8 +85,7 @@ class EvaluationSchedule:
         kept = {f"val/{name}": line[name] for name in ("miou", "voxels", "points")}
         self.runner.visualizer.add_scalars(kept, step=self.runner.iter)
         context.reporter.info(
-            f"epoch {finished}: mIoU {line['miou']:.1f} % with {count(line['voxels'], 'voxel')} "
-            f"({count(line['points'], 'point')})"
+            f"epoch {finished}: mIoU {line['miou']:.1f} %{_spent(context.config, line)}"
         )
 
     def _confusion(self) -> np.ndarray:
@@ -99,3 +98,13 @@ class EvaluationSchedule:
                 lambda done, total: reporter.progress("evaluating", done, total),
                 context.world,
             )
+
+
+def _spent(config: RunConfig, line: dict) -> str:
+    """What the answers up to an evaluation cost and gave, in words; empty where nobody is asked."""
+    if not config.is_active:
+        return ""
+    return (
+        f" with {count(line['voxels'], 'voxel')} asked, {line['answered']:,} answered "
+        f"({count(line['labelled_points'], 'labelled point')})"
+    )

@@ -156,6 +156,7 @@ class RunRecord:
             "final": epoch == self.config.schedule.epochs,
             "voxels": sum(r.voxels for r in spent),
             "points": sum(r.points for r in spent),
+            "answered": sum(r.answered for r in spent),
             "labelled_points": sum(r.labelled_points for r in spent),
             "void_queries": sum(r.void_voxels for r in spent),
             **describe(confusion, self.classes),

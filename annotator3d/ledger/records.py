@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Protocol
@@ -9,6 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from annotator3d.data.scan import IGNORE as IGNORE
+from annotator3d.data.scan import VoxelLabels
 from annotator3d.ledger.schema import Ask, EventKind
 
 UNASSIGNED = 254  # in a draft: a point that has no label yet
@@ -140,3 +142,8 @@ class Summary:
     open: int  # spent voxels that wait
     released: int
     disputed: int = 0  # spent voxels whose answers differ
+
+
+def has_labels(labels: Mapping[str, Sequence[VoxelLabels]]) -> bool:
+    """Whether a point has a class, in labels as `Ledger.labels_by_scan` gives them."""
+    return any((voxel.labels != IGNORE).any() for voxels in labels.values() for voxel in voxels)

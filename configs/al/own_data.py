@@ -5,3 +5,4 @@ _base_ = [
     "../_base_/schedules/few.py",
 ]
 setting = "al"
+schedule = dict(evaluate_at=None)  # before each later round: a run shows what each round brought

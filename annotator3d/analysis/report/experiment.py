@@ -136,7 +136,7 @@ def _final_cell(mious: Sequence[float], target: float | None) -> str | Cell:
 
 
 def _rounds_table(summary: Mapping[str, Any]) -> Table:
-    head = ["setting", "strategy", "seed", "round", "epoch", "voxels", "points"]
+    head = ["setting", "strategy", "seed", "round", "epoch", "voxels asked", "points", "answered"]
     head += ["labelled points", "void queries", "mIoU [%]", "evaluated"]
     rows = [
         [
@@ -147,6 +147,7 @@ def _rounds_table(summary: Mapping[str, Any]) -> Table:
             str(entry["epoch"]),
             f"{entry['voxels']:,}",
             f"{entry['points']:,}",
+            "-" if entry.get("answered") is None else f"{entry['answered']:,}",
             f"{entry['labelled_points']:,}",
             f"{entry['void_queries']:,}",
             f"{entry['miou']:.1f}",

@@ -31,7 +31,7 @@ from annotator3d.analysis.summary import CURVE_NOTE, summarise
 from annotator3d.engine.training.logs import FILE
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import count
-from annotator3d.ledger.effort import round_costs
+from annotator3d.ledger.effort import RoundCost, round_costs
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.reporter import Reporter
 
@@ -48,10 +48,11 @@ def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
     has_run = work_dir.run_info_path.is_file() or not work_dir.ledger_path.is_file()
     run = read_run(work_dir, finished=False) if has_run else _selected_only(work_dir)
     steps = _steps(work_dir.logs / FILE)
-    sections = [*_budget(run)]
+    sections, costs, waiting = [*_budget(run)], [], 0
     if work_dir.ledger_path.exists():
         with work_dir.ledger() as ledger, ledger.snapshot():
             rounds, picked = _rounds(ledger), picked_points(ledger, len(run.classes))
+            costs, waiting = round_costs(ledger), len(ledger.open_queries())
             quality = quality_section(ledger)
             cost = cost_section(ledger, work_dir.rounds)
         pool = pool_classes(
@@ -64,7 +65,7 @@ def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
     page = Page(
         title=f"annotator3d: {run.run_info.get('name') or run.setting}",
         lead=f"{run.setting.upper()}, {run.strategy}, seed {run.seed}; {run.work_dir}",
-        cards=_cards(run, steps),
+        cards=_cards(run, steps, costs, waiting),
         sections=sections,
     )
     write_page(path, page)
@@ -100,7 +101,9 @@ def state_of(run_info: dict[str, Any]) -> str:
     return state
 
 
-def _cards(run: Run, steps: list[dict[str, float]]) -> list[Card]:
+def _cards(
+    run: Run, steps: list[dict[str, float]], costs: list[RoundCost], waiting: int
+) -> list[Card]:
     run_info = run.run_info
     epoch = max((int(step.get("epoch", 0)) for step in steps), default=0)
     if "state" in run_info:
@@ -112,9 +115,12 @@ def _cards(run: Run, steps: list[dict[str, float]]) -> list[Card]:
         last = run.evaluations[-1]
         words = "final" if last.final else f"after epoch {last.epoch}, during training"
         cards.append(Card("mIoU", percent(last.miou), words))
-    if ledger := run_info.get("ledger"):
-        words = f"{count(ledger['points'], 'point')}; {ledger['open']:,} wait for an answer"
-        cards.append(Card("Queried voxels", f"{ledger['voxels']:,}", words))
+    if costs:
+        answered = sum(cost.answered for cost in costs)
+        labelled = sum(cost.labelled_points for cost in costs)
+        words = f"{answered:,} answered, {count(labelled, 'labelled point')}; "
+        words += f"{waiting:,} wait for an answer"
+        cards.append(Card("Queried voxels", f"{sum(cost.voxels for cost in costs):,}", words))
     if "minutes" in run_info:
         processes = count(run_info.get("processes", 1), "process", "processes")
         cards.append(Card("Time", duration(60 * run_info["minutes"]), processes))
@@ -122,14 +128,27 @@ def _cards(run: Run, steps: list[dict[str, float]]) -> list[Card]:
 
 
 def _budget(run: Run) -> Iterable[Section]:
-    if any(evaluation.round > 0 for evaluation in run.evaluations):
+    """The curves, or why there are none: one point makes no curve."""
+    rounds = sorted({evaluation.round for evaluation in run.evaluations if evaluation.round > 0})
+    if len(rounds) == 1:
+        last = run.evaluations[-1]
+        words = (
+            f"No curve is drawn: mIoU was measured after the answers of round {rounds[0]} only, "
+            f"{percent(last.miou)} with {last.voxels:,} queried voxels and "
+            f"{last.labelled_points:,} labelled points."
+        )
+        if rounds[0] > 1:
+            words += " With schedule.evaluate_at: null a run is evaluated before each later round."
+        yield Section("Budget curves", [Note(words)])
+    elif rounds:
         summary = summarise([run], None, None, None, 60 * run.run_info.get("minutes", 0))
         caption = "mIoU against queried voxels (left) and labelled points (right)."
         yield Section("Budget curves", [picture("curves", budget_curves(summary), caption)])
 
 
 def _rounds(ledger: Ledger) -> list[Section]:
-    head = ["round", "strategy", "before epoch", "voxels", "points", "answered", "open"]
+    head = ["round", "strategy", "before epoch", "voxels asked", "points", "answered", "open"]
+    head += ["no labels"]  # skipped, unsure or disputed
     head += ["labelled points", "void", "classes per voxel", "time", "clicks"]
     rows = []
     for entry, meter in zip(ledger.rounds(), round_costs(ledger), strict=True):
@@ -142,8 +161,9 @@ def _rounds(ledger: Ledger) -> list[Section]:
                 str(entry.epoch),
                 f"{meter.voxels:,}",
                 f"{meter.points:,}",
-                f"{meter.voxels - waiting:,}",
+                f"{meter.answered:,}",
                 f"{waiting:,}{closed}",
+                f"{max(meter.voxels - waiting - meter.answered, 0):,}",
                 f"{meter.labelled_points:,}",
                 f"{meter.void_voxels:,}",
                 f"{meter.classes_per_voxel:.1f}",

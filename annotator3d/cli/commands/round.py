@@ -76,6 +76,7 @@ def _held(ledger: Ledger, number: int) -> list[str]:
 )
 def close(args: argparse.Namespace) -> None:
     from annotator3d.engine.workdir import WorkDir
+    from annotator3d.ledger.records import has_labels
 
     with WorkDir(args.work_dir).ledger(write=True) as ledger:
         numbers = [args.round]
@@ -94,4 +95,6 @@ def close(args: argparse.Namespace) -> None:
                 f"round {closed.round} is closed: {closed.answered} of {closed.asked} voxels "
                 f"answered{given}, {kept}"
             )
+        if not has_labels(ledger.labels_by_scan()):
+            print("warning: no point has a class yet, so training would learn nothing from answers")
     print("The training command continues with --resume.")

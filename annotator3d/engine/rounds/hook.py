@@ -20,6 +20,7 @@ from annotator3d.ledger.describe import describe_disputed
 from annotator3d.ledger.digest import labels_digest
 from annotator3d.ledger.effort import RoundCost, round_cost
 from annotator3d.ledger.ledger import Round
+from annotator3d.ledger.records import has_labels
 
 
 class WaitingForOracleError(RunPausedError):
@@ -59,6 +60,7 @@ class RoundHook(Hook):
     def __init__(self, context: RunContext, training: TrainingScans) -> None:
         self.context, self.training = context, training
         self.config, self.ledger, self.world = context.config, context.ledger, context.world
+        self._warned = False
 
     def before_train(self, runner) -> None:
         self.world.on_rank_zero(lambda: self._check_checkpoint(runner.epoch))
@@ -84,7 +86,19 @@ class RoundHook(Hook):
         self.training.answers = self.world.on_rank_zero(
             lambda: self.ledger.labels_by_scan(up_to_round=finished)
         )
+        self._warn_of_no_label(finished)
         self.check_labels()
+
+    def _warn_of_no_label(self, rounds: int) -> None:
+        """Say, once until there is one, that the answers so far teach nothing."""
+        nothing = rounds > 0 and not has_labels(self.training.answers)
+        if nothing and not self._warned:
+            source = "; the source alone is" if self.config.setting == "ada" else ""
+            self.context.reporter.info(
+                f"warning: no point has a class from the answers up to round {rounds}: nothing is "
+                f"learnt from them{source}. Answers that come later count from the next epoch on"
+            )
+        self._warned = nothing
 
     def check_labels(self) -> None:
         """All ranks train on the same labels, or not at all."""
@@ -102,6 +116,10 @@ class RoundHook(Hook):
             "the weights", {"the network": plan.source}, "start the run again with --resume"
         )
         if not self.world.on_rank_zero(lambda: self._is_known(plan)):
+            if number > 1 and plan.strategy != self.config.active.strategy:
+                self.context.reporter.info(
+                    f"round {number}: no point has a class yet, so it is drawn as round 1 was"
+                )
             asked = self._select(plan, model)
             self.context.reporter.info(
                 f"round {number}: {plan.strategy} asks about {count(asked, 'voxel')}"
@@ -133,10 +151,11 @@ class RoundHook(Hook):
 
     def _say_cost(self, cost: RoundCost) -> None:
         self.context.reporter.info(
-            f"round {cost.round}: {count(cost.points, 'point')} asked, "
-            f"{cost.labelled_points} with a class, "
-            f"{count(cost.void_voxels, 'voxel')} void, {cost.classes_per_voxel:.1f} "
-            "classes per voxel"
+            f"round {cost.round}: {count(cost.voxels, 'voxel')} asked "
+            f"({count(cost.points, 'point')}), {cost.answered:,} answered "
+            f"({count(cost.labelled_points, 'point')} with a class, "
+            f"{count(cost.void_voxels, 'voxel')} void, "
+            f"{cost.classes_per_voxel:.1f} classes per voxel)"
         )
 
     def _answer(self, number: int) -> RoundCost:
@@ -176,6 +195,8 @@ class RoundHook(Hook):
             del wanted["max_queries"]  # was computed from the answers at that time
         if self.context.record.has_changed(BUDGET):  # it was asked before that
             wanted = {k: v for k, v in wanted.items() if k not in ("budget", "max_queries")}
+        if plan.number > 1 and found.strategy == "random" and self._draws_first():
+            del wanted["strategy"]  # drawn when there was no label yet
         for name, value in wanted.items():
             if getattr(found, name) != value:
                 raise ValueError(
@@ -186,12 +207,18 @@ class RoundHook(Hook):
 
     def _plan(self, number: int, epoch: int, model) -> RoundPlan:
         config = self.config
-        first = number == 1 and config.setting == "al" and config.active.first_round == "random"
+        first = self._draws_first() and not self.world.on_rank_zero(
+            lambda: has_labels(self.ledger.labels_by_scan(up_to_round=number - 1))
+        )
         strategy = "random" if first else config.active.strategy
         source = self._source(strategy, model)
         taxonomy = self.world.on_rank_zero(lambda: self.ledger.taxonomy_version)
         classes = self.context.rule.num_classes
         return RoundPlan(number, epoch, strategy, config.seed, source, classes, taxonomy)
+
+    def _draws_first(self) -> bool:
+        """Whether voxels are drawn at random as long as the network has learnt nothing."""
+        return self.config.setting == "al" and self.config.active.first_round == "random"
 
     def _source(self, strategy: str, model) -> str:
         return weights_digest(model) if get_strategy(strategy).needs_model else "none"

@@ -54,6 +54,9 @@ class OnlineHook(RoundHook):
             network.before_loss, self.training.whole = None, False
             self._say_cost(self._answer(number))
 
+    def _warn_of_no_label(self, rounds: int) -> None:
+        """Nothing: the answers of a round come within its epoch."""
+
     def _run_round(self, number: int, epoch: int, model) -> None:
         """Open the round, and answer what it holds already; the steps do the rest."""
         active, plan = self.config.active, self._plan(number, epoch, model)
