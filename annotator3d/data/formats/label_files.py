@@ -138,8 +138,8 @@ def _plausible(values: NDArray) -> bool:
         return _whole(values)
     if values.dtype.byteorder == ">":
         return True
-    if values.dtype.itemsize == 4 and not (values & 0xFFFF).any() and values.any():
-        return False  # no class, only instances: big-endian, or float32
+    if values.dtype.itemsize == 4 and not (values & 0xFFFFFF).any() and values.any():
+        return False  # only the fourth byte: a class as big-endian, or float32
     if values.dtype.itemsize == 4:  # whole numbers as float32 look like huge ones
         return not (values.max(initial=0) >= _ONE and _whole(values.view("<f4")))
     if values.dtype.itemsize == 8:

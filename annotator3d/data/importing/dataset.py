@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -102,6 +102,7 @@ def import_scans(
         ConfigError: an option makes no sense.
     """
     wishes = wishes or Wishes()
+    rules = replace(rules, labels_given=wishes.labels is not None)
     require(rules.format)
     taxonomy = load_taxonomy(taxonomy_file)
     found, poses = _find(src, out, rules, wishes)

@@ -41,7 +41,9 @@ class Found:
 
 
 def find_labels(cloud: Cloud, source: Source, rules: Rules) -> Found | None:
-    """The labels of a scan; a label file takes precedence over a field. None: it has no labels.
+    """The labels of a scan; None: it has none.
+
+    A label file takes precedence over a field; where the user names a folder, only files count.
 
     Raises:
         CloudError, ValueError: they are not whole numbers in range, or of another length.
@@ -53,7 +55,7 @@ def find_labels(cloud: Cloud, source: Source, rules: Rules) -> Found | None:
         return _by_color(cloud, rules)
     if source.labels is not None and rules.label_field is None:
         return _side_labels(source, len(cloud), rules)
-    return _in_field(cloud, source, rules)
+    return None if rules.labels_given else _in_field(cloud, source, rules)
 
 
 def label_fields(cloud: Cloud) -> list[str]:

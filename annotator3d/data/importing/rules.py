@@ -100,6 +100,7 @@ class Rules:
         label_field, instance_field, intensity_field: None: the first of `FIELDS` that is there;
             'none': there is none; else its name, which every file must have.
         label_colors: red, green and blue give the class instead.
+        labels_given: the user named a folder of label files, so that fields do not count.
         unit: metres of one unit of the coordinates; None: as the file states, else 1.
         offset: 'auto': subtracted where most coordinates reach `extent.FAR`; 'none'; or x, y, z;
             or what `offsets` found for a sequence.
@@ -114,6 +115,7 @@ class Rules:
     instance_field: str | None = None
     intensity_field: str | None = None
     label_colors: bool = False
+    labels_given: bool = False
     unit: float | None = None
     offset: str | tuple[float, float, float] = "auto"
     keep_withheld: bool = False

@@ -120,6 +120,19 @@ def test_minus_one_in_int32_files_means_no_class(tmp_path, taxonomy):
     np.testing.assert_array_equal(labels_of(tmp_path / "out", "00"), np.where(y < 0, 0, y))
 
 
+def test_instances_without_a_class_are_read_as_they_are(tmp_path, taxonomy):
+    """As exported from a run in which no point of a scan has got a class yet."""
+    y = cloud(tmp_path / "src" / "0.bin", 0)
+    cloud(tmp_path / "src" / "1.bin", 1)
+    y.astype("<u4").tofile(tmp_path / "src" / "0.label")
+    instances = np.arange(120) % 5
+    (instances << 16).astype("<u4").tofile(tmp_path / "src" / "1.label")
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="bin") == 0
+    _, _, classes, found = stored(tmp_path / "out", "00/000001")
+    assert not classes.any()
+    np.testing.assert_array_equal(found, instances)
+
+
 @pytest.mark.parametrize("cut", [2, 4])
 def test_a_label_file_that_is_cut_is_not_read_as_a_narrower_one(tmp_path, taxonomy, capsys, cut):
     y = cloud(tmp_path / "src" / f"{FRAME}.bin", 0)
@@ -293,6 +306,21 @@ def test_labels_beside_src_are_named(tmp_path, taxonomy, capsys):
     assert f"pass --labels {folder}" in capsys.readouterr().out
     assert run_import(src, tmp_path / "b", taxonomy, "--labels", str(folder), format="bin") == 0
     np.testing.assert_array_equal(labels_of(tmp_path / "b", "00"), y)
+
+
+def test_fields_do_not_count_where_a_folder_of_labels_is_named(tmp_path, taxonomy, capsys):
+    for k in range(2):
+        (tmp_path / "src").mkdir(exist_ok=True)
+        write_ply(tmp_path / "src" / f"{k}.ply", points(k))
+    (tmp_path / "truth").mkdir()
+    y = np.full(120, 3)
+    y.astype("<u4").tofile(tmp_path / "truth" / "1.label")
+    options = ["--labels", str(tmp_path / "truth")]
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, *options) == 0
+    np.testing.assert_array_equal(labels_of(tmp_path / "out", "00", "000001"), y)
+    assert not (tmp_path / "out" / "sequences" / "00" / "labels" / "000000.label").exists()
+    printed = capsys.readouterr().out
+    assert "no labels were found for 1 scan of 2" in printed and "not used: 'label'" in printed
 
 
 def test_a_folder_that_fits_no_scan_says_what_it_holds(tmp_path, taxonomy, capsys):
