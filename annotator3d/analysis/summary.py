@@ -8,7 +8,7 @@ from typing import Any
 from annotator3d.analysis.runs import Evaluation, Run
 from annotator3d.data.files import atomic_write
 
-SETTING_ORDER = ("al", "asfda", "ada")
+SETTING_ORDER = ("ada", "asfda", "al")  # the main task first
 STRATEGY_ORDER = ("random", "entropy", "margin", "vcd")
 CURVE_NOTE = (
     "Only the last round of each run is the result of its whole training. The rounds before it "
