@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from annotator3d.data.formats.periods import classes, told, told_by_period
 
-_MOST = 16  # columns of a point that are tried
+_MOST = 18  # columns of a point that are tried
 _WINDOWS, _WINDOW = 4, 10_000  # numbers of a file that are looked at
 _GAIN = 0.25  # bits that another period must tell more: real scans, right and wrong, differ by 0.5
 _FAR, _TINY = 1e8, 1e-18  # sizes of coordinates in any unit, except zero; cos(90 degrees) is 6e-17
@@ -98,7 +98,7 @@ def best(data: NDArray[np.uint8]) -> Layout | None:
         return found
     values, places = _sample(data, "<f4")
     period = _smallest(told_by_period(values, places, _periods(len(data))))
-    if period is None or _absurd(_axes(values, places, period)) > 0.2:
+    if period is None or _absurd(_axes(values, places, period)) > 0.2 or _absurd(values) > 0.3:
         return None
     return _layout(values, places, period)
 
@@ -147,6 +147,9 @@ def _mixes(values: NDArray, places: NDArray[np.int64], columns: int, period: int
 
     Near and far points differ in the size of x and y, hardly in their signs or in the intensity.
     """
+    holds = (values != 0) & np.isfinite(values) & (places % columns < 3)
+    points = np.isin(places // columns, np.unique(places[holds] // columns))
+    values, places = values[points], places[points]  # beams without a return may take turns, too
     sizes, signs = [], []
     for column in range(min(columns, 4)):
         rows = places % columns == column
@@ -189,6 +192,7 @@ def _periods(size: int, width: int = 4) -> list[int]:
 
 def _layout(values: NDArray, places: NDArray[np.int64], columns: int, dtype: str = "<f4") -> Layout:
     fourth = values[places % columns == 3] if columns > 3 else values[:0]
+    fourth = fourth[np.isfinite(fourth)]
     usual = len(fourth) == 0 or ((fourth >= 0).mean() > 0.95 and _absurd(fourth) < 0.05)
     return Layout(columns, dtype, "intensity" if usual else "_")
 

@@ -38,6 +38,12 @@ def padded(count: int = N) -> np.ndarray:
     return np.column_stack([full[:, :3], np.ones(count), full[:, 3], np.zeros((count, 3))])
 
 
+def radar(count: int = N) -> np.ndarray:
+    """[count, 18]: x, y, z and whatever else a radar measures."""
+    rest = np.random.default_rng(2).normal(size=(count, 15))
+    return np.column_stack([street(count)[:, :3], rest])
+
+
 # Name -> the points as they are written, and the --columns that the refusal names.
 SHAPES = {
     "three": (street()[:, :3].astype("<f4"), "x,y,z"),
@@ -47,6 +53,7 @@ SHAPES = {
     "normals": (normals().astype("<f4"), "x,y,z,_,_,_"),
     "seven": (street()[:, :7].astype("<f4"), "x,y,z,intensity,_,_,_"),
     "eight": (street().astype("<f4"), "x,y,z,intensity,_,_,_,_"),
+    "eighteen": (radar().astype("<f4"), "x,y,z,_,_,_,_,_,_,_,_,_,_,_,_,_,_,_"),
     "padded": (padded().astype("<f4"), "x,y,z,intensity,_,_,_,_"),
     "double": (street()[:, :4].astype("<f8"), "x:f8,y:f8,z:f8,intensity:f8"),
     "double of float": (street()[:, :4].astype("<f4").astype("<f8"), "x:f8,y:f8,z:f8,intensity:f8"),
@@ -226,6 +233,7 @@ RIGHT = {
     "millimetres": lambda a: a * np.float32([1000, 1000, 1000, 1]),
     "far away": lambda a: a + np.float32([5e5, 5e6, 0, 0]),
     "no return at 0": lambda a: np.where(np.arange(len(a))[:, None] % 5 < 2, np.float32(0), a),
+    "every second return": lambda a: a * (np.arange(len(a))[:, None] % 2).astype("f4"),
     "no return as NaN": lambda a: np.where(
         np.arange(len(a))[:, None] % 5 < 3, np.float32("nan"), a
     ),
