@@ -16,7 +16,7 @@ from annotator3d.data.formats.kitti import write_bin, write_label
 from annotator3d.data.formats.parts import read_parts
 from annotator3d.data.formats.registry import read_cloud
 from annotator3d.data.importing.coordinates import place
-from annotator3d.data.importing.intensities import MISSING, stored
+from annotator3d.data.importing.intensity_values import MISSING, stored
 from annotator3d.data.importing.labels import Found, find_labels, label_fields
 from annotator3d.data.importing.rules import Rules, UnclearError, wanted
 from annotator3d.data.importing.scale import Scale, measure, remarks_on

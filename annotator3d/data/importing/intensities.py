@@ -1,43 +1,17 @@
-"""Intensities of an import: what of them is missing, and which one becomes 1, by sequence."""
+"""Which intensity of an import becomes 1, by sequence."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
+from annotator3d.data.importing.convert import Converted
 from annotator3d.errors import ConfigError, nearest, some
 
-if TYPE_CHECKING:
-    from annotator3d.data.importing.convert import Converted
-
 SCALES = (1.0, 255.0, 4095.0, 65535.0)  # highest intensities of common sensors
-MISSING = 0.0
-"""The intensity of points that have none: the network's input for data without intensities too."""
 _NEVER = 0.1  # of the scale: intensities that stay below probably have another one
 
 Scales = float | Mapping[str, float]
-
-
-def stored(values: NDArray, remarks: dict[str, int]) -> tuple[NDArray[np.float32], list[float]]:
-    """Intensities [N] as they are written, and the smallest and largest that the file has.
-
-    A point without one (NaN, infinite, or too large for float32) is a point all the same, so it
-    gets the constant `MISSING`; `remarks` counts such points and negative intensities.
-    """
-    with np.errstate(over="ignore"):
-        kept = values.astype(np.float32)
-    there = np.isfinite(kept)
-    if missing := int((~there).sum()):
-        kept = np.where(there, kept, np.float32(MISSING))
-        remarks[f"points without an intensity (NaN or Inf in the file) get {MISSING:g}"] = missing
-    if negative := int((kept < 0).sum()):
-        remarks["points with an intensity below 0 are kept as they are"] = negative
-    present = kept[there]
-    return kept, [float(present.min()), float(present.max())] if len(present) else []
 
 
 def parse_scales(text: str) -> Scales:

@@ -1,0 +1,27 @@
+"""Intensities of a scan as they are written: what of them is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+MISSING = 0.0
+"""The intensity of points that have none: the network's input for data without intensities too."""
+
+
+def stored(values: NDArray, remarks: dict[str, int]) -> tuple[NDArray[np.float32], list[float]]:
+    """Intensities [N] as they are written, and the smallest and largest that the file has.
+
+    A point without one (NaN, infinite, or too large for float32) is a point all the same, so it
+    gets the constant `MISSING`; `remarks` counts such points and negative intensities.
+    """
+    with np.errstate(over="ignore"):
+        kept = values.astype(np.float32)
+    there = np.isfinite(kept)
+    if missing := int((~there).sum()):
+        kept = np.where(there, kept, np.float32(MISSING))
+        remarks[f"points without an intensity (NaN or Inf in the file) get {MISSING:g}"] = missing
+    if negative := int((kept < 0).sum()):
+        remarks["points with an intensity below 0 are kept as they are"] = negative
+    present = kept[there]
+    return kept, [float(present.min()), float(present.max())] if len(present) else []
