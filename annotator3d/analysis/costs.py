@@ -58,6 +58,7 @@ def cost_of(ledger: Ledger, rounds_folder: Path) -> dict[str, Any]:
         "remaining": {"voxels": len(ahead), "answers": int(times.sum())},
         "model": None,
         "why_no_model": _why_none(work, answers),
+        "absurd_events": ledger.absurd_events(),
     }
     if result["why_no_model"] is None:
         seen = [each.query for each in answers]
@@ -108,6 +109,11 @@ def cost_words(report: dict[str, Any]) -> list[str]:
         f"{_time(spent['seconds'])}"
     )
     lines = [total if spent["answers"] else "spent: nothing yet, no query is answered"]
+    if absurd := report.get("absurd_events"):
+        lines.append(
+            f"{absurd} events hold a time, clicks, a date or a name that cannot be; such times and "
+            "clicks are left out: `annotator3d ledger verify` lists them"
+        )
     lines += [f"round {r['round']}: {r['decision']}" for r in report["rounds"] if r["decision"]]
     wait = f"{count(left['answers'], 'answer')} about {count(left['voxels'], 'voxel')} wait"
     if "seconds" in left:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from datetime import datetime
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.ledger.bounds import moment_of
 from annotator3d.ledger.lineage import EventView, undone_of, view_of
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Event, Lease, Query
 from annotator3d.ledger.resolution import Outcome, outcome, visible_and_parent
@@ -99,8 +99,9 @@ class QueryStates:
         elif kind is EventKind.NOTE:
             self._notes[query].append(event)
         elif kind is EventKind.LEASE:
-            until = _seconds(event.created_at) + (answer.seconds or 0.0)
-            self._leases[query] = Lease(answer.annotator, until, answer.note)
+            since = moment_of(event.created_at)
+            until = since + (answer.seconds or 0.0)
+            self._leases[query] = Lease(answer.annotator, until, answer.note, since)
         elif kind is EventKind.RELEASE:
             released = self.queries.pop(query, None)
             if released is not None:
@@ -192,7 +193,3 @@ class QueryStates:
     def effort(self, query_id: int) -> tuple[float, int]:
         """Seconds and clicks that drafts of a query have taken since its last response."""
         return self._effort.get(query_id, (0.0, 0))
-
-
-def _seconds(created_at: str) -> float:
-    return datetime.fromisoformat(created_at.replace("Z", "+00:00")).timestamp()

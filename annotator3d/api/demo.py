@@ -15,7 +15,7 @@ def make_demo(work_dir: Path, reporter: Reporter | None = None) -> None:
     from annotator3d.engine.config.load import make_config
     from annotator3d.engine.rounds.select_only import select_only
 
-    if WorkDir(work_dir).ledger_path.is_file():
+    if WorkDir(work_dir).has_ledger():
         return
     config = make_config(
         {

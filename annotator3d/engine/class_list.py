@@ -43,7 +43,7 @@ def with_current_classes(
 
     Raises ValueError where a migration was interrupted.
     """
-    if not work_dir.ledger_path.is_file():
+    if not work_dir.has_ledger():
         return config
     with work_dir.ledger() as ledger:
         earlier, current = ledger.earlier_digests(), ledger.taxonomy_digest

@@ -79,6 +79,8 @@ def check_start(
     """
     path = work_dir.config_path
     held = [p for p in (path, work_dir.ledger_path, work_dir.checkpoints) if p.exists()]
+    if not work_dir.has_ledger():  # or what a killed start has left of it
+        held = [p for p in held if p != work_dir.ledger_path]
     if held and not resume:
         raise ValueError(
             f"{work_dir} already holds a run ({held[0].name}); pass --resume to continue "
@@ -158,7 +160,7 @@ def _check_past(work_dir: WorkDir, config: RunConfig, trained: Place) -> None:
 
 
 def _rounds(work_dir: WorkDir) -> list[Round]:
-    if not work_dir.ledger_path.is_file():
+    if not work_dir.has_ledger():
         return []
     with work_dir.ledger() as ledger:
         return ledger.rounds()

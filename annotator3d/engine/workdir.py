@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from annotator3d.data.files import clear_parts
 from annotator3d.errors import ConfigError
+from annotator3d.ledger.database import holds_ledger
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import ScanRecord
 from annotator3d.ledger.schema import LEDGER_FILE
@@ -87,6 +88,10 @@ class WorkDir(os.PathLike):
     def logs(self) -> Path:
         return self.path / "logs"
 
+    def has_ledger(self) -> bool:
+        """Whether there is a ledger; a file that a killed start has left empty is none."""
+        return holds_ledger(self.ledger_path)
+
     def ledger(self, write: bool = False) -> Ledger:
         """The ledger, open until it is closed; use it as a context manager.
 
@@ -97,16 +102,17 @@ class WorkDir(os.PathLike):
         path = self.ledger_path
         if not self.path.is_dir():
             raise FileNotFoundError(f"there is no ledger {path}, since there is no folder {self}")
-        if not path.is_file():
+        if not self.has_ledger():
+            empty = " (the file is empty)" if path.is_file() else ""
             raise FileNotFoundError(
-                f"there is no ledger {path}; `annotator3d train CONFIG --set active.oracle=person` "
-                "or `annotator3d select` makes queries and writes it"
+                f"there is no ledger {path}{empty}; `annotator3d train CONFIG --set "
+                "active.oracle=person` or `annotator3d select` makes queries and writes it"
             )
         return Ledger.open_existing(path) if write else Ledger.read(path)
 
     def known_scans(self) -> list[ScanRecord]:
         """The scans in the ledger; none where there is no ledger."""
-        if not self.ledger_path.is_file():
+        if not self.has_ledger():
             return []
         with self.ledger() as ledger:
             return ledger.scans()

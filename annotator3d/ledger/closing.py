@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from annotator3d.ledger.events import append
@@ -24,21 +25,29 @@ class CloseResult:
     held: int = 0  # not given back, since somebody is at work on it, perhaps in a package
 
 
-def close_round(
+def close_rounds(
+    ledger: LedgerReader, leases: Leases, rounds: Sequence[int], annotator: str, release: bool
+) -> list[CloseResult]:
+    """See `Ledger.close_rounds`."""
+    with ledger.file.transaction():  # all of it, or nothing
+        numbers = [entry.number for entry in ledger.rounds()]
+        for round in rounds:
+            if round not in numbers:
+                there = f"rounds 1 to {numbers[-1]}" if numbers else "no round yet"
+                raise ValueError(f"{ledger.path} has {there}, there is no round {round} to close")
+        return [_close(ledger, leases, round, annotator, release) for round in rounds]
+
+
+def _close(
     ledger: LedgerReader, leases: Leases, round: int, annotator: str, release: bool
 ) -> CloseResult:
-    """See `Ledger.close_round`."""
-    numbers = [entry.number for entry in ledger.rounds()]
-    if round not in numbers:
-        there = f"rounds 1 to {numbers[-1]}" if numbers else "no round yet"
-        raise ValueError(f"{ledger.path} has {there}, there is no round {round} to close")
     released = held = 0
     for query in ledger.open_queries(round) if release else ():
-        if leases.holder(query.id) is not None:
+        lease = leases.of(query.id)
+        if lease is not None and not lease.is_of_wrong_clock:
             held += 1
         elif not any(event.answer.kind.is_undoable for event in ledger.events(query.id)):
-            with ledger.file.transaction():
-                append(ledger.file, query.id, Answer(EventKind.RELEASE, None, annotator), None)
+            append(ledger.file, query.id, Answer(EventKind.RELEASE, None, annotator), None)
             released += 1
     mark_closed(ledger.file, round, annotator)
     asked, waiting = ledger.spent(round), len(ledger.open_queries(round))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import zip_longest
@@ -12,14 +13,34 @@ from pathlib import Path
 
 import numpy as np
 
-from annotator3d.ledger import network_disk, schema
+from annotator3d.ledger import network_disk, schema, seals, soundness
 from annotator3d.ledger.class_lists import register
-from annotator3d.ledger.database import WAIT, connect, require_ledger
+from annotator3d.ledger.database import WAIT, connect, is_busy, require_ledger, told
+from annotator3d.ledger.definitions import definition_problems
 from annotator3d.ledger.network_disk import HostLock
+from annotator3d.ledger.soundness import present_as_current, presented_as_current
+
+_MOST_WORDS = 200  # characters of what is wrong in a message
+_RULES = ("trigger ", "index ")  # what matters for writing only
+# What this process has found whole: file -> what it looked like then.
+_whole: dict[Path, tuple] = {}
+CHECKED_AGAIN = 600.0  # seconds after which a file that stays open is looked at again
+_RECENT = 50_000_000  # ns; a clock of files may not tell two changes within such a time apart
 
 
 class ClassListChangedError(ValueError):
     """The classes are not those that the ledger was opened or asked with."""
+
+
+class DamagedLedgerError(ValueError):
+    """A row is not the one that was written; nothing is read from such a ledger."""
+
+    def __init__(self, path: Path, problem: str) -> None:
+        self.problem = problem[:_MOST_WORDS]
+        super().__init__(
+            f"{path} is damaged: {self.problem}. `annotator3d ledger verify` lists all that is "
+            "wrong; to go on, put a backup in its place (docs/ledger.md)"
+        )
 
 
 class LedgerFile:
@@ -37,12 +58,13 @@ class LedgerFile:
 
     def __init__(self, path: Path, mode: str) -> None:
         self.path, self.read_only = path, mode == "ro"
+        self._place = path.absolute()
         self.taxonomy_names: tuple[str, ...] = ()
         self.taxonomy_digest = ""
         self.taxonomy_version = 0
         self.to_current: dict[int, bytes] = {}
         self.voxel_size = 0.0
-        self._pid = os.getpid()
+        self._pid, self._found_whole = os.getpid(), 0.0
         self._lock: HostLock | None = None
         network = network_disk.on_network(path.parent)
         if network and not self.read_only:
@@ -50,6 +72,7 @@ class LedgerFile:
         try:
             with self.plain_errors():
                 self._connection = connect(path, mode, network)
+            self._inode = _inode(self._place)
         except BaseException:
             self._unlock()
             raise
@@ -71,16 +94,18 @@ class LedgerFile:
         except sqlite3.IntegrityError as error:
             raise ValueError(f"{self.path}: refused: {error}") from error
         except sqlite3.OperationalError as error:
-            if "locked" in str(error) or "busy" in str(error):
+            if is_busy(error):
                 raise TimeoutError(
                     f"{self.path}: another process has been writing for over {WAIT:.0f} s; "
                     "end it, then run this again"
                 ) from error
-            raise OSError(f"{self.path}: {error}") from error
+            if "UTF-8" in str(error):
+                raise self._damaged(self._first_undecodable() or str(error)) from error
+            raise OSError(f"{self.path}: {_advised(error, self.path)}") from error
         except sqlite3.ProgrammingError as error:  # it was closed
             raise ValueError(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise ValueError(f"{self.path} is not a ledger: {error}") from error
+            raise ValueError(f"{self.path} is not a ledger: {told(error)}") from error
 
     @contextmanager
     def transaction(self, mode: str = "IMMEDIATE") -> Iterator[sqlite3.Connection]:
@@ -88,11 +113,13 @@ class LedgerFile:
         db = self.db
         if mode == "IMMEDIATE" and self.read_only:
             raise ValueError(f"{self.path} was opened for reading only; use Ledger.open to write")
+        self._require_in_place()
         with self.plain_errors():
             db.execute(f"BEGIN {mode}")
             try:
                 self._require_current_classes(db)
                 yield db
+                self._require_in_place()
                 db.execute("COMMIT")
             except BaseException:
                 if db.in_transaction:
@@ -103,6 +130,7 @@ class LedgerFile:
         """All rows of a query with these parameters."""
         # SQLite would take a numpy integer for a blob and find nothing
         plain = [value.item() if isinstance(value, np.generic) else value for value in values]
+        self._require_in_place()
         with self.plain_errors():
             return self.db.execute(sql, plain).fetchall()
 
@@ -116,31 +144,85 @@ class LedgerFile:
                 "written just now and nothing is lost: close it and open it again"
             )
 
+    def _require_in_place(self) -> None:
+        """Nobody will ever see what is written into a file that was deleted meanwhile."""
+        if _inode(self._place) != self._inode:
+            raise OSError(
+                f"{self.path} was deleted, moved or replaced while it was open here; nothing was "
+                "written just now. Put it back, or start this again to use the file that is there"
+            )
+
     def identify(self) -> None:
-        """Read what the file says of itself; ValueError if it is not a ledger of this version."""
+        """Read what the file says of itself.
+
+        Raises ValueError if it is not a ledger of this version, or is damaged.
+        """
         with self.plain_errors():
             require_ledger(self.db, self.path)
             found = self.db.execute("PRAGMA user_version").fetchone()[0]
-            if found == 1 and self.read_only:  # seen as if it had been upgraded
-                self.db.execute(
-                    "CREATE TEMP VIEW events AS SELECT *, NULL AS action, NULL AS ask,"
-                    " 'event ' || id AS uid FROM main.events"
-                )
-                found = schema.SCHEMA_VERSION
-            if found != schema.SCHEMA_VERSION:
+            if not (found == schema.SCHEMA_VERSION or (found in (1, 2) and self.read_only)):
                 raise ValueError(
                     f"{self.path} has schema version {found}, this annotator3d reads version "
                     f"{schema.SCHEMA_VERSION}; install the version that wrote it"
                 )
-            digest, classes = self.db.execute(
+            self._require_definitions(found)
+            present_as_current(self.db, found)
+            self.require_whole()
+            row = self.db.execute(
                 "SELECT digest, classes FROM taxonomies ORDER BY version DESC LIMIT 1"
             ).fetchone()
+            digest, classes = row or ("", None)
             size = self.db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
             maps = self.db.execute("SELECT mapping FROM taxonomies ORDER BY version").fetchall()
-        self.taxonomy_names, self.taxonomy_digest = tuple(json.loads(classes)), digest
+            try:
+                names, self.voxel_size = tuple(map(str, json.loads(classes))), float(size[0])
+            except (TypeError, ValueError) as error:
+                raise self._damaged(f"its classes or voxel size cannot be read: {error}") from error
+        self.taxonomy_names, self.taxonomy_digest = names, digest
         self.taxonomy_version = len(maps)
-        self.voxel_size = float(size[0])
         self.to_current = register(self.db, [mapping for (mapping,) in maps])
+
+    def _require_definitions(self, version: int) -> None:
+        found = definition_problems(self.db, version) if version > 1 else []
+        if self.read_only:
+            found = [problem for problem in found if not problem.startswith(_RULES)]
+        if found:
+            raise self._damaged(found[0])
+
+    def require_whole(self, version: int = schema.SCHEMA_VERSION) -> None:
+        """Raise DamagedLedgerError unless all rows are as they were written.
+
+        A file that has not changed since this process has looked at it is not looked at again.
+
+        Args:
+            version: of a file that is about to be upgraded.
+        """
+        now, moment = _look_of(self._place), time.time_ns()
+        if _whole.get(self._place) == now:
+            self._found_whole = time.monotonic()
+            return
+        with self.plain_errors():
+            with presented_as_current(self.db, version):
+                problem = next(soundness.damages(self.db), None)
+        if problem is not None:
+            raise self._damaged(problem)
+        self._found_whole = time.monotonic()
+        if max(now, default=0) < moment - _RECENT:
+            _whole[self._place] = now
+
+    def require_still_whole(self) -> None:
+        """`require_whole` of a file that has been open for long."""
+        if time.monotonic() >= self._found_whole + CHECKED_AGAIN:
+            self.require_whole()
+
+    def _damaged(self, problem: str) -> DamagedLedgerError:
+        return DamagedLedgerError(self.path, problem)
+
+    def _first_undecodable(self) -> str | None:
+        try:
+            return next(seals.undecodable(self._connection), None)
+        except sqlite3.Error:
+            return None
 
     def expect(self, names: Sequence[str], digest: str, voxel_size: float) -> None:
         advice = "use the settings that the ledger was made with, or a new work directory"
@@ -173,3 +255,32 @@ class LedgerFile:
         """Close the file; closing twice is allowed."""
         self.db.close()
         self._unlock()
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _look_of(path: Path) -> tuple:
+    """What changes whenever somebody writes: numbers of the file and of its WAL, times in ns."""
+    found: list[int] = []
+    for name in (path, path.with_name(f"{path.name}-wal")):
+        try:
+            now = os.stat(name)
+        except OSError:
+            continue
+        found += [now.st_ino, now.st_size, now.st_mtime_ns]
+    return tuple(found)
+
+
+def _advised(error: sqlite3.Error, path: Path) -> str:
+    words = told(error)
+    if not os.access(path.parent, os.W_OK):
+        return f"{words}: its folder may not be written to; what only reads works there"
+    if "full" in words:
+        return f"{words}; nothing was written just now: free some space, then run this again"
+    return words

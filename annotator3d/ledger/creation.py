@@ -1,81 +1,113 @@
-"""Making the tables of a new ledger file, and upgrading the file of an earlier version."""
+"""Making a new ledger file, and upgrading the file of an earlier version."""
 
 from __future__ import annotations
 
 import json
+import os
+import sqlite3
 import uuid
 from collections.abc import Sequence
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
-from annotator3d.ledger import database, schema
+from annotator3d.data.files import clear_parts, fsync_folder, part_of
+from annotator3d.ledger import database, definitions, schema, seals
 from annotator3d.ledger.connection import LedgerFile
 from annotator3d.ledger.triggers import triggers
 
-_IDENTITY = (
-    f"PRAGMA user_version = {schema.SCHEMA_VERSION}",
-    f"PRAGMA application_id = {schema.APPLICATION_ID}",
-)
 
+def upgrade_statements(version: int) -> list[str]:
+    """What turns a file of an earlier version into this one; its triggers must have been dropped.
 
-def statements() -> list[str]:
-    """Everything that makes an empty database a ledger, to be run in one transaction."""
-    made = [f"CREATE TABLE {table} ({columns})" for table, columns in schema.TABLES.items()]
-    return [*made, *schema.INDICES, *triggers(), *_IDENTITY]
-
-
-def upgrade_statements() -> list[str]:
-    """What turns a file of version 1 into this one; its triggers must have been dropped.
-
-    Version 1 had no drafts, bulk actions, requests and uids. SQLite cannot change a CHECK, so the
-    events move to a new table (https://sqlite.org/lang_altertable.html, section 7; foreign keys
-    must be off).
+    SQLite can neither change a CHECK nor add a column as it stands in a new file, so the rows move
+    to new tables (https://sqlite.org/lang_altertable.html, section 7; foreign keys must be off).
+    ``seal_of`` is a function of the connection.
     """
-    return [
-        f"CREATE TABLE new_events ({schema.TABLES['events']})",
-        f"INSERT INTO new_events SELECT *, NULL, NULL, {schema.NEW_UID} FROM events",
-        "DROP TABLE events",
-        "ALTER TABLE new_events RENAME TO events",
-        *(index for index in schema.INDICES if " ON events(" in index),
-        f"INSERT INTO meta VALUES ('ledger_id', {schema.NEW_UID})",
-        *triggers(),
-        *_IDENTITY,
-    ]
+    made: list[str] = []
+    if version == 1:
+        made.append(f"INSERT INTO meta VALUES ('ledger_id', {schema.NEW_UID})")
+    for table, columns in schema.tables().items():
+        more = f", NULL, NULL, {schema.NEW_UID}" if (version, table) == (1, "events") else ""
+        made += [
+            f"CREATE TABLE new_{table} ({columns})",
+            f"INSERT INTO new_{table} SELECT *{more}, NULL FROM {table}",
+            f"UPDATE new_{table} SET seal = seal_of({', '.join(seals.COLUMNS[table])})",
+        ]
+    made += [f"DROP TABLE {table}" for table in reversed(schema.tables())]
+    made += [f"ALTER TABLE new_{table} RENAME TO {table}" for table in schema.tables()]
+    return [*made, *schema.INDICES, *triggers(), *definitions.IDENTITY]
 
 
-def create_if_empty(file: LedgerFile, names: Sequence[str], digest: str, voxel_size: float) -> None:
+def make_aside(path: Path, names: Sequence[str], digest: str, voxel_size: float) -> None:
+    """Make the file unless there is one; it gets its name when it is whole.
+
+    Killed on the way, or with a full disk, the folder holds no ledger, as before. Of two processes
+    that do this at the same time, the first one's file counts.
+    """
+    if path.exists():
+        return
+    clear_parts(path.parent)
+    part = part_of(path)
+    try:
+        with closing(sqlite3.connect(part, isolation_level=None)) as db:
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("BEGIN")
+            _fill(db, names, digest, voxel_size)
+            db.execute("COMMIT")
+        try:
+            os.link(part, path)  # fails if there is a file by now
+        except FileExistsError:
+            pass
+        except OSError:  # a disk without links: `fill_if_empty` makes it in place
+            return
+        fsync_folder(path.parent)
+    except sqlite3.Error as error:
+        raise OSError(f"{path} cannot be made: {error}") from error
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def fill_if_empty(file: LedgerFile, names: Sequence[str], digest: str, voxel_size: float) -> None:
     """Make the tables, in one transaction, unless the file has some."""
     with file.transaction() as db:
-        if db.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()[0]:
-            return
-        for statement in statements():
-            db.execute(statement)
-        made_by = {
-            "voxel_size": repr(float(voxel_size)),
-            "created_by": _created_by(),
-            "ledger_id": uuid.uuid4().hex,
-        }
-        db.executemany("INSERT INTO meta VALUES (?, ?)", made_by.items())
-        db.execute(
-            "INSERT INTO taxonomies (version, digest, classes) VALUES (1, ?, ?)",
-            (digest, json.dumps(list(names))),
-        )
+        if not database.has_tables(db):
+            _fill(db, names, digest, voxel_size)
+
+
+def _fill(db: sqlite3.Connection, names: Sequence[str], digest: str, voxel_size: float) -> None:
+    for statement in definitions.statements():
+        db.execute(statement)
+    made_by = {
+        "voxel_size": repr(float(voxel_size)),
+        "created_by": _created_by(),
+        "ledger_id": uuid.uuid4().hex,
+    }
+    for key, value in made_by.items():
+        seals.insert(db, "meta", {"key": key, "value": value})
+    classes = {"version": 1, "digest": digest, "classes": json.dumps(list(names))}
+    seals.insert(db, "taxonomies", classes)
 
 
 def upgrade(file: LedgerFile) -> None:
     """Bring the file of an earlier version up to this one; no row is changed.
 
-    A copy of the file as it was stays beside it, as ``NAME.version-1``.
+    A copy of the file as it was stays beside it, as ``NAME.version-N``.
+
+    Raises ValueError if the file is damaged: a seal would make it look whole.
     """
-    if _version(file) != 1:
+    if (old := _version(file)) not in (1, 2):
         return
     with file.plain_errors():
+        file.require_whole(old)
         file.db.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction
+    file.db.create_function("seal_of", -1, lambda *values: seals.seal_of(values))
     with file.transaction() as db:
-        if _version(file) == 1:  # no other process was faster
-            database.back_up(file.path, file.path.with_name(f"{file.path.name}.version-1"))
+        if _version(file) == old:  # no other process was faster
+            database.back_up(file.path, file.path.with_name(f"{file.path.name}.version-{old}"))
             rows = db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'")
             drop = [f"DROP TRIGGER {name}" for (name,) in rows.fetchall()]
-            for statement in (*drop, *upgrade_statements()):
+            for statement in (*drop, *upgrade_statements(old)):
                 db.execute(statement)
     file.db.execute("PRAGMA foreign_keys = ON")
 

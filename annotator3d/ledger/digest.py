@@ -10,7 +10,8 @@ import numpy as np
 
 from annotator3d.data.scan import VoxelLabels
 from annotator3d.ledger.records import Answer, Query, Round, ScanRecord
-from annotator3d.ledger.schema import SCHEMA_VERSION
+
+_FORMAT = 2  # of the text
 
 
 def labels_digest(labels: Iterable[tuple[str, VoxelLabels]]) -> str:
@@ -29,7 +30,7 @@ def canonical_text(
     responses: Iterable[tuple[Query, Answer | None]],
 ) -> str:
     """See `LedgerReader.export_canonical`."""
-    lines: list[dict[str, object]] = [{"ledger": SCHEMA_VERSION, **settings}]
+    lines: list[dict[str, object]] = [{"ledger": _FORMAT, **settings}]
     for scan in scans:
         lines.append({"scan": scan.id, "file": scan.fingerprint, "points": scan.num_points})
     for entry in rounds:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.ledger import seals
+from annotator3d.ledger.bounds import beyond
 from annotator3d.ledger.checksums import COLUMNS, new_uid
 from annotator3d.ledger.connection import LedgerFile
 from annotator3d.ledger.records import IGNORE, Answer, Query
 from annotator3d.ledger.schema import NOW
+from annotator3d.ledger.seals import plain
 
 
 def append(
@@ -22,28 +25,24 @@ def append(
 ) -> int:
     """Insert an event in the transaction that is open; returns its id. See `Ledger.append`."""
     (now,) = file.db.execute(f"SELECT {NOW}").fetchone()
-    accepted = answer.proposal_accepted
-    if answer.seconds is not None and np.isnan(answer.seconds):
-        raise ValueError(f"query {query_id}: seconds must be 0 or more, got {answer.seconds}")
-    values = (
-        int(query_id),
-        answer.kind,
-        None if answer.labels is None else answer.labels.tobytes(),
-        file.taxonomy_version,
-        answer.annotator,
-        None if answer.seconds is None else float(answer.seconds),
-        None if answer.clicks is None else int(answer.clicks),
-        None if accepted is None else int(accepted),
-        answer.note,
-        now,
-        ask,
-    )
-    cursor = file.db.execute(
-        f"INSERT INTO events ({', '.join(COLUMNS)}, supersedes, action, uid)"
-        f" VALUES ({', '.join('?' * len(values))}, ?, ?, ?)",
-        (*values, supersedes, action, uid or new_uid(values)),
-    )
-    return int(cursor.lastrowid or 0)
+    row = {
+        "query": query_id,
+        "kind": answer.kind,
+        "labels": None if answer.labels is None else answer.labels.tobytes(),
+        "taxonomy": file.taxonomy_version,
+        "annotator": answer.annotator,
+        "seconds": answer.seconds,
+        "clicks": answer.clicks,
+        "proposal_accepted": answer.proposal_accepted,
+        "note": answer.note,
+        "created_at": now,
+        "ask": ask,
+    }
+    if (problem := beyond("events", row)) is not None:
+        raise ValueError(f"query {query_id}: {problem}")
+    values = [plain(name, row[name]) for name in COLUMNS]
+    about = {"supersedes": supersedes, "action": action, "uid": uid or new_uid(values)}
+    return seals.insert(file.db, "events", {**row, **about})
 
 
 def checked_labels(

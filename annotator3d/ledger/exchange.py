@@ -10,6 +10,8 @@ import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from annotator3d.ledger import seals
+from annotator3d.ledger.bounds import beyond
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.schema import EventKind
 
@@ -67,15 +69,14 @@ def insert_stored(
 
     Raises ValueError, saying why, if a rule of the database forbids it.
     """
-    marks = ", ".join("?" * len(event.values))
+    row = dict(zip(_COLUMNS.split(", "), event.values, strict=True))
+    if (problem := beyond("events", row)) is not None:
+        raise ValueError(problem)
     try:
-        cursor = ledger.file.db.execute(
-            f"INSERT INTO events (supersedes, action, {_COLUMNS}) VALUES (?, ?, {marks})",
-            (supersedes, action, *event.values),
-        )
+        row |= {"supersedes": supersedes, "action": action}
+        return seals.insert(ledger.file.db, "events", row)
     except sqlite3.IntegrityError as error:
         raise ValueError(str(error)) from error
-    return int(cursor.lastrowid or 0)
 
 
 def ids_by_uid(ledger: LedgerReader) -> dict[str, int]:

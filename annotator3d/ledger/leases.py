@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
+from annotator3d.ledger.bounds import MAX_SECONDS
 from annotator3d.ledger.connection import LedgerFile
 from annotator3d.ledger.events import append
 from annotator3d.ledger.records import Answer, Lease
@@ -18,10 +19,12 @@ _EPOCH = 2440587.5  # 1970, as julianday() counts
 _ENDING = sql_list(kind for kind in EventKind if kind.ends_lease)
 _HELD = (
     "SELECT l.query, l.annotator, (julianday(l.created_at) - {}) * 86400 + l.seconds AS until,"
-    " l.note FROM events l WHERE until > (julianday('now') - {}) * 86400"
+    " l.note, (julianday(l.created_at) - {}) * 86400 FROM events l"
+    " WHERE until > (julianday('now') - {}) * 86400"
+    f" AND l.seconds <= {MAX_SECONDS}"
     " AND NOT EXISTS (SELECT 1 FROM events r WHERE r.query = l.query AND r.id > l.id"
     f" AND r.annotator = l.annotator AND r.kind IN {_ENDING}) AND l.id"
-).format(_EPOCH, _EPOCH)
+).format(_EPOCH, _EPOCH, _EPOCH)
 _OF_QUERY = f"{_HELD} = (SELECT MAX(id) FROM events WHERE query = ? AND kind = '{EventKind.LEASE}')"
 _OF_ALL = (
     f"{_HELD} IN (SELECT MAX(id) FROM events WHERE kind = '{EventKind.LEASE}' GROUP BY query)"

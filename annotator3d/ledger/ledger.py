@@ -20,6 +20,7 @@ from annotator3d.ledger import actions, closing, creation, events, rounds
 from annotator3d.ledger.actions import EventDraft
 from annotator3d.ledger.closing import CloseResult
 from annotator3d.ledger.connection import LedgerFile
+from annotator3d.ledger.database import is_blank
 from annotator3d.ledger.leases import Leases
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import (
@@ -68,8 +69,9 @@ class Ledger(LedgerReader):
         path = Path(path)
         if not path.parent.is_dir():
             raise FileNotFoundError(f"{path}: there is no folder {path.parent}; create it first")
+        creation.make_aside(path, taxonomy_names, taxonomy_digest, voxel_size)
         with _closed_on_error(LedgerFile(path, "rwc")) as file:
-            creation.create_if_empty(file, taxonomy_names, taxonomy_digest, voxel_size)
+            creation.fill_if_empty(file, taxonomy_names, taxonomy_digest, voxel_size)
             creation.upgrade(file)
             file.identify()
             file.expect(taxonomy_names, taxonomy_digest, voxel_size)
@@ -345,23 +347,35 @@ class Ledger(LedgerReader):
         """Let training go on with the answers that a round has.
 
         An open query stays open and spent: an answer that comes later counts from the next epoch
-        on. Closing again is allowed. Nothing is lost if the process is killed on the way.
+        on. Closing again is allowed. All of it is written in one transaction.
 
         Args:
             annotator: who closes it.
             release: give the open queries back unspent instead; their voxels may be asked about
                 again. One that somebody has worked on (a draft, or an answer that was undone) or
-                holds (on the screen, or in a work package) stays open.
+                holds (on the screen, or in a work package) stays open, unless the hold begins in
+                the future, as a wrong clock makes it.
 
         Raises ValueError if there is no such round.
         """
-        return closing.close_round(self, self.leases, round, annotator, release)
+        return self.close_rounds([round], annotator=annotator, release=release)[0]
+
+    def close_rounds(
+        self, rounds: Sequence[int], *, annotator: str, release: bool = False
+    ) -> list[CloseResult]:
+        """`close_round` of several, all in one transaction."""
+        return closing.close_rounds(self, self.leases, rounds, annotator, release)
 
 
 def _existing(path: str | Path) -> Path:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there is no ledger {path}; check the work directory")
+    if is_blank(path):
+        raise ValueError(
+            f"{path} is not a ledger: the file is empty, as a start that was killed may leave it; "
+            "the next `annotator3d train` or `select` fills it"
+        )
     return path
 
 

@@ -14,31 +14,14 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from annotator3d.ledger import creation
-from annotator3d.ledger.database import open_reader
+from annotator3d.ledger import definitions, schema, seals
+from annotator3d.ledger.database import open_reader, told
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import Cell, Query
 from annotator3d.ledger.schema import EventKind
 
-_TABLES = (
-    "CREATE TABLE package (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
-    "CREATE TABLE package_scans (scan TEXT PRIMARY KEY NOT NULL, content BLOB NOT NULL,"
-    " digest TEXT NOT NULL, pose BLOB, world TEXT)",
-    "CREATE TABLE package_predictions (scan TEXT NOT NULL, round INTEGER NOT NULL,"
-    " content BLOB NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (scan, round))",
-    "CREATE TABLE package_files (name TEXT PRIMARY KEY NOT NULL, content BLOB NOT NULL,"
-    " digest TEXT NOT NULL)",
-)
-_IMAGES = (  # of packages with camera images only
-    "CREATE TABLE package_images (scan TEXT NOT NULL, x INTEGER NOT NULL, y INTEGER NOT NULL,"
-    " z INTEGER NOT NULL, content BLOB NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (scan, x, y, z))"
-)
 _HAS_IMAGES = "SELECT 1 FROM sqlite_master WHERE name = 'package_images'"
-# All columns but `action`: a bulk action may be about queries that stay at home.
-_EVENT = (
-    "id, query, kind, labels, taxonomy, annotator, seconds, clicks, proposal_accepted, note,"
-    " supersedes, created_at, ask, uid"
-)
+_SEAL = "seal"  # a key of the table `package`
 _REQUESTS, _NO_LEASES = f"kind = '{EventKind.REQUEST}'", f"kind != '{EventKind.LEASE}'"
 
 
@@ -53,11 +36,12 @@ def new_package(path: Path, manifest: Mapping[str, Any]) -> Iterator[PackageWrit
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("BEGIN")
-        for statement in (*creation.statements(), *_TABLES):
+        for statement in (*definitions.statements(), *schema.PACKAGE_TABLES):
             db.execute(statement)
         rows = [(key, json.dumps(value)) for key, value in manifest.items()]
         db.executemany("INSERT INTO package VALUES (?, ?)", rows)
         yield PackageWriter(db)
+        db.execute("INSERT INTO package VALUES (?, ?)", (_SEAL, json.dumps(_seal(db))))
         db.execute("COMMIT")
     with open(path, "rb") as file:
         os.fsync(file.fileno())
@@ -81,19 +65,21 @@ class PackageWriter:
         scans = {query.scan for query in queries}
         with ledger.file.transaction("DEFERRED") as home:
             for table in ("meta", "taxonomies", "scans", "rounds", "queries"):
-                for row in home.execute(f"SELECT * FROM {table} ORDER BY 1").fetchall():
+                for row in _rows(home, table, "ORDER BY 1"):
                     if (
                         (table == "meta" and row[0].startswith("round_"))  # closed at home
                         or (table == "scans" and row[0] not in scans)
                         or (table == "queries" and row[0] not in ids)
                     ):
                         continue
-                    self._insert(table, row)
+                    seals.insert(self._db, table, dict(zip(seals.COLUMNS[table], row, strict=True)))
             for query in queries:
                 kinds = _REQUESTS if query.id in blind else _NO_LEASES
-                sql = f"SELECT {_EVENT} FROM events WHERE query = ? AND {kinds} ORDER BY id"
-                for row in home.execute(sql, (query.id,)).fetchall():
-                    self._insert(f"events ({_EVENT})", row)
+                where = f"WHERE query = ? AND {kinds} ORDER BY id"
+                for row in _rows(home, "events", where, query.id):
+                    event = dict(zip(seals.COLUMNS["events"], row, strict=True))
+                    # a bulk action may be about queries that stay at home
+                    seals.insert(self._db, "events", {**event, "action": None})
 
     def add_file(self, name: str, content: bytes) -> None:
         self._insert("package_files", (name, content, _digest(content)))
@@ -114,7 +100,7 @@ class PackageWriter:
 
         A voxel that was asked about again after a release keeps one image.
         """
-        self._db.execute(_IMAGES)
+        self._db.execute(schema.PACKAGE_IMAGES_TABLE)
         count = 0
         for scan_id, cell, content in images:
             row = (scan_id, *cell, content, _digest(content))
@@ -141,12 +127,31 @@ class PackageFile:
         try:
             with closing(open_reader(self.path)) as db:
                 rows = db.execute("SELECT key, value FROM package").fetchall()
-            return {key: json.loads(value) for key, value in rows}
+                found = {key: json.loads(value) for key, value in rows}
+            found.pop(_SEAL, None)
+            return found
         except (sqlite3.Error, ValueError) as error:
             raise ValueError(
-                f"{self.path} is not a work package, or is damaged: {error}; `annotator3d package "
-                "export` makes one"
+                f"{self.path} is not a work package, or is damaged: {told(error)}; `annotator3d "
+                "package export` makes one"
             ) from error
+
+    def require_sealed(self) -> None:
+        """Raise ValueError unless manifest, names and poses are those that were written.
+
+        Of the contents, each has a digest, which is compared when it is read.
+        """
+        try:
+            with closing(open_reader(self.path)) as db:
+                rows = db.execute("SELECT value FROM package WHERE key = ?", (_SEAL,)).fetchall()
+                is_whole = all(json.loads(value) == _seal(db) for (value,) in rows)
+        except (sqlite3.Error, ValueError) as error:
+            raise ValueError(f"{self.path} cannot be read: {told(error)}") from error
+        if not is_whole:  # earlier versions wrote no seal
+            raise ValueError(
+                f"{self.path} is damaged: what it says of itself or its scans has changed since it "
+                "was written; ask for it again"
+            )
 
     def poses(self) -> list[tuple[str, bytes, str]]:
         """(scan id, pose [4, 4] float64 as bytes, name of its frame) of scans that have one."""
@@ -170,20 +175,22 @@ class PackageFile:
 
     def damage(self) -> list[str]:
         """What has changed since it was written, one line each."""
-        tables = ["package_scans", "package_predictions", "package_files"]
+        try:
+            self.require_sealed()
+        except ValueError as error:
+            return [told(error)]
         try:
             with closing(open_reader(self.path)) as db:
-                tables += ["package_images"] if db.execute(_HAS_IMAGES).fetchone() else []
                 return [
                     f"row {row} of {table} has changed since it was written"
-                    for table in tables
+                    for table in _tables(db)
                     for row, content, digest in db.execute(
                         f"SELECT rowid, content, digest FROM {table}"
                     )
                     if _digest(content) != digest
                 ]
         except sqlite3.Error as error:
-            return [str(error)]
+            return [told(error)]
 
     def _content(self, table: str, where: str, *values: object) -> bytes | None:
         rows = self._rows(f"SELECT content, digest FROM {table} WHERE {where}", *values)
@@ -200,7 +207,34 @@ class PackageFile:
             with closing(open_reader(self.path)) as db:
                 return db.execute(sql, values).fetchall()
         except sqlite3.Error as error:
-            raise ValueError(f"{self.path} cannot be read: {error}") from error
+            raise ValueError(f"{self.path} cannot be read: {told(error)}") from error
+
+
+def _tables(db: sqlite3.Connection) -> dict[str, str]:
+    """The tables with contents -> their columns besides."""
+    has_images = db.execute(_HAS_IMAGES).fetchone()
+    return {
+        "package_scans": "scan, digest, pose, world",
+        "package_predictions": "scan, round, digest",
+        "package_files": "name, digest",
+        **({"package_images": "scan, x, y, z, digest"} if has_images else {}),
+    }
+
+
+def _seal(db: sqlite3.Connection) -> str:
+    """A checksum of all rows of a package but the contents, which have a digest each."""
+    rows = [db.execute("SELECT key, value FROM package WHERE key != ? ORDER BY key", (_SEAL,))]
+    rows += [
+        db.execute(f"SELECT {columns} FROM {table} ORDER BY {columns}")
+        for table, columns in _tables(db).items()
+    ]
+    text = json.dumps([cursor.fetchall() for cursor in rows], default=bytes.hex)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _rows(db: sqlite3.Connection, table: str, where: str, *values: object) -> list[tuple]:
+    columns = ", ".join(seals.COLUMNS[table])
+    return db.execute(f"SELECT {columns} FROM {table} {where}", values).fetchall()
 
 
 def _digest(content: bytes) -> str:

@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 import numpy as np
 
 from annotator3d.data.scan import VoxelLabels
+from annotator3d.ledger.bounds import beyond
 from annotator3d.ledger.class_lists import tables_to_last
 from annotator3d.ledger.connection import LedgerFile
 from annotator3d.ledger.digest import canonical_text, labels_digest
@@ -167,6 +168,13 @@ class LedgerReader:
         rows = self.file.rows(f"SELECT DISTINCT annotator FROM events {where} ORDER BY annotator")
         return [name for (name,) in rows]
 
+    def absurd_events(self) -> int:
+        """Number of events with a time, clicks, a date or a name that cannot be; see `bounds`."""
+        columns = ("annotator", "seconds", "clicks", "created_at")
+        rows = self.file.rows(f"SELECT {', '.join(columns)} FROM events")
+        events = (dict(zip(columns, row, strict=True)) for row in rows)
+        return sum(beyond("events", event) is not None for event in events)
+
     def proposals_accepted(self) -> dict[int, bool | None]:
         """Event id -> whether it took a proposal unchanged; None where none was offered."""
         rows = self.file.rows("SELECT id, proposal_accepted FROM events")
@@ -216,6 +224,7 @@ class LedgerReader:
 
         So are the points of a class that was split, until they are labelled again.
         """
+        self.file.require_still_whole()
         found = self.outcomes(scan=scan_id, up_to_round=up_to_round)
         for query, where in sorted(found, key=lambda pair: pair[0].scan):  # stable
             if where.effective is not None and where.effective.labels is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -15,6 +16,8 @@ from annotator3d.ledger.schema import Ask, EventKind
 
 UNASSIGNED = 254  # in a draft: a point that has no label yet
 Cell = tuple[int, int, int]
+_DAY = 86400.0
+_LAST = 253_402_300_799  # seconds since 1970, of the last year that a date can have
 
 
 class Asked(Protocol):
@@ -119,13 +122,26 @@ class Lease:
     annotator: str
     until: float  # seconds since the epoch
     package: str | None = None  # the work package that it is out in, by the name of its file
+    since: float = 0.0  # seconds since the epoch
+
+    @property
+    def is_of_wrong_clock(self) -> bool:
+        """Begins a day or more from now: the clock was wrong then, and it ends in a long time."""
+        return self.since > time.time() + _DAY
 
     @property
     def description(self) -> str:
         """What this lease means for its query, for people."""
+        if self.is_of_wrong_clock:
+            since = datetime.fromtimestamp(min(self.since, _LAST), timezone.utc)
+            return (
+                f"held for {self.annotator} since {since:%Y-%m-%d}, by a wrong clock (`annotator3d "
+                "package recall` ends that)"
+            )
         if self.package is None:
             return f"being answered by {self.annotator}"
-        until = datetime.fromtimestamp(self.until, timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
+        until = datetime.fromtimestamp(min(self.until, _LAST), timezone.utc)
+        until = until.strftime("%Y-%m-%d %H:%M UTC")
         return f"out in a work package for {self.annotator} until {until}"
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 
+from annotator3d.ledger import seals
 from annotator3d.ledger.connection import LedgerFile
 from annotator3d.ledger.records import Asked, Round, ScanRecord
 from annotator3d.ledger.schema import NOW
 
+_QUERY = ("round", "position", "scan", "x", "y", "z", "rank", "score", "num_points")
 _SCAN = "SELECT id, fingerprint, num_points FROM scans WHERE id = ?"
 
 
@@ -19,10 +22,7 @@ def register_scans(file: LedgerFile, scans: Iterable[ScanRecord]) -> None:
         for scan in scans:
             row = db.execute(_SCAN, (scan.id,)).fetchone()
             if row is None:
-                db.execute(
-                    "INSERT INTO scans (id, fingerprint, num_points) VALUES (?, ?, ?)",
-                    (scan.id, scan.fingerprint, int(scan.num_points)),
-                )
+                seals.insert(db, "scans", asdict(scan))
             elif (known := ScanRecord(*row)) != scan:
                 raise ValueError(
                     f"scan {scan.id} has changed since it was asked about: the ledger has "
@@ -47,22 +47,10 @@ def insert_round(
                 f"{file.path} has rounds up to {last}; cannot add round {entry.number}"
             )
         _require_registered(db, queries)
-        db.execute(
-            "INSERT INTO rounds (round, strategy, seed, budget, max_queries, num_queries,"
-            " epoch, source) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                int(entry.number),  # int(): SQLite would store a numpy integer as a blob
-                entry.strategy,
-                int(entry.seed),
-                int(entry.budget),
-                None if entry.max_queries is None else int(entry.max_queries),
-                int(entry.num_queries),
-                int(entry.epoch),
-                entry.source,
-            ),
-        )
+        values = {**asdict(entry), "created_at": None}
+        seals.insert(db, "rounds", {"round": values.pop("number"), **values})
         if decision is not None:
-            db.execute("INSERT INTO meta VALUES (?, ?)", (decision_key(entry.number), decision))
+            _insert_meta(db, decision_key(entry.number), decision)
         for row in rows:
             _insert_query(db, row)
 
@@ -79,11 +67,11 @@ def insert_queries(file: LedgerFile, round: int, queries: Mapping[str, Sequence[
 
 
 def mark_closed(file: LedgerFile, round: int, annotator: str) -> None:
-    """Note when and by whom a round was closed; the first time counts."""
-    with file.transaction() as db:
-        key = closed_key(round)
-        if db.execute("SELECT 1 FROM meta WHERE key = ?", (key,)).fetchone() is None:
-            db.execute(f"INSERT INTO meta VALUES (?, {NOW} || ' ' || ?)", (key, annotator))
+    """Note when and by whom a round was closed, in the open transaction; the first time counts."""
+    db, key = file.db, closed_key(round)
+    if db.execute("SELECT 1 FROM meta WHERE key = ?", (key,)).fetchone() is None:
+        (now,) = db.execute(f"SELECT {NOW}").fetchone()
+        _insert_meta(db, key, f"{now} {annotator}")
 
 
 def closed_key(round: int) -> str:
@@ -102,13 +90,13 @@ def _require_registered(db: sqlite3.Connection, scans: Iterable[str]) -> None:
             raise ValueError(f"scan {scan} is not registered; call register_scan first")
 
 
+def _insert_meta(db: sqlite3.Connection, key: str, value: str) -> None:
+    seals.insert(db, "meta", {"key": key, "value": value})
+
+
 def _insert_query(db: sqlite3.Connection, row: tuple) -> None:
     try:
-        db.execute(
-            "INSERT INTO queries (round, position, scan, x, y, z, rank, score, num_points)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            row,
-        )
+        seals.insert(db, "queries", dict(zip(_QUERY, row, strict=True)))
     except sqlite3.IntegrityError as error:
         round, _, scan, *cell = row[:6]
         raise ValueError(f"round {round}, scan {scan}, cell {cell}: {error}") from error

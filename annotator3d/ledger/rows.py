@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from annotator3d.ledger.bounds import is_count, is_duration
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.records import Answer, Event, Query
 from annotator3d.ledger.schema import Ask, EventKind, sql_list
@@ -45,5 +46,9 @@ def event_of(row: tuple) -> Event:
     ask = None if ask is None else Ask(ask)
     labels = None if blob is None else np.frombuffer(blob, np.uint8)
     accepted = None if accepted is None else bool(accepted)
+    if not is_duration(seconds):
+        seconds = None  # of an earlier version or another's hand: as if it had not been timed
+    if not is_count(clicks):
+        clicks = None
     answer = Answer(kind, labels, annotator, seconds, clicks, accepted, note)
     return Event(id_, query, answer, supersedes, created_at, action, ask, uid, taxonomy)

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from enum import Enum, Flag, auto
 from typing import NoReturn
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3  # 2 had no seals; 1 had no drafts, bulk actions, requests and uids either
 APPLICATION_ID = 0x41334C47  # "A3LG": distinguishes a ledger from other SQLite files
 LEDGER_FILE = "ledger.sqlite"  # in the folder of a run
 
@@ -135,18 +135,19 @@ NOW = "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
 _NOW = f"TEXT NOT NULL DEFAULT ({NOW})"
 
 
-TABLES = {
-    "meta": "key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL",
+_SEAL = ", seal TEXT"  # see `seals`; NULL in a row that other software has written
+_TABLES = {
+    "meta": "key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL@",
     # Version 1 is the taxonomy the ledger was made for. A later one carries the map from the train
     # ids of the version before it, and events say which version their labels are written in.
     "taxonomies": f"""
         version INTEGER PRIMARY KEY, digest TEXT NOT NULL, classes TEXT NOT NULL,
-        mapping BLOB, created_at {_NOW},
+        mapping BLOB, created_at {_NOW}@,
         CHECK ((version = 1) = (mapping IS NULL))""",
     "scans": f"""
         id TEXT PRIMARY KEY NOT NULL, fingerprint TEXT NOT NULL,
         num_points INTEGER NOT NULL CHECK (typeof(num_points) = 'integer' AND num_points >= 0),
-        created_at {_NOW}""",
+        created_at {_NOW}@""",
     "rounds": f"""
         round INTEGER PRIMARY KEY, strategy TEXT NOT NULL,
         seed INTEGER NOT NULL CHECK (typeof(seed) = 'integer'),
@@ -154,7 +155,7 @@ TABLES = {
         max_queries INTEGER CHECK (typeof(max_queries) IN ('integer', 'null')),
         num_queries INTEGER NOT NULL CHECK (num_queries >= 0),
         epoch INTEGER NOT NULL CHECK (typeof(epoch) = 'integer' AND epoch >= 0),
-        source TEXT NOT NULL, created_at {_NOW},
+        source TEXT NOT NULL, created_at {_NOW}@,
         CHECK (max_queries IS NULL OR num_queries <= max_queries)""",
     # `rank` < budget and `position` < num_queries, each unique, are what bounds a round.
     "queries": f"""
@@ -167,7 +168,7 @@ TABLES = {
         rank INTEGER NOT NULL CHECK (typeof(rank) = 'integer' AND rank >= 0),
         score REAL NOT NULL CHECK (typeof(score) = 'real'),
         num_points INTEGER NOT NULL CHECK (typeof(num_points) = 'integer' AND num_points >= 1),
-        asked_at {_NOW},
+        asked_at {_NOW}@,
         UNIQUE (round, position), UNIQUE (round, scan, rank)""",
     # `supersedes` is the event that this one is about: undone, corrected, continued or reviewed; of
     # a redo it is the undo, of an answer to a request the request. `seconds` of a lease is how long
@@ -188,8 +189,15 @@ TABLES = {
             CHECK (kind NOT IN {_LINKED} OR supersedes IS NOT NULL),
         created_at {_NOW}, action INTEGER REFERENCES events(id),
         ask TEXT CHECK ({_IS_REQUEST} = (ask IS NOT NULL) AND ask IN {sql_list(Ask)}),
-        uid TEXT NOT NULL UNIQUE DEFAULT ({NEW_UID})""",
+        uid TEXT NOT NULL UNIQUE DEFAULT ({NEW_UID})@""",
 }
+
+
+def tables(version: int = SCHEMA_VERSION) -> dict[str, str]:
+    """The columns of each table, parents first; of this version or of version 2."""
+    seal = _SEAL if version > 2 else ""
+    return {table: columns.replace("@", seal) for table, columns in _TABLES.items()}
+
 
 INDICES = (
     "CREATE INDEX queries_cell ON queries(scan, x, y, z)",
@@ -203,3 +211,18 @@ RELEASED = (
 UNDONE = (
     f"EXISTS (SELECT 1 FROM events u WHERE u.supersedes = {{}} AND u.kind = '{EventKind.UNDO}')"
 )
+
+PACKAGE_TABLES = (  # a work package has these too
+    "CREATE TABLE package (key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL)",
+    "CREATE TABLE package_scans (scan TEXT PRIMARY KEY NOT NULL, content BLOB NOT NULL,"
+    " digest TEXT NOT NULL, pose BLOB, world TEXT)",
+    "CREATE TABLE package_predictions (scan TEXT NOT NULL, round INTEGER NOT NULL,"
+    " content BLOB NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (scan, round))",
+    "CREATE TABLE package_files (name TEXT PRIMARY KEY NOT NULL, content BLOB NOT NULL,"
+    " digest TEXT NOT NULL)",
+)
+PACKAGE_IMAGES_TABLE = (  # of packages with camera images only
+    "CREATE TABLE package_images (scan TEXT NOT NULL, x INTEGER NOT NULL, y INTEGER NOT NULL,"
+    " z INTEGER NOT NULL, content BLOB NOT NULL, digest TEXT NOT NULL, PRIMARY KEY (scan, x, y, z))"
+)
+PACKAGE, PACKAGE_IMAGES = "table package", "table package_images"

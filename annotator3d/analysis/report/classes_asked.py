@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,7 @@ def pool_classes(
     found = _count(dataset, len(run_info["classes"]), progress)
     if found is not None:
         entry = {"fingerprint": pool["fingerprint"], **vars(found)}
-        with atomic_write(kept) as file:
+        with suppress(OSError), atomic_write(kept) as file:  # on a read-only disk: counted again
             file.write(json.dumps({**entry, "points": found.points.tolist()}).encode())
     return found
 

@@ -45,11 +45,11 @@ def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
         FileNotFoundError: there is no run.
         ValueError: one of its files is corrupt.
     """
-    has_run = work_dir.run_info_path.is_file() or not work_dir.ledger_path.is_file()
+    has_run = work_dir.run_info_path.is_file() or not work_dir.has_ledger()
     run = read_run(work_dir, finished=False) if has_run else _selected_only(work_dir)
     steps = _steps(work_dir.logs / FILE)
     sections, costs, waiting = [*_budget(run)], [], 0
-    if work_dir.ledger_path.exists():
+    if work_dir.has_ledger():
         with work_dir.ledger() as ledger, ledger.snapshot():
             rounds, picked = _rounds(ledger), picked_points(ledger, len(run.classes))
             costs, waiting = round_costs(ledger), len(ledger.open_queries())

@@ -64,9 +64,14 @@ def merge_package(ledger: Ledger, package: Path) -> MergeResult:
             nothing is written then.
     """
     result = MergeResult(read_manifest(package))
+    if result.manifest.ledger_id != ledger.ledger_id:
+        raise ValueError(
+            f"{package} was packed from another ledger ({result.manifest.ledger_id}) than "
+            f"{ledger.path} ({ledger.ledger_id}); merge it there"
+        )
     _require_sound(package)
     with Ledger.read(package) as away, away.snapshot():
-        _require_ours(ledger, away, result.manifest)
+        _require_ours(ledger, away)
         events = stored_events(away)
     with ledger.transaction():
         written = _insert(ledger, package, events, result)
@@ -132,13 +137,8 @@ def _require_sound(package: Path) -> None:
         )
 
 
-def _require_ours(home: Ledger, away: Ledger, manifest: Manifest) -> None:
-    """Refuse a package of another ledger, or whose queries are not those at home."""
-    if manifest.ledger_id != home.ledger_id:
-        raise ValueError(
-            f"{away.path} was packed from another ledger ({manifest.ledger_id}) than {home.path} "
-            f"({home.ledger_id}); merge it there"
-        )
+def _require_ours(home: Ledger, away: Ledger) -> None:
+    """Refuse a package whose queries are not those at home."""
     theirs, ours = class_lists(away), class_lists(home)
     if theirs[: len(ours)] == ours and len(ours) < len(theirs):
         raise ValueError(f"{away.path} has a class list that {home.path} {_OLDER}")

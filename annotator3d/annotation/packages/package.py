@@ -10,6 +10,7 @@ nobody has it open.
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,24 @@ def read_manifest(path: Path) -> Manifest:
             f"{path} is a package of format {values.get('format')}, this annotator3d reads format "
             f"{FORMAT}; install the version that wrote it"
         )
+    manifest = _manifest_of(values)
+    if manifest is None:
+        raise ValueError(
+            f"{path} is damaged: it does not say of itself what a package says; ask for it again"
+        )
+    return manifest
+
+
+def _manifest_of(values: dict[str, Any]) -> Manifest | None:
+    """The manifest of these values; None where one is missing, too many or of another kind."""
+    texts = ("id", "ledger_id", "to", "made_by", "made_at")
+    if set(values) != {*texts, "days", "crop", "format"}:
+        return None
+    numbers = [values["days"], *([] if values["crop"] is None else [values["crop"]])]
+    if not all(isinstance(values[name], str) and values[name].strip() for name in texts) or not all(
+        isinstance(number, (int, float)) and 0 < number < math.inf for number in numbers
+    ):
+        return None
     return Manifest(recipient=values.pop("to"), **values)
 
 
@@ -92,6 +111,7 @@ class PackageSource:
             self._voxel_size = ledger.voxel_size
             self._prints = {scan.id: scan.fingerprint for scan in ledger.scans()}
         self._file = PackageFile(path)
+        self._file.require_sealed()
         self._has_images = self._file.has_images()
         self._poses = {
             scan_id: Pose(world, np.frombuffer(matrix, np.float64).reshape(4, 4))

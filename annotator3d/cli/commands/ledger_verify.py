@@ -62,11 +62,12 @@ def verify(args: argparse.Namespace) -> int:
         found.problems += scans.problems
     if args.json:
         values = {"ledger": str(path), "problems": found.problems, "checked": found.counts}
+        values["notes"] = found.notes
         print(json.dumps({**values, "not_checked": scans.unchecked}))
         return 1 if found.problems else 0
     for problem in found.problems:
         print(problem, file=sys.stderr)
-    for words in scans.unchecked:
+    for words in (*found.notes, *scans.unchecked):
         print(words)
     counts = ", ".join(_counted(name, number) for name, number in found.counts.items())
     print(f"{path}: {counts or 'its rows cannot be read'}; {count(len(found.problems), 'problem')}")

@@ -117,9 +117,11 @@ def add_show(parser: argparse.ArgumentParser) -> None:
 def show(args: argparse.Namespace) -> None:
     from annotator3d.annotation.packages.package import read_manifest
     from annotator3d.ledger.ledger import Ledger
+    from annotator3d.ledger.package_file import PackageFile
 
     path = Path(args.package)
     manifest = read_manifest(path)
+    PackageFile(path).require_sealed()
     with Ledger.read(path) as ledger:
         summary, scans = ledger.summary(), len(ledger.scans())
         classes = ", ".join(ledger.taxonomy_names)

@@ -86,8 +86,8 @@ def close(args: argparse.Namespace) -> None:
         if not numbers:
             print(f"no query of {args.work_dir} waits for an answer; there is nothing to close")
             return
-        for each in numbers:
-            closed = ledger.close_round(each, annotator=annotator_of(args), release=args.release)
+        who = annotator_of(args)
+        for closed in ledger.close_rounds(numbers, annotator=who, release=args.release):
             kept = f"{closed.open} stay open" if closed.open else "none stays open"
             given = f", {closed.released} released" if args.release else ""
             given += f" ({closed.held} are held by somebody)" if closed.held else ""

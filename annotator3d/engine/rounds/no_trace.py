@@ -33,7 +33,7 @@ def locked_without_trace(work_dir: WorkDir) -> Iterator[None]:
 
 def _count(work_dir: WorkDir) -> int | None:
     """Rounds in the ledger, 0 where there is none; None if it cannot be read."""
-    if not work_dir.ledger_path.exists():
+    if not work_dir.has_ledger():
         return 0
     try:
         with work_dir.ledger() as ledger:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotator3d.errors import ConfigError, nearest
+from annotator3d.ledger import seals
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import IGNORE, UNASSIGNED
@@ -129,10 +130,8 @@ def migrate(ledger: Ledger, migration: Migration) -> int:
                 f"plan was made for version {migration.version}; plan it again"
             )
         version = migration.version + 1
-        db.execute(
-            "INSERT INTO taxonomies (version, digest, classes, mapping) VALUES (?, ?, ?, ?)",
-            (version, migration.digest, json.dumps(migration.names), migration.table),
-        )
+        row = {"version": version, "digest": migration.digest, "mapping": migration.table}
+        seals.insert(db, "taxonomies", {**row, "classes": json.dumps(migration.names)})
     return version
 
 

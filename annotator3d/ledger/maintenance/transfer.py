@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from annotator3d.data.files import atomic_write, clear_parts, fsync_folder, part_of, written_whole
-from annotator3d.ledger import creation, schema
+from annotator3d.ledger import definitions, schema, seals
 from annotator3d.ledger.checksums import COLUMNS, matches
 from annotator3d.ledger.ledger import Ledger
 
 TABLES = ("meta", "taxonomies", "scans", "rounds", "queries", "events")  # parents first
 FORMAT = 1
+_READ = (2, schema.SCHEMA_VERSION)  # schemas of exports; rows of version 2 have no seals
 _BYTES = {("taxonomies", "mapping"), ("events", "labels")}
 
 
@@ -42,8 +43,10 @@ def export_ledger(path: Path, out: Path, format: str = "jsonl") -> dict[str, int
         raise FileNotFoundError(f"there is no folder {out.parent}; create it first")
     clear_parts(out.parent)
     with Ledger.read(path) as ledger, ledger.file.transaction("DEFERRED") as db:
-        tables = {table: _rows(db, table) for table in TABLES}
-        head = {"annotator3d ledger": FORMAT, "schema": schema.SCHEMA_VERSION}
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        version = max(version, 2)  # one of version 1 is read as if it had been upgraded
+        tables = {table: _rows(db, table, version) for table in TABLES}
+        head = {"annotator3d ledger": FORMAT, "schema": version}
         head["columns"] = {table: columns for table, (columns, _) in tables.items()}
         head["rows"] = {table: len(rows) for table, (_, rows) in tables.items()}
         if format == "jsonl":
@@ -93,17 +96,17 @@ def import_ledger(source: Path, path: Path, make_folder: bool = False) -> dict[s
 def _fill(part: Path, source: Path) -> dict[str, int]:
     lines = _read_folder(source) if source.is_dir() else _read_lines(source)
     where, head = next(lines, (str(source), {}))
-    if head.get("annotator3d ledger") != FORMAT or head.get("schema") != schema.SCHEMA_VERSION:
+    if head.get("annotator3d ledger") != FORMAT or head.get("schema") not in _READ:
         raise ValueError(
             f"{where}: expected an export of a ledger (format {FORMAT}, schema "
-            f"{schema.SCHEMA_VERSION}), as `annotator3d ledger export` writes it"
+            f"{' or '.join(map(str, _READ))}), as `annotator3d ledger export` writes it"
         )
     counts = dict.fromkeys(TABLES, 0)
     db = sqlite3.connect(part, isolation_level=None)
     try:
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("BEGIN")
-        for statement in creation.statements():
+        for statement in definitions.statements():
             db.execute(statement)
         for where, row in _in_order(lines):
             counts[_insert(db, where, row, head["columns"])] += 1
@@ -148,23 +151,18 @@ def _insert(db: sqlite3.Connection, where: str, row: dict, columns: dict) -> str
     if table not in TABLES or sorted(row) != sorted(columns.get(table, ())):
         raise ValueError(f"{where}: not a row of a ledger")
     try:
-        values = [_from_text(table, name, value) for name, value in row.items()]
-        marks = ", ".join("?" * len(values))
-        db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", values)
-        if table == "events":
-            event = dict(zip(row, values, strict=True))
-            if not matches(event["uid"], [event[name] for name in COLUMNS]):
-                raise ValueError(
-                    "it has changed since it was written: the checksum in its uid differs"
-                )
+        row = {name: _from_text(table, name, value) for name, value in row.items()}
+        seals.insert(db, table, row)
+        if table == "events" and not matches(row["uid"], [row[name] for name in COLUMNS]):
+            raise ValueError("it has changed since it was written: the checksum in its uid differs")
     except (ValueError, TypeError, sqlite3.Error) as error:
         raise ValueError(f"{where}: refused: {error}") from error
     return table
 
 
-def _rows(db: sqlite3.Connection, table: str) -> tuple[list[str], list[tuple]]:
-    cursor = db.execute(f"SELECT * FROM {table} ORDER BY 1")
-    return [column[0] for column in cursor.description], cursor.fetchall()
+def _rows(db: sqlite3.Connection, table: str, version: int) -> tuple[list[str], list[tuple]]:
+    columns = [*seals.COLUMNS[table], *(["seal"] if version > 2 else [])]
+    return columns, db.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY 1").fetchall()
 
 
 def _write_lines(out: Path, head: dict, tables: dict) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.data.scan_source import Predictions, ScanSource
-from annotator3d.ledger import creation, schema
+from annotator3d.ledger import schema, seals
+from annotator3d.ledger.bounds import beyond
 from annotator3d.ledger.checksums import COLUMNS, matches
-from annotator3d.ledger.database import open_reader
+from annotator3d.ledger.database import open_reader, told
+from annotator3d.ledger.definitions import definition_problems
+from annotator3d.ledger.soundness import present_as_current
 
+_CHECKED = (2, schema.SCHEMA_VERSION)
 _MOST = 20  # problems of one kind that are named
 
 _RULES = {
@@ -77,6 +81,7 @@ class VerifyReport:
     """What was checked, and what is wrong."""
 
     problems: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # absurd values, in rows that are whole
     counts: dict[str, int] = field(default_factory=dict)  # rows or files of each kind
 
 
@@ -101,16 +106,16 @@ def verify(
     try:
         db = open_reader(path)
     except (sqlite3.Error, OSError) as error:
-        return VerifyReport([f"the file cannot be read: {error}"])
+        return VerifyReport([f"the file cannot be read: {told(error)}"])
     try:
         db.execute("BEGIN")  # of one moment, while people write
         found.problems += _file_problems(db)
         if not found.problems:
-            found.problems += _schema_problems(db)
-            for words, sql in _RULES.items():
-                found.problems += _some(words.format(*row) for row in db.execute(sql))
-            found.problems += _some(_orphans(db)) + _some(_label_problems(db))
-            found.problems += _some(_checksum_problems(db))
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            found.problems += definition_problems(db, version)
+            present_as_current(db, version)
+            found.problems += _row_problems(db)
+            found.notes += _some(_beyond_bounds(db)) if not found.problems else []
             for table in ("rounds", "queries", "events", "scans"):
                 (found.counts[table],) = db.execute(f"SELECT COUNT(*) FROM {table}").fetchone()
             db.execute("COMMIT")  # scans take long; on a network disk writers would wait
@@ -118,8 +123,8 @@ def verify(
                 found.counts["scan files"] = 0
                 checked = _scan_problems(db, scans, predictions, progress, found.counts)
                 found.problems += _some(checked)
-    except sqlite3.Error as error:
-        found.problems.append(f"the file cannot be read completely: {error}")
+    except (sqlite3.Error, ValueError, TypeError) as error:
+        found.problems.append(f"the file cannot be read completely: {told(error)}")
     finally:
         db.close()
     return found
@@ -130,36 +135,26 @@ def _file_problems(db: sqlite3.Connection) -> list[str]:
     (version,) = db.execute("PRAGMA user_version").fetchone()
     if application != schema.APPLICATION_ID:
         return [f"this is not a ledger of annotator3d (application id {application:#x})"]
-    if version != schema.SCHEMA_VERSION:
-        return [f"schema version {version}, this annotator3d checks {schema.SCHEMA_VERSION}"]
+    if version not in _CHECKED:
+        known = " or ".join(map(str, _CHECKED))
+        return [f"schema version {version}, this annotator3d checks {known}"]
     rows = db.execute(f"PRAGMA integrity_check({_MOST})").fetchall()
     return [f"damaged: {text}" for (text,) in rows if text != "ok"]
+
+
+def _row_problems(db: sqlite3.Connection) -> list[str]:
+    if found := _some(seals.undecodable(db)):
+        return [*found, "the other rows are not checked, since these texts cannot be read"]
+    for words, sql in _RULES.items():
+        found += _some(words.format(*row) for row in db.execute(sql))
+    changed = _some(iter(dict.fromkeys(_checksum_problems(db))))
+    labels = [] if any(each.startswith("class list") for each in changed) else _label_problems(db)
+    return found + _some(_orphans(db)) + _some(labels) + changed
 
 
 def _orphans(db: sqlite3.Connection) -> Iterator[str]:
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
         yield f"row {row} of {table} refers to a row of {parent} that does not exist"
-
-
-def _schema_problems(db: sqlite3.Connection) -> list[str]:
-    """Tables, triggers and indices that are not those of a new ledger."""
-    fresh = sqlite3.connect(":memory:")
-    for statement in creation.statements():
-        fresh.execute(statement)
-    expected, there = _definitions(fresh), _definitions(db)
-    fresh.close()
-    found = [
-        f"{name} is missing: its rule was not enforced" for name in expected if name not in there
-    ]
-    changed = [name for name in expected if there.get(name, expected[name]) != expected[name]]
-    found += [f"{name} differs from the one that this version makes" for name in changed]
-    return found
-
-
-def _definitions(db: sqlite3.Connection) -> dict[str, str]:
-    rows = db.execute("SELECT type, name, sql FROM sqlite_master WHERE sql IS NOT NULL")
-    # the name of a table that was renamed comes back in quotes
-    return {f"{kind} {name}": sql.replace('"', "") for kind, name, sql in rows}
 
 
 def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
@@ -180,10 +175,21 @@ def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
 
 
 def _checksum_problems(db: sqlite3.Connection) -> Iterator[str]:
-    """Events that were changed after they were written."""
+    """Rows that were changed after they were written."""
+    yield from seals.changed_rows(db)
     for event, uid, *values in db.execute(f"SELECT id, uid, {', '.join(COLUMNS)} FROM events"):
-        if not matches(uid, values):
+        if not matches(uid, values):  # what goes with it to other ledgers
             yield f"event {event} of query {values[0]} has changed since it was written"
+
+
+def _beyond_bounds(db: sqlite3.Connection) -> Iterator[str]:
+    """What no version writes any more, and readers leave out."""
+    for table in ("queries", "events"):
+        columns = seals.COLUMNS[table]
+        for row in db.execute(f"SELECT {', '.join(columns)} FROM {table}"):
+            if (problem := beyond(table, dict(zip(columns, row, strict=True)))) is not None:
+                name = "event" if table == "events" else "query"
+                yield f"{name} {row[0]}: {problem}; it is left out of times and counts"
 
 
 def _scan_problems(
@@ -228,7 +234,7 @@ def _scan_problems(
                 yield f"round {number}, scan {scan_id}: {error}"
 
 
-def _some(problems: Iterator[str]) -> list[str]:
+def _some(problems: Iterable[str]) -> list[str]:
     """The first of a kind, and how many more there are."""
     found = list(problems)
     more = [f"and {len(found) - _MOST} more like the last one"] if len(found) > _MOST else []
