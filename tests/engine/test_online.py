@@ -113,7 +113,7 @@ def test_each_step_asks_by_its_own_forward_pass_and_trains_on_the_answers(
     monkeypatch.setattr(online.OnlineRound, "__call__", check)
     train(config, tmp_path / "al")
     assert steps == 3 * 2  # three active epochs of two batches, and none in the fourth
-    assert trained_on[:steps] == wanted_of_step
+    assert trained_on[1 : steps + 1] == wanted_of_step  # the first is the step that is tried
 
 
 def test_scans_are_scored_augmented_and_in_train_mode(root, tmp_path, monkeypatch):
