@@ -27,10 +27,10 @@ def heading(session: LabelSession) -> str:
         held = session.held_by_others
         words = describe_holders(held[q] for q in session.matching() if q in held)
         return "no voxel on the screen" + (f"; {words}" if words else "")
-    place, count = session.position
+    place, of = session.position
     x, y, z = ((np.array(query.cell) + 0.5) * session.ledger.voxel_size).tolist()
     lines = [
-        f"voxel {place} of {count} (number {query.id}, round {query.round})",
+        f"voxel {place} of {of} (number {query.id}, round {query.round})",
         f"scan {query.scan}, {count(query.num_points, 'point')}, {np.hypot(x, y):.0f} m away",
         f"state: {session.state}",
     ]
