@@ -31,6 +31,10 @@ def entry() -> NoReturn:
     except KeyboardInterrupt:
         code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if "open3d" in sys.modules:  # what it still holds crashes when Python ends
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

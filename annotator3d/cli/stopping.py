@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import signal
 import threading
 from collections.abc import Callable
@@ -54,5 +53,4 @@ def run_until_stopped(work: Callable[[], None], saved: str) -> None:
         for number, handler in before.items():
             signal.signal(number, handler)
     if came:
-        gc.collect()  # what the traceback held; a window that lives on crashes at Python's end
         raise RunStoppedError(came, saved)
