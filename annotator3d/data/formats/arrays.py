@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from annotator3d.data.formats.cloud import Cloud, CloudError, flat, from_columns
 from annotator3d.data.formats.columns import UNUSED, is_typed, name_of, record
 from annotator3d.data.formats.npy import Archive, read_array
 from annotator3d.data.formats.records import best, doubt
+from annotator3d.errors import some
 
 PathLike = str | os.PathLike[str]
 USUAL = {3: ("x", "y", "z"), 4: ("x", "y", "z", "intensity")}
@@ -86,7 +87,7 @@ def read_npz(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
     with open(path, "rb") as file:
         archive = Archive(file)
         shapes = {name: header.shape for name, header in archive.headers.items()}
-        name = next((n for n in _POINTS if len(shapes.get(n, ())) == 2), None)
+        name = _points_of(shapes)
         rows = shapes[name or next((n for n in shapes if n.lower() == "x"), next(iter(shapes)))][:1]
         extra = [n for n, shape in shapes.items() if shape in (rows, (*rows, 1)) and n != name]
         arrays = archive.read(*extra, *([] if name is None else [name]))
@@ -96,6 +97,18 @@ def read_npz(path: PathLike, columns: Sequence[str] | None = None) -> Cloud:
     fields = cloud.fields if points is None else {n: flat(a) for n, a in arrays.items()}
     remarks = {**cloud.remarks, **left_out(wide, len(cloud))}
     return replace(cloud, fields={**cloud.fields, **fields}, remarks=remarks)
+
+
+def _points_of(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """The array [N, C] with the points: by its name, or the only one; None: x, y, z are apart."""
+    wide = [n for n, shape in shapes.items() if len(shape) == 2 and shape[1] >= 3]
+    named = [n for n in _POINTS if len(shapes.get(n, ())) == 2]
+    if named or any(n.lower() == "x" for n in shapes):
+        return next(iter(named), None)
+    if len(wide) == 1:  # np.savez(path, points) calls it arr_0
+        return wide[0]
+    held = some((f"{n!r} {list(shape)}" for n, shape in shapes.items()), 160)
+    raise CloudError(f"has no x, y, z and no one array of points, only {held}")
 
 
 def _of_array(array: NDArray, columns: Sequence[str] | None) -> Cloud:

@@ -12,6 +12,9 @@ from annotator3d.data.extent import step_at
 from annotator3d.data.formats.units import Stated
 from annotator3d.errors import nearest, some
 
+NOT_COUNTED = "points behind those that the header counts are not read"
+"""The remark of a reader for points that are there and that the header does not count."""
+
 
 class CloudError(ValueError):
     """A file that can be read and is not what is needed; the words go on after its name."""

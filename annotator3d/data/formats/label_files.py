@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from codecs import BOM_UTF8
 from io import BytesIO
 from pathlib import Path
 
@@ -45,6 +46,8 @@ def read_label_file(path: PathLike, num_points: int, scan: PathLike) -> tuple[ND
     if Path(path).suffix.lower() == ".npy":
         return _of_array(path, num_points, scan)
     data = Path(path).read_bytes()
+    if data.startswith(BOM_UTF8) and _is_text(data[len(BOM_UTF8) :]):  # as Excel writes text
+        data = data[len(BOM_UTF8) :]
     if len(data) != num_points and _is_text(data):  # N numbers of text are more than N bytes
         return _of_text(data, path, num_points, scan), "text"
     width, rest = divmod(len(data), num_points) if num_points else (len(data), len(data))
@@ -75,7 +78,7 @@ def holds_one_number_a_line(path: PathLike) -> bool:
     """Whether a text file starts like labels, rather than like boxes or points; others: true."""
     require_file(path)
     with open(path, "rb") as file:
-        sample = file.read(_SAMPLE)
+        sample = file.read(_SAMPLE).removeprefix(BOM_UTF8)
     if not _is_text(sample):
         return True
     lines = [line for line in sample.splitlines() if line.strip()]

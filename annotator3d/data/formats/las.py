@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.formats.cloud import Cloud, CloudError, flat, left_out
-from annotator3d.data.formats.las_bounds import check_bounds
+from annotator3d.data.formats.cloud import NOT_COUNTED, Cloud, CloudError, flat, left_out
+from annotator3d.data.formats.las_bounds import check_bounds, uncounted
 
 if TYPE_CHECKING:
     import laspy
@@ -33,6 +33,7 @@ def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
             f"is truncated: its header says {las.header.point_count} points, there are "
             f"{len(las.points)}"
         )
+    more = uncounted(path)
     fields, wide = {}, {}
     for name in las.point_format.dimension_names:
         if name not in ("X", "Y", "Z"):
@@ -45,7 +46,7 @@ def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
         np.array(las.xyz, np.float64),
         fields,
         steps=tuple(float(value) for value in las.header.scales),
-        remarks=left_out(wide, len(las.points)),
+        remarks=left_out(wide, len(las.points)) | ({NOT_COUNTED: more} if more else {}),
         origin=tuple(float(value) for value in las.header.offsets),
         stated=stated_by(las),
     )

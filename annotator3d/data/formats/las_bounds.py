@@ -60,6 +60,29 @@ def check_bounds(file: BinaryIO) -> None:
         )
 
 
+def uncounted(path: str | os.PathLike[str]) -> int:
+    """Whole points behind those that the header of a sound file counts; of LAZ always 0.
+
+    What follows the points by right ends them: extended records, and waveforms from LAS 1.3 on.
+    """
+    with open(path, "rb") as file:
+        head = file.read(_LONG_HEADER)
+        (points,) = struct.unpack_from("<I", head, 96)
+        format, length, count = struct.unpack_from("<BHI", head, 104)
+        if format & 0x80:
+            return 0
+        ends = [os.fstat(file.fileno()).st_size]
+        if head[25] >= 3 and len(head) >= _OLDEST + 8:
+            ends += struct.unpack_from("<Q", head, _OLDEST)
+        if head[25] >= 4:
+            (count,) = struct.unpack_from("<Q", head, 247)
+            ends += struct.unpack_from("<Q", head, 235)
+        last = points + count * length
+        more = (min(end for end in ends if end >= last) - last) // length
+        file.seek(last)
+        return more if more > 0 and file.read(more * length).strip(b"\0") else 0
+
+
 def _check_extended(file: BinaryIO, size: int, start: int, count: int) -> None:
     """Follow the extended records behind the points: each must end within the file."""
     for number in range(count):

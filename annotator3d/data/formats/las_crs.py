@@ -16,6 +16,7 @@ _MODEL, _GEOGRAPHIC, _PROJECTED, _VERTICAL = 1024, 2048, 3072, 4096
 _LENGTH_UNIT, _LENGTH_SIZE, _HEIGHT_UNIT = 3076, 3077, 4099
 _KINDS = {1: "metric", 2: "geographic", 3: "geocentric"}  # of the model
 _EPSG = range(1024, 32767)  # values of keys that are codes of EPSG
+_DIRECTORY = 34735  # the record that holds the keys
 _DOUBLES = 34736  # the record that holds numbers that are no integers
 
 
@@ -26,6 +27,8 @@ def stated_by(las: laspy.LasData) -> Stated | None:
     texts = [text for text in (t.strip("\0 \n") for t in texts) if text]
     keys = [_keys(r, records) for r in records if type(r).__name__ == "GeoKeyDirectoryVlr"]
     keys = [found for found in keys if found]
+    if not texts and not keys and any(_is_damaged(record) for record in records):
+        return Stated("GeoTIFF keys", "unknown")
     try:
         if texts and (las.header.global_encoding.wkt or not keys):
             return _of_text(texts[0])
@@ -46,6 +49,14 @@ def _keys(record: object, records: list) -> dict[int, float]:
     return found
 
 
+def _is_damaged(record: object) -> bool:
+    """Whether it is a directory of GeoTIFF keys without those that it counts."""
+    if (record.user_id, record.record_id) != ("LASF_Projection", _DIRECTORY):
+        return False
+    data = record.record_data_bytes()
+    return bool(data) and (len(data) < 8 or any(data[6:8]))
+
+
 def _of_keys(keys: dict[int, float]) -> Stated | None:
     code = next((int(keys[k]) for k in (_PROJECTED, _GEOGRAPHIC) if keys.get(k) in _EPSG), None)
     kind = _KINDS.get(keys.get(_MODEL, 0))
@@ -60,6 +71,8 @@ def _of_keys(keys: dict[int, float]) -> Stated | None:
     if kind in ("geographic", "geocentric"):
         crs = _epsg(code) if code else None
         return Stated(f"{name}, {crs.name}" if crs else name, kind, None, vertical)
+    if horizontal is None and (odd := _not_known(keys, kind)):
+        return Stated(odd, "unknown", None, vertical)
     if code is None:
         return Stated(name, "metric", horizontal, vertical)
     if (crs := _epsg(code, needed=horizontal is None)) is None:
@@ -72,6 +85,14 @@ def _of_keys(keys: dict[int, float]) -> Stated | None:
             name += f" with {unit_name(horizontal)} by key {_LENGTH_UNIT}"
             return Stated(name, "contradictory")
     return Stated(name, by_code.kind, horizontal or by_code.horizontal, heights)
+
+
+def _not_known(keys: dict[int, float], kind: str | None) -> str:
+    """A unit of length, or a projected system, that is stated and that EPSG does not have."""
+    length, system = keys.get(_LENGTH_UNIT, 0), keys.get(_PROJECTED, 0)
+    if length and (system or kind == "metric"):
+        return f"unit {length:g} by key {_LENGTH_UNIT}"
+    return "" if system in (0, 32767) or system in _EPSG else f"EPSG:{system:g}"
 
 
 def _of_text(text: str) -> Stated:

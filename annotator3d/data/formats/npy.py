@@ -42,7 +42,13 @@ def read_array(path: PathLike) -> NDArray:
     with open(path, "rb") as file:
         header = read_header(file, os.fstat(file.fileno()).st_size)
         file.seek(0)
-        return _values(file, header)
+        values = _values(file, header)
+        if rest := file.read().strip(b"\0"):
+            raise CloudError(
+                f"has {len(rest):,} bytes behind its array of shape {header.shape}, perhaps "
+                "another array; save each array in a file of its own"
+            )
+        return values
 
 
 class Archive:

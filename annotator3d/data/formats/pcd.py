@@ -5,15 +5,17 @@ from __future__ import annotations
 import io
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.formats.cloud import Cloud, CloudError, from_columns
+from annotator3d.data.formats.cloud import NOT_COUNTED, Cloud, CloudError, from_columns
 from annotator3d.data.formats.pcd_header import PcdHeader, read_header
 from annotator3d.data.formats.text import plain_numbers
 
+_VIEWPOINT = "the VIEWPOINT of the header is not applied: points stay as they are in the file"
 _MOST_GROWTH = 100  # LZF shrinks to a part in 88 at best
 
 
@@ -34,7 +36,18 @@ def read_pcd(path: str | os.PathLike[str], columns: object = None) -> Cloud:
     if packed and named[packed].dtype.itemsize == 4:
         rgb = np.ascontiguousarray(named.pop(packed)).view("<u4")
         named |= {"red": _byte(rgb, 16), "green": _byte(rgb, 8), "blue": _byte(rgb, 0)}
-    return from_columns(named)
+    cloud = from_columns(named)
+    remarks = {_VIEWPOINT: 0} if header.moved else {}
+    if header.encoding == "binary" and (more := _more(data, header, len(cloud))):
+        remarks[NOT_COUNTED] = more
+    return replace(cloud, remarks={**cloud.remarks, **remarks})
+
+
+def _more(data: bytes, header: PcdHeader, count: int) -> int:
+    """Points behind those that the header counts; zeros only fill the last page of a file."""
+    size = header.dtype().itemsize
+    rest = data[header.start + count * size :]
+    return len(rest) // size if rest.strip(b"\0\r\n") else 0
 
 
 def _byte(packed: NDArray, shift: int) -> NDArray[np.uint8]:
@@ -54,8 +67,9 @@ def _text(body: bytes, header: PcdHeader) -> list[NDArray]:
     else:
         rows = np.empty(0, dtype)
     if header.counts and len(rows) not in header.counts:
+        wrong = "is truncated" if len(rows) < header.counts[0] else "is damaged"
         raise CloudError(
-            f"is truncated: its header says {header.counts[0]} points, there are {len(rows)}"
+            f"{wrong}: its header says {header.counts[0]} points, there are {len(rows)}"
         )
     return [rows[name] for name in dtype.names]
 

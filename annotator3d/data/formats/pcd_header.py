@@ -20,6 +20,7 @@ _KINDS = {"F": "f", "I": "i", "U": "u"}
 _SIZES = {"f": (4, 8), "i": (1, 2, 4, 8), "u": (1, 2, 4, 8)}
 ENCODINGS = ("ascii", "binary", "binary_compressed")
 AXES = ("x", "y", "z")
+_ORIGIN = ["0", "0", "0", "1", "0", "0", "0"]
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,14 @@ class PcdHeader:
             empty if the header does not say.
         encoding: one of `ENCODINGS`.
         start: where the points begin, in bytes.
+        moved: whether VIEWPOINT is another than that at the origin, not turned.
     """
 
     fields: tuple[tuple[str, np.dtype, int], ...]
     counts: tuple[int, ...]
     encoding: str
     start: int
+    moved: bool = False
 
     def dtype(self) -> np.dtype:
         """One point, little-endian, a field ``c0``, ``c1``, ... for each value."""
@@ -69,7 +72,15 @@ def read_header(data: bytes) -> PcdHeader:
     if not names:
         raise CloudError("names no FIELDS in its header")
     fields = tuple(_fields(names, entries, encoding == "ascii"))
-    return PcdHeader(fields, _counts(entries), encoding, start)
+    return PcdHeader(fields, _counts(entries), encoding, start, _is_moved(entries))
+
+
+def _is_moved(entries: dict[str, list[str]]) -> bool:
+    try:
+        x, y, z, _, *turn = (float(word) for word in entries.get("VIEWPOINT", _ORIGIN))
+    except ValueError:  # no seven numbers: no place either
+        return False
+    return any((x, y, z, *turn))
 
 
 def _entries(data: bytes) -> tuple[dict[str, list[str]], int]:

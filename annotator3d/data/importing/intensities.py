@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from annotator3d.data.importing.convert import Converted
-from annotator3d.errors import ConfigError, nearest, some
+from annotator3d.errors import ConfigError, count, nearest, some
 
 SCALES = (1.0, 255.0, 4095.0, 65535.0)  # highest intensities of common sensors
 _NEVER = 0.1  # of the scale: intensities that stay below probably have another one
@@ -79,11 +80,34 @@ def report(scans: Sequence[Converted], scales: Mapping[str, float]) -> list[str]
             words += f"; the result is very small{of}: change intensity.max in dataset.yaml if"
             words += " that is wrong"
         told.append(f"{words} ({some(names)})" if len(groups) > 1 else words)
+    odd = _of_smaller_scales(scans, scales)
     if len(groups) == 1:
-        return [f"intensity from {field!r}, {told[0]}"]
+        return [f"intensity from {field!r}, {told[0]}", *odd]
     lines = [f"intensity from {field!r} has a scale for each sequence: {told[0]}", *told[1:]]
     lines[1:] = [f"  {line}" for line in lines[1:]]
-    return [*lines, "  (--intensity-max I divides all by one number, SEQUENCE=I one sequence)"]
+    return [
+        *lines,
+        "  (--intensity-max I divides all by one number, SEQUENCE=I one sequence)",
+        *odd,
+    ]
+
+
+def _of_smaller_scales(scans: Sequence[Converted], scales: Mapping[str, float]) -> list[str]:
+    """A line on each sequence that has scans which fit a smaller scale than the others."""
+    found: dict[str, list[Converted]] = {}
+    for scan in scans:
+        name = scan.id.split("/")[0]
+        below = max((s for s in SCALES if s < scales[name]), default=0.0)
+        if scan.span and 0 < scan.span[1] <= min(below, _NEVER * scales[name]):
+            found.setdefault(name, []).append(scan)
+    number = Counter(scan.id.split("/")[0] for scan in scans)
+    return [
+        f"  intensities of {count(len(odd), 'scan')} of {number[name]:,} of sequence {name} do not "
+        f"exceed {max(scan.span[1] for scan in odd):g}, first {odd[0].source}: if they count "
+        "otherwise than the rest, put them into a folder (a sequence) of their own"
+        for name, odd in found.items()
+        if len(odd) < number[name]
+    ]
 
 
 def _spans(scans: Sequence[Converted]) -> dict[str, tuple[float, float]]:

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 MISSING = 0.0
 """The intensity of points that have none: the network's input for data without intensities too."""
 
+_FAR = 100  # times the usual intensity: no surface reflects so much more than nearly all others
+
 
 def stored(values: NDArray, remarks: dict[str, int]) -> tuple[NDArray[np.float32], list[float]]:
     """Intensities [N] as they are written, and the smallest and largest that the file has.
@@ -24,4 +26,12 @@ def stored(values: NDArray, remarks: dict[str, int]) -> tuple[NDArray[np.float32
     if negative := int((kept < 0).sum()):
         remarks["points with an intensity below 0 are kept as they are"] = negative
     present = kept[there]
+    if len(present) and (few := int((present > _FAR * _usual(present)).sum())):
+        remarks[f"intensities more than {_FAR} times those of 99 % of the points are kept"] = few
     return kept, [float(present.min()), float(present.max())] if len(present) else []
+
+
+def _usual(present: NDArray[np.float32]) -> float:
+    """What 99 % of the points do not exceed; infinite where that is nothing."""
+    usual = float(np.quantile(np.abs(present), 0.99))
+    return usual if usual > 0 else np.inf

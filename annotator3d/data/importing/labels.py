@@ -140,17 +140,18 @@ def _side_labels(source: Source, num_points: int, rules: Rules) -> Found:
     path = source.labels
     values, stored = read_label_file(path, num_points, source.path)
     try:
-        raw, instances, void = _whole(values, "it", rules.void)
+        raw, instances, void = _whole(values, None, rules.void)
     except CloudError as error:
         raise ValueError(f"{path} {error}") from None
     name = path.suffix if stored == USUAL.get(path.suffix.lower()) else f"{path.suffix} ({stored})"
     return Found(raw, instances, name, void, packed=instances is not None)
 
 
-def _whole(values: NDArray, name: str, void: int) -> tuple[NDArray, NDArray | None, int]:
+def _whole(values: NDArray, name: str | None, void: int) -> tuple[NDArray, NDArray | None, int]:
     """Raw ids [N], upper 16 bits [N] or None, and how many -1 and NaN became `void`."""
+    place = "" if name is None else f" in {name!r}"
     if values.dtype.kind not in "fiub":
-        raise CloudError(f"has labels of type {values.dtype} in {name!r}; expected whole numbers")
+        raise CloudError(f"has labels of type {values.dtype}{place}; expected whole numbers")
     if values.dtype == np.uint64 and (values >> np.uint64(32)).any():
         values = np.where(values == _MAX64, -1.0, values.astype(np.float64))
     values = values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
@@ -161,7 +162,7 @@ def _whole(values: NDArray, name: str, void: int) -> tuple[NDArray, NDArray | No
     if ((whole != values) | (whole < 0) | (whole > 0xFFFFFFFF)).any():
         wrong = values[(whole != values) | (whole < 0) | (whole > 0xFFFFFFFF)]
         raise CloudError(
-            f"has the label {_as_it_stands(wrong[0])} in {name!r}; expected whole numbers from 0 "
+            f"has the label {_as_it_stands(wrong[0])}{place}; expected whole numbers from 0 "
             "to 65535"
         )
     upper = whole >> 16

@@ -204,7 +204,8 @@ def check_rigid(poses: NDArray, places: Sequence[str]) -> None:
         raise ValueError(f"{places[int(bad.argmax())]}: the pose has numbers that are not finite")
     rotation = poses[:, :3, :3]
     off = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max((1, 2))
-    if (bad := off > _TOLERANCE).any():
+    mirrored = np.linalg.det(rotation) < 0
+    if (bad := (off > _TOLERANCE) | mirrored).any():
         raise ValueError(
             f"{places[int(bad.argmax())]}: the first three columns of the pose are no rotation; "
             "are the numbers in another order?"

@@ -61,7 +61,7 @@ def _labels(result: Imported, taxonomy: Taxonomy) -> list[str]:
             else:
                 ignored += number
     shares = some((f"{n} {c:,}" for n, c in zip(taxonomy.names, counts, strict=True)), 400)
-    of = f"labels of {len(labelled):,} scans from {', '.join(map(repr, places))}"
+    of = f"labels of {count(len(labelled), 'scan')} from {', '.join(map(repr, places))}"
     lines = [f"{of}: {shares}, ignored {count(ignored, 'point')}"]
     if void := sum(scan.void for scan in labelled):
         lines.append(f"{count(void, 'point')} without a class in the file: ignored")
@@ -87,7 +87,7 @@ def _coordinates(result: Imported) -> list[str]:
             "poses include them"
         )
     if result.posed:
-        lines.append(f"poses of {len(result.posed)} sequences in poses.txt")
+        lines.append(f"poses of {count(len(result.posed), 'sequence')} in poses.txt")
     return lines
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from annotator3d.data.formats.columns import is_typed, name_of, record
+from annotator3d.data.formats.columns import UNUSED, is_typed, name_of, record
 from annotator3d.data.formats.registry import AUTO, FORMATS
 from annotator3d.data.formats.units import UNITS
 from annotator3d.data.taxonomy import Taxonomy
@@ -125,8 +126,8 @@ class Rules:
     def __post_init__(self) -> None:
         if self.format not in (*FORMATS, AUTO):
             raise ConfigError(f"--format {self.format}: {nearest(self.format, (*FORMATS, AUTO))}")
-        if self.unit is not None and not (np.isfinite(self.unit) and self.unit > 0):
-            raise ConfigError(f"--unit: expected metres above 0, got {self.unit}")
+        if self.unit is not None and not (np.isfinite(self.unit) and 1e-9 <= self.unit <= 1e6):
+            raise ConfigError(f"--unit: expected metres, from 1e-9 to 1e6, got {self.unit}")
         if self.columns is not None and self.format not in ("bin", "npy", "npz", AUTO):
             raise ConfigError(
                 f"--columns is for bin, npy and npz only; {self.format} files name their fields"
@@ -174,6 +175,12 @@ def _columns(text: str) -> tuple[str, ...]:
     if missing := [axis for axis in "xyz" if axis not in [name_of(name).lower() for name in names]]:
         raise ConfigError(
             f"--columns {text}: {', '.join(missing)} is missing; expected, for example, x,y,z,label"
+        )
+    used = Counter(name_of(name).lower() for name in names)
+    if twice := [name for name, times in used.items() if times > 1 and name != UNUSED]:
+        raise ConfigError(
+            f"--columns {text}: {', '.join(twice)} is named twice; name each column once, and one "
+            f"that is not used {UNUSED}"
         )
     return names
 

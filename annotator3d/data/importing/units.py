@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.data.extent import REACH
 from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.units import Stated, unit_name
 from annotator3d.data.importing.rules import Rules
@@ -14,6 +15,7 @@ _REPROJECT = "reproject them to metres first (UTM, for example, with PDAL or QGI
 _SPARSE = 0.01  # points per square unit: no sensor measures as few over as large an area
 _WIDE, _TALL = 5000.0, 1000.0  # units
 _DEGREES = 1.0  # the widest scan, in degrees: 111 km
+_NO_PLACE = 1e3 * REACH  # as far as sensors reach, in millimetres
 _NARROW = 0.25  # metres: the voxels that are asked about
 
 
@@ -99,6 +101,11 @@ def _question(xyz: NDArray) -> None:
     if len(xyz) < _FEW:
         return
     low, high = _bulk(xyz)
+    if max(np.abs(low).max(), np.abs(high).max()) > _NO_PLACE:
+        raise CloudError(
+            f"has coordinates that no unit makes places, up to {np.abs([low, high]).max():.4g}: it "
+            "is damaged, or its numbers are of another type, byte order or column than stated"
+        )
     size, where = high - low, np.abs(low + high) / 2
     seen = f"x {low[0]:.7g} to {high[0]:.7g}, y {low[1]:.7g} to {high[1]:.7g}"
     if size[:2].max() < _DEGREES and _like_degrees(low, high, size, where):

@@ -24,7 +24,8 @@ def unused_files(src: Path, found: Sources, labelled: bool) -> list[str]:
     that the notices of `found` count are not counted again.
     """
     labels, others = grouped_files(src, found.scans, found.left_out)
-    hint = "" if labelled else "; label files must be named like their scans (--labels DIR)"
+    rule = "label files must be named like their scans and hold one number a point (--labels DIR)"
+    hint = "" if labelled else f"; {rule}"
     sentences = [f"not used: {some(labels)}{hint}"] if labels else []
     return sentences + ([f"not used: {some(others)}"] if others else [])
 

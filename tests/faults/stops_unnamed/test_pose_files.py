@@ -126,6 +126,7 @@ BAD = {
     "other frames": LAYOUTS["kitti360"].replace("1 ", "9 ", 1).replace("\n2 ", "\n8 ")
     .replace("\n3 ", "\n7 "),
     "column by column": "".join(words(POSES[k].T.ravel()) + "\n" for k in FRAMES),
+    "mirrored": "".join(words((POSES[k] * [1, -1, 1, 1])[:3].ravel()) + "\n" for k in FRAMES),
     "no rotation": "".join(words(np.arange(12) + k) + "\n" for k in FRAMES),
     "no unit quaternion": "\n".join(words([k, 1, 2, 3, 1, 1, 1, 1]) for k in FRAMES),
     "euler angles": "time,x,y,z,roll,pitch,yaw,speed\n" + "\n".join(tum(k, ",") for k in FRAMES),

@@ -90,3 +90,16 @@ def test_one_scan_is_not_told_to_move_some_scans(tmp_path, taxonomy, capsys):
     assert "move ids" not in last and "one scan" in last
     command = last.split("answer: annotator3d ")[1].split()
     assert command[:2] == ["train", "al/own_data"] and "data.val=null" in command
+
+
+@pytest.mark.parametrize("wrong", ["half", "words"])
+def test_a_label_file_with_other_values_is_named_without_a_field(tmp_path, taxonomy, capsys, wrong):
+    (tmp_path / "src").mkdir()
+    p = points(0)
+    write_ply(tmp_path / "src" / "one.ply", p, label=False)
+    values = p.label + 0.5 if wrong == "half" else p.label.astype("U3")
+    (tmp_path / "src" / "labels").mkdir()
+    np.save(tmp_path / "src" / "labels" / "one.npy", values)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy) == 1
+    told = capsys.readouterr().err
+    assert "one.npy has " in told and "'it'" not in told

@@ -141,3 +141,31 @@ def test_negative_intensities_are_kept_and_counted(tmp_path, capsys):
     out = capsys.readouterr().out
     assert "below 0" in out and "7 points in 1 scan" in out and "-1 to" in out
     np.testing.assert_array_equal(stored(tmp_path / "out", "00/000000")[1], p.intensity)
+
+
+@pytest.mark.parametrize(("small", "large"), [(1, 255), (255, 65535), (255, 4095)])
+def test_two_scales_in_one_sequence_are_told(tmp_path, capsys, small, large):
+    (tmp_path / "src").mkdir()
+    random = np.random.default_rng(0)
+    for name, top in [("a", small), ("b", large), ("c", large)]:
+        xyz = random.uniform(-20, 20, (500, 3))
+        rows = np.column_stack([xyz, np.linspace(0, top, 500)])
+        np.save(tmp_path / "src" / f"{name}.npy", rows)
+    taxonomy = write_taxonomy(tmp_path)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="npy") == 0
+    told = " ".join(capsys.readouterr().out.split())
+    assert f"1 scan of 3 of sequence 00 do not exceed {small}, first a.npy" in told
+
+
+@pytest.mark.parametrize("value", [1e38, 1e6, 30000.0])
+def test_an_intensity_far_above_all_others_is_told(tmp_path, capsys, value):
+    (tmp_path / "src").mkdir()
+    random = np.random.default_rng(0)
+    intensity = random.uniform(0, 200, 500)
+    intensity[7] = value
+    rows = np.column_stack([random.uniform(-20, 20, (500, 3)), intensity])
+    np.save(tmp_path / "src" / "a.npy", rows)
+    taxonomy = write_taxonomy(tmp_path)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="npy") == 0
+    told = capsys.readouterr().out
+    assert "times those of 99 % of the points are kept: 1 point in 1 scan, a.npy" in told

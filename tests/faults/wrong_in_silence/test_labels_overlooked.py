@@ -363,3 +363,15 @@ def test_labels_of_the_scans_own_format_are_no_scans(tmp_path, taxonomy, capsys)
     assert "2 scans, 240 points in 2 sequences: 00000, 00001" in capsys.readouterr().out
     for name in SEQUENCES:
         np.testing.assert_array_equal(labels_of(tmp_path / "out", name, "000007"), y[name])
+
+
+@pytest.mark.parametrize("ending", ["csv", "txt", "labels"])
+@pytest.mark.parametrize("head", ["", "label\r\n"])
+def test_text_with_a_mark_of_its_encoding_is_read(tmp_path, ending, head):
+    (tmp_path / "src" / "labels").mkdir(parents=True)
+    p = points(0)
+    write_ply(tmp_path / "src" / "a.ply", p, label=False)
+    text = head + "\r\n".join(str(v) for v in p.label)
+    (tmp_path / "src" / "labels" / f"a.{ending}").write_bytes(text.encode("utf-8-sig"))
+    assert run_import(tmp_path / "src", tmp_path / "out", write_taxonomy(tmp_path)) == 0
+    np.testing.assert_array_equal(stored(tmp_path / "out", "00/000000")[2], p.label)

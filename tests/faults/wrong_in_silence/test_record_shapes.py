@@ -271,3 +271,56 @@ def simulated(tmp_path_factory) -> list[Path]:
 def test_simulated_scans_are_never_refused(simulated, how):
     for path in simulated:
         assert is_believed(RIGHT[how](np.fromfile(path, "<f4").reshape(-1, 4))), path
+
+
+@pytest.mark.parametrize(
+    "columns", ["x,y,z,x", "x,y,z,X", "label,x,y,z,label", "x:f4,y:f4,z:f4,z:f4"]
+)
+def test_a_column_that_is_named_twice_is_refused(tmp_path, capsys, columns):
+    (tmp_path / "src").mkdir()
+    street()[:, :4].astype("<f4").tofile(tmp_path / "src" / "a.bin")
+    options = ("--columns", columns)
+    taxonomy = write_taxonomy(tmp_path)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, *options, format="bin") == 2
+    assert "is named twice" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_skipped_columns_may_be_several(tmp_path):
+    (tmp_path / "src").mkdir()
+    street()[:, :5].astype("<f4").tofile(tmp_path / "src" / "a.bin")
+    options = ("--columns", "x,y,z,_,_")
+    taxonomy = write_taxonomy(tmp_path)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, *options, format="bin") == 0
+
+
+def test_half_floats_are_no_question_of_their_unit(tmp_path, capsys):
+    (tmp_path / "src").mkdir()
+    random = np.random.default_rng(0)
+    half = np.column_stack([random.normal(size=(3000, 3)) * [20, 20, 2], random.random(3000)])
+    half.astype("<f2").tofile(tmp_path / "src" / "a.bin")
+    taxonomy = write_taxonomy(tmp_path)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="bin") == 1
+    told = capsys.readouterr().err
+    assert "a.bin" in told and "pass their unit" not in told
+
+
+@pytest.mark.parametrize("labels", [False, True])
+def test_the_only_array_of_an_npz_holds_the_points(tmp_path, labels):
+    (tmp_path / "src").mkdir()
+    rows, kinds = street()[:, :4], np.resize([1, 2, 3], N)
+    np.savez(tmp_path / "src" / "a.npz", rows, **({"label": kinds} if labels else {}))
+    taxonomy = write_taxonomy(tmp_path)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="npz") == 0
+    (path,) = (tmp_path / "out").rglob("*.bin")
+    np.testing.assert_array_equal(read_bin(path)[0], rows[:, :3].astype("f4"))
+    if labels:
+        np.testing.assert_array_equal(stored(tmp_path / "out", "00/000000")[2], kinds)
+
+
+def test_arrays_of_an_npz_that_may_all_be_the_points_are_named(tmp_path, capsys):
+    (tmp_path / "src").mkdir()
+    np.savez(tmp_path / "src" / "a.npz", place=street()[:, :3], paint=street()[:, :3])
+    taxonomy = write_taxonomy(tmp_path)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="npz") == 1
+    assert "only 'place' [1200, 3], 'paint' [1200, 3]" in capsys.readouterr().err

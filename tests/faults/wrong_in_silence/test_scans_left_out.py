@@ -205,7 +205,7 @@ def test_auto_takes_no_labels_for_scans(tmp_path, capsys, name):
         p.label.astype("<u4").tofile(tmp_path / "src" / name)
     found, report = imported(tmp_path, capsys, format="auto")
     assert found == ["x.ply"]
-    assert "labels of 1 scans" in report or name in report
+    assert "labels of 1 scan " in report or name in report
 
 
 def test_what_was_left_out_is_told_by_a_later_check(tmp_path, capsys):

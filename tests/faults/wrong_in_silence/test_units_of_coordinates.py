@@ -251,3 +251,26 @@ def test_without_pyproj_the_unit_is_asked_for(tmp_path, taxonomy, capsys, monkey
     assert run_import(tmp_path / "src", tmp_path / "o", taxonomy, *options, format="las") == 0
     assert run_import(tmp_path / "own", tmp_path / "p", taxonomy, format="las") == 0
     np.testing.assert_allclose(world(tmp_path / "p"), UTM, rtol=0, atol=1e-4)
+
+
+NOT_KNOWN = {
+    "a unit that is none": [(1024, 1), (3076, 9999)],
+    "an angle in the place of a length": [(1024, 1), (3076, 9102)],
+    "a unit of the user without a size": [(1024, 1), (3076, 32767)],
+    "a system beyond EPSG": [(1024, 1), (3072, 60000)],
+}
+
+
+@pytest.mark.parametrize("name", NOT_KNOWN)
+def test_a_unit_that_nobody_knows_is_said_to_be_taken_as_metres(tmp_path, taxonomy, capsys, name):
+    write_las(tmp_path / "src" / "a.las", UTM, NOT_KNOWN[name])
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="las") == 0
+    assert "cannot be read, so metres are assumed: 1 scan, a.las" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("unit", ["0", "-1", "nan", "inf", "1e300", "1e-300"])
+def test_a_unit_of_no_size_is_refused(tmp_path, taxonomy, capsys, unit):
+    write_las(tmp_path / "src" / "a.las", UTM)
+    options = (f"--unit={unit}",)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, *options, format="las") == 2
+    assert "--unit: expected metres, from 1e-9 to 1e6" in capsys.readouterr().err

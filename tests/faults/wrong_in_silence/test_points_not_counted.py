@@ -1,0 +1,98 @@
+"""Points that are in a file and that its header does not count are told."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from source_scans import points, run_import, write_pcd, write_ply, write_taxonomy
+
+NOTE = "points behind those that the header counts are not read"
+N, COUNTED = 400, 300
+
+
+@pytest.fixture
+def taxonomy(tmp_path: Path) -> Path:
+    return write_taxonomy(tmp_path)
+
+
+def write_las(path: Path, version: str, point_format: int) -> None:
+    import laspy
+
+    p = points(0, N)
+    header = laspy.LasHeader(version=version, point_format=point_format)
+    header.scales = [0.001] * 3
+    las = laspy.LasData(header)
+    las.x, las.y, las.z = p.xyz.T
+    las.classification = p.label.astype(np.uint8)
+    las.write(str(path))
+    data = bytearray(path.read_bytes())
+    data[107:111] = COUNTED.to_bytes(4, "little")
+    if version == "1.4":
+        data[247:255] = COUNTED.to_bytes(8, "little")
+    path.write_bytes(data)
+
+
+def replaced(path: Path, *pairs: tuple[bytes, bytes]) -> None:
+    data = path.read_bytes()
+    for old, new in pairs:
+        assert old in data
+        data = data.replace(old, new)
+    path.write_bytes(data)
+
+
+VERTEX = (b"element vertex 400", b"element vertex 300")
+HEADER = [(b"WIDTH 400", b"WIDTH 300"), (b"POINTS 400", b"POINTS 300")]
+
+
+def write(kind: str, folder: Path) -> str:
+    """Write the file; its format."""
+    folder.mkdir()
+    if kind.startswith("ply"):
+        write_ply(folder / "a.ply", points(0, N), text=kind == "ply text")
+        replaced(folder / "a.ply", VERTEX)
+        return "ply"
+    if kind == "pcd":
+        write_pcd(folder / "a.pcd", points(0, N), "binary")
+        replaced(folder / "a.pcd", *HEADER)
+        return "pcd"
+    write_las(folder / "a.las", *{"las 1.2": ("1.2", 1), "las 1.4": ("1.4", 6)}[kind])
+    return "las"
+
+
+@pytest.mark.parametrize("kind", ["ply", "ply text", "pcd", "las 1.2", "las 1.4"])
+def test_a_header_that_counts_too_few_is_told_with_the_points_it_hides(
+    tmp_path, taxonomy, capsys, kind
+):
+    format = write(kind, tmp_path / "src")
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format=format) == 0
+    assert f"{NOTE}: 100 points in 1 scan, a.{format}" in capsys.readouterr().out
+
+
+ENDS = [("ply", b"\n"), ("ply", b"\0" * 4096), ("ply text", b"\r\n\n"), ("pcd", b"\0" * 4096)]
+
+
+@pytest.mark.parametrize(("kind", "end"), ENDS)
+def test_what_fills_the_end_of_a_file_is_no_point(tmp_path, taxonomy, capsys, kind, end):
+    (tmp_path / "src").mkdir()
+    path = tmp_path / "src" / f"a.{kind[:3]}"
+    if kind == "pcd":
+        write_pcd(path, points(0, N), "binary")
+    else:
+        write_ply(path, points(0, N), text=kind == "ply text")
+    path.write_bytes(path.read_bytes() + end)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format=kind[:3]) == 0
+    assert NOTE not in capsys.readouterr().out
+
+
+def test_a_second_array_in_one_npy_is_refused(tmp_path, taxonomy, capsys):
+    (tmp_path / "src").mkdir()
+    p, both = points(0, N), io.BytesIO()
+    np.save(both, np.column_stack([p.xyz, p.intensity]))
+    np.save(both, p.label)
+    (tmp_path / "src" / "a.npy").write_bytes(both.getvalue())
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="npy") == 1
+    assert "a.npy has" in (told := capsys.readouterr().err)
+    assert "perhaps another array" in told
