@@ -72,6 +72,9 @@ def settle(
         return given
     if kind == "probabilities":
         return _finite(_checked_probabilities(given.float()).log())
+    if kind is None and (costs := _negative_logarithms_in(given)):
+        words = f"{costs}: the lowest would be the likeliest class; negate them if they are that"
+        raise UnclearPredictionError(words, "logits")
     if kind is None and not only_classes and (words := probabilities_in(given)):
         words = f"{words}, as probabilities have and logits have not"
         raise UnclearPredictionError(words, "probabilities", "logits")
@@ -98,6 +101,22 @@ def probabilities_in(values: Tensor) -> str:
     if usual > 0 and count >= _FEW and equal >= 0.99 * count:
         return f"{equal:,} of {count:,} points have values from 0 on with the sum {usual:.3g}"
     return ""
+
+
+def _negative_logarithms_in(values: Tensor) -> str:
+    """Why [N, C] numbers probably are costs, whose highest is the least likely class; else empty.
+
+    The negative logarithms of the probabilities of a point are at least 0, and the sum of what they
+    are logarithms of is 1, which no logits have by chance.
+    """
+    if len(values) < _FEW or values.shape[1] < 2 or not bool((values >= 0).all()):
+        return ""
+    if 2 * int((values > 0).all(1).sum()) < len(values):  # logits less their smallest have 0 there
+        return ""
+    equal = int((((-values.float()).exp().sum(1) - 1).abs() <= _SUM_ERROR).sum())
+    if equal < 0.99 * len(values) or probabilities_in(values):
+        return ""
+    return f"{equal:,} of {len(values):,} points have the negative logarithms of probabilities"
 
 
 def _looks_like_class_ids(scores: Tensor, num_classes: int) -> bool:

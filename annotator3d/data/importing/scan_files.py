@@ -197,7 +197,8 @@ def _nothing(tree: Tree, format: str, found: ScanFiles) -> str:
         return f"{found.src}: none of its {count(number, f'.{format} file')} is a scan: {why}"
     what = "files of points" if format == AUTO else f".{format} files"
     more = f"; {'; '.join(reasons)}" if reasons else "; check --format"
-    return f"{found.src} holds no {what}, only {some(others)}{more}"
+    held = f"only {some(others)}" if others else "nor any other"
+    return f"{found.src} holds no {what}, {held}{more}"
 
 
 def _ending(path: Path) -> str:

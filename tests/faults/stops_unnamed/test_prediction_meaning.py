@@ -127,6 +127,33 @@ def test_what_looks_like_probabilities_is_asked_about(
     assert not (tmp_path / "w").exists()
 
 
+def softened() -> np.ndarray:
+    """Probabilities of a network that is never quite sure."""
+    return (shares() + 0.05) / (1 + 0.05 * CLASSES)
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("strategy", ["entropy", "vcd"])
+def test_negative_logarithms_are_not_taken_for_logits(data, tmp_path, capsys, dtype, strategy):
+    costs = -np.log(softened())
+    folder = write(tmp_path / "theirs", costs.astype(dtype))
+    assert select(data, tmp_path / "w", folder, strategy=strategy) == 2
+    said = capsys.readouterr().err
+    assert "negative logarithms of probabilities" in said and "000000.npy" in said
+    assert "--logits" in said and len(said) < 500
+    assert select(data, tmp_path / "w", folder, "--logits", strategy=strategy) == 0
+
+
+@pytest.mark.parametrize("shift", ["least", "none", "positive"])
+def test_logits_above_zero_are_logits(data, tmp_path, shift):
+    logits = 12 * np.random.default_rng(0).normal(size=(2, POINTS, CLASSES))
+    if shift == "least":
+        logits -= logits.min(-1, keepdims=True)
+    if shift == "positive":
+        logits -= logits.min() - 0.5
+    assert select(data, tmp_path / "w", write(tmp_path / "theirs", logits.astype("f4"))) == 0
+
+
 def test_only_the_second_file_holds_probabilities(data, tmp_path, capsys):
     p = shares()
     folder = write(tmp_path / "theirs", [np.maximum(logarithm(p[0]), -50), p[1]])

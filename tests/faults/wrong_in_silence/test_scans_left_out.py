@@ -168,7 +168,7 @@ def test_a_link_to_nothing_and_a_closed_folder_are_counted(tmp_path, capsys, mon
         (
             ("._a.ply",),
             "ply",
-            "holds no .ply files, only nothing; not used: 1 file like",
+            "holds no .ply files, nor any other; not used: 1 file like",
         ),
         (("a.txt",), "auto", "holds no files of points, only .txt (1 file)"),
     ],
