@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 
 from annotator3d.cli.choices import DEVICES
+from annotator3d.errors import ConfigError
+
+MOST_WORKERS = 512
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -15,6 +18,12 @@ def add_config(parser: argparse.ArgumentParser) -> None:
     add_trust(parser)
     add_device(parser)
     add_set(parser)
+
+
+def check_workers(given: int | None) -> None:
+    """Raise ConfigError for a number of ``--workers`` that no machine starts."""
+    if given is not None and not 1 <= given <= MOST_WORKERS:
+        raise ConfigError(f"--workers: expected 1 to {MOST_WORKERS}, got {given:,}")
 
 
 def add_device(parser: argparse.ArgumentParser) -> None:

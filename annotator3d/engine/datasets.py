@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from annotator3d.active.oracle import needs_truth
@@ -105,7 +106,20 @@ def _open_val(config: RunConfig, data_root: str | None, reporter: Reporter) -> S
             raise
         words = str(error).partition("; where a person")[0]
         way = "to train without evaluating: --set data.val=null"
-        raise FileNotFoundError(f"data.val: {words}; {way}") from error
+        raise FileNotFoundError(f"{words}; {way}") from error
+
+
+@contextmanager
+def _naming(key: str) -> Iterator[None]:
+    """Put the key of a dataset before a message that does not name it: a run has up to three."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        if key in str(error):
+            raise
+        kinds = (ConfigError, ValueError, FileNotFoundError)  # ConfigError is a ValueError, too
+        kind = next(kind for kind in kinds if isinstance(error, kind))
+        raise kind(f"{key}: {error}") from error
 
 
 def open_dataset(
@@ -129,7 +143,8 @@ def open_dataset(
     values = getattr(config.data, name)
     if values is not None and (quarantine or not needs_labels):
         values = {"labels": "optional", **values}  # who quarantines wants no error for one scan
-    dataset, moved = open_with_moved(values, key, data_root, reporter, known)
+    with _naming(key):
+        dataset, moved = open_with_moved(values, key, data_root, reporter, known)
     if not dataset.makes_itself:
         vet(dataset, key, quarantine, reporter.info, needs_labels)
     return MovedScans(dataset, moved) if moved else dataset

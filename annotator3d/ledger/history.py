@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, count
 from annotator3d.ledger.describe import describe_class
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import Event
@@ -47,7 +47,7 @@ def describe_history(
         if annotator in (None, event.answer.annotator) and (round is None or event.query in rounds)
     ]
     if query is None:
-        title, found = f"{ledger.path}: the last of {len(found)} events", found[-last:]
+        title, found = f"{ledger.path}: the last of {count(len(found), 'event')}", found[-last:]
     else:
         title = _title(ledger, query)
     gone = {e.supersedes for e in events if e.answer.kind.revokes}
@@ -104,7 +104,7 @@ def _row(event: Event, names: Sequence[str], gone: bool, then: str | None) -> Ro
     timed = answer.seconds is not None and answer.kind is not EventKind.LEASE
     took = f"{answer.seconds:.1f} s" if timed else ""
     if answer.clicks:
-        took = f"{took}, {answer.clicks} clicks".lstrip(", ")
+        took = f"{took}, {count(answer.clicks, 'click')}".lstrip(", ")
     about = "" if event.supersedes is None else str(event.supersedes)
     what = _what(event, names, then) + (" (taken back)" if gone else "")
     return (

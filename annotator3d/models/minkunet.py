@@ -11,6 +11,8 @@ from annotator3d.models.sparse import SparseConv, SparseTensor, sparse_input
 from annotator3d.registry import BACKBONES
 
 PUBLISHED_PLANES = (32, 32, 64, 128, 256, 256, 128, 96, 96)
+# Beyond these a network is a slip of the keyboard: it fits no memory, or is never built to its end.
+MOST_LEVELS, MOST_WIDTH, MOST_BLOCKS = 16, 8192, 100
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -86,7 +88,8 @@ class MinkUNet(nn.Module):
         blocks: residual blocks of each stage.
 
     Raises:
-        ValueError: `planes` is not an odd number of positive widths, or `blocks` < 1.
+        ValueError: `planes` is not an odd number of positive widths, or a width, the number of
+            widths or `blocks` is beyond what a machine holds.
     """
 
     def __init__(
@@ -102,8 +105,13 @@ class MinkUNet(nn.Module):
                 "planes: expected 2 L + 1 positive widths (stem, L down, L up), "
                 f"got {len(planes)}: {planes}"
             )
-        if blocks < 1:
-            raise ValueError(f"blocks: expected at least 1, got {blocks}")
+        if len(planes) > 2 * MOST_LEVELS + 1 or max(planes) > MOST_WIDTH:
+            raise ValueError(
+                f"planes: expected at most {MOST_LEVELS} levels and widths up to {MOST_WIDTH:,}, "
+                f"got {len(planes)} widths up to {max(planes):,}"
+            )
+        if not 1 <= blocks <= MOST_BLOCKS:
+            raise ValueError(f"blocks: expected 1 to {MOST_BLOCKS}, got {blocks}")
         levels = len(planes) // 2
         stem, down, up = planes[0], planes[1 : levels + 1], planes[levels + 1 :]
         self.stem = nn.Sequential(ConvBlock(in_channels, stem), ConvBlock(stem, stem))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from annotator3d.cli.command import command
-from annotator3d.cli.options import add_json, add_set, add_trust
+from annotator3d.cli.options import add_json, add_set, add_trust, check_workers
 from annotator3d.errors import count
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def check(args: argparse.Namespace) -> int:
     from annotator3d.data.checking import report
     from annotator3d.data.checking.dataset import check_dataset, merge
 
+    check_workers(args.workers)
     results = []
     with open_reporter() as reporter:
         for dataset in _datasets(args):

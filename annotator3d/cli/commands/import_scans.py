@@ -9,6 +9,7 @@ from pathlib import Path
 
 from annotator3d.cli.choices import AUTO, SCAN_FORMATS
 from annotator3d.cli.command import command
+from annotator3d.cli.options import check_workers
 from annotator3d.errors import ConfigError
 
 
@@ -99,6 +100,7 @@ def import_scans(args: argparse.Namespace) -> None:
     if args.template is not None:
         return _write_template(Path(args.template))
     _require(args)
+    check_workers(args.workers)
     taxonomy = load_taxonomy(args.taxonomy)
     names = ("format", "columns", "label_field", "instance_field", "intensity_field", "unit")
     options = {name: getattr(args, name) for name in names}

@@ -77,7 +77,13 @@ def import_ledger(args: argparse.Namespace) -> None:
 
 
 def _print_counts(path: Path | str, counts: dict[str, int]) -> None:
-    print(f"{path}: " + ", ".join(f"{count} {table}" for table, count in counts.items()))
+    print(f"{path}: " + ", ".join(_rows(*row) for row in counts.items()))
+
+
+def _rows(table: str, number: int) -> str:
+    one = {"meta": "row of meta", "taxonomies": "taxonomy", "queries": "query"}
+    several = {"meta": "rows of meta"}.get(table, table)
+    return count(number, one.get(table, table.removesuffix("s")), several)
 
 
 def add_log(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,8 @@ from annotator3d.cli.command import command
 from annotator3d.cli.options import add_scans
 from annotator3d.errors import ConfigError, count
 
+MOST_PIXELS = 16_384  # a side; graphics drivers draw no larger pictures
+
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
@@ -38,6 +40,8 @@ def render(args: argparse.Namespace) -> None:
     from annotator3d.viz.render import render as draw
 
     width, height = _size(args.size)
+    if Path(args.out).suffix.lower() != ".png":
+        raise ConfigError(f"--out {args.out}: expected a name that ends with .png")
     still = still_of(
         Path(args.what),
         args.query,
@@ -58,4 +62,6 @@ def _size(text: str) -> tuple[int, int]:
     width, cross, height = text.partition("x")
     if not (cross and width.isdigit() and height.isdigit() and int(width) * int(height)):
         raise ConfigError(f"--size: expected WIDTHxHEIGHT in pixels, got {text!r}")
+    if max(int(width), int(height)) > MOST_PIXELS:
+        raise ConfigError(f"--size: expected at most {MOST_PIXELS:,} pixels a side, got {text}")
     return int(width), int(height)

@@ -34,8 +34,8 @@ def _above_zero(text: str) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not 0 < value < math.inf:
-        raise ConfigError(f"--intensity-max: expected numbers above 0, got {text!r}")
+    if not 1e-9 <= value <= 1e9:  # beyond them float32 cannot hold what is divided
+        raise ConfigError(f"--intensity-max: expected numbers above 0, 1e-9 to 1e9, got {text!r}")
     return value
 
 

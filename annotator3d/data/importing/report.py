@@ -37,8 +37,8 @@ def next_command(result: Imported) -> str:
         command += "" if result.split.val else " --set data.val=null"
     elif len(result.scans) == 1:
         return (
-            "one scan cannot be both trained on and evaluated: import more scans, or let a person "
-            f"answer: {command} --set active.oracle=person --set data.val=null"
+            "one scan cannot be both trained on and evaluated: import more scans, or train without "
+            f"evaluating: {command} --set data.val=null"
         )
     elif not result.split.val:
         lists = result.out / "splits"

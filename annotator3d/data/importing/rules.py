@@ -85,6 +85,7 @@ FIELDS = {
 }
 # Of the offset, where 'auto' found what the sequence of a scan needs (see `offsets`):
 ALWAYS, NEAR = "always", "near"
+_FARTHEST = 1e9  # metres of an offset: 100 times the reach of the coordinates that are kept
 
 
 class UnclearError(ValueError):
@@ -204,6 +205,10 @@ def _offset(text: str) -> str | tuple[float, float, float]:
         x, y, z = (float(part) for part in text.split(","))
     except ValueError:
         raise ConfigError(f"--offset {text}: expected auto, none or X,Y,Z in metres") from None
+    if not all(abs(metres) <= _FARTHEST for metres in (x, y, z)):  # NaN compares as False
+        raise ConfigError(
+            f"--offset {text}: expected finite metres, at most {_FARTHEST:,.0f} from 0"
+        )
     return x, y, z
 
 

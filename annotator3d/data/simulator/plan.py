@@ -11,6 +11,8 @@ from annotator3d.data.simulator.domains import VERSION, get_domain
 
 CARD = "simulation.json"
 STARTED = "simulation.started.json"
+# Frames have six digits; beyond the others a single scan or its list does not fit into memory.
+MOST = {"sequences": 10_000, "scans": 1_000_000, "beams": 4096, "azimuths": 1_000_000}
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,10 @@ class Plan:
 
     def __post_init__(self) -> None:
         get_domain(self.domain)
-        for name, least in (("sequences", 1), ("scans", 1), ("beams", 1), ("azimuths", 1)):
-            whole(name, getattr(self, name), least)
+        for name, most in MOST.items():
+            whole(name, getattr(self, name), 1, most)
         whole("seed", self.seed, 0)
-        whole("first_sequence", self.first_sequence, 0)
+        whole("first_sequence", self.first_sequence, 0, 10**6)
         if not 0 < self.spacing <= 50:
             raise ValueError(f"spacing: expected metres in 0..50, got {self.spacing!r}")
 
@@ -72,6 +74,8 @@ def card(plan: Plan) -> bytes:
     return (json.dumps(asdict(plan), indent=2) + "\n").encode()
 
 
-def whole(name: str, value: object, least: int) -> None:
+def whole(name: str, value: object, least: int, most: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+    if most is not None and value > most:
+        raise ValueError(f"{name}: expected at most {most:,}, got {value:,}")

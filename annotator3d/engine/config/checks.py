@@ -147,6 +147,10 @@ def _try_optimizer(kind: Any, keywords: dict) -> None:
     parameters = [torch.nn.Parameter(torch.ones(shape)) for shape in ((2, 2), (2,))]
     for parameter in parameters:
         parameter.grad = torch.ones_like(parameter)
+    if keywords.get("capturable") and not torch.cuda.is_available():
+        raise ConfigError(
+            "schedule.optimizer.capturable: needs a CUDA device, and torch finds none; leave it out"
+        )
     needs_device = keywords.get("capturable") or keywords.get("fused")
     try:
         optimizer = kind(parameters, **keywords)

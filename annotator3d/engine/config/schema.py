@@ -49,6 +49,9 @@ CountOrZero = Annotated[Integer, Field(ge=0, le=1_000_000_000)]
 Seed = Annotated[Integer, Field(ge=0, le=2**32 - 2)]  # numpy takes 32 bits; the source has seed + 1
 Processes = Annotated[Integer, Field(ge=0, le=512)]
 Share = Annotated[Number, Field(ge=0, le=1)]
+FirstFactor = Annotated[
+    Number, rule("a factor above 0, at most 1", lambda factor: 1e-12 <= factor <= 1)
+]  # warm-up multiplies it up to 1
 NotNegative = Annotated[Number, Field(ge=0, le=1_000_000)]
 Weight = Annotated[Number, Field(ge=0, le=1_000)]
 Positive = Annotated[
@@ -144,7 +147,7 @@ class ScheduleConfig:
     workers: Processes = 0  # processes that read scans
     optimizer: table_over(_OPTIMIZER) = field(default_factory=lambda: dict(_OPTIMIZER))
     warmup_epochs: NotNegative = 1.0
-    min_factor: Share = 1e-3
+    min_factor: FirstFactor = 1e-3
     cosine: Literal["full", "published"] = "full"  # published: ends above `min_factor`
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"  # fp16 and bf16 need CUDA
     accumulate: Count = 1  # batches of each process whose gradients make one update

@@ -21,7 +21,9 @@ def optimiser(schedule: ScheduleConfig, device: torch.device | None = None) -> d
     Raises:
         ConfigError: the device has no mixed precision.
     """
-    wrapper = {"type": "OptimWrapper", "optimizer": dict(schedule.optimizer)}
+    # The class, not its name: mmengine's registry has others of some names, or nothing (Adafactor).
+    kind = getattr(torch.optim, schedule.optimizer["type"])
+    wrapper = {"type": "OptimWrapper", "optimizer": {**schedule.optimizer, "type": kind}}
     wrapper["accumulative_counts"] = schedule.accumulate
     if schedule.clip_norm is not None:
         wrapper["clip_grad"] = {"max_norm": schedule.clip_norm}

@@ -47,6 +47,9 @@ REFUSED = {
     "model.backbone={planes: [4, 4.5, 4]}": "model.backbone.planes: expected an integer",
     "model.backbone={planes: [4, 4]}": "planes: expected 2 L + 1 positive widths",
     "model.backbone={blocks: 1.5}": "model.backbone.blocks: expected an integer",
+    "model.backbone={blocks: 99999999999999999999999}": "blocks: expected 1 to 100",
+    "model.backbone={type: SPVCNN, blocks: 1000000000}": "blocks: expected 1 to 100",
+    "model.backbone={planes: [4, 99999999999, 4]}": "planes: expected at most 16 levels",
     "model.backbone={in_channels: 3}": "this config cannot train: a first step on 80 points",
     "schedule.clip_norm=.nan": "schedule.clip_norm: expected a finite number",
     "schedule.clip_norm=-1": "schedule.clip_norm: expected a number above 0",
@@ -65,7 +68,9 @@ REFUSED = {
     "schedule.optimizer={type: AdamW, betas: [0.9]}": "optimizer.betas: expected 2 numbers",
     "schedule.optimizer={type: AdamW, betas: [0.9, 2]}": "schedule.optimizer: AdamW cannot train",
     "schedule.optimizer={momentum: 2}": "optimizer.momentum: expected a number from 0 to 1",
+    "schedule.optimizer={type: AdamW, capturable: true}": "optimizer.capturable: needs a CUDA",
     "schedule.optimizer={nesterov: 1}": "schedule.optimizer.nesterov: expected true or false",
+    "schedule.min_factor=0": "schedule.min_factor: expected a factor above 0",
     "schedule.warmup_epochs=1e300": "schedule.warmup_epochs: expected at most 1,000,000",
     "schedule.epochs=1000000000000": "schedule.epochs: expected at most 1,000,000,000",
     "schedule.workers=100000": "schedule.workers: expected at most 512",
@@ -89,6 +94,34 @@ def test_a_value_that_cannot_train_is_refused_before_anything_is_written(
     said = capsys.readouterr().err
     assert REFUSED[setting] in said and len(said) < 500, said
     assert not folder.exists()
+
+
+DATASETS = {  # keyword of the dataset -> what is said of it; a run has up to three datasets
+    "data.train.sequences=[]": "data.train: sequences must name at least one",
+    "data.train.sequences=null": "data.train: SemanticKITTI needs either sequences or split",
+    "data.train.taxonomy=nosuch": "data.train: unknown taxonomy 'nosuch'",
+    "data.train.split=nosuch": "data.train: SemanticKITTI needs either sequences or split",
+    "data.train.scans=[]": "data.train: scans names no scan",
+    "data.train={type: NuScenes, root: ., version: abc}": "data.train: dataset 'NuScenes' needs",
+    "data.train={type: SimulatedStreets, beams: 0}": "data.train: dataset 'SimulatedStreets' needs",
+    "data.val={type: SemanticKITTI, root: nowhere, sequences: ['00']}": "data.val: ",
+}
+
+
+@pytest.mark.parametrize("setting", DATASETS)
+def test_what_a_dataset_refuses_is_said_with_the_key_of_the_dataset(
+    config, tmp_path, capsys, setting
+):
+    folder = tmp_path / "run"
+    assert main(["train", str(config), "--work-dir", str(folder), "--set", setting]) != 0
+    said = capsys.readouterr().err
+    assert DATASETS[setting] in said and said.count("data.") == 1 and len(said) < 500, said
+    assert not folder.exists()
+
+
+def test_an_optimiser_of_torch_trains_where_mmengine_knows_its_name_as_nothing(config, tmp_path):
+    line = ["train", str(config), "--work-dir", str(tmp_path / "run")]
+    assert main([*line, "--set", "schedule.optimizer={type: Adafactor}"]) == 0
 
 
 PLUGIN = """

@@ -62,3 +62,35 @@ def test_one_of_each(one, capsys):
         said += [f"{' '.join(line[:2])}: {found[0]}" for found in ONE_OF_SEVERAL.finditer(text)]
         assert "Traceback" not in text
     assert not said
+
+
+def test_one_of_each_in_an_import_and_a_ledger(tmp_path, capsys):
+    from source_scans import points, write_ply, write_taxonomy
+
+    (tmp_path / "src").mkdir()
+    write_ply(tmp_path / "src" / "one.ply", points(0))
+    (tmp_path / "src" / "poses.txt").write_text("1 0 0 0 0 1 0 0 0 0 1 0\n")
+    taxonomy, data, run = write_taxonomy(tmp_path), tmp_path / "data", tmp_path / "run"
+    select = ["select", "al/own_data", "--data-root", str(data), "--work-dir", str(run)]
+    lines = [
+        [
+            "import",
+            str(tmp_path / "src"),
+            str(data),
+            "--format",
+            "ply",
+            "--taxonomy",
+            str(taxonomy),
+        ],
+        [*select, "--set", "active.strategy=random", "--set", "data.val=null"],
+        ["ledger", "export", str(run), str(tmp_path / "ledger.jsonl")],
+        ["ledger", "log", str(run)],
+    ]
+    said = ""
+    for line in lines:
+        assert main(line) == 0
+        said += "".join(capsys.readouterr())
+    assert "labels of 1 scan from" in said and "poses of 1 sequence in" in said
+    assert "1 round, 1 query" in said and "1 taxonomy, 1 scan" in said
+    wrong = r"(?<![\d.,/])(?<!of )1 (scans|sequences|clicks|taxonomies|rounds|queries|events)\b"
+    assert not re.search(wrong, said), said

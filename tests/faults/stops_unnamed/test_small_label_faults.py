@@ -88,7 +88,7 @@ def test_one_scan_is_not_told_to_move_some_scans(tmp_path, taxonomy, capsys):
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy) == 0
     last = capsys.readouterr().out.splitlines()[-1]
     assert "move ids" not in last and "one scan" in last
-    command = last.split("answer: annotator3d ")[1].split()
+    command = last.split("evaluating: annotator3d ")[1].split()
     assert command[:2] == ["train", "al/own_data"] and "data.val=null" in command
 
 
