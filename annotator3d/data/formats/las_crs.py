@@ -50,11 +50,10 @@ def _keys(record: object, records: list) -> dict[int, float]:
 
 
 def _is_damaged(record: object) -> bool:
-    """Whether it is a directory of GeoTIFF keys without those that it counts."""
+    """Whether it is a directory of GeoTIFF keys, of which none could be read."""
     if (record.user_id, record.record_id) != ("LASF_Projection", _DIRECTORY):
         return False
-    data = record.record_data_bytes()
-    return bool(data) and (len(data) < 8 or any(data[6:8]))
+    return bool(record.record_data_bytes())
 
 
 def _of_keys(keys: dict[int, float]) -> Stated | None:

@@ -96,3 +96,18 @@ def test_a_second_array_in_one_npy_is_refused(tmp_path, taxonomy, capsys):
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="npy") == 1
     assert "a.npy has" in (told := capsys.readouterr().err)
     assert "perhaps another array" in told
+
+
+@pytest.mark.parametrize("place", ["10 0 2 1 0 0 0", "0 0 0 0.7071 0 0 0.7071", "0 0 0 1 0 0 0"])
+@pytest.mark.parametrize("encoding", ["ascii", "binary"])
+def test_a_viewpoint_that_is_not_applied_is_told(tmp_path, taxonomy, capsys, place, encoding):
+    (tmp_path / "src").mkdir()
+    path = tmp_path / "src" / "a.pcd"
+    write_pcd(path, points(0, N), encoding)
+    lines = path.read_bytes().split(b"\n")
+    row = next(n for n, line in enumerate(lines) if line.startswith(b"VIEWPOINT"))
+    lines[row] = b"VIEWPOINT " + place.encode()
+    path.write_bytes(b"\n".join(lines))
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="pcd") == 0
+    told = "the VIEWPOINT of the header is not applied" in capsys.readouterr().out
+    assert told == (place != "0 0 0 1 0 0 0")

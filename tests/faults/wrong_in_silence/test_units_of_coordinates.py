@@ -274,3 +274,16 @@ def test_a_unit_of_no_size_is_refused(tmp_path, taxonomy, capsys, unit):
     options = (f"--unit={unit}",)
     assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, *options, format="las") == 2
     assert "--unit: expected metres, from 1e-9 to 1e6" in capsys.readouterr().err
+
+
+def test_keys_that_are_cut_off_are_told(tmp_path, taxonomy, capsys):
+    path = tmp_path / "src" / "a.las"
+    write_las(path, UTM, [(1024, 1), (3072, 2227)])
+    data = path.read_bytes()
+    place = data.index(np.array([1, 1, 0, 2, 1024, 0, 1, 1], "<u2").tobytes())
+    head = data[: place - 34] + (8).to_bytes(2, "little") + data[place - 32 : place + 8]
+    points = int.from_bytes(data[96:100], "little")
+    head = head[:96] + (points - 16).to_bytes(4, "little") + head[100:]
+    path.write_bytes(head + data[place + 24 :])
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy, format="las") == 0
+    assert "'GeoTIFF keys' cannot be read, so metres are assumed" in capsys.readouterr().out
