@@ -67,7 +67,10 @@ def _constructed(loader: yaml.SafeLoader, node: yaml.Node, file: str | os.PathLi
     try:
         return loader.construct_document(node)
     except (ValueError, TypeError, OverflowError) as error:  # a date or number that does not exist
-        raise ValueError(f"{file} is not YAML of plain values: {error}") from None
+        words = str(error)
+        if "integer string conversion" in words:  # the words of Python are about its settings
+            words = "it holds a number of more than 4,300 digits"
+        raise ValueError(f"{file} is not YAML of plain values: {words}") from None
 
 
 def _check(root: yaml.Node, construct: Callable[..., Any], file: str) -> None:

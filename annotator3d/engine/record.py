@@ -20,7 +20,7 @@ from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.continuation import Change
 from annotator3d.engine.metrics import describe
 from annotator3d.engine.provenance import git_hash, versions
-from annotator3d.engine.workdir import WorkDir
+from annotator3d.engine.workdir import WorkDir, read_record
 from annotator3d.errors import count
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
@@ -183,8 +183,8 @@ class RunRecord:
 
     def _lines(self) -> list[dict]:
         path = self.work_dir.metrics_path
-        text = path.read_text() if path.exists() else ""
-        return [json.loads(line) for line in text.splitlines()]
+        lines = path.read_bytes().splitlines() if path.exists() else []
+        return [read_record(line, f"{path}, line {i}") for i, line in enumerate(lines, start=1)]
 
     def _write(self, info: dict) -> None:
         with atomic_write(self.work_dir.run_info_path) as file:

@@ -38,6 +38,19 @@ def _release_locks() -> None:
 os.register_at_fork(after_in_child=_release_locks)
 
 
+def read_record(text: bytes, where: str) -> dict[str, Any]:
+    """A JSON object that a run has written; ValueError with `where` for anything else."""
+    try:
+        record = json.loads(text.decode("utf-8"))
+    except ValueError as error:  # of JSON, or of UTF-8
+        raise ValueError(
+            f"{where}: damaged, not valid JSON ({error}); put back a copy of the file"
+        ) from None
+    if not isinstance(record, dict):
+        raise ValueError(f"{where}: damaged, expected a JSON object; put back a copy of the file")
+    return record
+
+
 class WorkDir(os.PathLike):
     """The folder of a run, which need not exist yet. Files are opened when they are asked for.
 
@@ -140,7 +153,9 @@ class WorkDir(os.PathLike):
     def run_info(self) -> dict[str, Any]:
         """The content of ``run.json``; empty where no training wrote one."""
         path = self.run_info_path
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        if not path.is_file():
+            return {}
+        return read_record(path.read_bytes(), str(path))
 
     def data_root(self, split: str) -> str | None:
         """Where the last start of the run read the scans of ``data.SPLIT``.

@@ -80,3 +80,13 @@ def test_aliases_and_merges_of_reasonable_size_are_read():
     assert read_yaml("x", text)["b"] == {"ids": [2], "color": [1, 2, 3]}
     assert read_yaml("x", "") is None
     assert read_yaml("x", "a: [1, 2.5, ä]".encode("utf-16")) == {"a": [1, 2.5, "ä"]}
+
+
+def test_a_number_of_ten_thousand_digits_is_refused_in_words(tmp_path):
+    from annotator3d.data.plain_yaml import read_yaml
+
+    path = tmp_path / "long.yaml"
+    path.write_text("seed: 1" + "0" * 10_000)
+    with pytest.raises(ValueError, match=r"long.yaml .*more than 4,300 digits") as failed:
+        read_yaml(path)
+    assert "sys." not in str(failed.value)
