@@ -60,9 +60,9 @@ def left_in(run):
     return str((names, rows))
 
 
-def test_select_goes_on_after_a_kill_at_statements_of_its_first_start(config, tmp_path):
+def test_select_goes_on_after_a_kill_at_any_statement_of_its_first_start(config, tmp_path):
     seen = set()
-    for step in range(0, STEPS, 4):
+    for step in range(STEPS):
         run = tmp_path / f"run{step}"
         died = killed_at(step, select_command(config, run), tmp_path / "log")
         if (left := left_in(run)) not in seen:  # one of each is taken up again
