@@ -29,6 +29,7 @@ def check_usage(
         FileNotFoundError: a file or folder that is named is not there.
     """
     from annotator3d.engine.config.load import quick_look
+    from annotator3d.engine.workdir import WorkDir
 
     root = getattr(args, "data_root", None)
     if root is not None and not Path(root).is_dir():
@@ -44,7 +45,7 @@ def check_usage(
         splits = _trained_on(config)
         if not continues:
             _check_init(config)
-    knows_root = continues or (path.parent / "run.json").is_file()
+    knows_root = continues or WorkDir(path.parent).run_info_path.is_file()
     for split in splits:
         target_root = root if split != "source" else None
         _check_root(f"data.{split}", getattr(config.data, split), target_root, knows_root)

@@ -41,7 +41,7 @@ def test_a_failing_job_is_named_and_queued_ones_do_not_begin(root, tmp_path):
     bad.data.source = {**bad.data.source, "sequences": ["77"]}
     jobs = [Job("bad", bad, WorkDir(tmp_path / "bad"))]
     jobs += [Job(f"j{i}", tiny_config(root), WorkDir(tmp_path / f"j{i}")) for i in range(3)]
-    with pytest.raises(RuntimeError, match="bad: sequence '77' has no folder"):
+    with pytest.raises(RuntimeError, match="bad: data.source: sequence '77' has no folder"):
         run_jobs(jobs, Reporter(), workers=1)
     assert not any((tmp_path / f"j{i}").exists() for i in range(3))
 

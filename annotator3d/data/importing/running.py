@@ -7,16 +7,16 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 from annotator3d.data.importing.convert import Converted, convert, output_paths, stamp
 from annotator3d.data.importing.journal import DAMAGED, Journal
 from annotator3d.data.importing.rules import Rules, UnclearError
 from annotator3d.data.importing.sources import Source
+from annotator3d.data.processes import process_pool
 from annotator3d.errors import LONGEST, shortened
 
 _WORTH = 16  # scans of a process that make up for starting it
@@ -85,11 +85,6 @@ def _results(
             yield _alone(source, work)
 
 
-def _pool(workers: int) -> ProcessPoolExecutor:
-    # Not forked: the caller may hold threads (torch), which do not survive a fork.
-    return ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
-
-
 def _shared(
     waiting: deque[Source], work: Work, workers: int
 ) -> Generator[Converted | str, None, list[Source]]:
@@ -98,7 +93,7 @@ def _shared(
     Returns the scans that were under way then: one of them may be the reason.
     """
     under_way = {}
-    with _pool(workers) as pool:
+    with process_pool(workers) as pool:
         try:
             while waiting or under_way:
                 while waiting and len(under_way) < 2 * workers:
@@ -119,7 +114,7 @@ def _shared(
 
 def _alone(source: Source, work: Work) -> Converted | str:
     """The result of one scan in a process of its own, or that the process died."""
-    with _pool(1) as pool:
+    with process_pool(1) as pool:
         try:
             pool.submit(int).result()
         except BrokenProcessPool:

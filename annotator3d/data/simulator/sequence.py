@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from numpy.typing import NDArray
 
 from annotator3d.data.files import atomic_write
 from annotator3d.data.formats.kitti import write_bin, write_calib, write_label, write_poses
+from annotator3d.data.processes import process_pool
 from annotator3d.data.simulator.domains import DOMAINS, get_domain
 from annotator3d.data.simulator.plan import CARD, STARTED, Plan, card, claim, whole
 from annotator3d.data.simulator.sensor import Points, Rig, make_rig, scan
@@ -77,8 +76,7 @@ def _run(root: Path, plan: Plan, todo: list[tuple[int, int]], workers: int) -> I
     if workers == 1 or len(todo) < 2:
         yield from (_write_scan(root, plan, *frame) for frame in todo)
         return
-    # Not forked: the caller may hold threads (torch), which do not survive a fork.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         sequences, scans = zip(*todo, strict=True)
         chunk = max(1, min(8, len(todo) // workers))
         yield from pool.map(partial(_write_scan, root, plan), sequences, scans, chunksize=chunk)

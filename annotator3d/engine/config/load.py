@@ -67,7 +67,7 @@ def find_config(name: str) -> Path:
     """
     path = Path(name)
     if path.is_dir():
-        kept = [entry for entry in (path / "config.yaml", path / "config.yml") if entry.is_file()]
+        kept = sorted(path.glob("config.y*ml"))
         way = f"name the config that it keeps: {kept[0]}" if kept else "name a file"
         raise ConfigError(f"{name} is a folder, not a config; {way}")
     return path if path.is_file() else _find_shipped(name)

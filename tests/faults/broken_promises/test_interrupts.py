@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from annotator3d.cli.command import COMMANDS, load_commands
@@ -68,3 +70,29 @@ def test_words_of_python_alone_are_named_as_a_fault_of_ours(monkeypatch, capsys,
     monkeypatch.setitem(COMMANDS, "doctor", COMMANDS["doctor"]._replace(run=fail))
     assert main(["doctor"]) == 1
     assert f"unexpected {type(error).__name__}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_ctrl_c_in_a_terminal_reaches_only_the_one_who_reads_it(tmp_path, times):
+    """All processes of a terminal get it: those that read scans leave it to the command."""
+    source = tmp_path / "src"
+    source.mkdir()
+    random = np.random.default_rng(0)
+    for number in range(400):
+        points = random.uniform([-30, -30, -2, 0], [30, 30, 4, 1], (300, 4))
+        points.astype("<f4").tofile(source / f"{number:06d}.bin")
+    (tmp_path / "c.yaml").write_text("classes: [{name: a, ids: [1]}, {name: b, ids: [2]}]\n")
+    command = ["import", str(source), str(tmp_path / "out"), "--format", "bin", "--workers", "2"]
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "annotator3d", *command, "--columns", "x:f4,y:f4,z:f4,_:f4",
+         "--taxonomy", str(tmp_path / "c.yaml")],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    line = process.stdout.readline()
+    assert line.startswith("importing: "), line + process.stdout.read()
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "Traceback" not in said and "stopped" in said
