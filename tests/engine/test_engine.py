@@ -276,7 +276,7 @@ def test_the_full_learning_rate_is_reached_whatever_the_steps_per_epoch(steps):
 
 def test_a_dataset_that_makes_itself_takes_no_data_root(tmp_path):
     config = load_config(find_config("al/streets_demo"))
-    with pytest.raises(ConfigError, match="--data-root: data.val is SimulatedStreets"):
+    with pytest.raises(ConfigError, match="--data-root: data.train is SimulatedStreets"):
         train(config, tmp_path / "al", data_root=str(tmp_path))
 
 
