@@ -28,7 +28,9 @@ def entry() -> NoReturn:
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     try:
         code = main()
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # again, while the words of the first were printed
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        print("stopped", file=sys.stderr)
         code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "open3d" in sys.modules:  # what it still holds crashes when Python ends

@@ -44,7 +44,7 @@ def _read(path: Path, find: Callable[[str], Path], depth: int) -> dict[str, Any]
         if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
             raise _NotPlainError
         target = statement.targets[0]
-        if not isinstance(target, ast.Name):
+        if not isinstance(target, ast.Name) or target.id in values:  # said twice: refused later
             raise _NotPlainError
         values[target.id] = _value(statement.value, values)
     bases = values.pop("_base_", [])

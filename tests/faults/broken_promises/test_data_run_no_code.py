@@ -51,6 +51,12 @@ COMMANDS = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_checkpoint(tmp_path):
+    """A file to name as a checkpoint: without one, commands are refused before anything runs."""
+    (tmp_path / "none.pth").write_bytes(b"no checkpoint")
+
+
 @pytest.fixture
 def forget(monkeypatch, tmp_path):
     """A user who has said yes to nothing, and Python's path and modules as they were."""
