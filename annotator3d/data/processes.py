@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 
 
 def process_pool(workers: int) -> ProcessPoolExecutor:
@@ -14,9 +14,11 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     Ctrl-C reaches all processes of a terminal. Here it is blocked: the caller ends the work.
     """
     pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    resource_tracker.ensure_running()  # first, since it unblocks Ctrl-C when it starts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it
     try:
-        pool.submit(int)  # starts them
+        for _ in range(workers):  # each starts one, as long as none is idle
+            pool.submit(int)
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return pool
