@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from annotator3d.cli.main import main
+from annotator3d.ledger.bounds import MAX_SECONDS
 from annotator3d.ledger.ledger import Answer, Ledger
 from annotator3d.ledger.maintenance import transfer as dump
 from annotator3d.ledger.maintenance.verify import verify
@@ -55,7 +56,7 @@ acts = st.lists(
         st.integers(1, 4),
         st.sampled_from(["answer", "skip", "ignore", "unsure", "undo", "note"]),
         st.lists(st.sampled_from([0, 1, 2, 255]), min_size=2, max_size=2),
-        st.floats(0, 1e9) | st.none(),
+        st.floats(0, MAX_SECONDS) | st.none(),
         notes.filter(bool),
     ),
     max_size=12,
