@@ -27,8 +27,9 @@ def cache_folder() -> Path:
 
 
 def settings_folder() -> Path:
-    """``~/.config/annotator3d``: what the user has decided."""
-    return _own_folder(".config", "XDG_CONFIG_HOME")
+    """``$ANNOTATOR3D_CONFIG``, else ``~/.config/annotator3d``: what the user has decided."""
+    given = os.environ.get("ANNOTATOR3D_CONFIG")
+    return Path(given) if given else _own_folder(".config", "XDG_CONFIG_HOME")
 
 
 def ensure_home() -> None:

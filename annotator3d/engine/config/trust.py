@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
+from annotator3d.account import settings_folder
 from annotator3d.data.files import atomic_write
 from annotator3d.engine.config.schema import CustomImports
 from annotator3d.errors import ConfigError
@@ -19,15 +19,8 @@ _said_here: set[tuple[str, str]] = set()  # a yes holds in this process, even if
 
 
 def trust_file() -> Path:
-    """Where a yes is kept: ``$ANNOTATOR3D_CONFIG/trusted.json``, or among the user's settings.
-
-    Raises RuntimeError for a user without a home.
-    """
-    folder = os.environ.get("ANNOTATOR3D_CONFIG")
-    if not folder:
-        settings = os.environ.get("XDG_CONFIG_HOME")
-        folder = Path(settings or Path.home() / ".config") / "annotator3d"
-    return Path(folder) / "trusted.json"
+    """Where a yes is kept."""
+    return settings_folder() / "trusted.json"
 
 
 def trust_imports(config_file: Path, custom: CustomImports) -> str | None:
@@ -102,10 +95,10 @@ def _is_known(key: str, digest: str) -> bool:
 
 def _kept() -> dict[str, list[str]]:
     """Raises ConfigError for a file that makes no sense."""
+    path = trust_file()
     try:
-        path = trust_file()
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (RuntimeError, OSError):  # a user without a home; nothing kept yet
+    except OSError:  # nothing kept yet
         return {}
     except ValueError as error:
         raise ConfigError(f"{path} cannot be read ({error}); remove it") from None
@@ -121,11 +114,11 @@ def _remember(key: str, digest: str) -> str | None:
     if digest in kept.get(key, []):
         return None
     kept[key] = [*kept.get(key, []), digest][-20:]
+    path = trust_file()
     try:
-        path = trust_file()
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with atomic_write(path) as file:
             file.write(json.dumps(kept, indent=1, sort_keys=True).encode())
-    except (RuntimeError, OSError) as error:
+    except OSError as error:
         return f"the yes to its Python code cannot be kept for the next time: {error}"
     return None

@@ -31,7 +31,7 @@ def nobody(monkeypatch, tmp_path):
     def unknown(uid):
         raise KeyError(uid)
 
-    for name in (*VARIABLES, "ANNOTATOR3D_CACHE"):
+    for name in (*VARIABLES, "ANNOTATOR3D_CACHE", "ANNOTATOR3D_CONFIG"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
