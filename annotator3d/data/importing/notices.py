@@ -9,11 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from annotator3d.data.importing.convert import Converted
-
-
-def counted(number: int, noun: str) -> str:
-    """``1 scan``, ``2 scans``."""
-    return f"{number:,} {noun}" + "s" * (number != 1)
+from annotator3d.errors import count
 
 
 def gather(scans: Sequence[Converted]) -> list[str]:
@@ -24,5 +20,5 @@ def gather(scans: Sequence[Converted]) -> list[str]:
 
 def _gathered(words: str, scans: Sequence[Converted]) -> str:
     points = sum(scan.remarks[words] for scan in scans)
-    what = f"{counted(points, 'point')} in " * (points > 0) + counted(len(scans), "scan")
+    what = f"{count(points, 'point')} in " * (points > 0) + count(len(scans), "scan")
     return f"{words}: {what}, {'the first ' * (len(scans) > 1)}{scans[0].source}"

@@ -9,10 +9,9 @@ from pathlib import Path
 from annotator3d.data.formats.label_files import ENDINGS
 from annotator3d.data.importing.convert import Converted
 from annotator3d.data.importing.label_index import holds_labels
-from annotator3d.data.importing.notices import counted
 from annotator3d.data.importing.sources import Source, Sources
 from annotator3d.data.importing.walking import walk
-from annotator3d.errors import some
+from annotator3d.errors import count, some
 
 _POSES = ("poses.txt", "calib.txt", "times.txt")
 
@@ -39,7 +38,7 @@ def grouped_files(
     """
     used = {*told, *(path for source in sources for path in source.files())}
     first: dict[tuple[bool, str], Path] = {}
-    count: Counter[tuple[bool, str]] = Counter()
+    counts: Counter[tuple[bool, str]] = Counter()
     for folder, files in walk(root):
         relative = folder.relative_to(root)
         kind = next((part for part in reversed(relative.parts) if holds_labels(part)), "")
@@ -49,9 +48,9 @@ def grouped_files(
             ending = Path(name).suffix.lower()
             labels = bool(kind) or holds_labels(name) or ending in (".label", ".labels")
             key = (labels, f"{kind} {ending}")
-            count[key] += 1
+            counts[key] += 1
             first.setdefault(key, relative / name)
-    labels, others = _sentences(first, count)
+    labels, others = _sentences(first, counts)
     return labels, others
 
 
@@ -72,12 +71,12 @@ def labels_beside(src: Path, sources: Sequence[Source]) -> list[str]:
 
 def unused_fields(scans: Sequence[Converted]) -> list[str]:
     """Fields that no scan was asked for."""
-    count = Counter(name for scan in scans for name in scan.unused)
-    if not count:
+    counts = Counter(name for scan in scans for name in scan.unused)
+    if not counts:
         return []
     names = [
-        repr(name) + (f" ({counted(number, 'scan')})" if number < len(scans) else "")
-        for name, number in count.items()
+        repr(name) + (f" ({count(number, 'scan')})" if number < len(scans) else "")
+        for name, number in counts.items()
     ]
     return [f"fields not used: {some(names, 240)}; --label-field NAME reads the classes from one"]
 
@@ -87,12 +86,12 @@ def without_labels(scans: Sequence[Converted]) -> list[str]:
     bare = [scan for scan in scans if scan.classes is None]
     if not bare or len(bare) == len(scans):
         return []
-    of = f"{counted(len(bare), 'scan')} of {len(scans):,}"
+    of = f"{count(len(bare), 'scan')} of {len(scans):,}"
     return [f"no labels were found for {of}, the first {bare[0].source}"]
 
 
-def _sentences(first: dict[tuple[bool, str], Path], count: Counter) -> Iterator[list[str]]:
+def _sentences(first: dict[tuple[bool, str], Path], counts: Counter) -> Iterator[list[str]]:
     """Label-like files in one sentence, others in another."""
     for labels in (True, False):
-        kinds = sorted((key for key in count if key[0] == labels), key=lambda key: -count[key])
-        yield [f"{counted(count[key], 'file')} like {first[key].as_posix()}" for key in kinds]
+        kinds = sorted((key for key in counts if key[0] == labels), key=lambda key: -counts[key])
+        yield [f"{count(counts[key], 'file')} like {first[key].as_posix()}" for key in kinds]
