@@ -33,10 +33,6 @@ def entry() -> NoReturn:
         print("stopped", file=sys.stderr)
         code = INTERRUPTED
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if "open3d" in sys.modules:  # what it still holds crashes when Python ends
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
     sys.exit(code)
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
 
 import numpy as np
 from open3d.visualization import gui
@@ -25,16 +24,13 @@ from annotator3d.viz.desktop.overlays import Overlays
 from annotator3d.viz.desktop.panel import Panel, question
 from annotator3d.viz.desktop.redraws import Redraws
 from annotator3d.viz.desktop.scene_view import SceneView
+from annotator3d.viz.desktop.stop_signals import StopSignals
 from annotator3d.viz.keys import KeyTable
 from annotator3d.viz.picking import brush
 from annotator3d.viz.scene_model import SceneModel
 from annotator3d.viz.state_file import StateFile
 from annotator3d.viz.view_settings import ViewSettings
 
-T = TypeVar("T")
-
-# Freed in another order than when a person closes them, windows crash the process.
-_FAILED: list[LabelWindow] = []
 PANEL_EM = 34  # width of the panel
 BRUSH_PIXELS = 12.0
 
@@ -67,7 +63,8 @@ class LabelWindow:
             raise
 
     def _build(self, keys: KeyTable, scene_model: SceneModel) -> None:
-        self._error: BaseException | None = None
+        self._error: Exception | None = None
+        self._stops = StopSignals()
         self._closing = False
         self._stroke: list[tuple[float, float]] = []
         self._keyboard = Keyboard()
@@ -83,21 +80,18 @@ class LabelWindow:
         over = self._overlays.photo, panel.text, self._overlays.help
         for child in (self._view.widget, panel.above, panel.classes, panel.below, *over):
             self._window.add_child(child)
-        ignored = gui.Widget.EventCallbackResult.IGNORED
-        self._window.set_on_layout(self._until_stopped(self._layout, None))
-        self._window.set_on_key(self._until_stopped(self._key, True))
-        self._window.set_on_close(self._until_stopped(self._close, True))
-        self._window.set_on_tick_event(self._until_stopped(self._tick, False))
-        self._view.widget.set_on_mouse(self._until_stopped(self._mouse, ignored))
+        self._window.set_on_layout(self._layout)
+        self._window.set_on_key(self._key)
+        self._window.set_on_close(self._close)
+        self._window.set_on_tick_event(self._tick)
+        self._view.widget.set_on_mouse(self._mouse)
 
     def run(self) -> None:
         """Show the window until it is closed; raises the error that ended it, if there was one."""
         try:
             self._controller.guard(self._controller.start)
-            self._app.run()
-        except KeyboardInterrupt as stopped:  # outside of the callbacks
-            self._fail(stopped)
-            self._app.run()  # to its end, which frees the graphics
+            with self._stops:
+                self._app.run()
         finally:  # with a window left open the process would hang at its end
             if not self._closing:
                 self._closing = True
@@ -148,23 +142,7 @@ class LabelWindow:
     # --- callbacks ----------------------------------------------------------------------------
 
     def _guarded(self, call: Callable[[], None]) -> Callable[[], None]:
-        return self._until_stopped(lambda: self._controller.guard(call), None)
-
-    def _until_stopped(self, callback: Callable[..., T], otherwise: T) -> Callable[..., T]:
-        """The callback, which gives `otherwise` and closes the window when it is interrupted.
-
-        A signal that ends the process arrives as KeyboardInterrupt, mostly within a callback, and
-        an exception that leaves one hangs the process.
-        """
-
-        def call(*args: Any) -> T:
-            try:
-                return callback(*args)
-            except KeyboardInterrupt as stopped:
-                self._fail(stopped)
-                return otherwise
-
-        return call
+        return lambda: self._controller.guard(call)
 
     def _key(self, event: gui.KeyEvent) -> bool:
         name = self._keyboard.pressed(event)
@@ -208,6 +186,10 @@ class LabelWindow:
         self._controller.paint(painted, erase=self._keyboard.shift)
 
     def _tick(self) -> bool:
+        if self._stops.number and not self._closing:
+            self._closing = True  # not here: a window that is closed within its tick crashes
+            self._app.post_to_main_thread(self._window, self._window.close)
+            return False
         changed = []
         self._controller.guard(lambda: changed.append(self._controller.tick()))
         self._controller.guard(self._view.show_numbers)
@@ -246,8 +228,7 @@ class LabelWindow:
         self._closing = True
         self._window.close()
 
-    def _fail(self, error: BaseException) -> None:
-        _FAILED.append(self)
+    def _fail(self, error: Exception) -> None:
         self._error = error
         self._closing = True
         self._window.close()
