@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
+from killing import die, die_at
 from processes import ended, start
 
 
@@ -30,29 +30,13 @@ def _was_killed(process) -> bool:
     return code != 0
 
 
-def _die(*_: object) -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def _die_at_statement(statement: int, arguments: list[str]) -> int:
-    left, plain = [statement], sqlite3.connect
-
-    def tick(_: str) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            _die()
-
-    def connect(*values, **options) -> sqlite3.Connection:
-        db = plain(*values, **options)
-        db.set_trace_callback(tick)
-        return db
-
-    sqlite3.connect = connect
+    die_at(statement)
     return _run(arguments)
 
 
 def _die_in(place: str, arguments: list[str]) -> int:
-    setattr(os, place, _die)
+    setattr(os, place, die)
     return _run(arguments)
 
 

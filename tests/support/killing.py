@@ -39,22 +39,27 @@ def killed_at(statement: int, work: Callable[[], object]) -> bool:
     """As `killed`, before the SQL statement of that number, from 0, of all its connections."""
 
     def dying() -> None:
-        left, plain = [statement], sqlite3.connect
-
-        def tick(_: str) -> None:
-            left[0] -= 1
-            if left[0] < 0:
-                die()
-
-        def connect(*arguments, **options) -> sqlite3.Connection:
-            db = plain(*arguments, **options)
-            db.set_trace_callback(tick)
-            return db
-
-        sqlite3.connect = connect
+        die_at(statement)
         work()
 
     return killed(dying)
+
+
+def die_at(statement: int) -> None:
+    """Have this process die before that SQL statement, from 0, of connections made from now on."""
+    left, plain = [statement], sqlite3.connect
+
+    def tick(_: str) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            die()
+
+    def connect(*arguments, **options) -> sqlite3.Connection:
+        db = plain(*arguments, **options)
+        db.set_trace_callback(tick)
+        return db
+
+    sqlite3.connect = connect
 
 
 def killed_while_writing(path: Path) -> None:

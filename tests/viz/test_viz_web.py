@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-import shutil
 import signal
-import subprocess
-import sys
-from contextlib import contextmanager
 from urllib.error import HTTPError
 from urllib.request import urlopen
 
+import browser_driver
 import numpy as np
 import pytest
-from viewer_driver import SHOTS, dispute, kinds, make_work_dir, missing
+from browser_driver import started_browser
+from viewer_driver import SHOTS, dispute, kinds, make_work_dir
 
 from annotator3d.data.formats.kitti import read_bin
 from annotator3d.data.scan import rows_of_cell
@@ -28,41 +25,14 @@ WAIT = 90_000  # ms
 
 @pytest.fixture(scope="module")
 def browser():
-    try:
-        import viser  # noqa: F401
-        from playwright import sync_api as api
-    except ImportError as error:
-        missing(f"{error}: pip install 'annotator3d[viewer-tests]'")
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        missing("chromium is not installed: apt install chromium")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=FLAGS)
+    with started_browser(FLAGS) as started:
         yield started
-        started.close()
 
 
-@contextmanager
 def serving(work_dir, *options):
-    """``annotator3d label --web`` on a free port: (process, link)."""
-    command = [sys.executable, "-u", "-m", "annotator3d", "label", "--debug", "--web"]
-    process = subprocess.Popen(
-        [*command, "--port", "0", *options, str(work_dir)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={k: v for k, v in os.environ.items() if k != "DISPLAY"},
-    )
-    try:
-        link, said = None, []
-        while link is None and (line := process.stdout.readline()):
-            said.append(line)
-            link = re.search(r"http://\S+", line)
-        assert link is not None, "".join(said)
-        yield process, link.group()
-    finally:
-        process.kill()
-        process.wait()
+    """`browser_driver.serving` where no window could open."""
+    elsewhere = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
+    return browser_driver.serving(work_dir, "--debug", *options, env=elsewhere)
 
 
 def opened(browser, link):

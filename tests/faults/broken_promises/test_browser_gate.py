@@ -5,17 +5,15 @@ from __future__ import annotations
 import http.server
 import os
 import re
-import shutil
 import socket
 import stat
-import subprocess
 import sys
 import threading
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from viewer_driver import kinds, make_work_dir, missing
+from browser_driver import serving, started_browser
+from viewer_driver import kinds, make_work_dir
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(300)]
 FLAGS = [
@@ -49,36 +47,8 @@ FRAME = """async url => await new Promise(done => {
 
 @pytest.fixture(scope="module")
 def browser():
-    try:
-        import viser  # noqa: F401
-        from playwright import sync_api as api
-    except ImportError as error:
-        missing(f"{error}: pip install 'annotator3d[viewer-tests]'")
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    if found is None:
-        missing("chromium is not installed: apt install chromium")
-    with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=FLAGS)
+    with started_browser(FLAGS) as started:
         yield started
-        started.close()
-
-
-@contextmanager
-def serving(work_dir):
-    command = [sys.executable, "-u", "-m", "annotator3d", "label", "--web", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, str(work_dir)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        link, said = None, []
-        while link is None and (line := process.stdout.readline()):
-            said.append(line)
-            link = re.search(r"http://\S+", line)
-        assert link is not None, "".join(said)
-        yield process, link.group()
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture

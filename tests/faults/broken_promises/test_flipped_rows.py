@@ -7,14 +7,11 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import numpy as np
 import pytest
+from answered_runs import make_answered
 from flipping import break_text, flip_bit
-from kitti_scans import make_kitti_in
-from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
-from annotator3d.engine.config.load import dump_config
 from annotator3d.ledger import connection
 from annotator3d.ledger.ledger import Ledger
 
@@ -58,22 +55,7 @@ COMMANDS = {
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     """A run that people have answered in part, and its config file."""
-    folder = tmp_path_factory.mktemp("flips")
-    root = make_kitti_in(folder)(sequences=("00", "01", "02"), scans=1, points=200)
-    config = tiny_config(
-        root, active={"oracle": "person", "strategy": "random", "queries_per_scan": 4}
-    )
-    (folder / "tiny.yaml").write_text(dump_config(config))
-    command = ["train", str(folder / "tiny.yaml"), "--work-dir", str(folder / "run")]
-    assert main(command) == 0
-    with Ledger.open_existing(folder / "run/ledger.sqlite") as ledger:
-        for query in ledger.open_queries()[:-1]:
-            labels = np.arange(query.num_points) % 3
-            ledger.answer(query.id, labels, annotator="ann", seconds=2.5, clicks=3)
-        ledger.undo(1, annotator="ann")
-        ledger.answer(1, [2] * ledger.query(1).num_points, annotator="ann")
-        ledger.close_round(1, annotator="lead")
-    return folder
+    return make_answered(tmp_path_factory.mktemp("flips"))
 
 
 @pytest.fixture

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import socket
-import subprocess
-import sys
-from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
+from browser_driver import serving
 from viewer_driver import START_SECONDS, Viewer, need_window, virtual_display
 
 pytest.importorskip("viser")
@@ -31,25 +29,6 @@ PROBES = {
     "a long line": b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
     "half a websocket": b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n\r\n",
 }
-
-
-@contextmanager
-def serving(home):
-    """``label --web`` in a process of its own: (process, port)."""
-    command = [sys.executable, "-u", "-m", "annotator3d", "label", "--web", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, str(home)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-    try:
-        port, said = None, []
-        while port is None and (line := process.stdout.readline()):
-            said.append(line)
-            port = re.search(r"http://\S+:(\d+)/", line)
-        assert port is not None, "".join(said)
-        yield process, int(port[1])
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.timeout(60)
@@ -111,7 +90,8 @@ def test_a_server_that_is_told_to_end_gives_back_what_it_holds(home, number, mon
 
 @pytest.mark.timeout(200)
 def test_visitors_that_are_no_browser_leave_no_trace_and_a_signal_ends_the_server(home):
-    with serving(home) as (process, port):
+    with serving(home) as (process, link):
+        port = urlsplit(link).port
         for data in PROBES.values():
             with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
                 client.sendall(data)
