@@ -74,7 +74,9 @@ def _act(
     say: Callable[[str], None],
 ) -> None:
     of = f"{key}: {len(found)} of {len(dataset)} scans have errors"
-    listed = "; ".join(str(problem) for problem in list(found.values())[:_SHOWN])
+    # The root is named once: with it before each file, the advice might not fit the message.
+    inside = [problem.within(dataset.root) for problem in found.values()]
+    listed = "; ".join(str(problem) for problem in inside[:_SHOWN])
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     if not quarantine:
         raise ValueError(
@@ -82,6 +84,7 @@ def _act(
             "leave out these scans with --set data.quarantine=true"
         )
     if len(found) == len(dataset):
-        raise ValueError(f"{of}, so none would be left: {listed}{more}. Repair them")
+        listed = f"{listed}{more}. Repair them (in {dataset.root})"
+        raise ValueError(f"{of}, so none would be left: {listed}")
     dataset.leave_out({scan_id: str(problem) for scan_id, problem in found.items()})
-    say(f"{of} and are left out: {listed}{more}")
+    say(f"{of} and are left out: {listed}{more} (in {dataset.root})")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 # Kind -> whether it is an error: the scan cannot be trained on, or would teach something wrong.
 # The others are warnings: training copes with them, but somebody should look.
@@ -45,6 +46,11 @@ class Problem:
     @property
     def is_error(self) -> bool:
         return KINDS[self.kind]
+
+    def within(self, root: Path) -> Problem:
+        """The same problem with its file as seen from `root`, where it lies below it."""
+        file = Path(self.file)
+        return replace(self, file=str(file.relative_to(root))) if root in file.parents else self
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.file}: {self.words}"

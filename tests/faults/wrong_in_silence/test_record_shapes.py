@@ -124,14 +124,16 @@ def test_check_sees_it_in_a_folder_in_use(tmp_path, capsys, name):
     assert name == "big-endian" or columns in problems[0]["words"]
 
 
-def test_training_refuses_it_without_a_check(tmp_path, capsys):
+@pytest.mark.parametrize("above", ["", "team/perception/drives/semantic_kitti_format/of_2026"])
+def test_training_refuses_it_without_a_check(tmp_path, capsys, above):
+    kitti = tmp_path / above / "kitti"  # a long path leaves room for the advice
     for scan in range(2):
-        path = tmp_path / "kitti" / "sequences" / "00" / "velodyne" / f"{scan:06d}.bin"
+        path = kitti / "sequences" / "00" / "velodyne" / f"{scan:06d}.bin"
         write(path, SHAPES["five"][0])
     data = "{type: SemanticKITTI, sequences: ['00']}"
     options = ["--set", f"data.train={data}", "--set", "data.val=null"]
     options += ["--set", "active.oracle=person", "--work-dir", str(tmp_path / "work")]
-    root = ["--data-root", str(tmp_path / "kitti")]
+    root = ["--data-root", str(kitti)]
     assert main(["train", "al/semantickitti_few", *root, *options]) == 1
     assert "--columns x,y,z,intensity,_ fits" in capsys.readouterr().err
 
