@@ -74,17 +74,18 @@ def _act(
     say: Callable[[str], None],
 ) -> None:
     of = f"{key}: {len(found)} of {len(dataset)} scans have errors"
-    # The root is named once: with it before each file, the advice might not fit the message.
-    inside = [problem.within(dataset.root) for problem in found.values()]
-    listed = "; ".join(str(problem) for problem in inside[:_SHOWN])
+    # A long message loses its middle (`errors.shortened`). What to do about the file stands at its
+    # end therefore, and the root is named once.
+    first, *others = list(found.values())[:_SHOWN]
+    shown = [first, *(problem.within(dataset.root) for problem in others)]
+    listed = "; ".join(str(problem) for problem in shown)
     more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     if not quarantine:
         raise ValueError(
-            f"{of}: {listed}{more}. Repair them (`annotator3d check {dataset.root}` lists all), or "
-            "leave out these scans with --set data.quarantine=true"
+            f"{of}; repair them (`annotator3d check` lists all), or leave them out with --set "
+            f"data.quarantine=true: {listed}{more}"
         )
     if len(found) == len(dataset):
-        listed = f"{listed}{more}. Repair them (in {dataset.root})"
-        raise ValueError(f"{of}, so none would be left: {listed}")
+        raise ValueError(f"{of}, so none would be left: {listed}{more}. Repair them")
     dataset.leave_out({scan_id: str(problem) for scan_id, problem in found.items()})
-    say(f"{of} and are left out: {listed}{more} (in {dataset.root})")
+    say(f"{of} and are left out: {listed}{more}")
