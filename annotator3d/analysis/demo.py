@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from annotator3d.analysis.figures.birdseye import birds_eye
 from annotator3d.analysis.figures.curves import budget_curves, class_bars
 from annotator3d.analysis.report.experiment import Notes, write_report
-from annotator3d.analysis.runs import read_run
+from annotator3d.analysis.report.growing import RunState, write_growing
+from annotator3d.analysis.runs import Run, read_run
 from annotator3d.analysis.summary import summarise, write_summary
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.load import find_config, load_config
@@ -22,7 +24,7 @@ from annotator3d.errors import count
 from annotator3d.reporter import Reporter
 
 ACTIVE = list(product(("al", "asfda", "ada"), ("random", "vcd")))
-PICTURED = ("ada", "vcd")  # the run whose queries the bird's-eye picture shows
+PICTURED = "ada vcd"  # the run whose queries the bird's-eye picture shows
 
 
 def demo_config(setting: str, overrides: Sequence[str]) -> RunConfig:
@@ -65,39 +67,83 @@ def run_demo(out: Path, reporter: Reporter, overrides: Sequence[str] = ()) -> Pa
     for key in ("source", "train", "val"):
         build_dataset(getattr(config.data, key), f"data.{key}", progress=reporter.progress)
     jobs = demo_jobs(out, overrides)
-    trained = run_jobs(jobs, reporter)
-    runs = {job.name: read_run(job.work_dir) for job in jobs}
+    target_epochs = next(j for j in jobs if j.name == "target-only").config.schedule.epochs
+    notes = _notes(config, target_epochs)
+    out.mkdir(parents=True, exist_ok=True)
+    growing = GrowingReport(out / "report.html", jobs, notes, began)
+    reporter.info(f"the report fills while the runs go on: {out / 'report.html'}")
+    trained = run_jobs(jobs, reporter, changed=growing.change)
     wall_seconds = time.monotonic() - began
     if not trained and (out / "summary.json").exists():  # only read back: keep what it took
         wall_seconds = json.loads((out / "summary.json").read_text())["wall_seconds"]
-    summary = summarise(
-        [runs[f"{setting} {strategy}"] for setting, strategy in ACTIVE],
-        runs["source-only"],
-        runs["zero-label"],
-        runs["target-only"],
-        wall_seconds=wall_seconds,
-    )
+    summary = summary_of({job.name: read_run(job.work_dir) for job in jobs}, wall_seconds)
     write_summary(out / "summary.json", summary)
-    pictured = next(job for job in jobs if job.name == " ".join(PICTURED))
+    pictured = next(job for job in jobs if job.name == PICTURED)
     figures = {
         "curves": budget_curves(summary),
         "classes": class_bars(summary),
         "birds_eye": queried_scan(pictured, out / "queries.png"),
     }
-    target_epochs = next(j for j in jobs if j.name == "target-only").config.schedule.epochs
-    write_report(out / "report.html", summary, figures, _notes(config, target_epochs))
+    write_report(out / "report.html", summary, figures, notes)
     return out / "report.html"
 
 
-def queried_scan(job: Job, path: Path) -> bytes:
-    """Bird's-eye picture of the scan with the most labelled points in its queried voxels."""
+class GrowingReport:
+    """The report while the runs go on: a scan of the target at once, results as they come.
+
+    Args:
+        path: of the HTML file.
+        began: `time.monotonic` when the demo was started.
+    """
+
+    def __init__(self, path: Path, jobs: Sequence[Job], notes: Notes, began: float) -> None:
+        self.path, self.notes, self.began = path, notes, began
+        self.states = {job.name: RunState(job.name, "waiting") for job in jobs}
+        self.jobs = {job.name: job for job in jobs}
+        self.ended: dict[str, Run] = {}
+        self.picture = b""
+
+    def change(self, name: str, state: str) -> None:
+        """Note that a run is "running" or has "ended", and write the page again."""
+        if state == "ended":
+            self.ended[name] = read_run(self.jobs[name].work_dir)
+            self.states[name] = RunState(name, state, self.ended[name].final.miou)
+        else:
+            self.states[name] = RunState(name, state)
+        if not self.picture or (name, state) == (PICTURED, "ended"):
+            self.picture = queried_scan(self.jobs[PICTURED])
+        answered = any(name in self.ended for name in map(" ".join, ACTIVE))
+        summary = summary_of(self.ended, time.monotonic() - self.began) if answered else None
+        figures = {"birds_eye": self.picture}
+        write_growing(self.path, list(self.states.values()), summary, figures, self.notes)
+
+
+def summary_of(runs: Mapping[str, Run], wall_seconds: float) -> dict[str, Any]:
+    """The summary of those runs of `demo_jobs` that have ended, by name."""
+    return summarise(
+        [runs[name] for name in map(" ".join, ACTIVE) if name in runs],
+        runs.get("source-only"),
+        runs.get("zero-label"),
+        runs.get("target-only"),
+        wall_seconds=wall_seconds,
+    )
+
+
+def queried_scan(job: Job, path: Path | None = None) -> bytes:
+    """Bird's-eye picture of the scan with the most labelled points in its queried voxels.
+
+    Of the pool's first scan, as long as there is no query.
+    """
     pool = build_dataset(job.config.data.train, "data.train")
-    with job.work_dir.ledger() as ledger:
-        queries = ledger.queries()
-    points: dict[str, int] = {}
+    queries = []
+    if job.work_dir.has_ledger():
+        with job.work_dir.ledger() as ledger:
+            queries = ledger.queries()
+    points = {pool.ids[0]: 0}
     for query in queries:
         points[query.scan] = points.get(query.scan, 0) + query.num_points
     chosen = max(sorted(points), key=points.__getitem__)
+    asked = ": the voxels that were asked about" if queries else ""
     scan, taxonomy = pool.read(pool.index(chosen)), pool.taxonomy
     shown = scan.labels < taxonomy.num_classes
     colors = taxonomy.colors[scan.labels[shown]]
@@ -107,7 +153,7 @@ def queried_scan(job: Job, path: Path) -> bytes:
         [query.cell for query in queries if query.scan == chosen],
         job.config.active.voxel_size,
         path,
-        title=f"Simulated scan {chosen}: the voxels that were asked about",
+        title=f"Simulated scan {chosen}{asked}",
         zoom=3,
         legend=dict(zip(taxonomy.names, taxonomy.colors, strict=True)),
     )

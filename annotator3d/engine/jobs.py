@@ -11,7 +11,7 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,11 +36,18 @@ def last_checkpoint(job: Job) -> Path:
     return job.work_dir.checkpoints / f"epoch_{job.config.schedule.epochs}.pth"
 
 
-def run_jobs(jobs: Sequence[Job], reporter: Reporter, workers: int | None = None) -> int:
+def run_jobs(
+    jobs: Sequence[Job],
+    reporter: Reporter,
+    workers: int | None = None,
+    changed: Callable[[str, str], None] = lambda name, state: None,
+) -> int:
     """Train every job, those it starts from first.
 
     Args:
         workers: processes; default: the cores that this process may use.
+        changed: called in this process with a job's name when it is "running" and when it has
+            "ended"; also, at first, for those that had ended before, if any is to be run.
 
     Returns:
         how many jobs were not done yet.
@@ -59,13 +66,15 @@ def run_jobs(jobs: Sequence[Job], reporter: Reporter, workers: int | None = None
     count = len(waiting)
     if not waiting:
         return 0
+    for name in done:
+        changed(name, "ended")
     workers = min(workers or len(os.sched_getaffinity(0)), count)
     context = multiprocessing.get_context("spawn")
     messages = context.Queue()
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, context, _begin_worker, (messages,)) as pool:
         try:
-            _work_through(waiting, done, workers, pool, messages, reporter)
+            _work_through(waiting, done, workers, pool, messages, reporter, changed)
         except BaseException:  # Ctrl-C too; leaving the pool would wait for what is running
             pool.shutdown(wait=False, cancel_futures=True)
             for process in set(multiprocessing.active_children()) - others:
@@ -81,6 +90,7 @@ def _work_through(
     pool: ProcessPoolExecutor,
     messages,
     reporter: Reporter,
+    changed: Callable[[str, str], None],
 ) -> None:
     total = len(waiting) + len(done)
     running: dict[Future, str] = {}
@@ -88,6 +98,7 @@ def _work_through(
         ready = [n for n, job in waiting.items() if job.starts_from in (None, *done)]
         for name in ready[: workers - len(running)]:  # no more: the pool would begin them unasked
             running[pool.submit(_run, waiting.pop(name))] = name
+            changed(name, "running")
         finished, _ = wait(running, timeout=0.3, return_when=FIRST_COMPLETED)
         _show(messages, reporter)
         for future in finished:
@@ -95,6 +106,7 @@ def _work_through(
             if error := future.exception():
                 raise RuntimeError(f"{name}: {error}") from error
             done.add(name)
+            changed(name, "ended")
             reporter.progress("runs", len(done), total)
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -21,10 +23,28 @@ SHORT = [
 ]
 
 
+RELOADS = '<meta http-equiv="refresh"'
+
+
+def pages_while_it_runs(monkeypatch, path: Path) -> list[str]:
+    """What a browser would have shown after each change of a run."""
+    from annotator3d.analysis.demo import GrowingReport
+
+    pages, change = [], GrowingReport.change
+
+    def changed(report, name, state):
+        change(report, name, state)
+        pages.append(path.read_text())
+
+    monkeypatch.setattr(GrowingReport, "change", changed)
+    return pages
+
+
 @pytest.mark.slow
 def test_a_shortened_demo_leaves_summary_and_report(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("ANNOTATOR3D_CACHE", str(tmp_path / "cache"))
     out = tmp_path / "demo"
+    pages = pages_while_it_runs(monkeypatch, out / "report.html")
     arguments = ["demo", "--out", str(out), *(x for s in SHORT for x in ("--set", s))]
     assert main(arguments) == 0
     assert str(out / "report.html") in capsys.readouterr().out
@@ -41,9 +61,20 @@ def test_a_shortened_demo_leaves_summary_and_report(tmp_path, monkeypatch, capsy
         assert all(entry["points"] >= entry["voxels"] for entry in run["rounds"])
     html = (out / "report.html").read_text()
     assert "One seed: no ranking" in html and "simulated" in html
+    assert RELOADS not in html
+
+    # Meanwhile there was a picture from the first moment on, and each result when it was there.
+    assert all(RELOADS in page and "data:image/png" in page for page in pages)
+    ended = [int(re.search(r"(\d) of 9 runs have ended", page)[1]) for page in pages]
+    assert ended == sorted(ended) and set(ended) == set(range(10))
+    source_only = f"<b>{summary['source_only_miou']:.1f}</b>"
+    assert source_only not in pages[0] and source_only in pages[ended.index(9)]
+    assert "Final mIoU" not in pages[0] and "Final mIoU" in pages[-1]
     assert (out / "queries.png").read_bytes().startswith(b"\x89PNG")
 
     # Called again, the finished runs are read back, not trained again.
+    written = len(pages)
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*.pth")}
     assert main(arguments) == 0
     assert {p: p.stat().st_mtime_ns for p in out.rglob("*.pth")} == before
+    assert len(pages) == written and RELOADS not in (out / "report.html").read_text()

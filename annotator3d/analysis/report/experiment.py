@@ -48,6 +48,9 @@ CAPTIONS = {
 HEADINGS = {"curves": "Budget curves", "classes": "Classes", "birds_eye": "What was asked"}
 
 
+Figure = bytes | str | os.PathLike[str]  # a PNG, or the path of one
+
+
 @dataclass(frozen=True)
 class Notes:
     """What a report says beside the numbers. All of it is shown as plain text."""
@@ -59,11 +62,15 @@ class Notes:
     commands: Sequence[str] = ()  # in a shell, to repeat everything
     remarks: Sequence[str] = ()  # one paragraph each
 
+    @property
+    def domains(self) -> str:
+        return " to ".join(name for name in (self.source, self.target) if name)
+
 
 def write_report(
     path: str | os.PathLike[str],
     summary: Mapping[str, Any],
-    figures: Mapping[str, bytes | str | os.PathLike[str]],
+    figures: Mapping[str, Figure],
     notes: Notes,
 ) -> None:
     """Write the report as one HTML file (inline style, embedded pictures).
@@ -80,8 +87,8 @@ def write_report(
         ValueError: a figure is not a PNG.
     """
     sections = [
-        _headline(summary),
-        *(_figure(name, figures[name]) for name in _figure_order(figures)),
+        headline(summary),
+        *figure_sections(figures),
         Section("Budgets", [Note(CURVE_NOTE), _rounds_table(summary)]),
         Section("IoU of each class, final", [_classes_table(summary)]),
     ]
@@ -91,7 +98,7 @@ def write_report(
         sections.append(Section("Remarks", [Paragraph(remark) for remark in notes.remarks]))
     page = Page(
         title=notes.title,
-        lead=" to ".join(name for name in (notes.source, notes.target) if name),
+        lead=notes.domains,
         notice=BOTH_SIMULATED if notes.simulated else "",
         cards=_cards(summary),
         sections=sections,
@@ -126,7 +133,8 @@ def _read_first(summary: Mapping[str, Any]) -> list[Card]:
     return [Card(f"{setting.upper()}, {strategy}", percent(reached), words)]
 
 
-def _headline(summary: Mapping[str, Any]) -> Section:
+def headline(summary: Mapping[str, Any]) -> Section:
+    """The final mIoU of each setting and strategy, with what to think of it."""
     seeds = sorted({run["seed"] for run in summary["runs"]})
     words = f"{len(seeds)} seeds: mean, and minimum to maximum."
     words = ONE_SEED if len(seeds) == 1 else words
@@ -203,10 +211,11 @@ def _classes_table(summary: Mapping[str, Any]) -> Table:
     return Table("", head, rows)
 
 
-def _figure_order(figures: Mapping[str, Any]) -> list[str]:
+def figure_sections(figures: Mapping[str, Figure]) -> list[Section]:
+    """A section for each figure, those with a caption of ours first."""
     known = [name for name in CAPTIONS if name in figures]
-    return known + [name for name in figures if name not in CAPTIONS]
-
-
-def _figure(name: str, figure: bytes | str | os.PathLike[str]) -> Section:
-    return Section(HEADINGS.get(name, name), [picture(name, figure, CAPTIONS.get(name, name))])
+    names = known + [name for name in figures if name not in CAPTIONS]
+    return [
+        Section(HEADINGS.get(name, name), [picture(name, figures[name], CAPTIONS.get(name, name))])
+        for name in names
+    ]

@@ -19,6 +19,7 @@ class Page:
     cards: Sequence[Card]
     sections: Sequence[Section]
     notice: str = ""  # what a reader must know first
+    reload: int = 0  # seconds after which a browser reads it again; 0: never
 
 
 def write_page(path: str | os.PathLike[str], page: Page) -> None:
