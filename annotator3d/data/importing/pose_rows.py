@@ -26,6 +26,8 @@ _EXPECTED = (
 _TUM = ("time", "x", "y", "z", "qx", "qy", "qz", "qw")
 _LARGEST_FRAME = 999_999
 _TOLERANCE = 0.02  # of rotations, against I: files with three digits are fine
+_FARTHEST = 1e9  # metres: no map has a point as far from its origin
+_UPRIGHT = 0.7  # cosine of the tilt of a sensor that stands on its feet
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ def read_pose_rows(path: PathLike) -> PoseRows:
         raise ValueError(f"{path} holds no poses")
     lengths = {len(row) for row in rows}
     if lengths == {8}:
-        return _of_quaternions(np.array(rows), lines, _columns(header, path), path)
+        columns, named = _columns(header, path)
+        return _of_quaternions(np.array(rows), lines, columns, path, named)
     if len(lengths) == 1 and (width := lengths.pop()) in (12, 13, 16, 17):
         values, keyed = np.array(rows), width in (13, 17)
         poses = values[:, keyed:].reshape(len(rows), -1, 4)
@@ -112,19 +115,30 @@ def _is_number(word: str) -> bool:
     return True
 
 
-def _columns(header: str, path: PathLike) -> tuple[str, ...]:
-    """The order of time, position and quaternion by the names in the header; else that of TUM."""
+def _columns(header: str, path: PathLike) -> tuple[tuple[str, ...], bool]:
+    """The order of time, position and quaternion, and whether the header names it; else of TUM."""
     bare = header.lstrip("#% ")
     names = [re.sub(r"\[.*?\]|\(.*?\)", "", name).strip().lower() for name in
              (bare.split(",") if "," in bare else bare.split())]  # fmt: skip
     named = tuple(_axis(name) for name in names)
     if sorted(named) == sorted(_TUM):
-        return named
+        return named, True
     if header and (header[0] not in "#%" or (len(names) == 8 and "qw" in named)):
         raise ValueError(
             f"{path} has the columns {some(names, 100)}; expected time, x, y, z, qx, qy, qz and qw"
         )
-    return _TUM
+    return _TUM, False
+
+
+def _is_w_first(quaternions: NDArray) -> bool:
+    """Whether [N, 4] read as x, y, z, w probably are w, x, y, z.
+
+    A sensor that stands upright in every pose by one order and upside down in some by the other is
+    read by the wrong one: only one that rolls over without ever turning would look the same.
+    """
+    first, second, third, _ = quaternions.T
+    tilt, tilt_w_first = (1 - 2 * (a**2 + b**2) for a, b in ((first, second), (second, third)))
+    return bool((tilt < 0).any() and (tilt_w_first > _UPRIGHT).all())
 
 
 def _axis(name: str) -> str:
@@ -136,12 +150,19 @@ def _axis(name: str) -> str:
 
 def _of_quaternions(
     values: NDArray, lines: Sequence[tuple[int, list[float]]], columns: tuple[str, ...],
-    path: PathLike,
+    path: PathLike, named: bool,
 ) -> PoseRows:  # fmt: skip
+    """Poses of times, places and quaternions; `named`: the file says the order of the columns."""
     from scipy.spatial.transform import Rotation  # here, since it slows down every start
 
     column = {name: values[:, i] for i, name in enumerate(columns)}
     quaternion = np.stack([column[f"q{axis}"] for axis in "xyzw"], 1)
+    if not named and _is_w_first(quaternion):
+        raise ValueError(
+            f"{path}: read as {' '.join(columns)}, the sensor stands upside down in some poses; "
+            "with qw before qx it always stands upright. Name the columns in a first line, such as "
+            f"# {' '.join(columns)} or # time x y z qw qx qy qz"
+        )
     length = np.sqrt((quaternion**2).sum(1))
     if (wrong := ~(np.abs(length - 1) <= _TOLERANCE)).any():
         i = int(wrong.argmax())
@@ -199,9 +220,15 @@ def _checked(values: NDArray, lines: Sequence[int], path: PathLike) -> NDArray[n
 
 
 def check_rigid(poses: NDArray, places: Sequence[str]) -> None:
-    """Raise ValueError, with one of `places`, for a pose that is not finite or no rotation."""
+    """Raise ValueError, with one of `places`, for a pose that is no rotation or lies nowhere."""
     if (bad := ~np.isfinite(poses).all((1, 2))).any():
         raise ValueError(f"{places[int(bad.argmax())]}: the pose has numbers that are not finite")
+    if (far := (np.abs(poses[:, :3, 3]) > _FARTHEST).any(1)).any():
+        i = int(far.argmax())
+        raise ValueError(
+            f"{places[i]}: the pose lies {np.abs(poses[i, :3, 3]).max():.4g} m from the origin; "
+            f"expected at most {_FARTHEST:.0e} m, as the fourth number of each row"
+        )
     rotation = poses[:, :3, :3]
     off = np.abs(rotation @ rotation.transpose(0, 2, 1) - np.eye(3)).max((1, 2))
     mirrored = np.linalg.det(rotation) < 0

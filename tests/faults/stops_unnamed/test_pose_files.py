@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -209,3 +210,45 @@ def test_a_calibration_without_the_lidar_is_told_before_any_work(tmp_path, taxon
     error = capsys.readouterr().err
     assert "calib.txt" in error and "--poses none" in error
     assert not (tmp_path / "out").exists()
+
+
+def w_first(k: int) -> str:
+    """As `tum`, with the quaternion in the order of other tools."""
+    pose, (x, y, z, w) = turn(k)
+    return words([100.5 + k, *pose[:3, 3], w, x, y, z])
+
+
+def test_a_quaternion_in_the_other_order_is_not_taken_for_one_of_tum(tmp_path, taxonomy, capsys):
+    scans(tmp_path / "src" / "d")
+    path = tmp_path / "src" / "d" / "poses.txt"
+    rows = "\n".join(map(w_first, FRAMES))
+    path.write_text(rows)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy) == 1
+    error = capsys.readouterr().err
+    assert str(path) in error and "upside down" in error and "--poses none" in error
+    path.write_text(f"# time x y z qw qx qy qz\n{rows}")
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy) == 0
+    check(tmp_path / "out")
+
+
+def test_a_named_order_is_believed(tmp_path, taxonomy):
+    """Of a sensor that hangs upside down and never turns."""
+    scans(tmp_path / "src" / "d")
+    rows = "\n".join(f"{k} 0 0 0 1 0 0 0" for k in FRAMES)
+    path = tmp_path / "src" / "d" / "poses.txt"
+    path.write_text(f"# time x y z qx qy qz qw\n{rows}")
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy) == 0
+    np.testing.assert_allclose(found(tmp_path / "out")[1, :, :3], np.diag([1, -1, -1]), atol=1e-12)
+
+
+@pytest.mark.parametrize("case", ["kitti360", "16 numbers", "tum"])
+@pytest.mark.parametrize("far", ["1e300", "-3.4e38", "2e9"])
+def test_a_pose_that_lies_nowhere_is_refused(tmp_path, taxonomy, capsys, case, far):
+    scans(tmp_path / "src" / "d")
+    path = tmp_path / "src" / "d" / "poses.txt"
+    text, changed = re.subn(r" 0\.5(?=\s)", f" {far}", LAYOUTS[case], count=1)
+    assert changed
+    path.write_text(text)
+    assert run_import(tmp_path / "src", tmp_path / "out", taxonomy) == 1
+    error = capsys.readouterr().err
+    assert str(path) in error and "from the origin" in error and "--poses none" in error
