@@ -32,6 +32,7 @@ import yaml
 from numpy.typing import ArrayLike, NDArray
 
 from annotator3d.data.class_list import PlainNumbers, check_text, expand
+from annotator3d.data.class_names import check_names
 from annotator3d.data.files import require_file
 from annotator3d.data.formats.kitti import listed_ids, split_label
 from annotator3d.data.plain_yaml import read_yaml
@@ -169,7 +170,8 @@ def parse_taxonomy(content: Any, name: str, source: str | os.PathLike[str]) -> T
         raise ValueError(f"taxonomy {source}: class_names for no class: {some(unknown)}")
     names = [str(own.get(train, labels[to_raw[train]])) for train in range(1, count + 1)]
     guidance = content.get("guidance") or {}
-    _check_names(names, guidance, source)
+    check_names(names, source)
+    _check_guidance(names, guidance, source)
 
     learning_map = {raw: train - 1 if train else IGNORE for raw, train in to_train.items()}
     train_ids = np.full(1 << 16, _UNKNOWN, dtype=np.uint8)
@@ -221,11 +223,7 @@ def _check_ids(
         raise ValueError(f"taxonomy {source}: " + "; ".join(problems))
 
 
-def _check_names(names: list[str], guidance: Mapping, source: object) -> None:
-    if duplicates := sorted({name for name in names if names.count(name) > 1}):
-        raise ValueError(
-            f"taxonomy {source}: class names must differ, twice: {some(map(repr, duplicates))}"
-        )
+def _check_guidance(names: list[str], guidance: Mapping, source: object) -> None:
     for name in guidance:
         if name not in names:
             raise ValueError(

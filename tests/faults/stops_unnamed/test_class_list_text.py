@@ -75,3 +75,41 @@ def test_a_class_list_of_another_encoding_is_told_how_to_save_it(tmp_path, encod
     assert run_import(src, tmp_path / "out", path) == 1
     error = capsys.readouterr().err
     assert "classes.yaml" in error and "save it as UTF-8" in error
+
+
+UNSEEN = {
+    "no width": '"\\u200b"',
+    "blanks": '"  "',
+    "a blank behind": '"road "',
+    "a tab before": '"\\troad"',
+    "two lines": '"road\\n0 errors"',
+    "a line of Unicode": '"road\\u2028x"',
+}
+
+
+@pytest.mark.parametrize("layout", [LIST, KITTI])
+@pytest.mark.parametrize("name", UNSEEN.values(), ids=UNSEEN)
+def test_a_name_that_cannot_be_shown_in_a_line_is_refused(tmp_path, layout, name):
+    path = write(tmp_path, layout.format(name=name, more=""))
+    with pytest.raises(ValueError, match="name of class 1") as failed:
+        load_taxonomy(path)
+    assert str(path) in str(failed.value) and len(str(failed.value).splitlines()) == 1
+
+
+def class_list(names: tuple[str, ...]) -> str:
+    entries = [f"- {{name: '{name}', ids: [{i}]}}" for i, name in enumerate(names, 1)]
+    return "\n".join(["classes:", *entries])
+
+
+@pytest.mark.parametrize(
+    "names", [("caf\u00e9", "cafe\u0301"), ("road", "ro\u00adad"), ("a b", "a  b"), ("a", "a")]
+)
+def test_names_that_look_the_same_are_refused(tmp_path, names):
+    with pytest.raises(ValueError, match="class names must differ") as failed:
+        load_taxonomy(write(tmp_path, class_list(names)))
+    assert str(failed.value).isascii()  # both are shown with what tells them apart
+
+
+def test_names_that_differ_to_the_eye_are_taken(tmp_path):
+    names = ("Car", "car", "caf\u00e9", "cafe", "\u9053\u8def", "\u26a0 danger")
+    assert load_taxonomy(write(tmp_path, class_list(names))).names == list(names)
