@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from annotator3d.data.plain_json import parse_json
 from annotator3d.engine.workdir import WorkDir
 
 SETTINGS = ("al", "asfda", "ada", "source_only", "target_only")
@@ -114,7 +115,7 @@ def _text(path: Path) -> str:
 
 def _parse(text: str, where: str) -> dict[str, Any]:
     try:
-        record = json.loads(text)
+        record = parse_json(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}: corrupt, not valid JSON ({error})") from error
     if not isinstance(record, dict):

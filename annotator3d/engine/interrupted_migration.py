@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from annotator3d.data.files import atomic_write
+from annotator3d.data.plain_json import parse_json
 from annotator3d.engine.workdir import WorkDir
 
 
@@ -58,4 +59,4 @@ def _note_path(work_dir: WorkDir) -> Path:
 
 def _note(work_dir: WorkDir) -> dict:
     path = _note_path(work_dir)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from annotator3d.data.files import atomic_write, fsync_folder
+from annotator3d.data.plain_json import parse_json
 from annotator3d.engine.metrics import describe
 from annotator3d.engine.workdir import WorkDir
 
@@ -45,7 +46,7 @@ def _rename_classes(work_dir: WorkDir, names: Sequence[str]) -> None:
     path = work_dir.metrics_path
     if not path.is_file():
         return
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    lines = [parse_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
     named = [{**line, **describe(np.array(line["confusion"]), list(names))} for line in lines]
     with atomic_write(path) as file:
         file.write("".join(json.dumps(line) + "\n" for line in named).encode())

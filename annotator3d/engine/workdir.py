@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from annotator3d.data.files import clear_parts
+from annotator3d.data.plain_json import parse_json
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.database import holds_ledger
 from annotator3d.ledger.ledger import Ledger
@@ -41,7 +41,7 @@ os.register_at_fork(after_in_child=_release_locks)
 def read_record(text: bytes, where: str) -> dict[str, Any]:
     """A JSON object that a run has written; ValueError with `where` for anything else."""
     try:
-        record = json.loads(text.decode("utf-8"))
+        record = parse_json(text.decode("utf-8"))
     except ValueError as error:  # of JSON, or of UTF-8
         raise ValueError(
             f"{where}: damaged, not valid JSON ({error}); put back a copy of the file"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sqlite3
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from annotator3d.data.plain_json import parse_json
 from annotator3d.ledger import network_disk, schema, seals, soundness
 from annotator3d.ledger.class_lists import register
 from annotator3d.ledger.database import WAIT, connect, is_busy, require_ledger, told
@@ -175,7 +175,7 @@ class LedgerFile:
             size = self.db.execute("SELECT value FROM meta WHERE key = 'voxel_size'").fetchone()
             maps = self.db.execute("SELECT mapping FROM taxonomies ORDER BY version").fetchall()
             try:
-                names, self.voxel_size = tuple(map(str, json.loads(classes))), float(size[0])
+                names, self.voxel_size = tuple(map(str, parse_json(classes))), float(size[0])
             except (TypeError, ValueError) as error:
                 raise self._damaged(f"its classes or voxel size cannot be read: {error}") from error
         self.taxonomy_names, self.taxonomy_digest = names, digest

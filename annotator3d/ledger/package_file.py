@@ -14,6 +14,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from annotator3d.data.plain_json import parse_json
 from annotator3d.ledger import definitions, schema, seals
 from annotator3d.ledger.database import open_reader, told
 from annotator3d.ledger.reader import LedgerReader
@@ -127,7 +128,7 @@ class PackageFile:
         try:
             with closing(open_reader(self.path)) as db:
                 rows = db.execute("SELECT key, value FROM package").fetchall()
-                found = {key: json.loads(value) for key, value in rows}
+                found = {key: parse_json(value) for key, value in rows}
             found.pop(_SEAL, None)
             return found
         except (sqlite3.Error, ValueError) as error:
@@ -144,7 +145,7 @@ class PackageFile:
         try:
             with closing(open_reader(self.path)) as db:
                 rows = db.execute("SELECT value FROM package WHERE key = ?", (_SEAL,)).fetchall()
-                is_whole = all(json.loads(value) == _seal(db) for (value,) in rows)
+                is_whole = all(parse_json(value) == _seal(db) for (value,) in rows)
         except (sqlite3.Error, ValueError) as error:
             raise ValueError(f"{self.path} cannot be read: {told(error)}") from error
         if not is_whole:  # earlier versions wrote no seal

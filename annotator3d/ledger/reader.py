@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 
 import numpy as np
 
+from annotator3d.data.plain_json import parse_json
 from annotator3d.data.scan import VoxelLabels
 from annotator3d.ledger.bounds import beyond
 from annotator3d.ledger.class_lists import tables_to_last
@@ -83,7 +83,7 @@ class LedgerReader:
     def class_names_of(self, version: int) -> tuple[str, ...]:
         """The classes of a version of the class list, by train id."""
         (row,) = self.file.rows("SELECT classes FROM taxonomies WHERE version = ?", version)
-        return tuple(json.loads(row[0]))
+        return tuple(parse_json(row[0]))
 
     def tables_to(self, version: int) -> dict[int, bytes]:
         """Version up to this one -> [256] train id in this version by that of the other."""

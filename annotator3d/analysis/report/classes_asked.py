@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from annotator3d.data.files import atomic_write
+from annotator3d.data.plain_json import parse_json
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.load import kept_config
 from annotator3d.engine.workdir import WorkDir
@@ -57,7 +58,7 @@ def pool_classes(
         return None
     kept = work_dir.path / "pool_classes.json"
     if kept.exists():
-        known = json.loads(kept.read_text())
+        known = parse_json(kept.read_text())
         if known["fingerprint"] == pool["fingerprint"]:
             return PoolClasses(np.array(known["points"]), known["scans"], known["of"])
     found = _count(dataset, len(run_info["classes"]), progress)

@@ -17,6 +17,7 @@ from annotator3d.data.checking.dataset import Checked
 from annotator3d.data.checking.problems import KINDS, Problem
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.files import atomic_write
+from annotator3d.data.plain_json import parse_json
 
 VERSION = 1
 
@@ -54,7 +55,7 @@ def load(dataset: ScanDataset) -> dict[str, tuple[list[int], list[list]]]:
     found: list[tuple[int, dict]] = []
     for path in _paths(dataset):
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = parse_json(path.read_text(encoding="utf-8"))
             if content["version"] == VERSION:
                 scans = {scan_id: tuple(entry) for scan_id, entry in content["scans"].items()}
                 found.append((path.stat().st_mtime_ns, scans))

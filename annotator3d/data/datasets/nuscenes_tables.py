@@ -7,13 +7,14 @@ searched, not loaded.
 
 from __future__ import annotations
 
-import json
 import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from annotator3d.data.plain_json import parse_json
 
 _LISTS = Path(__file__).parent / "splits" / "nuscenes.yaml"
 
@@ -49,7 +50,7 @@ def rows(path: Path, *fields: str, having: bytes = b"{") -> Iterator[list[Any]]:
             while (hit := table.find(having, at)) >= 0:
                 start, end = table.rfind(b"{", at, hit + 1), table.find(b"}", hit) + 1
                 try:
-                    row = json.loads(table[start:end])
+                    row = parse_json(table[start:end])
                     yield [row[field] for field in fields]
                 except ValueError as error:
                     raise ValueError(

@@ -24,6 +24,7 @@ from annotator3d.data.formats.ply import write_ply
 from annotator3d.data.formats.registry import read_cloud, require
 from annotator3d.data.importing.card import Origin
 from annotator3d.data.importing.rules import FIELDS
+from annotator3d.data.plain_json import parse_json
 
 if TYPE_CHECKING:
     import laspy
@@ -129,7 +130,7 @@ class LidarsegWriter(Writer):
         folder = self.out / self.path(written[0]).parent.name if nuscenes else self.out
         folder.mkdir(parents=True, exist_ok=True)
         table = folder / "lidarseg.json"
-        rows = json.loads(table.read_text(encoding="utf-8")) if table.is_file() else []
+        rows = parse_json(table.read_text(encoding="utf-8")) if table.is_file() else []
         named = {row["filename"]: row for row in rows}
         for i in written:
             path = self.path(i)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from annotator3d.data.importing.card import CARD
 from annotator3d.data.importing.convert import Converted, from_json, output_paths, to_json
+from annotator3d.data.plain_json import parse_json
 
 NAME = ".import.jsonl"
 _BEGUN = ".import.reading"  # beside it: the id of the scan that is being read
@@ -114,7 +115,7 @@ class Journal:
         found = []
         for line in self.path.read_text(encoding="utf-8").split("\n"):
             try:
-                found.append(json.loads(line))
+                found.append(parse_json(line))
             except ValueError:
                 break
         self._trim(len(found))

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from annotator3d.data.files import atomic_write
+from annotator3d.data.plain_json import parse_json
 from annotator3d.data.simulator.domains import VERSION, get_domain
 
 CARD = "simulation.json"
@@ -61,7 +62,7 @@ def claim(root: Path, plan: Plan) -> bool:
 
 
 def _same(path: Path, plan: Plan) -> None:
-    found, wanted = json.loads(path.read_text(encoding="utf-8")), asdict(plan)
+    found, wanted = parse_json(path.read_text(encoding="utf-8")), asdict(plan)
     if found != wanted:
         keys = [k for k in wanted if not isinstance(found, dict) or found.get(k) != wanted[k]]
         raise ValueError(

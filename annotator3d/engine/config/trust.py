@@ -12,6 +12,7 @@ from pathlib import Path
 
 from annotator3d.account import settings_folder
 from annotator3d.data.files import atomic_write
+from annotator3d.data.plain_json import parse_json
 from annotator3d.engine.config.schema import CustomImports
 from annotator3d.errors import ConfigError
 
@@ -97,7 +98,7 @@ def _kept() -> dict[str, list[str]]:
     """Raises ConfigError for a file that makes no sense."""
     path = trust_file()
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = parse_json(path.read_text(encoding="utf-8"))
     except OSError:  # nothing kept yet
         return {}
     except ValueError as error:

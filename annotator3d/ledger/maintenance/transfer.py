@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator3d.data.files import atomic_write, clear_parts, fsync_folder, part_of, written_whole
+from annotator3d.data.plain_json import parse_json
 from annotator3d.ledger import definitions, schema, seals
 from annotator3d.ledger.checksums import COLUMNS, matches
 from annotator3d.ledger.ledger import Ledger
@@ -199,7 +200,7 @@ def _read_lines(source: Path) -> Iterator[tuple[str, dict]]:
         for number, line in enumerate(file, 1):
             where = f"{source}, line {number}"
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError as error:
                 raise ValueError(f"{where}: not JSON: {error}") from error
             if not isinstance(row, dict):
@@ -209,7 +210,7 @@ def _read_lines(source: Path) -> Iterator[tuple[str, dict]]:
 
 def _read_folder(source: Path) -> Iterator[tuple[str, dict]]:
     try:
-        head = json.loads((source / "ledger.json").read_text(encoding="utf-8"))
+        head = parse_json((source / "ledger.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ValueError(f"{source / 'ledger.json'}: cannot be read: {error}") from error
     yield str(source / "ledger.json"), head
@@ -251,6 +252,6 @@ def _from_field(where: str, field: str) -> Any:
     if not field:
         return None
     try:
-        return json.loads(field)
+        return parse_json(field)
     except ValueError as error:
         raise ValueError(f"{where}: {field!r} is not a valid value: {error}") from error

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from annotator3d.data.plain_json import parse_json
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.ledger import schema, seals
@@ -160,7 +160,7 @@ def _orphans(db: sqlite3.Connection) -> Iterator[str]:
 def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
     """Labels that are no class of the list that they were written in."""
     sizes = {
-        version: len(json.loads(classes))
+        version: len(parse_json(classes))
         for version, classes in db.execute("SELECT version, classes FROM taxonomies")
     }
     rows = db.execute("SELECT id, kind, taxonomy, labels FROM events WHERE labels IS NOT NULL")
