@@ -107,6 +107,9 @@ def test_damaged_files_are_all_named_and_mending_them_is_enough(tmp_path, taxono
     assert all(path.relative_to(src).as_posix() in error for path in broken)
     with pytest.raises(FileNotFoundError, match="unfinished import"):
         ImportedScans(out, "all")
+    capsys.readouterr()
+    assert main(["check", str(out)]) == 1  # it is not taken for a folder of another layout
+    assert "unfinished import" in capsys.readouterr().err
     for path in broken:
         path.write_bytes(whole[path])
     assert run_import(src, out, taxonomy, format=format) == 0

@@ -9,7 +9,14 @@ from typing import Any
 
 from annotator3d.data.datasets.base import Intensity, Labels, PathLike, ScanDataset, check_choice
 from annotator3d.data.datasets.sequences import SequenceDataset
-from annotator3d.data.importing.card import CARD, TAXONOMY, Origin, read_card, read_origins
+from annotator3d.data.importing.card import (
+    CARD,
+    TAXONOMY,
+    Origin,
+    is_unfinished,
+    read_card,
+    read_origins,
+)
 from annotator3d.registry import DATASETS
 
 SPLITS = ("train", "val", "all")
@@ -73,7 +80,7 @@ class ImportedScans(SequenceDataset):
 
     @classmethod
     def matches(cls, root: Path) -> bool:
-        return (root / CARD).is_file()
+        return (root / CARD).is_file() or is_unfinished(root)
 
     @classmethod
     def open_parts(cls, root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:

@@ -81,6 +81,11 @@ def write_card(
         file.write(yaml.safe_dump(card, sort_keys=False, allow_unicode=True).encode())
 
 
+def is_unfinished(root: Path) -> bool:
+    """Whether an import into `root` was stopped, so that what lies there is no dataset yet."""
+    return (root / ".import.jsonl").exists() and not (root / CARD).exists()
+
+
 def read_card(root: Path) -> Card:
     """Read the dataset.yaml in `root`.
 
@@ -88,10 +93,9 @@ def read_card(root: Path) -> Card:
     """
     path = root / CARD
     if not path.is_file():
-        unfinished = (root / ".import.jsonl").exists()
         raise FileNotFoundError(
             f"{root} holds an unfinished import; repeat the import command to complete it"
-            if unfinished
+            if is_unfinished(root)
             else f"{root} has no {CARD}, so `annotator3d import` did not write it; import your "
             "scans first (docs/own-data.md)"
         )
