@@ -13,6 +13,7 @@ FINE, COARSE = 0.001, 0.01
 """Metres: steps below the first do no harm, steps from the second on spoil small voxels."""
 HOUSING = 0.5  # metres: a sensor hardly measures anything nearer
 _SURFACE = 10  # points there for each at the origin: what a surface through it has
+_SAME = 100  # points: fewer may be the same by rounding
 _ALONE = 1000.0  # metres from the middle: nearer points are never strays
 _SPREADS = 10.0  # times the spread of the other points
 
@@ -37,6 +38,23 @@ def without_return(xyz: NDArray) -> NDArray[np.bool_]:
         if count == 1 or near >= _SURFACE * count:
             zero[:] = False
     return zero
+
+
+def at_one_place(xyz: NDArray) -> int:
+    """How many of finite points [N, 3] share their exact place with 1 % of all, and 100, or more.
+
+    No surface is measured so: where (0, 0, 0) stands for "no return", a frame that is moved before
+    the file is written puts these beams somewhere else, and some sensors have a place of their own.
+    """
+    least = max(_SAME, len(xyz) // 100)
+    if len(xyz) < least:
+        return 0
+    _, index, counts = np.unique(xyz[:, 0], return_inverse=True, return_counts=True)
+    shared = xyz[(counts >= least)[index.reshape(-1)]]
+    if not len(shared):
+        return 0
+    counts = np.unique(shared, axis=0, return_counts=True)[1]
+    return int(counts[counts >= least].sum())
 
 
 def middle(xyz: NDArray) -> NDArray[np.float64]:

@@ -12,6 +12,7 @@ from annotator3d.data.extent import (
     FAR,
     FINE,
     REACH,
+    at_one_place,
     middle,
     step_at,
     strays,
@@ -54,11 +55,18 @@ def place(cloud: Cloud, rules: Rules) -> Placed:
             would not keep the centimetres of a scan that lies far from the rest of its sequence.
     """
     remarks: dict[str, int] = {}
+    if absent := len(cloud) - int(np.isfinite(cloud.xyz).all(1).sum()):
+        remarks["points whose x, y or z is NaN or Inf in the file are left out"] = absent
     cloud = _flagged(cloud, rules, remarks)
     unit = metres_of_units(cloud, rules, remarks)
     xyz = cloud.xyz if unit == (1.0, 1.0, 1.0) else cloud.xyz.astype(np.float64) * np.array(unit)
     gone = without_return(xyz)
     usable = xyz[np.isfinite(xyz).all(1) & ~gone]
+    if repeated := at_one_place(usable):
+        remarks[
+            "points at exactly one place that many others share, as beams without a return have in "
+            "a moved frame, are kept; if they are no measurements, remove them from the file"
+        ] = repeated
     offset = _offset(usable, rules)
     if offset is not None:
         usable = usable - np.array(offset)
