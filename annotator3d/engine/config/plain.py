@@ -25,7 +25,7 @@ def parse_plain(path: Path) -> dict[str, Any]:
     """What one file says, without its bases.
 
     Raises:
-        ConfigError: it is not YAML or JSON of plain values, or says a key twice.
+        ConfigError: it is empty, not YAML or JSON of plain values, or says a key twice.
         OSError: it cannot be read.
     """
     try:
@@ -34,7 +34,7 @@ def parse_plain(path: Path) -> dict[str, Any]:
         words = str(error).removeprefix(str(path)).lstrip(":, ")
         raise ConfigError(f"{path}: cannot be read as a config: {words}") from None
     if values is None:
-        return {}
+        raise ConfigError(f"{path} is empty: a config names its data at least; put back a copy")
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: expected a table of keys, got {type(values).__name__}")
     return _filled_in(values, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from annotator3d.cli.main import main
 from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.data.taxonomy import load_taxonomy
 from annotator3d.errors import ConfigError
@@ -90,3 +91,16 @@ def test_a_number_of_ten_thousand_digits_is_refused_in_words(tmp_path):
     with pytest.raises(ValueError, match=r"long.yaml .*more than 4,300 digits") as failed:
         read_yaml(path)
     assert "sys." not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [("config.yaml", ""), ("config.yaml", "# nothing\n"), ("c.yml", "null"), ("c.json", "null")],
+)
+def test_an_empty_config_is_named_and_nothing_is_written(tmp_path, capsys, name, text):
+    """An emptied config.yaml of a run gave an export of "0 of 0 scans" and exit code 0."""
+    path = tmp_path / name
+    path.write_text(text)
+    assert main(["train", str(path), "--work-dir", str(tmp_path / "work")]) == 2
+    error = capsys.readouterr().err
+    assert f"{path} is empty" in error and not (tmp_path / "work").exists()
