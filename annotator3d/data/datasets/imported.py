@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator3d.data.datasets.base import Intensity, Labels, PathLike, ScanDataset, check_choice
+from annotator3d.data.datasets.listing import listed_scans
 from annotator3d.data.datasets.sequences import SequenceDataset
 from annotator3d.data.importing.card import (
     CARD,
@@ -96,11 +97,19 @@ class ImportedScans(SequenceDataset):
             )
         return self._scales[name]
 
-    def origin(self, i: int) -> Origin | None:
-        """Where scan ``i`` came from; None if ``scans.csv`` does not say."""
+    def origin(self, i: int) -> Origin:
+        """Where scan ``i`` came from.
+
+        Raises FileNotFoundError or ValueError where ``scans.csv`` does not say it.
+        """
         if self._origins is None:
             self._origins = read_origins(self.root)
-        return self._origins.get(self.ids[i])
+        if self.ids[i] not in self._origins:
+            raise ValueError(
+                f"{self.root / 'scans.csv'} has no line of scan {self.ids[i]}, which says what was "
+                "subtracted from it; put back a copy of the file, or import the scans again"
+            )
+        return self._origins[self.ids[i]]
 
     def _sequences(self, sequences: Sequence[str] | None, split: str | None) -> list[str]:
         if sequences is not None:
@@ -114,7 +123,7 @@ class ImportedScans(SequenceDataset):
         path = root / "splits" / f"{split}.txt"
         if not path.is_file():
             raise FileNotFoundError(f"split {split!r}: there is no list of its scans, {path}")
-        if not any(line.partition("#")[0].strip() for line in path.open(encoding="utf-8")):
+        if not listed_scans(path):
             without = "; to train without evaluating: --set data.val=null" if split == "val" else ""
             raise ValueError(f"{path} names no scan; write the ids of some there{without}")
         return path

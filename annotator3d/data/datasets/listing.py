@@ -86,13 +86,27 @@ def choose(
     return taken
 
 
+def listed_scans(path: Path) -> list[str]:
+    """The ids of scans in a text file, one a line; ``#`` starts a comment.
+
+    Raises ValueError, with the name of the file, for what is no text in UTF-8.
+    """
+    require_file(path)
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"{path} is no text in UTF-8 ({error.reason} at byte {error.start}); expected an id of "
+            "a scan in each line, such as 00/000000"
+        ) from None
+    return [text for line in lines if (text := line.partition("#")[0].strip())]
+
+
 def _restrict(ids: list[str], scans: Sequence[str] | str | os.PathLike[str], root: Path) -> list:
     """Those of ``ids`` that ``scans`` names, in the order of ``ids``."""
     source = "scans"
     if isinstance(scans, (str, os.PathLike)):
-        require_file(scans)
-        source, lines = str(scans), Path(scans).read_text(encoding="utf-8").splitlines()
-        scans = [text for line in lines if (text := line.partition("#")[0].strip())]
+        source, scans = str(scans), listed_scans(Path(scans))
     if not scans:
         raise ValueError(f"{source} names no scan")
     refuse_duplicates(scans, source)

@@ -7,7 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 
@@ -17,10 +17,12 @@ from annotator3d.data.formats.registry import AUTO
 from annotator3d.data.importing.convert import Converted
 from annotator3d.data.importing.rules import Rules
 from annotator3d.data.plain_yaml import read_yaml
+from annotator3d.errors import shortened, some
 
 CARD = "dataset.yaml"
 TAXONOMY = "taxonomy.yaml"
 LAYOUT = 1
+_COLUMNS = ("id", "source", "offset")  # others were added later
 _HEAD = """\
 # Written by annotator3d import; read by the dataset type OwnScans.
 # intensity.max: intensities are divided by it when they are read; a number for all, or one for each
@@ -130,19 +132,35 @@ def _scales(value: object) -> dict[str, float] | float:
 
 
 def read_origins(root: Path) -> dict[str, Origin]:
-    """Scan id -> where it came from; empty where there is no scans.csv."""
+    """Scan id -> where it came from.
+
+    Raises FileNotFoundError if there is no scans.csv, ValueError that names the line for one that
+    is damaged: without the offsets in it, coordinates would be written in the wrong place.
+    """
     path = root / "scans.csv"
+    mend = "put back a copy of it, or import the scans again"
     if not path.is_file():
-        return {}
+        raise FileNotFoundError(
+            f"{path} is missing, which says what was subtracted from each scan; {mend}"
+        )
+    found = {}
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
-        return {
-            row["id"]: Origin(
-                row["source"],
-                *(_numbers(row.get(key) or "") for key in ("offset", "steps", "zero", "unit")),
-                row.get("labels") or "",
-            )
-            for row in csv.DictReader(file)
-        }
+        rows = csv.DictReader(file, strict=True)
+        try:
+            if missing := [name for name in _COLUMNS if name not in (rows.fieldnames or ())]:
+                raise ValueError(f"the first line names no {some(missing)}")
+            for row in rows:
+                if None in row or None in row.values():
+                    raise ValueError(f"expected {len(rows.fieldnames or ())} values")
+                found[row["id"]] = Origin(
+                    _below(row["source"]),
+                    *(_three(row.get(key) or "") for key in ("offset", "steps", "zero", "unit")),
+                    row.get("labels") or "",
+                )
+        except (csv.Error, ValueError) as error:
+            where = f"{path}, line {max(rows.line_num, 1)}"
+            raise ValueError(f"{where}: damaged: {error}; {mend}") from None
+    return found
 
 
 def _listing(scans: Sequence[Converted]) -> str:
@@ -156,5 +174,19 @@ def _listing(scans: Sequence[Converted]) -> str:
     return text.getvalue()
 
 
-def _numbers(text: str) -> tuple[float, ...]:
-    return tuple(float(value) for value in text.split())
+def _below(source: str) -> str:
+    """A path below the imported folder: exported files are named by it, so it may not lead away."""
+    parts = PurePosixPath(source).parts
+    if not parts or parts[0].startswith("/") or ".." in parts or "\0" in source:
+        raise ValueError(
+            f"expected a path below the imported folder, got {shortened(source, 60)!r}"
+        )
+    return source
+
+
+def _three(text: str) -> tuple[float, ...]:
+    """Three finite numbers, or none."""
+    values = tuple(float(value) for value in text.split())
+    if len(values) not in (0, 3) or not all(map(math.isfinite, values)):
+        raise ValueError(f"expected three numbers or nothing, got {shortened(text, 60)!r}")
+    return values
