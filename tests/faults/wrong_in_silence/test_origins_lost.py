@@ -85,7 +85,7 @@ def test_nothing_is_exported_to_another_place(data, tmp_path, format):
 @pytest.mark.parametrize("source", ["../../x.ply", "/tmp/x.ply", "a/../../x.ply", "..", ""])
 @pytest.mark.parametrize("format", ["ply", "las"])
 def test_a_list_from_elsewhere_names_no_file_outside(data, tmp_path, source, format):
-    """An export is named as the imported files are, so a path in a foreign list must not lead out."""
+    """An export is named as the imported files are, so a path in it must not lead out."""
     text = (data / "scans.csv").read_text()
     (data / "scans.csv").write_text(text.replace(",0.ply,", f",{source},"))
     writer = WRITERS[format](ImportedScans(data, "all", labels="optional"), tmp_path / "out", False)
