@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 # LAS keeps coordinates as int32 multiples of a step: this one serves a range of 2 km.
 FINEST = 1e-6
 _PART = 1_000_000  # points
+_OUTSIDE = (
+    "points outside of the bounds that the header states: look whether its scale and offset are "
+    "right"
+)
 
 
 def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
@@ -42,14 +46,32 @@ def read_las(path: str | os.PathLike[str], columns: object = None) -> Cloud:
                 fields[name] = flat(values)
             else:
                 wide[name] = values.shape
+    xyz = np.array(las.xyz, np.float64)
+    remarks = left_out(wide, len(las.points)) | ({NOT_COUNTED: more} if more else {})
+    if outside := _outside_bounds(xyz, las.header):
+        remarks[_OUTSIDE] = outside
     return Cloud(
-        np.array(las.xyz, np.float64),
+        xyz,
         fields,
         steps=tuple(float(value) for value in las.header.scales),
-        remarks=left_out(wide, len(las.points)) | ({NOT_COUNTED: more} if more else {}),
+        remarks=remarks,
         origin=tuple(float(value) for value in las.header.offsets),
         stated=stated_by(las),
     )
+
+
+def _outside_bounds(xyz: NDArray[np.float64], header: laspy.LasHeader) -> int:
+    """How many of [N, 3] points lie clearly outside of the bounds that the header states.
+
+    Scale and offset move every point, and nothing else in the file tells that they are damaged.
+    Bounds that are wider than the points, or none at all, are common: cut files keep theirs.
+    """
+    low, high = np.array(header.mins, np.float64), np.array(header.maxs, np.float64)
+    if not (np.isfinite([low, high]).all() and (low <= high).all() and (low < high).any()):
+        return 0
+    steps = np.abs(header.scales)
+    room = np.maximum(10 * np.where(np.isfinite(steps), steps, 0.0), 0.01 * (high - low))
+    return int(((xyz < low - room) | (xyz > high + room)).any(1).sum())
 
 
 def _read(file: BinaryIO) -> laspy.LasData:
