@@ -75,6 +75,8 @@ def settle(
     if kind is None and (costs := _negative_logarithms_in(given)):
         words = f"{costs}: the lowest would be the likeliest class; negate them if they are that"
         raise UnclearPredictionError(words, "logits")
+    if kind is None and not only_classes and (words := _other_logarithms_in(given)):
+        raise UnclearPredictionError(f"{words}; a softmax expects natural ones", "logits")
     if kind is None and not only_classes and (words := probabilities_in(given)):
         words = f"{words}, as probabilities have and logits have not"
         raise UnclearPredictionError(words, "probabilities", "logits")
@@ -117,6 +119,24 @@ def _negative_logarithms_in(values: Tensor) -> str:
     if equal < 0.99 * len(values) or probabilities_in(values):
         return ""
     return f"{equal:,} of {len(values):,} points have the negative logarithms of probabilities"
+
+
+def _other_logarithms_in(values: Tensor) -> str:
+    """Why [N, C] numbers probably are logarithms of probabilities to the base 2 or 10; else empty.
+
+    Their softmax is another distribution, which changes entropies and margins.
+    """
+    if len(values) < _FEW or values.shape[1] < 2 or not bool((values <= 0).all()):
+        return ""
+    exact = values.double()
+    for base in (2, 10):
+        equal = int((((exact * math.log(base)).exp().sum(1) - 1).abs() <= _SUM_ERROR).sum())
+        if equal >= 0.99 * len(values) and not bool((exact.exp().sum(1) - 1).abs().max() < 0.1):
+            return (
+                f"{equal:,} of {len(values):,} points have logarithms of probabilities to the base "
+                f"{base}"
+            )
+    return ""
 
 
 def _looks_like_class_ids(scores: Tensor, num_classes: int) -> bool:

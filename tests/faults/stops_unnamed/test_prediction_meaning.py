@@ -144,6 +144,27 @@ def test_negative_logarithms_are_not_taken_for_logits(data, tmp_path, capsys, dt
     assert select(data, tmp_path / "w", folder, "--logits", strategy=strategy) == 0
 
 
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8"])
+@pytest.mark.parametrize("base", [2, 10])
+@pytest.mark.parametrize("make", [shares, softened])
+def test_logarithms_to_another_base_are_asked_about(data, tmp_path, capsys, make, base, dtype):
+    folder = write(tmp_path / "theirs", (logarithm(make()) / np.log(base)).astype(dtype))
+    assert select(data, tmp_path / "w", folder) == 2
+    said = capsys.readouterr().err
+    assert f"to the base {base}" in said and "000000.npy" in said and "--logits" in said
+    assert select(data, tmp_path / "w", folder, strategy="vcd") == 0  # the same class
+    assert select(data, tmp_path / "v", folder, "--logits") == 0
+
+
+@pytest.mark.parametrize("make", [shares, softened])
+def test_natural_logarithms_and_those_of_sure_networks_are_logits(data, tmp_path, make):
+    sure = np.zeros((2, POINTS, CLASSES))
+    sure[..., 0] = 1
+    for name, values in (("natural", make()), ("sure", sure)):
+        folder = write(tmp_path / name, logarithm(values).astype("f4"))
+        assert select(data, tmp_path / f"w {name}", folder) == 0
+
+
 @pytest.mark.parametrize("shift", ["least", "none", "positive"])
 def test_logits_above_zero_are_logits(data, tmp_path, shift):
     logits = 12 * np.random.default_rng(0).normal(size=(2, POINTS, CLASSES))
