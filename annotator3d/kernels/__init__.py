@@ -15,11 +15,12 @@ from typing import Any
 
 _HOMES = {
     "IGNORE": "labels",
+    "Rulebook": "convolution",
     "SCORE_ONE": "score_table",
     "Selection": "selection",
     "VoxelPick": "selection",
     "Voxels": "voxels",
-    "build_info": "cpu",
+    "build_info": "cpu_library",
     "cells_in_range": "selection",
     "cuda_info": "cuda_library",
     "devoxelize": "neighbours",
@@ -28,6 +29,9 @@ _HOMES = {
     "interpolation": "neighbours",
     "kernel_map": "neighbours",
     "select_voxels": "selection",
+    "sparse_convolution": "convolution",
+    "strided_rulebook": "convolution",
+    "submanifold_rulebook": "convolution",
     "top_voxels": "selection",
     "voxel_class_histogram": "scores",
     "voxel_confusion": "scores",

@@ -1,80 +1,51 @@
-"""The C++ library (csrc/cpu): found, loaded with ctypes, called with the reference's signatures.
+"""The C++ library (csrc/cpu), called with the reference's signatures.
 
 The library knows nothing of torch: it gets pointers and lengths, and the interpreter lock is
 released while it works. It refuses the values that the reference refuses; the reference then runs
-on them to raise with words. It holds the same code for several sets of instructions (its variants)
-and takes the best that the processor has, or the one that ``ANNOTATOR3D_KERNELS`` names.
+on them to raise with words.
 """
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ctypes import byref, c_void_p
-from functools import cache
 from operator import attrgetter
 
 import torch
 from torch import Tensor
 
 from annotator3d.kernels import cpu_abi, reference
+from annotator3d.kernels.cpu_convolution import (
+    convolution,
+    convolution_weight_gradient,
+    sorted_pairs,
+    submanifold_pairs,
+)
+from annotator3d.kernels.cpu_library import checked, library, missing_reason
 from annotator3d.kernels.reference import SelectionTensors, VoxelTensors
 from annotator3d.kernels.request import SelectionRequest
 
-_BAD_VALUE, _NO_MEMORY = cpu_abi.BAD_VALUE, -2
+__all__ = [
+    "confusion",
+    "convolution",
+    "convolution_weight_gradient",
+    "devoxelize",
+    "devoxelize_backward",
+    "entropy_and_margin",
+    "group_cells",
+    "histogram",
+    "interpolation",
+    "kernel_map",
+    "library",
+    "missing_reason",
+    "select",
+    "sorted_pairs",
+    "submanifold_pairs",
+    "voxel_mean",
+    "voxelize",
+]
+
+_BAD_VALUE = cpu_abi.BAD_VALUE
 _tensors = attrgetter("splits", "prediction", "rows", "table", "asked", "asked_splits", "seeds")
-
-
-@cache
-def _load() -> tuple[ctypes.CDLL | None, str]:
-    return cpu_abi.find()
-
-
-def library() -> ctypes.CDLL | None:
-    """The loaded library, or None.
-
-    Raises:
-        ValueError: ``ANNOTATOR3D_KERNELS`` names nothing that can run here.
-    """
-    return _load()[0]
-
-
-def missing_reason() -> str:
-    """Why there is no library, in words."""
-    return _load()[1]
-
-
-def build_info() -> dict[str, str | None]:
-    """What runs: library (path or None), variant ('generic', 'v3', 'v4' or 'reference'), variants
-    (those that can run here, best first), version, compiler, flags; reason says why there is no
-    library."""
-    lib, note = _load()
-    names = ("variant", "variants", "version", "compiler", "flags")
-    if lib is None:
-        nothing = dict.fromkeys(("library", *names))
-        return nothing | {"variant": "reference", "variants": "", "reason": note}
-    values = (lib.a3d_variant(), lib.a3d_variants(), *lib.a3d_build().split(b"\n"))
-    found = (value.decode() for value in values)
-    return {"library": note, **dict(zip(names, found, strict=True))}
-
-
-@contextmanager
-def variant(name: str) -> Iterator[None]:
-    """Inside, this variant of the library runs: for tests and benchmarks.
-
-    Raises:
-        ValueError: there is no library, or this processor does not run the variant.
-    """
-    lib, known = library(), build_info()["variants"]
-    if name not in known.split():
-        raise ValueError(f"name: expected one of {known or 'none'}, got {name!r}")
-    before = lib.a3d_variant()
-    lib.a3d_use(name.encode())
-    try:
-        yield
-    finally:
-        lib.a3d_use(before)
 
 
 def voxelize(points: Tensor, size: float, splits: Tensor) -> VoxelTensors:
@@ -110,7 +81,7 @@ def select(request: SelectionRequest) -> SelectionTensors:
         per_point.data_ptr() if request.want_scores else None,
     )
     status = library().a3d_select(byref(question))
-    bad = int(status == _BAD_VALUE or _done(status))
+    bad = int(status == _BAD_VALUE or checked(status))
     return cells, scores, counts, pick_of_point, per_point, torch.tensor([bad])
 
 
@@ -126,7 +97,7 @@ def histogram(
     if (classes := _classes(labels, num_classes)) is None:
         return reference.histogram(labels, point_to_voxel, members, splits, scan, num_classes)
     out = torch.zeros(len(scan), num_classes, dtype=torch.int32)
-    _done(library().a3d_histogram(*_at((classes, members, splits)), *out.shape, out.data_ptr()))
+    checked(library().a3d_histogram(*_at((classes, members, splits)), *out.shape, out.data_ptr()))
     return out
 
 
@@ -145,7 +116,7 @@ def confusion(
         return reference.confusion(prediction, *layout, table, num_classes)
     out = torch.empty(len(scan), dtype=torch.int64)
     pointers = _at((classes, members, splits))
-    _done(library().a3d_confusion(*pointers, len(scan), table.data_ptr(), out.data_ptr()))
+    checked(library().a3d_confusion(*pointers, len(scan), table.data_ptr(), out.data_ptr()))
     return out
 
 
@@ -164,7 +135,7 @@ def voxel_mean(features: Tensor, point_to_voxel: Tensor, members: Tensor, splits
     features = features.contiguous()
     out = features.new_empty(len(splits) - 1, features.shape[1])
     arguments = (features.data_ptr(), features.element_size(), *_at((members, splits)))
-    _done(library().a3d_mean(*arguments, *out.shape, out.data_ptr()))
+    checked(library().a3d_mean(*arguments, *out.shape, out.data_ptr()))
     return out
 
 
@@ -182,7 +153,7 @@ def interpolation(
     status = library().a3d_interpolation(byref(question))
     if status == _BAD_VALUE:
         return reference.interpolation(points, point_splits, cells, splits, stride)
-    _done(status)
+    checked(status)
     return index, weight
 
 
@@ -216,7 +187,7 @@ def kernel_map(
     )
     if status == _BAD_VALUE:
         reference.kernel_map(cells, scan_splits, offsets[:0], out_cells, out_splits, stride)
-    _done(status)
+    checked(status)
     return out
 
 
@@ -228,7 +199,7 @@ def _group(splits: Tensor, rows: int, what: str, *source: int | float) -> VoxelT
     voxels = getattr(lib, f"a3d_group_{what}")(*source, *place)
     if voxels == _BAD_VALUE:
         return None
-    _done(voxels)
+    checked(voxels)
     try:
         cells = torch.empty(voxels, 3, dtype=torch.int32)
         lengths = (voxels, rows, rows, voxels + 1, len(splits))
@@ -281,10 +252,3 @@ def _threads(splits: Tensor) -> int:
 
 def _at(tensors: tuple[Tensor, ...]) -> list[int]:
     return [t.data_ptr() for t in tensors]
-
-
-def _done(status: int) -> int:
-    if status == _NO_MEMORY:
-        raise MemoryError("annotator3d kernels: not enough memory for this batch; pass fewer scans")
-    assert status >= 0, "the library refuses a value that the reference takes"
-    return status

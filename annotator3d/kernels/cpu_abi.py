@@ -13,9 +13,9 @@ from typing import NoReturn
 
 import torch
 
-BAD_VALUE = -1
+BAD_VALUE, NO_MEMORY = -1, -2
 
-_ABI = 2
+_ABI = 3
 _NAMES = ("libannotator3d_cpu.so", "libannotator3d_cpu.dylib", "annotator3d_cpu.dll")
 _VARIABLE = "ANNOTATOR3D_KERNELS"
 KINDS = {torch.float32: 0, torch.float64: 1, torch.uint8: 2, torch.int32: 3, torch.int64: 4}
@@ -24,9 +24,9 @@ SCORES = ("none", "vcd", "entropy", "margin")
 REDUCTIONS = ("max", "mean")
 
 
-def _structure(name: str, fields: str) -> type[ctypes.Structure]:
-    """A structure of csrc/abi.h from 'type field ...': p pointer, i int64, d double."""
-    types = {"p": c_void_p, "i": c_int64, "d": c_double}
+def _structure(name: str, fields: str, **nested: type) -> type[ctypes.Structure]:
+    """A structure of csrc/abi.h from 'type field ...': p pointer, i int64, d double; or nested."""
+    types = {"p": c_void_p, "i": c_int64, "d": c_double, **nested}
     words = fields.split()
     pairs = [(f, types[t]) for t, f in zip(words[::2], words[1::2], strict=True)]
     return type(name, (ctypes.Structure,), {"_fields_": pairs})
@@ -50,6 +50,20 @@ Devoxelize = _structure(
     "Devoxelize",
     "p input i element p index p weight i points i neighbours i voxels i channels p out",
 )
+Rulebook = _structure(
+    "Rulebook", "p rows_in p rows_out p starts i pairs i offsets i block_rows i inputs i outputs"
+)
+Convolution = _structure(
+    "Convolution",
+    "Rulebook rules p in p weight i weight_depth i weight_column i weight_offset p bias p residual "
+    "i relu p out i depth i columns i element i threads",
+    Rulebook=Rulebook,
+)
+WeightGradient = _structure(
+    "WeightGradient",
+    "Rulebook rules p in p grad p out i depth i columns i element i threads",
+    Rulebook=Rulebook,
+)
 
 _SIGNATURES = {  # in the order of csrc/abi.h; s text
     "use": "s",
@@ -67,6 +81,12 @@ _SIGNATURES = {  # in the order of csrc/abi.h; s text
     "devoxelize": "p",
     "devoxelize_backward": "p",
     "kernel_map": "ppipippip",
+    "convolve": "p",
+    "weight_gradient": "p",
+    "rulebook": "ppipiiip",
+    "rulebook_write": "pppp",
+    "rulebook_free": "p",
+    "rulebook_sort": "pppiiiippp",
 }
 
 

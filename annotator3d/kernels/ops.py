@@ -6,37 +6,14 @@ data (the number of voxels) are dynamic there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import get_type_hints
 
 import torch
 from torch import Tensor
 
 from annotator3d.kernels.dispatch import run
+from annotator3d.kernels.operators import fake, operator
 from annotator3d.kernels.request import SelectionRequest
-
-_LIBRARY = torch.library.Library("annotator3d", "FRAGMENT")
-
-
-def _operator(kernel: Callable, schema: str | None = None) -> torch._ops.OpOverload:
-    """Register an operator without gradient, as torch.library.custom_op does, but without layers of
-    Python around its call: they take longer than the rest of a call with few points.
-
-    Its schema is that of the kernel's signature, unless one is given.
-    """
-    name = kernel.__name__
-    schema = schema or torch.library.infer_schema(kernel, mutates_args=())
-
-    untraced: list[Callable] = []  # made at the first call, because it loads the compiler
-
-    def run_untraced(*args: object) -> object:
-        if not untraced:
-            untraced.append(torch.compiler.disable(kernel))
-        return untraced[0](*args)
-
-    _LIBRARY.define(name + schema)
-    _LIBRARY.impl(name, run_untraced, "CompositeExplicitAutograd")
-    return getattr(torch.ops.annotator3d, name).default
 
 
 def _select_schema() -> str:
@@ -47,12 +24,7 @@ def _select_schema() -> str:
     return f"({arguments}) -> ({', '.join(['Tensor'] * 6)})"
 
 
-def _fake(operator: torch._ops.OpOverload) -> Callable:
-    """Decorator: the operator's outputs without their values."""
-    return torch.library.register_fake(operator, lib=_LIBRARY)
-
-
-@_operator
+@operator
 def voxelize(
     points: Tensor, size: float, splits: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -60,7 +32,7 @@ def voxelize(
     return run("voxelize", points, size, splits)
 
 
-@_operator
+@operator
 def group_cells(
     cells: Tensor, splits: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
@@ -68,7 +40,7 @@ def group_cells(
     return run("group_cells", cells, splits)
 
 
-@_operator
+@operator
 def histogram(
     labels: Tensor,
     point_to_voxel: Tensor,
@@ -81,7 +53,7 @@ def histogram(
     return run("histogram", labels, point_to_voxel, members, splits, scan, num_classes)
 
 
-@_operator
+@operator
 def confusion(
     prediction: Tensor,
     point_to_voxel: Tensor,
@@ -96,7 +68,7 @@ def confusion(
     return run("confusion", prediction, *layout, table, num_classes)
 
 
-@_operator
+@operator
 def entropy_and_margin(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Entropy and margin, [N] int64 each."""
     return run("entropy_and_margin", logits)
@@ -111,7 +83,7 @@ def select(*arguments: object) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, 
     return run("select", request, like=request.points)
 
 
-select = _operator(select, _select_schema())
+select = operator(select, _select_schema())
 
 
 def _fake_group(rows: Tensor, splits: Tensor) -> tuple[Tensor, ...]:
@@ -124,26 +96,26 @@ def _fake_group(rows: Tensor, splits: Tensor) -> tuple[Tensor, ...]:
     return cells, longs(v), longs(n), longs(n), longs(v + 1), longs(splits.shape[0])
 
 
-_fake(voxelize)(lambda points, size, splits: _fake_group(points, splits))
-_fake(group_cells)(_fake_group)
+fake(voxelize)(lambda points, size, splits: _fake_group(points, splits))
+fake(group_cells)(_fake_group)
 
 
-@_fake(histogram)
+@fake(histogram)
 def _(labels, point_to_voxel, members, splits, scan, num_classes):
     return scan.new_empty((scan.shape[0], num_classes), dtype=torch.int32)
 
 
-@_fake(confusion)
+@fake(confusion)
 def _(prediction, point_to_voxel, members, splits, scan, table, num_classes):
     return scan.new_empty(scan.shape)
 
 
-@_fake(entropy_and_margin)
+@fake(entropy_and_margin)
 def _(logits):
     return tuple(logits.new_empty(logits.shape[0], dtype=torch.int64) for _ in range(2))
 
 
-@_fake(select)
+@fake(select)
 def _(*arguments):
     request = SelectionRequest(*arguments)
     points, k = request.points, request.k

@@ -1,46 +1,30 @@
-"""Sparse convolution on CPU: gather, matmul and index_add over the pairs of a kernel map.
+"""Sparse convolution on CPU: the kernels of this package over rulebooks of exact cells.
 
-Our voxel kernels build the map, so the result is exact for any grid size, batch and number of
-threads, and repeatable.
+Right for any grid size, batch and number of threads, and repeatable.
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from annotator3d.kernels import group_cells, kernel_map
-
-SUBM_OFFSETS = torch.tensor(list(itertools.product((-1, 0, 1), repeat=3)), dtype=torch.int32)
-CENTRE = 13  # index of the offset (0, 0, 0)
-
-
-@dataclass(frozen=True)
-class PairMap:
-    """Which input row meets which output row under which kernel offset."""
-
-    rows_in: Tensor  # [P] int64, grouped by kernel offset
-    rows_out: Tensor  # [P] int64
-    counts: list[int]  # pairs of each of the K offsets
-    num_in: int
-    num_out: int
-
-    def reversed(self) -> PairMap:
-        """The map of the transposed convolution."""
-        return PairMap(self.rows_out, self.rows_in, self.counts, self.num_out, self.num_in)
+from annotator3d.kernels import (
+    Rulebook,
+    sparse_convolution,
+    strided_rulebook,
+    submanifold_rulebook,
+)
 
 
 @dataclass
 class CpuGeometry:
-    """Occupied cells of every resolution level of a batch, and the maps between them."""
+    """Occupied cells of every resolution level of a batch, and the rulebooks between them."""
 
     cells: list[Tensor]  # level -> [V, 3] int32
     splits: list[Tensor]  # level -> [B + 1] int64
-    maps: dict[tuple[str, int], PairMap] = field(default_factory=dict)
+    rulebooks: dict[tuple[str, int], Rulebook] = field(default_factory=dict)
 
     def occupied(self, level: int) -> tuple[Tensor, Tensor, Tensor | None]:
         """Cells [V, 3] and splits [B + 1] of a level that the network has reached.
@@ -49,36 +33,23 @@ class CpuGeometry:
         """
         return self.cells[level], self.splits[level], None
 
-    def submanifold(self, level: int) -> PairMap:
-        """Map of the 3x3x3 convolution whose output cells are its input cells."""
+    def submanifold(self, level: int) -> Rulebook:
+        """Of the 3x3x3 convolution whose output cells are its input cells."""
         key = ("subm", level)
-        if key not in self.maps:
-            cells = self.cells[level]
-            table = kernel_map(cells, self.splits[level], SUBM_OFFSETS)
-            offset, rows_out = (table >= 0).nonzero(as_tuple=True)
-            counts = torch.bincount(offset, minlength=len(SUBM_OFFSETS)).tolist()
-            self.maps[key] = PairMap(
-                table[offset, rows_out], rows_out, counts, len(cells), len(cells)
-            )
-        return self.maps[key]
+        if key not in self.rulebooks:
+            self.rulebooks[key] = submanifold_rulebook(self.cells[level], self.splits[level])
+        return self.rulebooks[key]
 
-    def down(self, level: int) -> PairMap:
-        """Map of the 2x2x2 stride-2 convolution from `level` to `level + 1`."""
+    def down(self, level: int) -> Rulebook:
+        """Of the 2x2x2 stride-2 convolution from `level` to `level + 1`."""
         key = ("down", level)
-        if key not in self.maps:
-            cells = self.cells[level]
-            parents = group_cells(cells >> 1, self.splits[level])
+        if key not in self.rulebooks:
+            parents, rulebook = strided_rulebook(self.cells[level], self.splits[level])
             if len(self.cells) == level + 1:
                 self.cells.append(parents.cells)
                 self.splits.append(parents.scan_splits)
-            bit = (cells & 1).long()
-            child = bit[:, 0] * 4 + bit[:, 1] * 2 + bit[:, 2]
-            rows_in = torch.argsort(child, stable=True)
-            counts = torch.bincount(child, minlength=8).tolist()
-            self.maps[key] = PairMap(
-                rows_in, parents.point_to_voxel[rows_in], counts, len(cells), len(parents)
-            )
-        return self.maps[key]
+            self.rulebooks[key] = rulebook
+        return self.rulebooks[key]
 
 
 def cpu_conv(
@@ -95,56 +66,11 @@ def cpu_conv(
         features [V', out] of the cells of the second value, the level.
     """
     if kind == "subm":
-        pairs = geometry.submanifold(level)
+        rulebook = geometry.submanifold(level)
     elif kind == "down":
-        pairs, level = geometry.down(level), level + 1
+        rulebook, level = geometry.down(level), level + 1
     else:
-        pairs, level = geometry.down(level - 1).reversed(), level - 1
-    out, k, _, _, inp = weight.shape
-    by_offset = weight.view(out, k**3, inp).permute(1, 2, 0).contiguous()
-    centre = CENTRE if kind == "subm" else -1
-    return _PairConv.apply(features, by_offset, pairs, centre), level
-
-
-class _PairConv(torch.autograd.Function):
-    """out[o] = sum over the pairs (i, o) under offset k of features[i] @ weight[k]."""
-
-    @staticmethod
-    def forward(ctx, features: Tensor, weight: Tensor, pairs: PairMap, centre: int) -> Tensor:
-        ctx.save_for_backward(features, weight)
-        ctx.pairs, ctx.centre = pairs, centre
-        if centre >= 0:  # every cell meets itself: no gather, no scatter
-            out = features @ weight[centre]
-        else:
-            out = features.new_zeros(pairs.num_out, weight.shape[2])
-        for k, rows_in, rows_out in _by_offset(pairs, centre):
-            out.index_add_(0, rows_out, features.index_select(0, rows_in) @ weight[k])
-        return out
-
-    @staticmethod
-    def backward(ctx, grad: Tensor):
-        features, weight = ctx.saved_tensors
-        pairs, centre = ctx.pairs, ctx.centre
-        grad = grad.contiguous()
-        grad_weight = torch.zeros_like(weight)
-        wanted = ctx.needs_input_grad[0]  # the scan itself needs no gradient
-        grad_features = torch.zeros_like(features) if wanted else None
-        if centre >= 0:
-            grad_weight[centre] = features.T @ grad
-            if wanted:
-                grad_features = grad @ weight[centre].T
-        for k, rows_in, rows_out in _by_offset(pairs, centre):
-            part = grad.index_select(0, rows_out)
-            grad_weight[k] = features.index_select(0, rows_in).T @ part
-            if wanted:
-                grad_features.index_add_(0, rows_in, part @ weight[k].T)
-        return grad_features, grad_weight, None, None
-
-
-def _by_offset(pairs: PairMap, centre: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Each kernel offset but the centre with its input and its output rows."""
-    start = 0
-    for k, count in enumerate(pairs.counts):
-        if count and k != centre:
-            yield k, pairs.rows_in[start : start + count], pairs.rows_out[start : start + count]
-        start += count
+        rulebook, level = geometry.down(level - 1).transposed(), level - 1
+    if torch.is_autocast_enabled("cpu"):  # sums of half precision are kept in float32 anyway
+        features, weight = features.float(), weight.float()
+    return sparse_convolution(features, weight.flatten(1, 3), rulebook), level

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_paths import PATHS, Path
 
-from annotator3d.kernels import build_info, cpu, dispatch, kernel_map
+from annotator3d.kernels import build_info, cpu, cpu_library, dispatch, kernel_map
 from annotator3d.kernels.grouping import group_cells, voxelize
 
 needs_library = pytest.mark.skipif(cpu.library() is None, reason=cpu.missing_reason())
@@ -124,7 +124,7 @@ def test_kernel_map_reads_transposed_cells_as_they_are(path):
 
 def test_without_the_library_the_reference_runs_and_says_so_once(monkeypatch):
     cells = torch.zeros(3, 3, dtype=torch.int32)
-    monkeypatch.setattr(cpu, "_load", lambda: (None, "the C++ library is not built"))
+    monkeypatch.setattr(cpu_library, "_load", lambda: (None, "the C++ library is not built"))
     dispatch._warn_once.cache_clear()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -9,7 +9,8 @@ import torch
 from kernel_paths import DEVICES, Path
 
 from annotator3d import kernels
-from annotator3d.kernels import dispatch, ops
+from annotator3d.kernels import convolution_ops, dispatch, ops
+from annotator3d.kernels.convolution import strided_rulebook
 from annotator3d.kernels.grouping import group_cells
 from annotator3d.kernels.request import SelectionRequest
 from annotator3d.kernels.score_table import score_table
@@ -34,6 +35,12 @@ def questions() -> dict[str, tuple]:
     def features(rows: int, dtype=torch.float32) -> torch.Tensor:
         return torch.randn(rows, 3, generator=generator).to(dtype).requires_grad_()
 
+    _, book = strided_rulebook(v.cells, v.scan_splits)
+    child = torch.arange(len(v))
+    kernel = torch.randn(5, 8, 3, generator=generator).requires_grad_()
+    rows, fixed = features(len(v)).detach(), kernel.detach()
+    coarse, added = (torch.randn(book.num_out, 5, generator=generator) for _ in range(2))
+
     scoring = (logits, nothing, 4, "entropy", "mean", score_table(50))
     return {
         "voxelize": (points, 0.25, splits),
@@ -47,12 +54,25 @@ def questions() -> dict[str, tuple]:
         "interpolation": (points[:, :3], splits, v.cells, v.scan_splits, 2),
         "devoxelize": (features(9), index, weight),
         "devoxelize_backward": (features(50), index, weight, 9),
+        "submanifold_pairs": (v.cells, v.scan_splits, cube),
+        "sorted_pairs": (child % 8, child, child // 3, 8, len(v)),
+        "sparse_convolution": (
+            *(features(len(v)), kernel, *book.forward, *book.backward),
+            *(False, book.num_out),
+        ),
+        "sparse_convolution_input_gradient": (coarse, fixed, *book.backward, False, len(v)),
+        "sparse_convolution_weight_gradient": (rows, coarse, *book.forward, 8),
+        "sparse_convolution_inference": (
+            *(rows, fixed, *book.forward, book.num_out),
+            *(None, added, True),
+        ),
     }
 
 
 OPERATORS = {
     name: operator
-    for name, operator in vars(ops).items()
+    for module in (ops, convolution_ops)
+    for name, operator in vars(module).items()
     if isinstance(operator, torch.library.CustomOpDef | torch._ops.OpOverload)
 }
 

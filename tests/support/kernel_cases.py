@@ -324,12 +324,74 @@ def kernel_map(cells, splits, offsets, out_cells, out_splits, stride) -> Case:
     }
 
 
+def convolutions() -> Iterator[Case]:
+    """Whole numbers, whose sums are exact: widths beside and beyond those of tiles, all that is
+    fused, and blocks of output rows that are shared out."""
+    generator = torch.Generator().manual_seed(0)
+    cube = torch.cartesian_prod(*[torch.arange(-1, 2)] * 3).int()
+    widths = ((1, 1), (4, 7), (16, 32), (33, 17), (3, 70), (300, 2))
+    for number, lengths in enumerate([*LENGTHS, MANY]):
+        points, splits = batch(lengths, "dense", number)
+        cells, _, _, _, _, bounds = reference.voxelize(points, 0.25, splits)
+        pairs = reference.submanifold_pairs(cells, bounds, cube)
+        yield rulebook(cells, bounds, cube)
+        for wide, (depth, columns) in enumerate(widths):
+            dtype = (torch.float32, torch.float64)[wide % 2]
+
+            def whole(*shape, dtype=dtype):
+                return torch.randint(-3, 4, shape, generator=generator).to(dtype)
+
+            features, weight = whole(len(cells), depth), whole(columns, 27, depth)
+            added = (whole(columns), whole(len(cells), columns), True) if wide > 3 else ()
+            yield convolution(features, weight, pairs, whole(len(cells), columns), *added)
+    yield rulebook(torch.zeros(2, 3, dtype=torch.int32), torch.tensor([0, 2]), cube)
+
+
+def refused_convolutions() -> Iterator[Case]:
+    pairs = (torch.tensor([0, 1, 2]).int(), torch.tensor([2, 0, 1]).int(), torch.tensor([0, 2, 3]))
+    for part, place, bad in ((0, 1, 3), (0, 2, -1), (1, 0, 3), (1, 2, -5), (2, 1, 4), (2, 0, -1)):
+        wrong = [t.clone() for t in pairs]
+        wrong[part][place] = bad
+        yield convolution(torch.ones(3, 2), torch.ones(4, 2, 2), tuple(wrong), torch.ones(3, 4))
+
+
+def convolution(features, weight, pairs, grad, bias=None, residual=None, relu=False) -> Case:
+    columns, offsets, depth = weight.shape
+    args = (features, weight, *pairs, len(grad), False, False, bias, residual, relu)
+    found = answer(("out",), reference.convolution, *args)
+    if not found["bad"]:
+        back = (features, grad, *pairs, offsets)
+        found["=weight"] = reference.convolution_weight_gradient(*back)
+    none = torch.zeros(0, dtype=features.dtype)
+    return {
+        "operation": "convolution",
+        **{"features": features, "weight": weight, "grad": grad},
+        **{"bias": none if bias is None else bias, "relu": int(relu)},
+        **{"residual": none if residual is None else residual},
+        **{"rows_in": pairs[0], "rows_out": pairs[1], "starts": pairs[2]},
+        **{"inputs": len(features), "outputs": len(grad), "offsets": offsets},
+        **{"depth": depth, "columns": columns, "wide": int(features.dtype == torch.float64)},
+        **{"block_rows": reference.BLOCK_ROWS},
+        **found,
+    }
+
+
+def rulebook(cells, splits, offsets) -> Case:
+    names, args = ("rows_in", "rows_out", "starts"), (cells, splits, offsets)
+    return {
+        "operation": "rulebook",
+        **{"cells": cells, "splits": splits, "offsets": offsets},
+        "block_rows": reference.BLOCK_ROWS,
+        **answer(names, reference.submanifold_pairs, *args),
+    }
+
+
 FOLDERS = {
     "both": (
         *(groups, scores, selections, large_selections, refused_selections),
         *(neighbours, refused_neighbours),
     ),
-    "cpu": (kernel_maps,),
+    "cpu": (kernel_maps, convolutions, refused_convolutions),
 }
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from annotator3d.kernels import cpu, cuda_library, dispatch, reference
+from annotator3d.kernels import cpu, cpu_library, cuda_library, dispatch, reference
 
 VARIANTS = ("generic", "v3", "v4")
 """Of the C++ library; the path "native" is the one that this machine runs."""
@@ -41,7 +41,7 @@ class Path:
             module = cuda_library if self.name == "cuda" else cpu
         if module.library() is None:
             pytest.skip(f"{self.name}: {module.missing_reason()}")
-        if self.name in VARIANTS and self.name not in cpu.build_info()["variants"].split():
+        if self.name in VARIANTS and self.name not in cpu_library.build_info()["variants"].split():
             pytest.skip(f"this processor does not run the {self.name} variant")
         return module
 
@@ -49,7 +49,7 @@ class Path:
     def used(self) -> Iterator[None]:
         """Inside, every kernel runs on this path and no other."""
         module = self.module()
-        variant = cpu.variant(self.name) if self.name in VARIANTS else nullcontext()
+        variant = cpu_library.variant(self.name) if self.name in VARIANTS else nullcontext()
         with variant, patch.object(dispatch, "path", lambda tensor: module):
             yield
 

@@ -135,3 +135,55 @@ A3D_API int64_t a3d_devoxelize_backward(const A3dDevoxelize* question);
 A3D_API int64_t a3d_kernel_map(const int32_t* cells, const int64_t* splits, int64_t scans,
                                const int32_t* offsets, int64_t k, const int32_t* out_cells,
                                const int64_t* out_splits, int64_t stride, int64_t* out);
+
+// Pairs (input row, output row) of each kernel offset of a sparse convolution. Those of a block of
+// `block_rows` output rows stand together, sorted by offset: the offset k of the block b has the
+// pairs starts[b * offsets + k] .. starts[b * offsets + k + 1].
+struct A3dRulebook {
+  const int32_t *rows_in, *rows_out;  // [pairs]
+  const int64_t* starts;              // [blocks * offsets + 1]
+  int64_t pairs, offsets, block_rows, inputs, outputs;
+};
+
+// out[o] = sum over the pairs (i, o) of in[i] times the weights of the pair's offset, and what is
+// added to it; then, if wanted, its ReLU. Bad value: a row or a start that is none.
+struct A3dConvolution {
+  A3dRulebook rules;
+  const void* in;       // [inputs, depth]
+  const void* weight;   // where that of depth 0, column 0, offset 0 is; how far apart the others are
+  int64_t weight_depth, weight_column, weight_offset;
+  const void* bias;      // [columns] or null
+  const void* residual;  // [outputs, columns] or null
+  int64_t relu;
+  void* out;  // [outputs, columns]
+  int64_t depth, columns, element, threads;  // element: bytes of a number, 4 or 8
+};
+A3D_API int64_t a3d_convolve(const A3dConvolution* question);
+
+// out [columns, offsets, depth] = sum over the pairs (i, o) of each offset of grad[o] in[i].
+struct A3dWeightGradient {
+  A3dRulebook rules;
+  const void* in;    // [inputs, depth]
+  const void* grad;  // [outputs, columns]
+  void* out;
+  int64_t depth, columns, element, threads;
+};
+A3D_API int64_t a3d_weight_gradient(const A3dWeightGradient* question);
+
+// The rulebook of a convolution whose output cells are its input cells. Returns the number of pairs,
+// and in `rules` what a3d_rulebook_write() needs; a3d_rulebook_free() must be called on that in the
+// end (not after a code). Bad value: a repeated cell.
+struct A3dPairs;
+A3D_API int64_t a3d_rulebook(const int32_t* cells, const int64_t* splits, int64_t scans,
+                             const int32_t* offsets, int64_t k, int64_t block_rows, int64_t threads,
+                             A3dPairs** rules);
+A3D_API void a3d_rulebook_write(const A3dPairs* rules, int32_t* rows_in, int32_t* rows_out,
+                                int64_t* starts);
+A3D_API void a3d_rulebook_free(A3dPairs* rules);
+
+// Puts pairs, each with its offset 0..k-1, in the order of a rulebook; within a list, in theirs.
+// Bad value: an offset or an output row that is none.
+A3D_API int64_t a3d_rulebook_sort(const int64_t* offset, const int64_t* rows_in,
+                                  const int64_t* rows_out, int64_t pairs, int64_t k,
+                                  int64_t block_rows, int64_t outputs, int32_t* sorted_in,
+                                  int32_t* sorted_out, int64_t* starts);

@@ -6,6 +6,15 @@ the reference then runs and raises an error that explains it. May import `checks
 `request` and `score_table` of this package.
 """
 
+from annotator3d.kernels.reference.convolution import (
+    BLOCK_ROWS,
+    Pairs,
+    check_pairs,
+    convolution,
+    convolution_weight_gradient,
+    sorted_pairs,
+    submanifold_pairs,
+)
 from annotator3d.kernels.reference.grouping import VoxelTensors, group_cells, voxel_mean, voxelize
 from annotator3d.kernels.reference.neighbours import (
     devoxelize,
@@ -28,9 +37,14 @@ from annotator3d.kernels.reference.selection import (
 )
 
 __all__ = [
+    "BLOCK_ROWS",
+    "Pairs",
     "VoxelTensors",
     "SelectionTensors",
+    "check_pairs",
     "confusion",
+    "convolution",
+    "convolution_weight_gradient",
     "devoxelize",
     "devoxelize_backward",
     "group_cells",
@@ -41,6 +55,8 @@ __all__ = [
     "entropy_and_margin",
     "reduce_fixed",
     "select",
+    "sorted_pairs",
+    "submanifold_pairs",
     "tie_hash",
     "top_rows",
     "voxel_mean",

@@ -175,6 +175,70 @@ void kernel_map(const CaseFile& f) {
   f.expect("=out", out);
 }
 
+// The rulebook, and the same from its pairs in another order.
+void rulebook(const CaseFile& f, int64_t threads) {
+  const int64_t k = f.length<int32_t>("offsets") / 3, rows = f.length<int32_t>("cells") / 3;
+  const int64_t block_rows = f.number("block_rows");
+  A3dPairs* rules = nullptr;
+  const int64_t pairs = a3d_rulebook(f.at<int32_t>("cells"), f.at<int64_t>("splits"),
+                                     f.length<int64_t>("splits") - 1, f.at<int32_t>("offsets"), k,
+                                     block_rows, threads, &rules);
+  if (!taken(f, pairs)) return;
+  std::vector<int32_t> rows_in(static_cast<size_t>(pairs)), rows_out(rows_in.size());
+  Longs starts(size_t((rows + block_rows - 1) / block_rows * k + 1));
+  a3d_rulebook_write(rules, rows_in.data(), rows_out.data(), starts.data());
+  a3d_rulebook_free(rules);
+  f.expect("=rows_in", rows_in);
+  f.expect("=rows_out", rows_out);
+  f.expect("=starts", starts);
+  Longs offset, ins, outs;
+  for (int64_t i = 0; i < k; ++i)  // all blocks of an offset, then of the next one
+    for (size_t list = size_t(i); list + 1 < starts.size(); list += size_t(k))
+      for (int64_t pair = starts[list]; pair < starts[list + 1]; ++pair) {
+        offset.push_back(i);
+        ins.push_back(rows_in[size_t(pair)]);
+        outs.push_back(rows_out[size_t(pair)]);
+      }
+  taken(f, a3d_rulebook_sort(offset.data(), ins.data(), outs.data(), pairs, k, block_rows, rows,
+                             rows_in.data(), rows_out.data(), starts.data()));
+  f.expect("=rows_in", rows_in);
+  f.expect("=rows_out", rows_out);
+  f.expect("=starts", starts);
+}
+
+template <class T>
+void convolution(const CaseFile& f, int64_t threads) {
+  const int64_t depth = f.number("depth"), columns = f.number("columns");
+  const int64_t offsets = f.number("offsets");
+  const A3dRulebook rules{f.at<int32_t>("rows_in"),      f.at<int32_t>("rows_out"),
+                          f.at<int64_t>("starts"),       f.length<int32_t>("rows_in"),
+                          offsets,                       f.number("block_rows"),
+                          f.number("inputs"),            f.number("outputs")};
+  std::vector<T> out(size_t(rules.outputs * columns)), weight(size_t(columns * offsets * depth));
+  A3dConvolution in{};
+  in.rules = rules;
+  in.in = f.at<T>("features");
+  in.weight = f.at<T>("weight");
+  in.weight_depth = 1;
+  in.weight_column = offsets * depth;
+  in.weight_offset = depth;
+  in.bias = f.at<T>("bias");
+  in.residual = f.at<T>("residual");
+  in.relu = f.number("relu");
+  in.out = out.data();
+  in.depth = depth;
+  in.columns = columns;
+  in.element = sizeof(T);
+  in.threads = threads;
+  const A3dWeightGradient back{rules, in.in, f.at<T>("grad"), weight.data(), depth, columns,
+                               sizeof(T), threads};
+  const bool sound = taken(f, a3d_convolve(&in));
+  if (taken(f, a3d_weight_gradient(&back)) && sound) {
+    f.expect("=out", out);
+    f.expect("=weight", weight);
+  }
+}
+
 void run(const CaseFile& f, int64_t threads) {
   const std::string name = f.text("operation");
   if (name == "group") return group(f, threads);
@@ -184,7 +248,10 @@ void run(const CaseFile& f, int64_t threads) {
   if (name == "select") return select(f, threads);
   if (name == "interpolation") return interpolation(f, threads);
   if (name == "kernel_map") return kernel_map(f);
+  if (name == "rulebook") return rulebook(f, threads);
   const bool wide = f.number("wide");
+  if (name == "convolution")
+    return wide ? convolution<double>(f, threads) : convolution<float>(f, threads);
   if (name == "devoxelize") return wide ? devoxelize<double>(f) : devoxelize<float>(f);
   if (name == "voxel_mean") return wide ? voxel_mean<double>(f) : voxel_mean<float>(f);
   f.fail("unknown operation " + name);

@@ -1,144 +1,24 @@
-// Rows that a sparse convolution gathers. Cells are kept in blocks of 4 x 4 x 4 with a bit mask: a
-// kernel meets few blocks, so most probes (which miss) cost one bit test and no hash look-up.
-#include <algorithm>
-#include <vector>
-
+// Rows that a sparse convolution gathers.
 #include "../abi.h"
-#include "../cell_table.h"
+#include "cell_blocks.h"
 #include "guard.h"
-
-namespace {
-
-using a3d::Cell;
-
-struct Wide {  // coordinates of a wanted block: may lie outside 32 bits
-  int64_t x, y, z;
-};
-
-int bit_of(int64_t x, int64_t y, int64_t z) { return int((x & 3) | (y & 3) << 2 | (z & 3) << 4); }
-
-int popcount(uint64_t v) {  // the x86-64 baseline has no instruction for it
-  v -= (v >> 1) & 0x5555555555555555u;
-  v = (v & 0x3333333333333333u) + ((v >> 2) & 0x3333333333333333u);
-  v = (v + (v >> 4)) & 0x0F0F0F0F0F0F0F0Fu;
-  return int((v * 0x0101010101010101u) >> 56);
-}
-
-// The input cells of one scan.
-class Blocks {
- public:
-  struct Block {
-    uint64_t mask = 0;
-    const int32_t* rows = nullptr;  // of the cells in the mask, in the order of their bits
-    int32_t row_of(int bit) const {
-      const uint64_t flag = uint64_t(1) << bit;
-      return mask & flag ? rows[popcount(mask & (flag - 1))] : -1;
-    }
-  };
-
-  // False: a cell is there twice.
-  bool build(const Cell* cells, int64_t start, int64_t stop) {
-    table_.clear();
-    blocks_.clear();
-    block_of_.resize(size_t(stop - start));
-    rows_.resize(size_t(stop - start));
-    for (int64_t row = start; row < stop; ++row) {
-      const Cell& c = cells[row];
-      const auto next = int32_t(blocks_.size());
-      const int32_t id = table_.insert({c.x >> 2, c.y >> 2, c.z >> 2}, next);
-      if (id == next) blocks_.emplace_back();
-      const uint64_t flag = uint64_t(1) << bit_of(c.x, c.y, c.z);
-      if (blocks_[id].mask & flag) return false;
-      blocks_[id].mask |= flag;
-      block_of_[row - start] = id;
-    }
-    const int32_t* rows = rows_.data();
-    for (Block& block : blocks_) {
-      block.rows = rows;
-      rows += popcount(block.mask);
-    }
-    for (int64_t row = start; row < stop; ++row) {
-      const Block& block = blocks_[block_of_[row - start]];
-      const uint64_t below = (uint64_t(1) << bit_of(cells[row].x, cells[row].y, cells[row].z)) - 1;
-      rows_[size_t(block.rows - rows_.data()) + popcount(block.mask & below)] = int32_t(row);
-    }
-    return true;
-  }
-
-  Block find(const Wide& w) const {
-    const Cell cell{int32_t(w.x), int32_t(w.y), int32_t(w.z)};
-    if (cell.x != w.x || cell.y != w.y || cell.z != w.z) return {};
-    const int32_t id = table_.find(cell);
-    return id < 0 ? Block{} : blocks_[id];
-  }
-
- private:
-  a3d::CellTable table_;
-  std::vector<Block> blocks_;
-  std::vector<int32_t> block_of_, rows_;
-};
-
-// For a base cell at place 0..63 of its block: which neighbour block, and which bit in it, each of
-// the offsets leads to.
-struct Probes {
-  struct Probe {
-    int32_t neighbour, bit;
-  };
-  std::vector<Wide> neighbours;  // relative to the block of the base cell
-  std::vector<Probe> probes;     // [64, k]
-
-  Probes(const Cell* offsets, int64_t k) {
-    a3d::CellTable known;
-    probes.reserve(size_t(64 * k));
-    for (int place = 0; place < 64; ++place)
-      for (int64_t i = 0; i < k; ++i) {
-        const int64_t x = (place & 3) + int64_t(offsets[i].x);
-        const int64_t y = (place >> 2 & 3) + int64_t(offsets[i].y);
-        const int64_t z = (place >> 4) + int64_t(offsets[i].z);
-        const Wide block{x >> 2, y >> 2, z >> 2};
-        const auto next = int32_t(neighbours.size());
-        const int32_t id =
-            known.insert({int32_t(block.x), int32_t(block.y), int32_t(block.z)}, next);
-        if (id == next) neighbours.push_back(block);
-        probes.push_back({id, bit_of(x, y, z)});
-      }
-  }
-};
-
-}  // namespace
 
 int64_t a3d_kernel_map(const int32_t* cells, const int64_t* splits, int64_t scans,
                        const int32_t* offsets, int64_t k, const int32_t* out_cells,
                        const int64_t* out_splits, int64_t stride, int64_t* out) {
   return a3d::guarded([&]() -> int64_t {
-    const auto* bases = reinterpret_cast<const Cell*>(out_cells);
+    const auto* inputs = reinterpret_cast<const a3d::Cell*>(cells);
+    const auto* bases = reinterpret_cast<const a3d::Cell*>(out_cells);
     const int64_t columns = out_splits[scans];
-    const Probes plan(reinterpret_cast<const Cell*>(offsets), k);
-    std::vector<Blocks::Block> near(plan.neighbours.size());
-    std::vector<char> fetched(near.size());
-    Blocks blocks;
+    const a3d::Probes plan(reinterpret_cast<const a3d::Cell*>(offsets), k);
+    a3d::Kernel kernel(plan);
+    a3d::Blocks blocks;
     for (int64_t scan = 0; scan < scans; ++scan) {
-      if (!blocks.build(reinterpret_cast<const Cell*>(cells), splits[scan], splits[scan + 1]))
-        return a3d::kBadValue;
-      Wide here{};
-      std::fill(fetched.begin(), fetched.end(), 0);
-      for (int64_t v = out_splits[scan]; v < out_splits[scan + 1]; ++v) {
-        const int64_t x = bases[v].x * stride, y = bases[v].y * stride, z = bases[v].z * stride;
-        if (x >> 2 != here.x || y >> 2 != here.y || z >> 2 != here.z) {
-          here = {x >> 2, y >> 2, z >> 2};
-          std::fill(fetched.begin(), fetched.end(), 0);
-        }
-        const Probes::Probe* probe = plan.probes.data() + bit_of(x, y, z) * k;
-        for (int64_t i = 0; i < k; ++i, ++probe) {
-          Blocks::Block& block = near[probe->neighbour];
-          if (!fetched[probe->neighbour]) {
-            const Wide& step = plan.neighbours[probe->neighbour];
-            block = blocks.find({here.x + step.x, here.y + step.y, here.z + step.z});
-            fetched[probe->neighbour] = 1;
-          }
-          out[i * columns + v] = block.row_of(probe->bit);
-        }
-      }
+      if (!blocks.build(inputs, splits[scan], splits[scan + 1])) return a3d::kBadValue;
+      kernel.enter(blocks);
+      for (int64_t v = out_splits[scan]; v < out_splits[scan + 1]; ++v)
+        kernel.probe(bases[v].x * stride, bases[v].y * stride, bases[v].z * stride, k, out + v,
+                     columns);
     }
     return 0;
   });

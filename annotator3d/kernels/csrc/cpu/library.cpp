@@ -73,7 +73,7 @@ int64_t make_group(const A3dGroup& input, int64_t threads, A3dGroup** out) {
 
 }  // namespace
 
-int64_t a3d_abi() { return 2; }
+int64_t a3d_abi() { return 3; }
 
 const char* a3d_build() { return A3D_VERSION "\n" A3D_COMPILER "\n" A3D_FLAGS; }
 
@@ -157,4 +157,10 @@ int64_t a3d_devoxelize(const A3dDevoxelize* question) { return variant().devoxel
 
 int64_t a3d_devoxelize_backward(const A3dDevoxelize* question) {
   return variant().devoxelize_backward(question);
+}
+
+int64_t a3d_convolve(const A3dConvolution* question) { return variant().convolve(question); }
+
+int64_t a3d_weight_gradient(const A3dWeightGradient* question) {
+  return variant().weight_gradient(question);
 }

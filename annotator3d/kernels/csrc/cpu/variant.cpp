@@ -1,39 +1,21 @@
 // One variant of the library: see variant.h. A3D_VARIANT is its name.
 #include "variant.h"
 
+#include "convolve.h"
 #include "group.h"
 #include "neighbours.h"
 #include "select.h"
+#include "tasks.h"
 #include "voxels.h"
+#include "weight_gradient.h"
 
 namespace a3d {
 namespace {
-
-// Memory of the library for the length of a block.
-class Memory {
- public:
-  explicit Memory(size_t bytes) : at_(a3d_take_memory(bytes)) {}
-  ~Memory() { a3d_give_memory(at_); }
-  Memory(const Memory&) = delete;
-  Memory& operator=(const Memory&) = delete;
-  void* get() const { return at_; }
-
- private:
-  void* at_;
-};
 
 int64_t longest_scan(const int64_t* splits, int64_t scans) {
   int64_t longest = 0;
   for (int64_t i = 0; i < scans; ++i) longest = most(longest, splits[i + 1] - splits[i]);
   return longest;
-}
-
-template <class Task>
-int64_t run(int64_t tasks, int64_t threads, const Task& task) {
-  const auto call = [](void* context, int64_t i) -> int64_t {
-    return (*static_cast<const Task*>(context))(i);
-  };
-  return a3d_run(tasks, threads, call, const_cast<Task*>(&task));
 }
 
 size_t group_bytes(const A3dGroup& group) {
@@ -197,6 +179,14 @@ int64_t devoxelize_backward_any(const A3dDevoxelize* q) {
   return q->element == 4 ? devoxelize_as<float>(*q, true) : devoxelize_as<double>(*q, true);
 }
 
+int64_t convolve(const A3dConvolution* q) {
+  return q->element == 4 ? Convolution<float>(*q).run() : Convolution<double>(*q).run();
+}
+
+int64_t weight_gradient(const A3dWeightGradient* q) {
+  return q->element == 4 ? WeightGradient<float>(*q).run() : WeightGradient<double>(*q).run();
+}
+
 }  // namespace
 }  // namespace a3d
 
@@ -212,4 +202,5 @@ const A3dVariant A3D_TABLE(A3D_VARIANT) = {
     a3d::scores_of,        a3d::histogram,      a3d::confusion,
     a3d::mean_of,          a3d::interpolation,  a3d::devoxelize_any,
     a3d::devoxelize_backward_any,
+    a3d::convolve,         a3d::weight_gradient,
 };

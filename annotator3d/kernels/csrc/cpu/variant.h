@@ -42,6 +42,8 @@ struct A3dVariant {
   int64_t (*interpolation)(const A3dInterpolation* question);
   int64_t (*devoxelize)(const A3dDevoxelize* question);
   int64_t (*devoxelize_backward)(const A3dDevoxelize* question);
+  int64_t (*convolve)(const A3dConvolution* question);
+  int64_t (*weight_gradient)(const A3dWeightGradient* question);
 };
 
 // Memory that the library keeps between calls: the page faults of fresh memory can cost more than
