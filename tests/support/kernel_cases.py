@@ -361,7 +361,7 @@ def convolution(features, weight, pairs, grad, bias=None, residual=None, relu=Fa
     found = answer(("out",), reference.convolution, *args)
     if not found["bad"]:
         back = (features, grad, *pairs, offsets)
-        found["=weight"] = reference.convolution_weight_gradient(*back)
+        found["=weight"] = reference.convolution_weight_gradient(*back) + 0.0  # no -0
     none = torch.zeros(0, dtype=features.dtype)
     return {
         "operation": "convolution",

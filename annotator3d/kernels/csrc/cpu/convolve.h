@@ -68,6 +68,12 @@ A3D_INLINE void add_sums(T* to, const Vector<T> (&sums)[kVectors], int64_t colum
   }
 }
 
+template <class T>
+A3D_INLINE void prefetch_row(const T* row, int64_t length) {
+  constexpr int64_t kLine = 64 / sizeof(T);
+  for (int64_t c = 0; c < length; c += kLine) A3D_PREFETCH(row + c);
+}
+
 // body(Number<vectors>, Number<whether they are whole>) for a panel of so many columns.
 template <class T, class Body>
 A3D_INLINE void with_panel(int64_t columns, const Body& body) {
@@ -198,9 +204,8 @@ class Convolution {
   // The rows of the next tile: only some of them lie near those of this one.
   A3D_INLINE void prefetch_rows(const T* in, const int32_t* rows, int64_t first, int64_t pairs,
                                 int64_t depth) const {
-    constexpr int64_t kLine = 64 / sizeof(T);
     for (int64_t i = first; i < least(first + kTileRows, pairs); ++i)
-      for (int64_t c = 0; c < depth; c += kLine) A3D_PREFETCH(in + rows[i] * q_.depth + c);
+      prefetch_row(in + rows[i] * q_.depth, depth);
   }
 
   // What is added to the sums of a block, and its ReLU.

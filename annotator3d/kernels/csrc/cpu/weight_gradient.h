@@ -10,8 +10,8 @@
 namespace a3d {
 namespace {
 
-// to[r][c] += sum over the pairs of grad[r] * in[c], for kRows channels of the gradient, from `first`
-// on, and a panel of those of the input. `ins` and `grads`: where the rows of the pairs begin.
+// to[r][c] += sum over the pairs of grad[r] * in[c], for kRows channels of the gradient and a panel of
+// those of the input. `ins` and `grads`: where those of each pair are; the latter plus `first`.
 template <class T, int kRows, int kVectors, bool kWhole>
 A3D_INLINE void outer_tile(const T* const* ins, const T* const* grads, int64_t first, int64_t pairs,
                            T* to, int64_t stride, int64_t columns) {
@@ -54,12 +54,15 @@ class WeightGradient {
       const int64_t first = share * rules_.offsets / shares;
       const int64_t end = (share + 1) * rules_.offsets / shares;
       T* const part = parts + chunk * weights;
+      const Memory copy(size_t(copies_grad() ? kList * tiles() * kTileRows : 0) * sizeof(T) + 1);
+      if (!copy.get()) return kNoMemory;
       for (int64_t r = 0; r < q_.columns; ++r)
         memset(part + (r * rules_.offsets + first) * q_.depth, 0,
                size_t((end - first) * q_.depth) * sizeof(T));
       for (int64_t b = chunk * blocks / chunks; b < (chunk + 1) * blocks / chunks; ++b) {
         if (!block_is_sound(rules_, b)) return kBadValue;
-        for (int64_t k = first; k < end; ++k) add_list(b * rules_.offsets + k, k, part);
+        for (int64_t k = first; k < end; ++k) 
+          add_list(b * rules_.offsets + k, k, part, static_cast<T*>(copy.get()));
       }
       return 0;
     });
@@ -77,16 +80,24 @@ class WeightGradient {
   }
 
  private:
-  static constexpr int64_t kList = 512;  // pairs at once
+  static constexpr int64_t kList = 256;  // pairs at once
 
-  // The pairs of an offset in a block.
-  void add_list(int64_t list, int64_t k, T* part) const {
+  int64_t tiles() const { return (q_.columns + kTileRows - 1) / kTileRows; }
+
+  // Rows whose parts are read again and again are copied side by side first, those of a list of pairs
+  // at a time: parts of rows that lie as far apart as rows do hardly fit the nearest cache together.
+  bool copies_in() const { return tiles() >= 6; }
+  bool copies_grad() const { return q_.depth >= 128; }
+
+  // The pairs of an offset in a block. `copy`: room for kList rows of the gradient.
+  void add_list(int64_t list, int64_t k, T* part, T* copy) const {
     const int64_t end = rules_.starts[list + 1];
     for (int64_t begin = rules_.starts[list]; begin < end; begin += kList) {
       const int64_t pairs = least(kList, end - begin);
       const T *ins[kList], *grads[kList];
       for (int64_t i = 0; i < pairs; ++i)
         grads[i] = static_cast<const T*>(q_.grad) + rules_.rows_out[begin + i] * q_.columns;
+      if (copies_grad()) copy_grads(grads, pairs, copy);
       for (int64_t first = 0; first < q_.depth; first += kPanel<T>) {
         const T* const in = static_cast<const T*>(q_.in) + first;
         for (int64_t i = 0; i < pairs; ++i) ins[i] = in + rules_.rows_in[begin + i] * q_.depth;
@@ -94,11 +105,16 @@ class WeightGradient {
         with_panel<T>(width, [&](auto vectors, auto whole) {
           constexpr int kVectors = decltype(vectors)::value;
           constexpr bool kWhole = decltype(whole)::value;
-          T padded[kWhole ? 1 : kList * kVectors * kWidth<T>];  // vectors would read beyond the rows
-          if constexpr (!kWhole)
+          T rows[kList * kVectors * kWidth<T>];
+          if (!kWhole || copies_in())  // vectors would read beyond a row that fills none
             for (int64_t i = 0; i < pairs; ++i) {
-              T* const row = padded + i * kVectors * kWidth<T>;
-              for (int64_t c = 0; c < kVectors * kWidth<T>; ++c) row[c] = c < width ? ins[i][c] : T(0);
+              T* const row = rows + i * kVectors * kWidth<T>;
+              if constexpr (kWhole) {
+                for (int v = 0; v < kVectors; ++v)
+                  store(row + v * kWidth<T>, load(ins[i] + v * kWidth<T>));
+              } else {
+                for (int c = 0; c < kVectors * kWidth<T>; ++c) row[c] = c < width ? ins[i][c] : T(0);
+              }
               ins[i] = row;
             }
           add_panel<kVectors, kWhole>(ins, grads, pairs, part + k * q_.depth + first, width);
@@ -107,17 +123,30 @@ class WeightGradient {
     }
   }
 
+  // Tile by tile, of each pair its channels of the tile; `grads` then points there.
+  A3D_NOINLINE void copy_grads(const T** grads, int64_t pairs, T* copy) const {
+    const int64_t count = tiles();
+    for (int64_t i = 0; i < pairs; ++i) {
+      for (int64_t tile = 0; tile < count; ++tile) {
+        const int64_t r = tile * q_.columns / count, end = (tile + 1) * q_.columns / count;
+        T* const to = copy + (tile * pairs + i) * kTileRows;
+        for (int64_t c = r; c < end; ++c) to[c - r] = grads[i][c];
+      }
+      grads[i] = copy + i * kTileRows;
+    }
+  }
+
   // In tiles of nearly the same height: short ones leave the units of the processor waiting.
   template <int kVectors, bool kWhole>
   A3D_NOINLINE void add_panel(const T* const* ins, const T* const* grads, int64_t pairs, T* to,
                               int64_t width) const {
-    const int64_t stride = rules_.offsets * q_.depth;
-    const int64_t tiles = (q_.columns + kTileRows - 1) / kTileRows;
-    for (int64_t tile = 0; tile < tiles; ++tile) {
-      const int64_t r = tile * q_.columns / tiles, end = (tile + 1) * q_.columns / tiles;
+    const int64_t stride = rules_.offsets * q_.depth, count = tiles();
+    for (int64_t tile = 0; tile < count; ++tile) {
+      const int64_t r = tile * q_.columns / count, end = (tile + 1) * q_.columns / count;
+      const int64_t first = copies_grad() ? tile * pairs * kTileRows : r;
       with_number<kTileRows>(int(end - r), [&](auto rows) {
-        outer_tile<T, decltype(rows)::value, kVectors, kWhole>(ins, grads, r, pairs, to + r * stride,
-                                                               stride, width);
+        outer_tile<T, decltype(rows)::value, kVectors, kWhole>(ins, grads, first, pairs,
+                                                               to + r * stride, stride, width);
       });
     }
   }
