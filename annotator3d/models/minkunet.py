@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from annotator3d.models.sparse import SparseConv, SparseTensor, sparse_input
+from annotator3d.models.sparse import SparseConv, SparseTensor, fuses, sparse_input
 from annotator3d.registry import BACKBONES
 
 PUBLISHED_PLANES = (32, 32, 64, 128, 256, 256, 128, 96, 96)
@@ -27,18 +27,21 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 class ConvBlock(nn.Module):
-    """Convolution, batch norm, ReLU (`act` False: without)."""
+    """Convolution, batch norm, ReLU; one pass in inference on CPU."""
 
-    def __init__(self, inp: int, out: int, kind: str = "subm", act: bool = True) -> None:
+    def __init__(self, inp: int, out: int, kind: str = "subm") -> None:
         super().__init__()
         self.conv = SparseConv(inp, out, kind)
         self.norm = BatchNorm(out)
-        self.act = act
 
-    def forward(self, x: SparseTensor) -> SparseTensor:
+    def forward(self, x: SparseTensor, residual: Tensor | None = None) -> SparseTensor:
+        """`residual` is added before the ReLU."""
+        if fuses(self.norm, x.features):
+            return self.conv.fused(x, self.norm, residual, relu=True)
         x = self.conv(x)
         features = self.norm(x.features)
-        return x.with_features(torch.relu(features) if self.act else features)
+        features = features if residual is None else features + residual
+        return x.with_features(torch.relu(features))
 
 
 class ResidualBlock(nn.Module):
@@ -47,7 +50,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, inp: int, out: int) -> None:
         super().__init__()
         self.first = ConvBlock(inp, out)
-        self.second = ConvBlock(out, out, act=False)
+        self.second = ConvBlock(out, out)
         # A 1x1x1 sparse convolution is a linear layer on the rows.
         self.shortcut = (
             nn.Identity()
@@ -56,8 +59,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        y = self.second(self.first(x))
-        return y.with_features(torch.relu(y.features + self.shortcut(x.features)))
+        return self.second(self.first(x), self.shortcut(x.features))
 
 
 class UpStage(nn.Module):

@@ -60,6 +60,13 @@ def sparse_input(features: Tensor, cells: Tensor, splits: Tensor) -> SparseTenso
     return SparseTensor(features, geometry)
 
 
+def fuses(norm: nn.BatchNorm1d, x: Tensor) -> bool:
+    """Whether a batch norm after a convolution of these features can become part of it."""
+    plain = norm.affine and norm.running_mean is not None
+    kept = torch.is_grad_enabled() or torch.is_autocast_enabled("cpu")
+    return plain and not (norm.training or x.is_cuda or kept)
+
+
 class SparseConv(nn.Module):
     """Sparse convolution without bias.
 
@@ -85,6 +92,19 @@ class SparseConv(nn.Module):
             features, level = cuda_conv(self, x.features, x.geometry, x.level)
         else:
             features, level = cpu_conv(self.kind, self.weight, x.features, x.geometry, x.level)
+        return SparseTensor(features, x.geometry, level)
+
+    def fused(
+        self, x: SparseTensor, norm: nn.BatchNorm1d, residual: Tensor | None, relu: bool
+    ) -> SparseTensor:
+        """The convolution, batch norm by running statistics, plus `residual`, ReLU: in one pass.
+
+        For inference on CPU (`fuses`); equal to the separate layers but for rounding.
+        """
+        scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+        weight = self.weight * scale[:, None, None, None, None]
+        added = (norm.bias - norm.running_mean * scale, residual, relu)
+        features, level = cpu_conv(self.kind, weight, x.features, x.geometry, x.level, added)
         return SparseTensor(features, x.geometry, level)
 
     def extra_repr(self) -> str:

@@ -53,7 +53,12 @@ class CpuGeometry:
 
 
 def cpu_conv(
-    kind: str, weight: Tensor, features: Tensor, geometry: CpuGeometry, level: int
+    kind: str,
+    weight: Tensor,
+    features: Tensor,
+    geometry: CpuGeometry,
+    level: int,
+    added: tuple[Tensor | None, Tensor | None, bool] = (None, None, False),
 ) -> tuple[Tensor, int]:
     """Convolve on CPU.
 
@@ -61,6 +66,7 @@ def cpu_conv(
         kind: ``subm``, ``down`` or ``up``.
         weight: [out, k, k, k, in].
         features: [V, in] of the cells of `level`.
+        added: bias [out], residual [V', out] and whether a ReLU follows: without a gradient.
 
     Returns:
         features [V', out] of the cells of the second value, the level.
@@ -73,4 +79,4 @@ def cpu_conv(
         rulebook, level = geometry.down(level - 1).transposed(), level - 1
     if torch.is_autocast_enabled("cpu"):  # sums of half precision are kept in float32 anyway
         features, weight = features.float(), weight.float()
-    return sparse_convolution(features, weight.flatten(1, 3), rulebook), level
+    return sparse_convolution(features, weight.flatten(1, 3), rulebook, *added), level

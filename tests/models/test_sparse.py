@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.nn.functional import conv3d, conv_transpose3d
 
+from annotator3d.models.minkunet import ConvBlock
 from annotator3d.models.sparse import SparseConv, sparse_input
 
 SIDE = 8  # of the dense grid; even, as strided convolutions need it
@@ -199,3 +200,25 @@ def test_spconv_on_cuda_equals_the_cpu_path():
             x = layer(x)
         results.append(x.features.cpu())
     torch.testing.assert_close(*results, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["subm", "down"])
+def test_inference_in_one_pass_equals_the_separate_layers(kind):
+    """Convolution, batch norm, shortcut and ReLU are one kernel where no gradient is wanted."""
+    features, cells, splits, _, _ = random_batch(6, side=8)
+    block = ConvBlock(6, 9, kind).double().eval()
+    with torch.no_grad():
+        block.norm.running_mean.normal_()
+        block.norm.running_var.uniform_(0.2, 3)
+        block.norm.weight.normal_()
+        block.norm.bias.normal_()
+    x = sparse_input(features, cells, splits)
+    separate = block(x)  # with a graph
+    shortcut = torch.randn_like(separate.features)
+    with torch.no_grad():
+        torch.testing.assert_close(block(x).features, separate.features)
+        added = block(x, shortcut)
+    assert added.level == separate.level
+    torch.testing.assert_close(added.features, block(x, shortcut).features.detach())
+    with torch.inference_mode():
+        assert torch.equal(block(x, shortcut).features, added.features)
