@@ -29,6 +29,9 @@ class Scan:
     raw_labels: NDArray[np.uint8] | None = None  # [num_raw] for evaluation of the whole raw scan
     # Rows of the raw file that are left out as beams without a return (`extent.without_return`).
     no_return: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    # [N] the row of the sensor that measured each point: whole numbers, 0 the highest beam; NaN
+    # where what is stored is no such number. None: the data set stores none.
+    ring: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.xyz)
@@ -45,17 +48,21 @@ class Scan:
         xyz: NDArray[np.float32],
         intensity: NDArray[np.float32],
         raw_labels: NDArray[np.uint8] | None = None,
+        ring: NDArray[np.float32] | None = None,
     ) -> Scan:
         """Make a scan of all raw points: ``xyz [R, 3]``, ``intensity [R]``, train ids ``[R]``.
+
+        ``ring [R]`` are the rows of the sensor, if they are known.
 
         Points with a non-finite coordinate or intensity are dropped, and so are those farther than
         `extent.REACH`, whose cells might not fit 32 bits, and beams without a return
         (`extent.without_return`). Raises ValueError when the shapes do not belong together.
         """
-        shapes = [xyz.shape, intensity.shape] + ([] if raw_labels is None else [raw_labels.shape])
+        others = [values for values in (raw_labels, ring) if values is not None]
+        shapes = [values.shape for values in (xyz, intensity, *others)]
         if shapes[0] != (len(xyz), 3) or any(shape != (len(xyz),) for shape in shapes[1:]):
             raise ValueError(
-                f"scan {id}: xyz must be [R, 3], intensity and labels [R], got {shapes}"
+                f"scan {id}: xyz must be [R, 3], intensity, labels and rings [R], got {shapes}"
             )
         num_raw, labels, rows = len(xyz), raw_labels, np.arange(len(xyz), dtype=np.int64)
         # Almost every scan is finite: looking once is cheaper than a mask and four copies.
@@ -66,6 +73,7 @@ class Scan:
             rows = np.flatnonzero(within_reach(xyz) & np.isfinite(intensity) & ~gone)
             xyz, intensity = xyz[rows], intensity[rows]
             labels = None if labels is None else labels[rows]
+            ring = None if ring is None else ring[rows]
         return cls(
             id=id,
             xyz=np.ascontiguousarray(xyz, dtype=np.float32),
@@ -75,6 +83,7 @@ class Scan:
             num_raw=num_raw,
             raw_labels=raw_labels,
             no_return=no_return,
+            ring=ring,
         )
 
 

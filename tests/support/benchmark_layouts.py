@@ -66,7 +66,9 @@ def write_semanticposs(root: Path, scans: int = 1) -> Path:
         folder = root / "sequences" / name
         (folder / "tag").mkdir()
         for frame in range(scans):
-            np.ones(40 * 1800, bool).tofile(folder / "tag" / f"{frame:06d}.tag")
+            scan = folder / "velodyne" / f"{frame:06d}.bin"
+            tag = np.arange(40 * 1800) < scan.stat().st_size // 16
+            tag.tofile(folder / "tag" / f"{frame:06d}.tag")
         for text in ("calib.txt", "poses.txt", "times.txt", "instances.txt"):
             (folder / text).touch()
     return root

@@ -126,6 +126,14 @@ class ScanDataset(ABC):
         """Every raw point of scan ``i`` as stored: xyz [N, 3] metres, intensity [N]."""
         return read_bin(self.path(i))
 
+    def read_ring(self, i: int, xyz: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """The sensor's row [N] of each raw point, xyz [N, 3], of scan ``i``; None: not stored.
+
+        Rows count from 0, the highest beam. Only range images need them, so that what is no row is
+        not refused here, but is NaN.
+        """
+        return None
+
     def intensity_max(self, i: int) -> float:
         """The stored intensity of scan ``i`` that becomes 1."""
         return self.INTENSITY_MAX
@@ -143,7 +151,8 @@ class ScanDataset(ABC):
         if self._intensity == "unit" and (scale := self.intensity_max(i)) != 1:
             intensity /= np.float32(scale)
         train = self._read_labels(i, len(xyz)) if labels else None
-        scan = Scan.from_raw(self.ids[i], xyz, intensity, train)
+        ring = self.read_ring(i, xyz)
+        scan = Scan.from_raw(self.ids[i], xyz, intensity, train, ring)
         self._tell_no_return(scan, i)
         if bad := scan.num_dropped - len(scan.no_return):
             warnings.warn(  # Python shows each message once

@@ -99,6 +99,9 @@ class MovedScans(ScanDataset):
     def read_points(self, i: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return self._dataset.read_points(i)
 
+    def read_ring(self, i: int, xyz: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        return self._dataset.read_ring(i, xyz)
+
     def intensity_max(self, i: int) -> float:
         return self._dataset.intensity_max(i)
 

@@ -42,6 +42,7 @@ class NuScenes(ScanDataset):
     INTENSITY_MAX = 255.0
     POINT_BYTES = 20
     LABEL_BYTES = 1
+    BEAMS: ClassVar[int] = 32
     KNOWN_BY = "v1.0-..."
     LISTS: ClassVar[dict[str, dict[str, str]]] = {
         "v1.0-trainval": {"train": "train", "val": "val"},
@@ -93,6 +94,10 @@ class NuScenes(ScanDataset):
 
     def read_points(self, i: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         return read_bin(self.path(i), columns=5)
+
+    def read_ring(self, i: int, xyz: NDArray[np.float32]) -> NDArray[np.float32]:
+        # Stored from the lowest beam up.
+        return self.BEAMS - 1 - np.fromfile(self.path(i), "<f4")[4::5].astype(np.float32)
 
     def read_raw_labels(self, i: int, num_points: int) -> NDArray[np.uint8]:
         return read_lidarseg(self.label_path(i), num_points, scan_path=self.path(i))

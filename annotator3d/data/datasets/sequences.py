@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from annotator3d.data.datasets.base import Intensity, Labels, PathLike, ScanDataset, check_choice
 from annotator3d.data.datasets.listing import check_names, choose, contents, stems
 from annotator3d.errors import some
@@ -149,11 +152,23 @@ class SemanticKITTI(SequenceDataset):
 class SemanticPOSS(SequenceDataset):
     """SemanticPOSS, a campus by a 40-beam Pandora. Source: http://www.poss.pku.edu.cn/semanticposs
 
-    ``root`` is the folder ``dataset`` of the official archive. Its ``tag`` files (which pixel of
-    the 40 x 1800 range image a point is) are not needed. Intensities are stored as 0..255.
-    Keywords: see `SequenceDataset`.
+    ``root`` is the folder ``dataset`` of the official archive. Its ``tag`` files say which pixels
+    of the 40 x 1800 range image the points are, row by row; they are needed for ring numbers only.
+    Intensities are stored as 0..255. Keywords: see `SequenceDataset`.
     """
 
     TAXONOMY = "semanticposs13"
     INTENSITY_MAX = 255.0
     SPLITS = {"train": ("00", "01", "02", "04", "05"), "val": ("03",)}
+    BEAMS: ClassVar[int] = 40
+    COLUMNS: ClassVar[int] = 1800
+
+    def read_ring(self, i: int, xyz: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        points = self.path(i)
+        path = points.parents[1] / "tag" / f"{points.stem}.tag"
+        if not path.is_file():
+            return None
+        taken = np.flatnonzero(np.fromfile(path, np.uint8))
+        if len(taken) != len(xyz) or os.stat(path).st_size != self.BEAMS * self.COLUMNS:
+            return np.full(len(xyz), np.nan, np.float32)
+        return (taken // self.COLUMNS).astype(np.float32)

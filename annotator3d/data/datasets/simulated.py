@@ -6,8 +6,13 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from annotator3d.account import cache_folder
 from annotator3d.data.datasets.sequences import SemanticKITTI
+from annotator3d.data.simulator.domains import get_domain
+from annotator3d.data.simulator.sensor import beam_elevations, rings_of
 from annotator3d.data.simulator.sequence import simulate
 from annotator3d.registry import DATASETS
 
@@ -62,5 +67,9 @@ class SimulatedStreets(SemanticKITTI):
             progress=progress
             and (lambda done, total: progress(f"simulating {domain}", done, total)),
         )
+        self._elevations = beam_elevations(get_domain(domain).sensor, beams)
         names = [f"{first_sequence + i:02d}" for i in range(sequences)]
         super().__init__(root, names, taxonomy, labels=labels, intensity=intensity)
+
+    def read_ring(self, i: int, xyz: NDArray[np.float32]) -> NDArray[np.float32]:
+        return rings_of(xyz, self._elevations)

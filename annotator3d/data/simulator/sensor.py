@@ -36,11 +36,27 @@ class Points(NamedTuple):
     instance: NDArray[np.uint16]  # [N]
 
 
-def make_rig(model: SensorModel, beams: int, rng: np.random.Generator) -> Rig:
-    """Beams spread evenly over the domain's pattern, with this sensor's own small errors."""
+def beam_elevations(model: SensorModel, beams: int) -> Array:
+    """Elevations [beams] in radians, from the highest beam down."""
     pattern = np.radians(model.elevations)
     at = np.linspace(0, len(pattern) - 1, beams) if beams > 1 else np.array([len(pattern) / 2])
-    elevations = np.interp(at, np.arange(len(pattern)), pattern)
+    return np.interp(at, np.arange(len(pattern)), pattern)
+
+
+def rings_of(xyz: NDArray[np.float32], elevations: Array) -> NDArray[np.float32]:
+    """The beam [N] of each point [N, 3] of a scan: the one whose elevation is nearest.
+
+    Noise moves a point along its beam, so that its elevation stays that of the beam.
+    """
+    x, y, z = xyz.T.astype(np.float64)
+    between = (elevations[1:] + elevations[:-1])[::-1] / 2
+    above = len(between) - np.searchsorted(between, np.arctan2(z, np.hypot(x, y)))
+    return above.astype(np.float32)
+
+
+def make_rig(model: SensorModel, beams: int, rng: np.random.Generator) -> Rig:
+    """Beams spread evenly over the domain's pattern, with this sensor's own small errors."""
+    elevations = beam_elevations(model, beams)
     bias = model.beam_bias * rng.normal(size=beams)
     gain = np.clip(1 + model.beam_gain * rng.normal(size=beams), 0.2, 1.5)
     return Rig(elevations, bias, gain, model.height + model.height_jitter * float(rng.normal()))

@@ -99,7 +99,11 @@ def _first_with_points(scans: ScanDataset) -> Scan | None:
         if len(scan.xyz):
             kept = slice(None, None, math.ceil(len(scan.xyz) / POINTS))
             return replace(
-                scan, xyz=scan.xyz[kept], intensity=scan.intensity[kept], rows=scan.rows[kept]
+                scan,
+                xyz=scan.xyz[kept],
+                intensity=scan.intensity[kept],
+                rows=scan.rows[kept],
+                ring=None if scan.ring is None else scan.ring[kept],
             )
     return None
 
