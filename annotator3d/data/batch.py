@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from annotator3d.data.augment import augment
 from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.data.projections.projected import PointSet, Projection
 from annotator3d.data.scan import IGNORE, Scan, VoxelLabels, rows_of_cell
 from annotator3d.kernels import Voxels
 from annotator3d.kernels.grouping import voxel_features, voxelize
@@ -32,12 +33,15 @@ class InputRule:
         target: ``any``: the majority of the voxel's labelled points (ties: lowest class), ignored
             if none is labelled; ``first`` (published): the label of its first point.
         num_classes: C.
+        projection: the grid of a network that does not read cubes; `voxel_size` and `features` are
+            not used then, and a "voxel" below is one of its cells (`data.projections`).
     """
 
     num_classes: int
     voxel_size: float = 0.05
     features: str = "first"
     target: str = "any"
+    projection: Projection | None = None
 
     def __post_init__(self) -> None:
         for name, known in (("features", FEATURES), ("target", TARGET_RULES)):
@@ -45,6 +49,11 @@ class InputRule:
                 raise ValueError(
                     f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}"
                 )
+
+    @property
+    def target_by_first(self) -> bool:
+        """Whether the target of a voxel is the label of the point that stands for it."""
+        return self.target == "first" or (self.projection is not None and self.projection.by_first)
 
 
 def answer_labels(scan: Scan, answers: Sequence[VoxelLabels], size: float) -> np.ndarray:
@@ -83,7 +92,7 @@ def _of_returns(scan: Scan, rows: np.ndarray, voxel: VoxelLabels) -> np.ndarray:
 
 def voxel_targets(labels: torch.Tensor, voxels: Voxels, rule: InputRule) -> torch.Tensor:
     """Target [V] int64 of each network voxel under ``rule.target``; labels [N] uint8."""
-    if rule.target == "first":
+    if rule.target_by_first:
         return labels[voxels.first].long()
     histogram = voxel_class_histogram(labels, voxels, rule.num_classes)
     return torch.where(histogram.sum(1) > 0, histogram.argmax(1), IGNORE)
@@ -94,16 +103,26 @@ def make_sample(
 ) -> dict:
     """One scan as tensors: cells, features, target (if `labels`), point_to_voxel, id.
 
-    `xyz` are augmented coordinates in place of the scan's own.
+    With a projection, ``points`` [N, F] is there in place of ``features``. ``first`` [V] is the row
+    of the point that stands for a voxel. `xyz` are augmented coordinates instead of the scan's own.
+
+    Raises:
+        ValueError: the scan does not fit the grid of ``rule.projection``.
     """
     xyz = scan.xyz if xyz is None else xyz
-    points = torch.from_numpy(np.column_stack([xyz, scan.intensity]).astype(np.float32))
-    voxels = voxelize(points, rule.voxel_size)
+    if rule.projection is None:
+        points = torch.from_numpy(np.column_stack([xyz, scan.intensity]).astype(np.float32))
+        voxels = voxelize(points, rule.voxel_size)
+        told = {"features": voxel_features(points, voxels, rule.features)}
+    else:
+        found = rule.projection.project(PointSet(scan.id, xyz, scan.intensity, scan.ring))
+        voxels, told = found.cells, {"points": found.points}
     sample = {
         "id": scan.id,
         "cells": voxels.cells,
-        "features": voxel_features(points, voxels, rule.features),
+        **told,
         "point_to_voxel": voxels.point_to_voxel,
+        "first": voxels.first,
     }
     if labels is not None:
         sample["target"] = voxel_targets(torch.from_numpy(labels), voxels, rule)
@@ -114,25 +133,27 @@ def collate(samples: Sequence[dict]) -> dict:
     """Samples of `make_sample` as one batch: rows of scan b are ``splits[b]:splits[b + 1]``."""
     counts = torch.tensor([0, *(len(s["cells"]) for s in samples)])
     splits = counts.cumsum(0)
+    num_points = torch.tensor([len(s["point_to_voxel"]) for s in samples])
+    before = num_points.cumsum(0) - num_points
     batch = {
         "ids": [s["id"] for s in samples],
-        "cells": torch.cat([s["cells"] for s in samples]),
-        "features": torch.cat([s["features"] for s in samples]),
         "splits": splits,
-        "num_points": torch.tensor([len(s["point_to_voxel"]) for s in samples]),
-        "point_to_voxel": torch.cat(
-            [
-                s["point_to_voxel"] + start
-                for s, start in zip(samples, splits.tolist(), strict=False)
-            ]
-        ),
+        "num_points": num_points,
+        "point_to_voxel": _numbered(samples, "point_to_voxel", splits),
+        "first": _numbered(samples, "first", before),
     }
-    if "target" in samples[0]:
-        batch["target"] = torch.cat([s["target"] for s in samples])
+    for key in ("cells", "features", "points", "target"):
+        if key in samples[0]:
+            batch[key] = torch.cat([s[key] for s in samples])
     if "scan" in samples[0]:
         batch["scans"] = [s["scan"] for s in samples]
         batch["labels"] = [s["labels"] for s in samples]
     return batch
+
+
+def _numbered(samples: Sequence[dict], key: str, starts: torch.Tensor) -> torch.Tensor:
+    """Rows of each scan as rows of the batch."""
+    return torch.cat([s[key] + n for s, n in zip(samples, starts.tolist(), strict=False)])
 
 
 class SampleRequest(NamedTuple):

@@ -146,6 +146,10 @@ class OnlineRound:
         labels = torch.from_numpy(np.where(given, new, batch["labels"][b])).to(target.device)
         voxels, rows = _scan_of(batch, b)
         touched = rows[torch.from_numpy(given).to(rows.device)].unique()
+        if self.rule.target_by_first:
+            first = batch["first"][voxels][touched] - int(batch["num_points"][:b].sum())
+            target[touched + voxels.start] = labels[first].long()
+            return
         points = torch.isin(rows, touched).nonzero()[:, 0]
         number = rows[points].int()
         group = group_cells(torch.nn.functional.pad(number[:, None], (0, 2)))
