@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -234,6 +235,7 @@ class TrainLoop(EpochBasedTrainLoop):
             runner.optim_wrapper.initialize_count_status(nn.Identity(), self.step, steps)
         runner.model.train()
         for index, data in enumerate(self._batches(self.step), start=self.step):
+            self._seed_step(index)
             self.run_iter(index, data)
             self.step = index + 1
             if self.step < steps:
@@ -241,6 +243,14 @@ class TrainLoop(EpochBasedTrainLoop):
         runner.call_hook("after_train_epoch")
         self._epoch, self.step = self._epoch + 1, 0
         self._stop_if_asked()
+
+    def _seed_step(self, step: int) -> None:
+        """Random numbers of a step, such as dropout's, depend on its place and the process alone.
+
+        So a resumed run, which begins with a new generator, draws those of the unbroken one.
+        """
+        place = [self.runner.seed, self._epoch, step, self.runner.world.rank]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1))
 
     def _batches(self, step: int) -> Iterator[dict]:
         mixed = self.source is not None and self._epoch < self.source_until
