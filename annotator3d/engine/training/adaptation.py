@@ -37,7 +37,9 @@ def adapt_statistics(
     before = [(n.running_mean.clone(), n.running_var.clone()) for n in norms]
     for norm in norms:
         norm.momentum = 1.0  # the statistics after a forward pass are those of its scan
-    model.train()
+    model.eval()  # no dropout: the statistics are those that the network has when it predicts
+    for norm in norms:
+        norm.train()
     try:
         sums = world.map_ranks(lambda: _sums_of_parts(model, norms, pool, rule, world, progress))
     finally:
