@@ -12,7 +12,7 @@ from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.training.checkpoint_file import load_weights
 from annotator3d.errors import ConfigError
 from annotator3d.models.segmentor import Segmentor
-from annotator3d.registry import DATASETS, build, lookup
+from annotator3d.registry import BACKBONES, DATASETS, build, lookup
 
 
 def build_dataset(
@@ -47,8 +47,20 @@ def build_dataset(
 
 
 def input_rule(config: RunConfig, num_classes: int) -> InputRule:
+    """How scans become the input of the config's network.
+
+    Raises:
+        ConfigError: the backbone does not take the values of its grid.
+    """
     model = config.model
-    return InputRule(num_classes, model.voxel_size, model.features, model.target_rule)
+    projection = None
+    if projection_for := getattr(lookup(BACKBONES, model.backbone["type"]), "projection_for", None):
+        keywords = {name: value for name, value in model.backbone.items() if name != "type"}
+        try:
+            projection = projection_for(**keywords)
+        except ValueError as error:
+            raise ConfigError(f"model.backbone.{error}") from error
+    return InputRule(num_classes, model.voxel_size, model.features, model.target_rule, projection)
 
 
 def build_model(config: RunConfig, num_classes: int) -> Segmentor:

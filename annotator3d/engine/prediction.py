@@ -22,12 +22,14 @@ from annotator3d.engine.training.finite import refuse_infinite_logits
 def point_logits(model, scan: Scan, rule: InputRule) -> Tensor:
     """Logits [N, C] float32 on CPU of the points of `scan` (finite ones, file order)."""
     found = voxel_logits(model, scan, rule)
-    return found["prediction"][found["rows"]].cpu() if len(scan.xyz) else found["prediction"]
+    rows, logits = found.get("rows"), found["prediction"]
+    return (logits if rows is None else logits[rows]).cpu()
 
 
 def voxel_logits(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
     """Arguments of `QueryStrategy.select`, on the device of the model: `prediction` [V, C], float32
-    logits of the voxels of the network, and `rows` [N] int64, the voxel of each point.
+    logits of the voxels of the network, and `rows` [N] int64, the voxel of each point. Of a network
+    that tells the points of a voxel apart: `prediction` [N, C] alone, the logits of the points.
 
     Raises ValueError for logits that are not finite.
     """
@@ -36,6 +38,8 @@ def voxel_logits(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
     batch = model.data_preprocessor(collate([make_sample(scan, rule)]), False)
     logits = model.voxel_logits(batch).float()
     refuse_infinite_logits(logits, scan.id)
+    if model.tells_points_apart:
+        return {"prediction": model.at_points(logits, batch)}
     return {"prediction": logits, "rows": batch["point_to_voxel"]}
 
 

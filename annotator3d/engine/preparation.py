@@ -19,6 +19,7 @@ from annotator3d.engine.distributed import World
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.checkpoint_file import load_weights, read_weights
 from annotator3d.engine.training.checkpoints import Checkpoints
+from annotator3d.engine.training.input_statistics import measure_input
 from annotator3d.engine.training.signals import StoppableReporter, StopSignal
 from annotator3d.engine.training.trial import try_one_step
 from annotator3d.engine.workdir import WorkDir
@@ -65,6 +66,8 @@ def prepare_run(
     weights = world.on_all_ranks(lambda: None if resumed_at else _initial_weights(config))
     datasets = _open_datasets(config, data_root, StoppableReporter(reporter, stop), world, known)
     oracle, model = world.on_all_ranks(lambda: _build(config, datasets, weights))
+    if resumed_at is None and weights is None:
+        measure_input(config, datasets, model, world)
     world.on_all_ranks(lambda: try_one_step(config, datasets, model, device))
     context = RunContext(
         config=config,

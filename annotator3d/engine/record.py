@@ -24,6 +24,7 @@ from annotator3d.engine.workdir import WorkDir, read_record
 from annotator3d.errors import count
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
+from annotator3d.registry import BACKBONES, lookup
 
 
 class RunRecord:
@@ -122,7 +123,7 @@ class RunRecord:
             "network": {
                 **config.model.backbone,
                 "parameters": sum(p.numel() for p in model.parameters()),
-                "voxel_size": config.model.voxel_size,
+                **_voxel_size(config),
             },
         }
 
@@ -189,6 +190,12 @@ class RunRecord:
     def _write(self, info: dict) -> None:
         with atomic_write(self.work_dir.run_info_path) as file:
             file.write(json.dumps(info, indent=1).encode())
+
+
+def _voxel_size(config: RunConfig) -> dict:
+    """Metres, for a network that reads cubes; the grid of another is among its keywords."""
+    has_grid = hasattr(lookup(BACKBONES, config.model.backbone["type"]), "projection_for")
+    return {} if has_grid else {"voxel_size": config.model.voxel_size}
 
 
 def _describe_data(dataset: ScanDataset) -> dict:

@@ -19,6 +19,12 @@ BN_RULES = ("target", "published")
 class Segmentor(BaseModel):
     """Class scores of each voxel, and the loss of a batch.
 
+    A backbone reads voxels, ``backbone(features [V, 4], cells [V, 3], splits [B + 1])``, or, if it
+    has a ``projection_for`` that says how points are sorted into its cells (`data.projections`),
+    ``backbone(batch)``. Both give features [V, out_channels]. With ``make_head(outputs)`` it brings
+    its own head, ``head(features, cells)``; with ``at_points(logits [V, C], batch)`` it gives the
+    points of one cell logits of their own when it predicts.
+
     Args:
         backbone: config of a registered backbone, e.g. ``dict(type='MinkUNet')``.
         num_classes: C.
@@ -47,7 +53,12 @@ class Segmentor(BaseModel):
         if bn not in BN_RULES:
             raise ValueError(f"bn: expected one of {', '.join(BN_RULES)}, got {bn!r}")
         self.backbone = build(BACKBONES, backbone)
-        self.head = nn.Linear(self.backbone.out_channels, num_classes + ignored_output)
+        outputs = num_classes + ignored_output
+        self.head = (
+            self.backbone.make_head(outputs)
+            if hasattr(self.backbone, "make_head")
+            else nn.Linear(self.backbone.out_channels, outputs)
+        )
         self.num_classes = num_classes
         self.label_smoothing, self.lovasz, self.bn = label_smoothing, lovasz, bn
         self.before_loss: Callable[[dict, Tensor], Tensor] | None = None
@@ -58,7 +69,13 @@ class Segmentor(BaseModel):
 
     def _outputs(self, batch: dict) -> Tensor:
         """Logits [V, C], or [V, C + 1] with an ignored output as the last one."""
-        return self.head(self.backbone(batch["features"], batch["cells"], batch["splits"]))
+        if hasattr(self.backbone, "projection_for"):
+            features = self.backbone(batch)
+        else:
+            features = self.backbone(batch["features"], batch["cells"], batch["splits"])
+        if hasattr(self.backbone, "make_head"):
+            return self.head(features, batch["cells"])
+        return self.head(features)
 
     def forward(
         self, batch: dict, source: dict | None = None, mode: str = "tensor"
@@ -68,7 +85,7 @@ class Segmentor(BaseModel):
             return self._loss(batch, source)
         logits = self.logits(batch)
         if mode == "predict":
-            return list(logits[batch["point_to_voxel"]].split(batch["num_points"].tolist()))
+            return list(self.at_points(logits, batch).split(batch["num_points"].tolist()))
         return logits
 
     def _loss(self, batch: dict, source: dict | None) -> dict[str, Tensor]:
@@ -91,8 +108,20 @@ class Segmentor(BaseModel):
         return segmentation_loss(outputs, target, self.label_smoothing, self.lovasz)
 
     def point_logits(self, batch: dict) -> Tensor:
-        """Logits [N, C] of every point of one scan: those of its voxel (`voxel_logits`)."""
-        return self.voxel_logits(batch)[batch["point_to_voxel"]]
+        """Logits [N, C] of every point of one scan: `at_points` of `voxel_logits`."""
+        return self.at_points(self.voxel_logits(batch), batch)
+
+    @property
+    def tells_points_apart(self) -> bool:
+        """Whether points of one voxel may have different logits."""
+        return hasattr(self.backbone, "at_points")
+
+    def at_points(self, logits: Tensor, batch: dict) -> Tensor:
+        """Logits [N, C] of the points of a batch: those of their voxels [V, C], if the backbone has
+        no better ones."""
+        if self.tells_points_apart:
+            return self.backbone.at_points(logits, batch)
+        return logits[batch["point_to_voxel"]]
 
     @torch.no_grad()
     def voxel_logits(self, batch: dict) -> Tensor:

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from annotator3d.engine.config.keywords import check_keywords
-from annotator3d.engine.config.schema import ActiveConfig, RunConfig
+from annotator3d.engine.config.schema import ActiveConfig, ModelConfig, RunConfig
 from annotator3d.errors import ConfigError, count, nearest
 from annotator3d.registry import BACKBONES, DATASETS, ORACLES, STRATEGIES, check, lookup
 
@@ -91,10 +91,24 @@ def _check_plugins(config: RunConfig) -> None:
     _check_oracle(config.active.oracle)
     check(BACKBONES, config.model.backbone, "model.backbone")
     check_keywords(BACKBONES, config.model.backbone, "model.backbone")
+    _check_grid(config.model)
     for key in ("train", "val", "source"):
         if (dataset := getattr(config.data, key)) is not None:
             check(DATASETS, dataset, f"data.{key}")
             check_keywords(DATASETS, dataset, f"data.{key}")
+
+
+def _check_grid(model: ModelConfig) -> None:
+    """Refuse how cubes are made where the network reads none: it would change nothing."""
+    name = model.backbone["type"]
+    if not hasattr(lookup(BACKBONES, name), "projection_for"):
+        return
+    for key in ("voxel_size", "features"):
+        if getattr(model, key) != getattr(ModelConfig(), key):
+            raise ConfigError(
+                f"model.{key}: {name} reads no cubes of points, so this would change nothing; "
+                "leave the key out. Its grid is in the keys of model.backbone (docs/settings.md)"
+            )
 
 
 def _check_oracle(oracle: str | dict) -> None:

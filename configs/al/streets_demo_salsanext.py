@@ -1,0 +1,7 @@
+# Active learning from scratch.
+_base_ = [
+    "../_base_/data/streets.py",
+    "../_base_/models/salsanext_tiny.py",
+    "../_base_/schedules/demo.py",
+]
+setting = "al"
