@@ -5,3 +5,4 @@ _base_ = [
     "../_base_/schedules/demo.py",
 ]
 setting = "al"
+schedule = dict(optimizer=dict(lr=0.01))

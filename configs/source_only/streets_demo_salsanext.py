@@ -5,4 +5,4 @@ _base_ = [
     "../_base_/schedules/demo.py",
 ]
 setting = "source_only"
-schedule = dict(epochs=25, source_until=25)
+schedule = dict(epochs=25, source_until=25, optimizer=dict(lr=0.01))

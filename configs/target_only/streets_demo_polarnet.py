@@ -5,4 +5,4 @@ _base_ = [
     "../_base_/schedules/demo.py",
 ]
 setting = "target_only"
-schedule = dict(epochs=15)
+schedule = dict(epochs=15, optimizer=dict(lr=0.01))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import re
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +20,7 @@ from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.optim import learning_rate
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
+from annotator3d.registry import BACKBONES, lookup
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 LEAVES = sorted(p for p in CONFIGS.rglob("*.py") if "_base_" not in p.parts)
@@ -47,6 +49,25 @@ def test_the_documented_defaults_are_those_of_the_code():
             assert value == yaml.safe_load(cell.strip("`")), key
             checked.append(key)
     assert len(checked) > 30 and "active.seconds_per_voxel" in checked
+
+
+def test_the_documented_keys_of_the_networks_on_images_are_all_of_theirs():
+    page = (CONFIGS.parent / "docs/settings.md").read_text()
+    section = page.partition("\n## Networks\n")[2].partition("\n## ")[0].partition("Keys of")[2]
+    for name, text in zip(("SalsaNext", "PolarNet"), section.split("**PolarNet**"), strict=True):
+        documented = {}
+        for keys, defaults in re.findall(r"^\| (`[a-z_`, ]+`) \| ([^|]+) \|", text, re.MULTILINE):
+            values = yaml.safe_load(f"[{defaults.replace('`', '')}]")
+            names = re.findall(r"[a-z_]+", keys)
+            values *= len(names) if values == ["measured"] else 1
+            documented |= dict(zip(names, values, strict=True))
+        parameters = inspect.signature(lookup(BACKBONES, name)).parameters
+        own = {
+            key: "measured" if each.default is None else each.default
+            for key, each in parameters.items()
+        }
+        own = {key: list(v) if isinstance(v, tuple) else v for key, v in own.items()}
+        assert documented == own
 
 
 @pytest.mark.parametrize(

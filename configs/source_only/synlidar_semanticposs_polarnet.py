@@ -1,0 +1,6 @@
+# Source-only, SynLiDAR -> SemanticPOSS, PolarNet.
+_base_ = [
+    "../_base_/settings/source_only.py",
+    "../_base_/data/synlidar_semanticposs.py",
+    "../_base_/models/polarnet.py",
+]

@@ -1,0 +1,6 @@
+# Target-only, SynLiDAR -> SemanticPOSS, SalsaNext.
+_base_ = [
+    "../_base_/settings/target_only.py",
+    "../_base_/data/synlidar_semanticposs.py",
+    "../_base_/models/salsanext_semanticposs.py",
+]
