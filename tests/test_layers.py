@@ -53,9 +53,17 @@ ONLY_IN = {
     "sqlite3": ("annotator3d/ledger/*.py",),
 }
 NEVER_TORCH = ("ledger", "annotation", "viz")
-# Ours without a layer: errors, the registries, what a long job tells, the account that runs us, and
-# the door to mmengine.
-ANYONE = {"account", "errors", "registry", "reporter", "_mmengine", "__version__"}
+# Ours without a layer: errors, words for those of the system, the registries, what a long job
+# tells, the account that runs us, and the door to mmengine.
+ANYONE = {
+    "account",
+    "errors",
+    "system_errors",
+    "registry",
+    "reporter",
+    "_mmengine",
+    "__version__",
+}
 
 
 def layer_of(module: str) -> str | None:

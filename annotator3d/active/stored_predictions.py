@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.files import atomic_write
+from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.data.scan import IGNORE, Scan
 from annotator3d.data.scan_source import Prediction
 from annotator3d.ledger.records import UNASSIGNED, Cell, Query
@@ -52,7 +52,7 @@ def store_prediction(
         arrays["prediction"] = classes
         arrays["cells"] = np.array(list(picked or {}), np.int32).reshape(-1, 3)
         arrays["cell_classes"] = np.array(counts, np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_write(path) as file:
         np.savez_compressed(file, **arrays)
 

@@ -14,6 +14,7 @@ from annotator3d.data.scan import Scan, rows_of_cell
 from annotator3d.data.scan_source import Pose, Prediction, Predictions, ScanSource
 from annotator3d.errors import count
 from annotator3d.ledger.records import Query, ScanRecord
+from annotator3d.system_errors import in_words
 
 
 class ScanUnavailableError(ValueError):
@@ -96,7 +97,7 @@ class QueryViews:
         try:
             loaded = self._loads.get((query.scan, query.round))
         except (OSError, ValueError) as error:
-            raise ScanUnavailableError(query.scan, str(error)) from error
+            raise ScanUnavailableError(query.scan, in_words(error)) from error
         if loaded.warning is not None:
             self.warnings[query.scan, query.round] = loaded.warning
         scan, known = loaded.scan, self._record(query.scan)
@@ -180,7 +181,7 @@ class QueryViews:
             try:
                 prediction = self._predictions(round, scan)
             except (OSError, ValueError) as error:
-                warning = str(error)
+                warning = in_words(error)
         return _Loaded(scan, self._source.fingerprint(scan_id), prediction, warning)
 
 

@@ -16,6 +16,7 @@ from annotator3d.cli.parser import parse
 from annotator3d.cli.ranks import is_first
 from annotator3d.cli.visible import visible_output
 from annotator3d.errors import LONGEST, ConfigError, RunStoppedError, shortened
+from annotator3d.system_errors import in_words
 
 INTERRUPTED = 128 + signal.SIGINT
 # What Python itself says of these ("'state_dict'") tells a user nothing.
@@ -70,7 +71,7 @@ def _failed(args: argparse.Namespace, error: Exception, code: int) -> int:
         return code
     if args.debug:
         traceback.print_exc()
-    words = " ".join(str(error).split())
+    words = " ".join(in_words(error).split())
     start = f"annotator3d {args.command.name}: "
     hint = ""
     if isinstance(error, _OUR_FAULTS) or not words:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from annotator3d.data.files import require_folder
 from annotator3d.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ def check_usage(
     from annotator3d.engine.workdir import WorkDir
 
     root = getattr(args, "data_root", None)
-    if root is not None and not Path(root).is_dir():
-        raise FileNotFoundError(f"--data-root: there is no folder {root}")
+    if root is not None:
+        require_folder(root, "--data-root")
     checkpoint = getattr(args, "checkpoint", None)
     if checkpoint is not None and not Path(checkpoint).is_file():
         raise FileNotFoundError(f"no checkpoint {checkpoint}")

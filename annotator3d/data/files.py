@@ -11,9 +11,11 @@ import shutil
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+from annotator3d.system_errors import in_words, naming
 
 _BLOCK = 1 << 20
 
@@ -44,17 +46,28 @@ def written_whole(path: Path) -> Iterator[Path]:
     exception it is removed.
     """
     part = part_of(path)
-    try:
-        yield part
-        with open(part, "r+b") as file:
-            if path.exists():
-                os.chmod(part, path.stat().st_mode & 0o7777)
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    with naming(path, "cannot be written", part):
+        try:
+            yield part
+            with open(part, "r+b") as file:
+                if path.exists():
+                    os.chmod(part, path.stat().st_mode & 0o7777)
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        except BaseException:
+            with suppress(OSError):  # what happened first counts
+                part.unlink(missing_ok=True)
+            raise
     fsync_folder(path.parent)
+
+
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder, and those above it, unless it is there.
+
+    Raises OSError (`system_errors.in_words` says it in words) where that cannot be.
+    """
+    with naming(path, "cannot be made"):
+        Path(path).mkdir(parents=True, exist_ok=True)
 
 
 def part_of(path: Path) -> Path:
@@ -114,6 +127,30 @@ def require_file(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(f"{path}: there is no such file") from None
     if not stat.S_ISREG(mode):
         raise ValueError(f"{path} is a {kind_of(mode)}, expected a file")
+
+
+def require_folder(path: str | os.PathLike[str], name: str = "") -> None:
+    """Raise unless `path` is a folder, or a link to one.
+
+    Args:
+        name: of the option that it was given with.
+
+    Raises:
+        FileNotFoundError: there is none, or it is a file or a link that leads nowhere.
+    """
+    if os.path.isdir(path):
+        return
+    start = f"{name}: " if name else ""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        words = f"there is no folder {path}"
+        if os.path.islink(path):
+            words = f"{path} is a link to {os.readlink(path)}, which is not there"
+        raise FileNotFoundError(f"{start}{words}") from None
+    except OSError as error:
+        raise FileNotFoundError(f"{start}{in_words(error)}") from None
+    raise FileNotFoundError(f"{start}{path} is a {kind_of(mode)}, expected a folder")
 
 
 def is_there(path: Path) -> bool:

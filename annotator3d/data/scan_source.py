@@ -13,6 +13,7 @@ from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.files import fingerprint
 from annotator3d.data.scan import Scan
 from annotator3d.data.surroundings import camera_crop, sensor_pose
+from annotator3d.system_errors import in_words
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,7 @@ class DatasetSource:
         try:
             matrix = sensor_pose(path)
         except (OSError, ValueError) as error:
-            self.warnings.add(f"neighbour scans cannot be shown: {error}")
+            self.warnings.add(f"neighbour scans cannot be shown: {in_words(error)}")
             return None
         return None if matrix is None else Pose(str(path.parents[1]), matrix)
 

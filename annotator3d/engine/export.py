@@ -14,7 +14,7 @@ from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.datasets.sequences import SEMANTICKITTI_TEST
 from annotator3d.data.exporting.archive import write_archive
 from annotator3d.data.exporting.writers import WRITERS, Labels, Writer
-from annotator3d.data.files import fingerprint
+from annotator3d.data.files import fingerprint, make_folder
 from annotator3d.data.formats.kitti import split_label
 from annotator3d.data.scan import IGNORE, VoxelLabels
 from annotator3d.engine.build import input_rule, load_model
@@ -97,7 +97,7 @@ def export(
     done = 0
     for part in parts:
         for i, labels in _labels(part):
-            part.writer.path(i).parent.mkdir(parents=True, exist_ok=True)
+            make_folder(part.writer.path(i).parent)
             part.writer.write(i, labels)
             labelled += int((labels.train != IGNORE).sum())
             points += len(labels.train)

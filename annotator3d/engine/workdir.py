@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from annotator3d.data.files import clear_parts
+from annotator3d.data.files import clear_parts, make_folder
 from annotator3d.data.plain_json import parse_json
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.database import holds_ledger
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.ledger.records import ScanRecord
 from annotator3d.ledger.schema import LEDGER_FILE
+from annotator3d.system_errors import naming
 
 if TYPE_CHECKING:
     from annotator3d.data.datasets.base import ScanDataset
@@ -217,8 +218,10 @@ class WorkDir(os.PathLike):
         Raises:
             ValueError: another process works there.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with open(self.path / ".lock", "w") as file:
+        make_folder(self.path)
+        with naming(self.path, "cannot be written to", self.path / ".lock"):
+            lock = open(self.path / ".lock", "w")  # noqa: SIM115 (closed below)
+        with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:

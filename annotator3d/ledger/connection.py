@@ -15,7 +15,7 @@ import numpy as np
 from annotator3d.data.plain_json import parse_json
 from annotator3d.ledger import network_disk, schema, seals, soundness
 from annotator3d.ledger.class_lists import register
-from annotator3d.ledger.database import WAIT, connect, is_busy, require_ledger, told
+from annotator3d.ledger.database import WAIT, advised, connect, is_busy, require_ledger, told
 from annotator3d.ledger.definitions import definition_problems
 from annotator3d.ledger.network_disk import HostLock
 from annotator3d.ledger.soundness import present_as_current, presented_as_current
@@ -101,7 +101,7 @@ class LedgerFile:
                 ) from error
             if "UTF-8" in str(error):
                 raise self._damaged(self._first_undecodable() or str(error)) from error
-            raise OSError(f"{self.path}: {_advised(error, self.path)}") from error
+            raise OSError(f"{self.path}: {advised(error, self.path)}") from error
         except sqlite3.ProgrammingError as error:  # it was closed
             raise ValueError(f"{self.path}: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -275,12 +275,3 @@ def _look_of(path: Path) -> tuple:
             continue
         found += [now.st_ino, now.st_size, now.st_mtime_ns]
     return tuple(found)
-
-
-def _advised(error: sqlite3.Error, path: Path) -> str:
-    words = told(error)
-    if not os.access(path.parent, os.W_OK):
-        return f"{words}: its folder may not be written to; what only reads works there"
-    if "full" in words:
-        return f"{words}; nothing was written just now: free some space, then run this again"
-    return words

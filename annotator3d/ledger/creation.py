@@ -63,7 +63,7 @@ def make_aside(path: Path, names: Sequence[str], digest: str, voxel_size: float)
             return
         fsync_folder(path.parent)
     except sqlite3.Error as error:
-        raise OSError(f"{path} cannot be made: {error}") from error
+        raise OSError(f"{path} cannot be made: {database.advised(error, path)}") from error
     finally:
         part.unlink(missing_ok=True)
 

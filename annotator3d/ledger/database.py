@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -14,6 +15,7 @@ from time import monotonic, sleep
 from annotator3d.data.files import clear_parts, written_whole
 from annotator3d.ledger import network_disk, schema
 from annotator3d.ledger.network_disk import HostLock
+from annotator3d.system_errors import in_words
 
 WAIT = 60.0  # seconds to wait for another writer
 SUFFIX = ".a3dpack"  # of the name of a work package
@@ -30,8 +32,22 @@ def has_tables(db: sqlite3.Connection) -> bool:
 
 def told(error: Exception) -> str:
     """What SQLite says, on one line of at most 200 characters."""
-    words = " ".join(str(error).split())
+    words = " ".join(in_words(error).split())
     return words if len(words) <= 200 else f"{words[:197]}..."
+
+
+def advised(error: sqlite3.Error, path: Path) -> str:
+    """What to do about it where SQLite could not open or write a file; else its own words."""
+    words = told(error)
+    if "full" in words:
+        return f"{words}; nothing was written just now: free some space, then run this again"
+    if not re.search("open|readonly|read-only|I/O|access", words):
+        return words
+    if not os.access(path.parent, os.W_OK):
+        return "its folder may not be written to; what only reads works there"
+    if path.is_file() and not os.access(path, os.W_OK):
+        return "the file may not be written to; what only reads works there"
+    return f"the disk refuses it ({words}); check the disk and your rights in {path.parent}"
 
 
 def is_blank(path: Path) -> bool:
@@ -214,17 +230,24 @@ def back_up(path: Path, copy: Path, check: Callable[[Path], None] | None = None)
     """
     clear_parts(copy.parent)
     with written_whole(copy) as part:
-        _copy(path, part)
+        _copy(path, part, copy)
         if check is not None:
             check(part)
 
 
-def _copy(path: Path, part: Path) -> None:
+def _copy(path: Path, part: Path, copy: Path) -> None:
+    """Copy into `part`, which messages call `copy`."""
     source, target = open_reader(path), None
     try:
         target = sqlite3.connect(part)
         source.backup(target)
         target.execute("PRAGMA journal_mode = DELETE")  # one file, with nothing beside it
+    except sqlite3.OperationalError as error:
+        if is_busy(error):
+            raise
+        raise OSError(
+            f"{copy} cannot be written: {advised(error, copy)}; choose another"
+        ) from error
     finally:
         source.close()
         if target is not None:

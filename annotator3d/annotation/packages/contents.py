@@ -12,6 +12,7 @@ from annotator3d.data.scan import Scan
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.ledger.ledger import Ledger, Query
 from annotator3d.ledger.package_file import PackageWriter
+from annotator3d.system_errors import in_words
 
 _SHOWN, _RUNS = 3, 10  # scans and stretches of queries that a message names
 
@@ -26,7 +27,7 @@ def require_scans(ledger: Ledger, queries: Sequence[Query], source: ScanSource) 
         except (FileNotFoundError, ValueError):  # no such file, or not in the data set
             unusable[scan_id] = "is gone"
         except OSError as error:
-            unusable[scan_id] = f"cannot be read: {error}"
+            unusable[scan_id] = in_words(error)
     if unusable:
         named = "; ".join(f"scan {name} {why}" for name, why in list(unusable.items())[:_SHOWN])
         more = f" and {len(unusable) - _SHOWN} more scans" if len(unusable) > _SHOWN else ""

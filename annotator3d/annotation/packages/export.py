@@ -130,7 +130,7 @@ def write_package(
 
 
 def _require_free(out: Path) -> None:
-    if out.exists():
+    if os.path.lexists(out):
         raise ValueError(f"{out} exists; name another file")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {out.parent}; create it first")

@@ -13,6 +13,7 @@ from annotator3d.cli.command import command
 from annotator3d.cli.ledgers import ledger_path
 from annotator3d.cli.options import add_json, add_scans
 from annotator3d.errors import ConfigError, count
+from annotator3d.system_errors import in_words
 
 if TYPE_CHECKING:
     from annotator3d.reporter import Reporter
@@ -96,7 +97,7 @@ def _of_run(path: Path, args: argparse.Namespace, reporter: Reporter) -> ScanAcc
         raise
     except (OSError, ValueError) as error:  # the ledger itself can be checked all the same
         return ScanAccess(
-            problems=[f"the scans cannot be checked (--no-scans skips them): {error}"]
+            problems=[f"the scans cannot be checked (--no-scans skips them): {in_words(error)}"]
         )
     return ScanAccess(source, StoredPredictions(work_dir.rounds))
 
@@ -112,7 +113,9 @@ def _of_package(path: Path, args: argparse.Namespace) -> ScanAccess:
             return ScanAccess(problems=problems)
         source = PackageSource(path)
     except (OSError, ValueError) as error:
-        return ScanAccess(problems=[f"the contents of the package cannot be checked: {error}"])
+        return ScanAccess(
+            problems=[f"the contents of the package cannot be checked: {in_words(error)}"]
+        )
     return ScanAccess() if args.no_scans else ScanAccess(source, source)
 
 

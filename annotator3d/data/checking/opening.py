@@ -6,6 +6,7 @@ from pathlib import Path
 
 from annotator3d.data.datasets.base import PathLike, ScanDataset
 from annotator3d.data.datasets.listing import contents
+from annotator3d.data.files import require_folder
 from annotator3d.registry import DATASETS, fill
 
 
@@ -21,8 +22,7 @@ def open_folder(root: Path, taxonomy: PathLike | None) -> list[ScanDataset]:
         FileNotFoundError: there is no such folder, or no data set matches it.
         ValueError: several data sets match it, or the data set is not valid.
     """
-    if not root.is_dir():
-        raise FileNotFoundError(f"there is no folder {root}")
+    require_folder(root)
     known = _recognisable()
     found = [cls for cls in known if cls.matches(root)]
     found = [cls for cls in found if not cls.GENERIC] or found

@@ -19,6 +19,7 @@ from annotator3d.data.formats.kitti import listed_ids, other_width, split_label
 from annotator3d.data.formats.records import best, doubt
 from annotator3d.data.scan import IGNORE
 from annotator3d.errors import count
+from annotator3d.system_errors import in_words
 
 _FAR, _TINY = 1e6, 1e-9  # metres: the sizes of plausible coordinates, except zero
 
@@ -65,12 +66,14 @@ def check_scan(dataset: ScanDataset, i: int, labelled: bool) -> CheckedScan:
         try:
             _check_points(dataset, i, checked)
         except (ValueError, OSError) as error:
-            checked.problems.append(Problem("unreadable", str(path), str(error), checked.id))
+            checked.problems.append(Problem("unreadable", str(path), in_words(error), checked.id))
     if label_path.is_file() and str(label_path) not in broken:
         try:
             _check_labels(dataset, i, checked)
         except (ValueError, OSError) as error:
-            checked.problems.append(Problem("unreadable", str(label_path), str(error), checked.id))
+            checked.problems.append(
+                Problem("unreadable", str(label_path), in_words(error), checked.id)
+            )
     return checked
 
 

@@ -16,8 +16,9 @@ from annotator3d.account import cache_folder
 from annotator3d.data.checking.dataset import Checked
 from annotator3d.data.checking.problems import KINDS, Problem
 from annotator3d.data.datasets.base import ScanDataset
-from annotator3d.data.files import atomic_write
+from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.data.plain_json import parse_json
+from annotator3d.system_errors import in_words
 
 VERSION = 1
 
@@ -38,12 +39,12 @@ def save(checked: Checked, beside: bool = False) -> Path:
         entries[scan.id] = [scan.stamp, _plain(scan.problems, dataset.root)]
     path = _paths(dataset)[0 if beside else 1]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         with atomic_write(path) as file:
             file.write(json.dumps({"version": VERSION, "scans": entries}).encode())
     except OSError as error:
-        advice = "" if beside else "; set ANNOTATOR3D_CACHE to a folder that is"
-        raise OSError(f"{path.parent} is not writable ({error.strerror}){advice}") from error
+        advice = "" if beside else "; the variable ANNOTATOR3D_CACHE names another folder"
+        raise OSError(f"{in_words(error)}{advice}") from error
     return path
 
 

@@ -16,7 +16,7 @@ from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.datasets.nuscenes import NuScenes
 from annotator3d.data.exporting.las_copy import drop_index, holds, relabel
 from annotator3d.data.exporting.las_new import grid_of, intensity_fields
-from annotator3d.data.files import atomic_write
+from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.data.formats.cloud import Cloud
 from annotator3d.data.formats.kitti import read_label, read_lidarseg, split_label, write_label
 from annotator3d.data.formats.las import open_las, write_las
@@ -128,7 +128,7 @@ class LidarsegWriter(Writer):
     def finish(self, written: list[int]) -> None:
         nuscenes = isinstance(self.dataset, NuScenes)
         folder = self.out / self.path(written[0]).parent.name if nuscenes else self.out
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         table = folder / "lidarseg.json"
         rows = parse_json(table.read_text(encoding="utf-8")) if table.is_file() else []
         named = {row["filename"]: row for row in rows}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from annotator3d.data.files import make_folder
 from annotator3d.data.importing.card import CARD
 from annotator3d.data.importing.convert import Converted, from_json, output_paths, to_json
 from annotator3d.data.plain_json import parse_json
@@ -35,7 +36,7 @@ class Journal:
         Raises ValueError when it holds a finished dataset, an import by other rules, or anything
         else.
         """
-        self.out.mkdir(parents=True, exist_ok=True)
+        make_folder(self.out)
         held = sorted(entry.name for entry in self.out.iterdir())
         if CARD in held and NAME not in held:
             raise ValueError(

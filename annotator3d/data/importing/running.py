@@ -12,12 +12,14 @@ from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 
+from annotator3d.data.files import make_folder
 from annotator3d.data.importing.convert import Converted, convert, output_paths, stamp
 from annotator3d.data.importing.journal import DAMAGED, Journal
 from annotator3d.data.importing.rules import Rules, UnclearError
 from annotator3d.data.importing.sources import Source
 from annotator3d.data.processes import process_pool
 from annotator3d.errors import LONGEST, shortened
+from annotator3d.system_errors import in_words
 
 _WORTH = 16  # scans of a process that make up for starting it
 _SHOWN = 5  # damaged files in the message; the list of all is in a file
@@ -47,7 +49,7 @@ def convert_all(
     }
     todo = [source for source in sources if source.id not in known]
     for folder in {path.parent for s in todo for path in output_paths(out, s.id)}:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
     failed = []
     work = partial(_attempt, src=src, out=out, rules=rules)
     for done, result in enumerate(_results(todo, work, journal, workers), len(known) + 1):
@@ -145,7 +147,7 @@ def _attempt(source: Source, src: Path, out: Path, rules: Rules) -> Converted | 
 
 def _words(source: Source, error: BaseException) -> str:
     """What is wrong, with the name of the file."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = " ".join(in_words(error).split()) or type(error).__name__
     if isinstance(error, MemoryError):
         text = "it needs more memory than there is"
     files = [source.path, source.labels, source.pose]

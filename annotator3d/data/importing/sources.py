@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from annotator3d.data.files import is_there
+from annotator3d.data.files import is_there, require_folder
 from annotator3d.data.formats.registry import AUTO
 from annotator3d.data.importing.label_index import LabelIndex, Scan
 from annotator3d.data.importing.scan_files import ScanFile, find_scan_files, generic_folders
@@ -78,8 +78,8 @@ def find_sources(
         ValueError: two folders would become one sequence.
     """
     for name, folder in (("SRC", src), ("--labels", labels)):
-        if folder is not None and not folder.is_dir():
-            raise FileNotFoundError(f"{name} must be a folder, but {folder} is not")
+        if folder is not None:
+            require_folder(folder, name)
     files = find_scan_files(src, format)
     sources: list[Source] = []
     names: dict[str, Path] = {}

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from annotator3d.data.files import atomic_write
+from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.data.plain_json import parse_json
 from annotator3d.data.simulator.domains import VERSION, get_domain
 
@@ -55,7 +55,7 @@ def claim(root: Path, plan: Plan) -> bool:
         raise ValueError(
             f"out: {root} is not empty and holds no simulation ({CARD}); choose a new folder"
         )
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     with atomic_write(root / STARTED) as file:
         file.write(card(plan))
     return False

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.data.files import atomic_write
+from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.data.formats.kitti import write_bin, write_calib, write_label, write_poses
 from annotator3d.data.processes import process_pool
 from annotator3d.data.simulator.domains import DOMAINS, get_domain
@@ -98,7 +98,7 @@ def _write_scan(root: Path, plan: Plan, sequence: int, k: int) -> None:
 def _write_drive(root: Path, plan: Plan, sequence: int) -> None:
     folder = root / "sequences" / f"{sequence:02d}"
     for name in ("velodyne", "labels"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
+        make_folder(folder / name)
     _, _, poses = _drive(plan, sequence)
     start = np.linalg.inv(poses[0])
     write_poses(folder / "poses.txt", [TR @ start @ p @ np.linalg.inv(TR) for p in poses])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from annotator3d.data.files import is_there, require_file
 from annotator3d.engine.config.bases import with_base_paths
 from annotator3d.engine.config.custom_imports import import_custom, is_imported, resolve_folder
 from annotator3d.engine.config.literals import read_literals
@@ -23,6 +24,7 @@ from annotator3d.engine.config.trust import (
 from annotator3d.engine.config.values import read_values, with_new_names
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.database import is_package
+from annotator3d.system_errors import in_words
 
 
 def make_config(values: dict) -> RunConfig:
@@ -70,7 +72,13 @@ def find_config(name: str) -> Path:
         kept = sorted(path.glob("config.y*ml"))
         way = f"name the config that it keeps: {kept[0]}" if kept else "name a file"
         raise ConfigError(f"{name} is a folder, not a config; {way}")
-    return path if path.is_file() else _find_shipped(name)
+    if is_there(path):
+        try:
+            require_file(path)
+        except (OSError, ValueError) as error:
+            raise ConfigError(in_words(error)) from None
+        return path
+    return _find_shipped(name)
 
 
 def _find_shipped(name: str) -> Path:

@@ -15,6 +15,7 @@ from annotator3d.data.files import atomic_write
 from annotator3d.data.plain_json import parse_json
 from annotator3d.engine.config.schema import CustomImports
 from annotator3d.errors import ConfigError
+from annotator3d.system_errors import in_words
 
 _said_here: set[tuple[str, str]] = set()  # a yes holds in this process, even if it cannot be kept
 
@@ -121,5 +122,5 @@ def _remember(key: str, digest: str) -> str | None:
         with atomic_write(path) as file:
             file.write(json.dumps(kept, indent=1, sort_keys=True).encode())
     except OSError as error:
-        return f"the yes to its Python code cannot be kept for the next time: {error}"
+        return f"the yes to its Python code cannot be kept for the next time: {in_words(error)}"
     return None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from annotator3d.active.strategies import get_strategy
-from annotator3d.data.files import atomic_write
+from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.class_list import with_current_classes
@@ -203,6 +203,6 @@ def _write_listing(path: Path, queries: list[Query], size: float) -> None:
     for q in queries:
         centre = [f"{(c + 0.5) * size:.3f}" for c in q.cell]
         writer.writerow([q.scan, *q.cell, *centre, f"{q.score:.9g}", q.num_points])
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())

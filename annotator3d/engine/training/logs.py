@@ -14,7 +14,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from annotator3d._mmengine import VISBACKENDS, BaseVisBackend, Hook
-from annotator3d.data.files import atomic_write
+from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
@@ -83,7 +83,7 @@ class CsvVisBackend(BaseVisBackend):
         writer = csv.DictWriter(text, self._columns, lineterminator="\n")
         writer.writeheader()
         writer.writerows(before)
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(self._path.parent)
         with atomic_write(self._path) as file:
             file.write(text.getvalue().encode())
 

@@ -39,7 +39,7 @@ def back_up(path: Path, out: Path, keep: int | None = None) -> Path:
     in_folder = out.is_dir()
     if keep is not None and (keep < 1 or not in_folder):
         raise ConfigError("--keep: a number of 1 or more, for a folder that exists")
-    if out.exists() and not in_folder:
+    if os.path.lexists(out) and not in_folder:
         raise ValueError(f"{out} exists; name another file, or a folder")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {out.parent}; create it first")

@@ -23,6 +23,7 @@ from annotator3d.data.plain_json import parse_json
 from annotator3d.ledger import definitions, schema, seals
 from annotator3d.ledger.checksums import COLUMNS, matches
 from annotator3d.ledger.ledger import Ledger
+from annotator3d.system_errors import in_words
 
 TABLES = ("meta", "taxonomies", "scans", "rounds", "queries", "events")  # parents first
 FORMAT = 1
@@ -38,7 +39,7 @@ def export_ledger(path: Path, out: Path, format: str = "jsonl") -> dict[str, int
 
     Raises ValueError if `out` is there already, FileNotFoundError if its folder is not.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise ValueError(f"{out} exists; name another place")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {out.parent}; create it first")
@@ -212,7 +213,7 @@ def _read_folder(source: Path) -> Iterator[tuple[str, dict]]:
     try:
         head = parse_json((source / "ledger.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ValueError(f"{source / 'ledger.json'}: cannot be read: {error}") from error
+        raise ValueError(f"{source / 'ledger.json'}: cannot be read: {in_words(error)}") from error
     yield str(source / "ledger.json"), head
     for table in TABLES:
         path = source / f"{table}.csv"

@@ -16,6 +16,7 @@ from annotator3d.ledger.checksums import COLUMNS, matches
 from annotator3d.ledger.database import open_reader, told
 from annotator3d.ledger.definitions import definition_problems
 from annotator3d.ledger.soundness import present_as_current
+from annotator3d.system_errors import in_words
 
 _CHECKED = (2, schema.SCHEMA_VERSION)
 _MOST = 20  # problems of one kind that are named
@@ -208,7 +209,7 @@ def _scan_problems(
             now = scans.fingerprint(scan_id)
             scan = scans.scan(scan_id)
         except (OSError, ValueError) as error:
-            yield f"scan {scan_id}: {error}"
+            yield f"scan {scan_id}: {in_words(error)}"
             continue
         counts["scan files"] += 1
         if now != fingerprint or scan.num_raw != count:
