@@ -3,6 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date, datetime
+
+_KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
+    (str, "text"),
+    ((int, float), "a number"),
+    (dict, "a table"),
+    ((list, tuple), "a list"),
+    ((set, frozenset), "a set"),
+    (datetime, "a time"),
+    (date, "a date"),
+    (bytes, "binary data"),
+)
 
 LONGEST = 500  # characters of a message: it must be read in a terminal, beside others
 
@@ -42,6 +54,45 @@ def shortened(text: str, limit: int = LONGEST) -> str:
     tail = max(0, (limit - len(gap)) * 2 // 5)
     head = max(0, limit - len(gap) - tail)
     return text[:head].rstrip() + gap + text[len(text) - tail :].lstrip()
+
+
+def in_yaml(value: object, limit: int = 120) -> str:
+    """A value as a user wrote it, not as Python does: ``nothing``, ``true``, ``the date ...``.
+
+    Text stands in quotes; of a longer value the middle is left out.
+    """
+    return shortened(_in_yaml(value), limit)
+
+
+def _in_yaml(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, date):
+        return f"the {'time' if isinstance(value, datetime) else 'date'} {value}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_in_yaml, value))}]"
+    if isinstance(value, dict):
+        pairs = (f"{_in_yaml(key)}: {_in_yaml(entry)}" for key, entry in value.items())
+        return f"{{{', '.join(pairs)}}}"
+    if isinstance(value, (str, int, float)):
+        return repr(value)
+    return kind_in_words(value)
+
+
+def kind_in_words(value: object) -> str:
+    """What sort of value this is: ``a list``, ``a table``, ``text``, ``a number``, ``nothing``."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "true or false"
+    for kinds, words in _KINDS:
+        if isinstance(value, kinds):
+            return words
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    return f"a {type(value).__name__}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

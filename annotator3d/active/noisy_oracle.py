@@ -18,7 +18,7 @@ from annotator3d.active.human_errors import (
     mistake_parts,
 )
 from annotator3d.data.scan import Scan
-from annotator3d.errors import ConfigError, nearest
+from annotator3d.errors import ConfigError, in_yaml, nearest
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import IGNORE, Answer, Query
 from annotator3d.ledger.schema import EventKind
@@ -145,21 +145,23 @@ class NoisyOracle:
         for key, least in (("stretch", 1), ("seed", 0)):
             value = getattr(self, key)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ConfigError(f"{key}: expected an integer from {least} on, got {value!r}")
+                words = f"an integer from {least} on"
+                raise ConfigError(f"{key}: expected {words}, got {in_yaml(value)}")
         if not isinstance(self.annotator, str) or not self.annotator:
-            raise ConfigError(f"annotator: expected a name, got {self.annotator!r}")
+            raise ConfigError(f"annotator: expected a name, got {in_yaml(self.annotator)}")
         self._check_confusion()
 
     def _check_confusion(self) -> None:
         if not isinstance(self.confusion, Mapping):
             raise ConfigError(
                 f"confusion: expected {{class: {{given instead: probability}}}}, got "
-                f"{self.confusion!r}"
+                f"{in_yaml(self.confusion)}"
             )
         for given, others in self.confusion.items():
             where = f"confusion.{given}"
             if not isinstance(others, Mapping):
-                raise ConfigError(f"{where}: expected {{class: probability}}, got {others!r}")
+                words = f"expected {{class: probability}}, got {in_yaml(others)}"
+                raise ConfigError(f"{where}: {words}")
             for name in (given, *others):
                 if self.class_names is not None and name not in self.class_names:
                     known = nearest(str(name), self.class_names)
@@ -169,7 +171,7 @@ class NoisyOracle:
             if given in others or sum(others.values()) > 1:
                 raise ConfigError(
                     f"{where}: expected other classes with probabilities of at most 1 together, "
-                    f"got {dict(others)}"
+                    f"got {in_yaml(dict(others))}"
                 )
 
 
@@ -177,4 +179,4 @@ def _require(key: str, value: object, most: float) -> None:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= value <= most:
         words = "a probability from 0 to 1" if most == 1 else f"a number from 0 to {most:,}"
-        raise ConfigError(f"{key}: expected {words}, got {value!r}")
+        raise ConfigError(f"{key}: expected {words}, got {in_yaml(value)}")

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, in_yaml
 
 KINDS = ("logits", "probabilities", "scores")
 _SUM_ERROR = 0.02  # of rows that were rounded, as half precision and three digits in a text are
@@ -59,7 +59,9 @@ def settle(
         ValueError: numbers that are not of this kind, or a row that is -inf in each class.
     """
     if kind not in (None, *KINDS):
-        raise ConfigError(f"prediction_kind: expected {', '.join(KINDS)} or None, got {kind!r}")
+        raise ConfigError(
+            f"prediction_kind: expected {', '.join(KINDS)} or None, got {in_yaml(kind)}"
+        )
     if not given.is_floating_point() or given.dim() not in (1, 2):
         return given
     if kind is not None and (kind == "scores") != (given.dim() == 1):

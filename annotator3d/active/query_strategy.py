@@ -23,6 +23,7 @@ from annotator3d.active.selector import (
     select_by_utilities,
     select_fused,
 )
+from annotator3d.errors import in_yaml
 from annotator3d.kernels.grouping import voxelize
 from annotator3d.kernels.labels import IGNORE
 from annotator3d.kernels.selection import VoxelPick
@@ -226,7 +227,7 @@ def _integer(name: str, value: Any, least: int | None = None) -> int:
     try:
         found = operator.index(value)
     except TypeError:
-        raise ValueError(f"{name}: expected an integer, got {value!r}") from None
+        raise ValueError(f"{name}: expected an integer, got {in_yaml(value)}") from None
     if least is not None and found < least:
         raise ValueError(f"{name}: expected at least {least}, got {found}")
     return found

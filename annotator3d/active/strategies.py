@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from annotator3d.active.query_strategy import QueryStrategy
+from annotator3d.errors import in_yaml
 from annotator3d.kernels.score_table import SCORE_ONE
 from annotator3d.kernels.scores import entropy_and_margin, voxel_confusion, voxel_reduce
 from annotator3d.kernels.voxels import Voxels
@@ -79,7 +80,7 @@ class _PointwiseStrategy(QueryStrategy):
     ) -> None:
         super().__init__(voxel_size, max_range, min_points)
         if reduce not in ("max", "mean"):
-            raise ValueError(f"reduce: expected 'max' or 'mean', got {reduce!r}")
+            raise ValueError(f"reduce: expected 'max' or 'mean', got {in_yaml(reduce)}")
         self.reduce = reduce
 
     def _reduced(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 
 from annotator3d.data.plain_json import parse_json
 from annotator3d.engine.workdir import WorkDir
+from annotator3d.errors import in_yaml, kind_in_words
 
 SETTINGS = ("al", "asfda", "ada", "source_only", "target_only")
 
@@ -76,7 +77,7 @@ def read_run(work_dir: str | Path, finished: bool = True) -> Run:
         )
     setting = _get(run_info, "setting", str, info_path)
     if setting not in SETTINGS:
-        raise ValueError(f"{info_path}: setting must be one of {SETTINGS}, got {setting!r}")
+        raise ValueError(f"{info_path}: setting must be one of {SETTINGS}, got {in_yaml(setting)}")
     classes = _class_names(run_info, info_path)
     by_epoch: dict[int, Evaluation] = {}
     lines = _text(metrics_path) if finished or metrics_path.exists() else ""
@@ -119,14 +120,14 @@ def _parse(text: str, where: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise ValueError(f"{where}: corrupt, not valid JSON ({error})") from error
     if not isinstance(record, dict):
-        raise ValueError(f"{where}: expected a JSON object, got {type(record).__name__}")
+        raise ValueError(f"{where}: expected a JSON object, got {kind_in_words(record)}")
     return record
 
 
 def _get(record: dict[str, Any], key: str, kind: type, where: object) -> Any:
     value = record.get(key)
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        raise ValueError(f"{where}: {key!r} must be {kind.__name__}, got {value!r}")
+        raise ValueError(f"{where}: {key!r} must be {kind_in_words(kind())}, got {in_yaml(value)}")
     return value
 
 
@@ -140,14 +141,14 @@ def _count(record: dict[str, Any], key: str, where: object) -> int:
 def _percent(value: object, name: str, where: str) -> float:
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not math.isfinite(value) or not 0 <= value <= 100:
-        raise ValueError(f"{where}: {name} must be a percentage in 0..100, got {value!r}")
+        raise ValueError(f"{where}: {name} must be a percentage in 0..100, got {in_yaml(value)}")
     return float(value)
 
 
 def _class_names(run_info: dict[str, Any], where: Path) -> tuple[str, ...]:
     names = _get(run_info, "classes", list, where)
     if not names or any(not isinstance(n, str) for n in names) or len(set(names)) != len(names):
-        raise ValueError(f"{where}: 'classes' must list distinct class names, got {names!r}")
+        raise ValueError(f"{where}: 'classes' must list distinct class names, got {in_yaml(names)}")
     return tuple(names)
 
 

@@ -11,7 +11,7 @@ from annotator3d.api.scans import class_colours, scan_source
 from annotator3d.data.formats.kitti import read_bin
 from annotator3d.data.scan import Scan
 from annotator3d.engine.workdir import WorkDir
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, in_yaml
 from annotator3d.ledger.database import is_package
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.reporter import Reporter
@@ -52,7 +52,7 @@ def render(
     """
     if background not in BACKGROUNDS:
         known = " or ".join(BACKGROUNDS)
-        raise ValueError(f"background: expected {known}, got {background!r}")
+        raise ValueError(f"background: expected {known}, got {in_yaml(background)}")
     if min(size) < 1:
         raise ValueError(f"size: expected width and height in pixels, got {size}")
     still = still_of(

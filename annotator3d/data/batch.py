@@ -14,6 +14,7 @@ from annotator3d.data.augment import augment
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.projections.projected import PointSet, Projection
 from annotator3d.data.scan import IGNORE, Scan, VoxelLabels, rows_of_cell
+from annotator3d.errors import in_yaml
 from annotator3d.kernels import Voxels
 from annotator3d.kernels.grouping import voxel_features, voxelize
 from annotator3d.kernels.scores import voxel_class_histogram
@@ -45,9 +46,9 @@ class InputRule:
 
     def __post_init__(self) -> None:
         for name, known in (("features", FEATURES), ("target", TARGET_RULES)):
-            if getattr(self, name) not in known:
+            if (given := getattr(self, name)) not in known:
                 raise ValueError(
-                    f"{name}: expected one of {', '.join(known)}, got {getattr(self, name)!r}"
+                    f"{name}: expected one of {', '.join(known)}, got {in_yaml(given)}"
                 )
 
     @property

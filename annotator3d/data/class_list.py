@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from annotator3d.errors import nearest
+from annotator3d.errors import in_yaml, nearest
 
 _KEYS = ("name", "ids", "color", "guidance")
 
@@ -80,7 +80,9 @@ def check_text(value: object, what: str) -> None:
             f"{what} must be text, but YAML reads {became[value]} as {_yaml(value)}; write the "
             'word in quotes, such as "yes"'
         )
-    raise ValueError(f"{what} must be text, but YAML reads it as {value!r}; write it in quotes")
+    raise ValueError(
+        f"{what} must be text, but YAML reads it as {in_yaml(value)}; write it in quotes"
+    )
 
 
 def _yaml(value: bool | None) -> str:
@@ -97,9 +99,11 @@ def _check_entry(entry: Mapping, where: str) -> None:
             raise ValueError(f"{where}: needs {key!r}, such as name: car, ids: [10, 252]")
     ids, color = entry["ids"], entry.get("color", [0, 0, 0])
     if not isinstance(ids, list) or not all(type(raw) is int for raw in ids):
-        raise ValueError(f"{where}: ids must be a list of integers such as [1], got {ids!r}")
+        raise ValueError(f"{where}: ids must be a list of integers such as [1], got {in_yaml(ids)}")
     if not isinstance(color, list) or len(color) != 3:
-        raise ValueError(f"{where}: color must be [red, green, blue] of 0..255, got {color!r}")
+        raise ValueError(
+            f"{where}: color must be [red, green, blue] of 0..255, got {in_yaml(color)}"
+        )
 
 
 def _ignored(content: Mapping, entries: list[dict], where: str) -> list[int]:
@@ -110,7 +114,7 @@ def _ignored(content: Mapping, entries: list[dict], where: str) -> list[int]:
     if not isinstance(ignored, list) or not ignored or not all(type(r) is int for r in ignored):
         raise ValueError(
             f"{where}: ignored must list the raw ids that stand for no class, such as [0]; at "
-            f"least one that no class has, got {ignored!r}"
+            f"least one that no class has, got {in_yaml(ignored)}"
         )
     return list(dict.fromkeys(ignored))
 

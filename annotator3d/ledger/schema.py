@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from enum import Enum, Flag, auto
 from typing import NoReturn
 
+from annotator3d.errors import in_yaml
+
 SCHEMA_VERSION = 3  # 2 had no seals; 1 had no drafts, bulk actions, requests and uids either
 APPLICATION_ID = 0x41334C47  # "A3LG": distinguishes a ledger from other SQLite files
 LEDGER_FILE = "ledger.sqlite"  # in the folder of a run
@@ -24,7 +26,7 @@ class _Word(str, Enum):
 
     @classmethod
     def _missing_(cls, value: object) -> NoReturn:
-        raise ValueError(f"expected one of {', '.join(cls)}; got {value!r}")
+        raise ValueError(f"expected one of {', '.join(cls)}; got {in_yaml(value)}")
 
 
 class _Trait(Flag):

@@ -99,7 +99,7 @@ def test_the_documented_keys_of_the_networks_on_images_are_all_of_theirs():
         ({"active": {"max_range": 0.0}}, "active.max_range: expected metres above 0"),
         (
             {"schedule": {"evaluate_at": [True]}},
-            "schedule.evaluate_at: expected an integer, got True",
+            "schedule.evaluate_at: expected an integer, got true",
         ),
         ({"schedule": {"evaluate_at": [0]}}, "schedule.evaluate_at: .* 1 to 50, got 0"),
         ({"schedule": {"evaluate_at": [3, 51]}}, "schedule.evaluate_at: .* 1 to 50, got 51"),

@@ -19,7 +19,7 @@ from annotator3d.data.extent import REACH
 from annotator3d.data.formats.kitti import read_bin, read_label
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy
-from annotator3d.errors import count, nearest
+from annotator3d.errors import count, in_yaml, nearest
 
 Labels = Literal["required", "optional"]
 Intensity = Literal["unit", "raw"]
@@ -242,4 +242,4 @@ def check_choice(name: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         choices = " or ".join(map(repr, known))
         hint = nearest(str(value), known)
-        raise ValueError(f"{name} must be {choices}, got {value!r}; {hint}")
+        raise ValueError(f"{name} must be {choices}, got {in_yaml(value)}; {hint}")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from annotator3d.data.files import require_file
-from annotator3d.errors import count, nearest, some
+from annotator3d.errors import count, in_yaml, nearest, some
 
 
 def stems(folder: Path, suffix: str) -> list[str]:
@@ -47,7 +47,7 @@ def contents(folder: Path) -> str:
 def check_names(names: Sequence[str], what: str) -> None:
     """Raise ValueError unless ``names`` is a list of different words."""
     if isinstance(names, str) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"{what} must be a list of strings such as ['08'], got {names!r}")
+        raise ValueError(f"{what} must be a list of strings such as ['08'], got {in_yaml(names)}")
     if not names:
         raise ValueError(f"{what} must name at least one")
     refuse_duplicates(names, what)
@@ -71,7 +71,7 @@ def choose(
     ValueError for an id that is not there or is given twice, or where no scan is left.
     """
     if not isinstance(stride, int) or stride < 1:
-        raise ValueError(f"stride must be a whole number of at least 1, got {stride!r}")
+        raise ValueError(f"stride must be a whole number of at least 1, got {in_yaml(stride)}")
     seen: Counter[str] = Counter()
     taken = []
     for scan_id in ids:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from annotator3d.data.datasets.base import Intensity, Labels, PathLike
 from annotator3d.data.datasets.sequences import SequenceDataset
+from annotator3d.errors import in_yaml
 from annotator3d.registry import DATASETS
 
 SYNLIDAR_SEQUENCES = tuple(f"{number:02d}" for number in range(13))
@@ -49,7 +50,7 @@ class SynLiDAR(SequenceDataset):
         intensity: Intensity = "unit",
     ) -> None:
         if split not in ("train", "val", None):
-            raise ValueError(f"split must be 'train', 'val' or none, got {split!r}")
+            raise ValueError(f"split must be 'train', 'val' or none, got {in_yaml(split)}")
         if not 0 < val_share < 1:
             raise ValueError(f"val_share must be between 0 and 1, got {val_share}")
         self._draw = (split, split_seed, val_share)

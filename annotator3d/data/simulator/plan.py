@@ -9,6 +9,7 @@ from pathlib import Path
 from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.data.plain_json import parse_json
 from annotator3d.data.simulator.domains import VERSION, get_domain
+from annotator3d.errors import in_yaml
 
 CARD = "simulation.json"
 STARTED = "simulation.started.json"
@@ -37,7 +38,7 @@ class Plan:
         whole("seed", self.seed, 0)
         whole("first_sequence", self.first_sequence, 0, 10**6)
         if not 0 < self.spacing <= 50:
-            raise ValueError(f"spacing: expected metres in 0..50, got {self.spacing!r}")
+            raise ValueError(f"spacing: expected metres in 0..50, got {in_yaml(self.spacing)}")
 
     def frames(self) -> list[tuple[int, int]]:
         """(sequence, scan) of every scan, in order."""
@@ -77,6 +78,8 @@ def card(plan: Plan) -> bytes:
 
 def whole(name: str, value: object, least: int, most: int | None = None) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name}: expected a whole number of at least {least}, got {value!r}")
+        raise ValueError(
+            f"{name}: expected a whole number of at least {least}, got {in_yaml(value)}"
+        )
     if most is not None and value > most:
         raise ValueError(f"{name}: expected at most {most:,}, got {value:,}")

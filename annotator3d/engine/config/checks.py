@@ -12,7 +12,7 @@ from typing import Any
 
 from annotator3d.engine.config.keywords import check_keywords
 from annotator3d.engine.config.schema import ActiveConfig, ModelConfig, RunConfig
-from annotator3d.errors import ConfigError, count, nearest
+from annotator3d.errors import ConfigError, count, in_yaml, nearest
 from annotator3d.registry import BACKBONES, DATASETS, ORACLES, STRATEGIES, check, lookup
 
 # Of keywords of optimisers; torch takes any number here, or any from 0 on.
@@ -187,18 +187,18 @@ def _check_number(key: str, value: Any, parameter: inspect.Parameter) -> None:
     default, kind = parameter.default, str(parameter.annotation)
     if isinstance(default, bool) or (default is None and "bool" in kind and value is not None):
         if not isinstance(value, bool):
-            raise ConfigError(f"{key}: expected true or false, got {value!r}")
+            raise ConfigError(f"{key}: expected true or false, got {in_yaml(value)}")
     elif isinstance(default, int | float):
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise ConfigError(f"{key}: expected a number, got {value!r}")
+            raise ConfigError(f"{key}: expected a number, got {in_yaml(value)}")
     elif isinstance(default, tuple):
         entries = value if isinstance(value, list | tuple) else []
         if len(entries) != len(default) or not all(_is_number(entry) for entry in entries):
-            raise ConfigError(f"{key}: expected {len(default)} numbers, got {value!r}")
+            raise ConfigError(f"{key}: expected {len(default)} numbers, got {in_yaml(value)}")
     _check_finite(key, value)
     most = _MOST.get(parameter.name)
     if most is not None and _is_number(value) and not 0 <= value <= most:
-        raise ConfigError(f"{key}: expected a number from 0 to {most}, got {value!r}")
+        raise ConfigError(f"{key}: expected a number from 0 to {most}, got {in_yaml(value)}")
 
 
 def _is_number(value: Any) -> bool:
@@ -208,4 +208,4 @@ def _is_number(value: Any) -> bool:
 def _check_finite(key: str, value: Any) -> None:
     for entry in value if isinstance(value, Iterable) and not isinstance(value, str) else [value]:
         if isinstance(entry, float) and not math.isfinite(entry):
-            raise ConfigError(f"{key}: expected a finite number, got {value!r}")
+            raise ConfigError(f"{key}: expected a finite number, got {in_yaml(value)}")

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from annotator3d.engine.config.values import expected
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, in_yaml
 from annotator3d.registry import lookup
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
@@ -39,7 +39,7 @@ def check_keywords(registry: Registry, table: Mapping[str, Any], key: str) -> No
             TypeAdapter(hints[name], config=_STRICT).validate_python(_as_lists(value))
         except ValidationError as error:
             words = " or ".join(dict.fromkeys(expected(found) for found in error.errors()[:3]))
-            raise ConfigError(f"{key}.{name}: expected {words}, got {value!r}") from None
+            raise ConfigError(f"{key}.{name}: expected {words}, got {in_yaml(value)}") from None
         except (PydanticUserError, TypeError, NameError):
             continue  # an annotation of the plug-in's own, such as that of a class
 

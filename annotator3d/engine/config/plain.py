@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator3d.data.plain_yaml import read_yaml
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, in_yaml, kind_in_words
 
 OURS = "annotator3d::"
 PLAIN = (".yaml", ".yml", ".json")
@@ -36,7 +36,7 @@ def parse_plain(path: Path) -> dict[str, Any]:
     if values is None:
         raise ConfigError(f"{path} is empty: a config names its data at least; put back a copy")
     if not isinstance(values, dict):
-        raise ConfigError(f"{path}: expected a table of keys, got {type(values).__name__}")
+        raise ConfigError(f"{path}: expected a table of keys, got {kind_in_words(values)}")
     return _filled_in(values, path)
 
 
@@ -107,7 +107,9 @@ def over(values: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
         own = {name: entry for name, entry in value.items() if name != "_delete_"}
         below = {} if value.get("_delete_") else base.get(key, {})
         if not isinstance(below, dict):
-            raise ConfigError(f"{key}: a table here and {below!r} in _base_; add _delete_: true")
+            raise ConfigError(
+                f"{key}: a table here and {in_yaml(below)} in _base_; add _delete_: true"
+            )
         merged[key] = over(own, below)
     return merged
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from annotator3d.engine.config.schema import RENAMED, Augmentation, RunConfig
-from annotator3d.errors import ConfigError, nearest
+from annotator3d.errors import ConfigError, in_yaml, nearest
 
 _CONFIG = TypeAdapter(RunConfig)
 _EXPECTED = {
@@ -68,7 +68,7 @@ def _describe(error: Any) -> str:
         return f"unknown key {key!r}: {nearest(str(location[-1]), _keys(location[:-1]))}"
     # An entry of a list is named by the key of the list.
     key = ".".join(part for part in location if isinstance(part, str))
-    return f"{key}: expected {expected(error)}, got {error['input']!r}"
+    return f"{key}: expected {expected(error)}, got {in_yaml(error['input'])}"
 
 
 def expected(error: Any) -> str:

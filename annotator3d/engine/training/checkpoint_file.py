@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from annotator3d.errors import in_yaml, kind_in_words
+
 STATE = "state_dict"
 _NEEDED = {STATE: dict, "meta": dict, "optimizer": dict, "param_schedulers": list}  # to go on
 _COUNTS = ("epoch", "iter", "processes")  # of "meta"
@@ -57,7 +59,7 @@ def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
             f"{words[:200]}"
         ) from error
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: expected a checkpoint (a dict), got {type(content).__name__}")
+        raise ValueError(f"{path}: expected a checkpoint (a dict), got {kind_in_words(content)}")
     for key, value in content.items():
         if isinstance(key, str) and key.endswith(STATE) and isinstance(value, dict):
             _check_weights(value, path)
@@ -72,7 +74,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     content = read_checkpoint(path)
     weights = content.get(STATE, content)
     if not isinstance(weights, dict):
-        raise ValueError(f"{path}: expected weights by name, got {type(weights).__name__}")
+        raise ValueError(f"{path}: expected weights by name, got {kind_in_words(weights)}")
     _check_weights(weights, Path(path))
     return weights
 
@@ -89,7 +91,8 @@ def check_resumable(content: dict, path: str | Path) -> None:
         count = content["meta"].get(key)
         if not isinstance(count, int) or count < 0:
             raise ValueError(
-                f"{path} cannot be continued from: expected the count meta[{key!r}], got {count!r}"
+                f"{path} cannot be continued from: expected the count meta[{key!r}], got "
+                f"{in_yaml(count)}"
             )
 
 
