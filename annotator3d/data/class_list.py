@@ -17,8 +17,11 @@ from typing import Any
 
 import yaml
 
+from annotator3d.data.plain_yaml import line_of
 from annotator3d.errors import in_yaml, nearest
 
+LONGEST_NAME, LONGEST_GUIDANCE = 200, 2000
+"""Characters: a name is shown in lists and beside points, guidance on one line."""
 _KEYS = ("name", "ids", "color", "guidance")
 
 
@@ -48,7 +51,7 @@ def expand(content: Mapping, source: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
         raise ValueError(f"{where}: classes must be a list of entries with name and ids")
     for number, entry in enumerate(entries, 1):
-        _check_entry(entry, f"{where}, class {number}")
+        _check_entry(entry, f"{where}, class {number}", source)
     ignored = _ignored(content, entries, where)
     labels, learning_map = dict.fromkeys(ignored, "ignored"), dict.fromkeys(ignored, 0)
     colors, inverse = {ignored[0]: [0, 0, 0]}, {0: ignored[0]}
@@ -70,9 +73,22 @@ def expand(content: Mapping, source: str | os.PathLike[str]) -> dict[str, Any]:
     }
 
 
-def check_text(value: object, what: str) -> None:
-    """Raise ValueError for a word that YAML turned into something else, such as ``no``."""
+def check_text(
+    value: object, what: str, source: str | os.PathLike[str], longest: int = LONGEST_NAME
+) -> None:
+    """Raise ValueError for a word that YAML turned into something else, such as ``no``.
+
+    Args:
+        what: how the message calls it, file included.
+        source: the file, in which the line of a text of more than `longest` characters is sought.
+    """
     if type(value) in (str, int):
+        if len(text := str(value)) > longest:
+            line = line_of(source, text)
+            raise ValueError(
+                f"{what} has {len(text):,} characters{f' (line {line})' if line else ''}, expected "
+                f"at most {longest}; shorten it"
+            )
         return
     became = {True: "yes, on or true", False: "no, off or false", None: "null, ~ or nothing"}
     if isinstance(value, (bool, NoneType)):
@@ -89,11 +105,11 @@ def _yaml(value: bool | None) -> str:
     return "no value" if value is None else str(value).lower()
 
 
-def _check_entry(entry: Mapping, where: str) -> None:
+def _check_entry(entry: Mapping, where: str, source: str | os.PathLike[str]) -> None:
     _known(entry, _KEYS, where)
-    for key in ("name", "guidance"):
+    for key, longest in (("name", LONGEST_NAME), ("guidance", LONGEST_GUIDANCE)):
         if entry.get(key) is not None or (key == "name" and key in entry):
-            check_text(entry[key], f"{where}: {key}")
+            check_text(entry[key], f"{where}: {key}", source, longest)
     for key in ("name", "ids"):
         if not entry.get(key):
             raise ValueError(f"{where}: needs {key!r}, such as name: car, ids: [10, 252]")

@@ -57,6 +57,24 @@ def read_yaml(
         raise ValueError(f"{file}: nested deeper than {_MOST_DEPTH} levels") from None
 
 
+def line_of(file: str | os.PathLike[str], text: str) -> int | None:
+    """The line on which a text begins in a file that `read_yaml` has read; None: not found."""
+    try:
+        node = yaml.SafeLoader(_bytes_of(Path(file))).get_single_node()
+    except (OSError, ValueError, yaml.YAMLError):  # it was no file, or has changed meanwhile
+        return None
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.ScalarNode) and node.value == text:
+            return node.start_mark.line + 1
+        if isinstance(node, yaml.MappingNode):
+            waiting += [part for pair in reversed(node.value) for part in reversed(pair)]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += reversed(node.value)
+    return None
+
+
 def _bytes_of(path: Path) -> bytes:
     require_file(path)
     with open(path, "rb") as file:

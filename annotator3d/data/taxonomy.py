@@ -31,13 +31,19 @@ import numpy as np
 import yaml
 from numpy.typing import ArrayLike, NDArray
 
-from annotator3d.data.class_list import PlainNumbers, check_text, expand
+from annotator3d.data.class_list import (
+    LONGEST_GUIDANCE,
+    LONGEST_NAME,
+    PlainNumbers,
+    check_text,
+    expand,
+)
 from annotator3d.data.class_names import check_names
 from annotator3d.data.files import require_file
 from annotator3d.data.formats.kitti import listed_ids, split_label
 from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.data.scan import IGNORE
-from annotator3d.errors import nearest, some
+from annotator3d.errors import nearest, shortened, some
 
 MAX_CLASSES = 254
 _UNKNOWN = 254  # neither a train id (0..253) nor IGNORE
@@ -161,9 +167,11 @@ def parse_taxonomy(content: Any, name: str, source: str | os.PathLike[str]) -> T
     _check_ids(labels, to_train, to_raw, content.get("learning_ignore") or {}, source)
 
     for section in ("labels", "class_names", "guidance"):
+        longest = LONGEST_GUIDANCE if section == "guidance" else LONGEST_NAME
         for key, value in (content.get(section) or {}).items():
             if value is not None or section != "guidance":
-                check_text(value, f"taxonomy {source}: {section} of {key!r}")
+                what = f"taxonomy {source}: {section} of {shortened(repr(key), 60)}"
+                check_text(value, what, source, longest)
     count = len(to_raw) - 1
     own = content.get("class_names") or {}
     if unknown := [train for train in own if train not in to_raw or train == 0]:
