@@ -10,7 +10,7 @@ import yaml
 
 from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.engine.config.schema import RENAMED
-from annotator3d.errors import ConfigError
+from annotator3d.errors import ConfigError, in_yaml, shortened
 
 _EXPONENT = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+")
 
@@ -32,17 +32,35 @@ def override(values: dict, settings: Sequence[str]) -> None:
         settings: ``key.path=value`` with a value in YAML.
 
     Raises:
-        ConfigError: a setting has another form.
+        ConfigError: a setting has another form, or undoes one before it.
     """
+    given: dict[str, Any] = {}
     for setting in settings:
         key, value = _parse(setting)
-        *parents, last = RENAMED.get(key, key).split(".")
+        key = RENAMED.get(key, key)
+        _refuse_undone(given, key, value)
+        given[key] = value
+        *parents, last = key.split(".")
         table = values
         for parent in parents:
             if not isinstance(table.get(parent), dict):
                 table[parent] = {}
             table = table[parent]
         table[last] = value
+
+
+def _refuse_undone(given: dict[str, Any], key: str, value: Any) -> None:
+    """Raise ConfigError where a setting would silently take the place of one before it."""
+    for before, its in given.items():
+        again = before == key and repr(its) != repr(value)
+        over = before.startswith(f"{key}.")
+        into = key.startswith(f"{before}.") and not isinstance(its, dict)
+        if again or over or into:
+            raise ConfigError(
+                f"--set {key}={shortened(in_yaml(value), 80)}: --set {before}="
+                f"{shortened(in_yaml(its), 80)} was given before and would have no effect; keep "
+                "one of them"
+            )
 
 
 def _parse(setting: str) -> tuple[str, Any]:
