@@ -149,9 +149,5 @@ def _check_scan(ledger: Ledger, scan: Scan, fingerprint: str | None) -> None:
     known = ledger.scan(scan.id)
     if known is None:
         raise ValueError(f"scan {scan.id} is not in {ledger.path}; read_scan gave another scan")
-    if scan.num_raw != known.num_points or fingerprint not in (None, known.fingerprint):
-        raise ValueError(
-            f"scan {scan.id} has changed since it was asked about: the ledger has "
-            f"{count(known.num_points, 'point')} and fingerprint {known.fingerprint}, the file has "
-            f"{scan.num_raw} and {fingerprint or 'one not computed'}; restore the file"
-        )
+    if change := known.change(scan.num_raw, fingerprint, f"scan {scan.id}"):
+        raise ValueError(change)

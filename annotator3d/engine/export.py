@@ -157,10 +157,9 @@ def _answers(
     rows = {dataset.index(moved.get(scan_id, scan_id)): scan_id for scan_id in found}
 
     def read(i: int) -> np.ndarray:
-        if fingerprint(dataset.path(i)) != records[rows[i]].fingerprint:
-            raise ValueError(
-                f"{dataset.path(i)} has changed since it was asked about; restore the file"
-            )
+        path = dataset.path(i)
+        if change := records[rows[i]].change(None, fingerprint(path), str(path)):
+            raise ValueError(change)
         return _raw_labels(dataset, i, found[rows[i]], size)
 
     counts = {

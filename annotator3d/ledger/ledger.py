@@ -343,14 +343,16 @@ class Ledger(LedgerReader):
         rounds.insert_queries(self.file, round, queries)
         return [query for scan in sorted(queries) for query in self.queries(round, scan)]
 
-    def close_round(self, round: int, *, annotator: str, release: bool = False) -> CloseResult:
-        """Let training go on with the answers that a round has.
+    def close_rounds(
+        self, rounds: Sequence[int], *, annotator: str, release: bool = False
+    ) -> list[CloseResult]:
+        """Let training go on with the answers that rounds have.
 
         An open query stays open and spent: an answer that comes later counts from the next epoch
         on. Closing again is allowed. All of it is written in one transaction.
 
         Args:
-            annotator: who closes it.
+            annotator: who closes them.
             release: give the open queries back unspent instead; their voxels may be asked about
                 again. One that somebody has worked on (a draft, or an answer that was undone) or
                 holds (on the screen, or in a work package) stays open, unless the hold begins in
@@ -358,12 +360,6 @@ class Ledger(LedgerReader):
 
         Raises ValueError if there is no such round.
         """
-        return self.close_rounds([round], annotator=annotator, release=release)[0]
-
-    def close_rounds(
-        self, rounds: Sequence[int], *, annotator: str, release: bool = False
-    ) -> list[CloseResult]:
-        """`close_round` of several, all in one transaction."""
         return closing.close_rounds(self, self.leases, rounds, annotator, release)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from annotator3d.data.scan import IGNORE as IGNORE
 from annotator3d.data.scan import VoxelLabels
+from annotator3d.errors import count
 from annotator3d.ledger.schema import Ask, EventKind
 
 UNASSIGNED = 254  # in a draft: a point that has no label yet
@@ -31,6 +32,9 @@ class Asked(Protocol):
     def num_points(self) -> int: ...
 
 
+CHANGED = "has changed since it was asked about"
+
+
 @dataclass(frozen=True)
 class ScanRecord:
     """A scan as it was when its first voxel was asked about."""
@@ -39,14 +43,24 @@ class ScanRecord:
     fingerprint: str
     num_points: int  # of the raw file, non-finite points included
 
-    def change(self, num_points: int, fingerprint: str) -> str | None:
-        """What has changed in the scan's file since, in words; None: nothing."""
-        if (num_points, fingerprint) == (self.num_points, self.fingerprint):
+    def change(
+        self, num_points: int | None, fingerprint: str | None, name: str = "its file"
+    ) -> str | None:
+        """What has changed in the scan's file since, in words; None: nothing.
+
+        Args:
+            num_points: what the raw file has now; None: it was not counted.
+            fingerprint: of the file now; None: it was not computed.
+            name: how the words call the file.
+        """
+        same = num_points in (None, self.num_points) and fingerprint in (None, self.fingerprint)
+        if same:
             return None
+        now = [] if num_points is None else [count(num_points, "point")]
+        now += [] if fingerprint is None else [f"fingerprint {fingerprint}"]
         return (
-            f"its file has changed since it was asked about: the ledger has {self.num_points} "
-            f"points and fingerprint {self.fingerprint}, the file has {num_points} and "
-            f"{fingerprint}; restore the file"
+            f"{name} {CHANGED}: the ledger has {count(self.num_points, 'point')} and fingerprint "
+            f"{self.fingerprint}, the file has {' and '.join(now)}; restore the file"
         )
 
 

@@ -23,13 +23,10 @@ def register_scans(file: LedgerFile, scans: Iterable[ScanRecord]) -> None:
             row = db.execute(_SCAN, (scan.id,)).fetchone()
             if row is None:
                 seals.insert(db, "scans", asdict(scan))
-            elif (known := ScanRecord(*row)) != scan:
-                raise ValueError(
-                    f"scan {scan.id} has changed since it was asked about: the ledger has "
-                    f"{known.num_points} points and fingerprint {known.fingerprint}, the file "
-                    f"has {scan.num_points} and {scan.fingerprint}; restore the file or start "
-                    "a new work directory"
-                )
+                continue
+            known, name = ScanRecord(*row), f"scan {scan.id}"
+            if change := known.change(scan.num_points, scan.fingerprint, name):
+                raise ValueError(f"{change} or start a new work directory")
 
 
 def insert_round(

@@ -124,10 +124,10 @@ def test_what_somebody_has_worked_on_is_not_given_back(case):
         undone, *_ = ledger.open_queries()
         ledger.skip(undone.id, annotator="test")
         ledger.undo(undone.id, annotator="test")
-        closed = ledger.close_round(1, annotator="test", release=True)
+        closed = ledger.close_rounds([1], annotator="test", release=True)[0]
         assert closed == CloseResult(round=1, asked=1, answered=0, open=1, released=3)
         assert ledger.is_closed(1) and not ledger.is_closed(2)
-        again = ledger.close_round(1, annotator="test", release=True)
+        again = ledger.close_rounds([1], annotator="test", release=True)[0]
         assert again.released == 0 and again.open == 1
 
 

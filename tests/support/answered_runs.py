@@ -26,5 +26,5 @@ def make_answered(folder: Path) -> Path:
             ledger.answer(query.id, labels, annotator="ann", seconds=2.5, clicks=3)
         ledger.undo(1, annotator="ann")
         ledger.answer(1, [2] * ledger.query(1).num_points, annotator="ann")
-        ledger.close_round(1, annotator="lead")
+        ledger.close_rounds([1], annotator="lead")
     return folder

@@ -162,8 +162,8 @@ def _check_scans(
     found: list[ModelCheck] = []
     for done, (scan_id, answered) in enumerate(sorted(by_scan.items()), 1):
         file = dataset.path(dataset.index(scan_id))
-        if fingerprint(file) != records[scan_id].fingerprint:
-            raise ValueError(f"{file} has changed since it was asked about; restore the file")
+        if change := records[scan_id].change(None, fingerprint(file), str(file)):
+            raise ValueError(change)
         scan = dataset.read(dataset.index(scan_id), labels=False)
         says = prepare(scan)
         for query, where in answered if says else ():

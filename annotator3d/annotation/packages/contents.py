@@ -12,6 +12,7 @@ from annotator3d.data.scan import Scan
 from annotator3d.data.scan_source import Predictions, ScanSource
 from annotator3d.ledger.ledger import Ledger, Query
 from annotator3d.ledger.package_file import PackageWriter
+from annotator3d.ledger.records import CHANGED
 from annotator3d.system_errors import in_words
 
 _SHOWN, _RUNS = 3, 10  # scans and stretches of queries that a message names
@@ -23,7 +24,7 @@ def require_scans(ledger: Ledger, queries: Sequence[Query], source: ScanSource) 
     for scan_id in dict.fromkeys(query.scan for query in queries):
         try:
             if source.fingerprint(scan_id) != ledger.scan(scan_id).fingerprint:
-                unusable[scan_id] = "has changed since it was asked about"
+                unusable[scan_id] = CHANGED
         except (FileNotFoundError, ValueError):  # no such file, or not in the data set
             unusable[scan_id] = "is gone"
         except OSError as error:
@@ -56,8 +57,9 @@ def put_scans(
         by_scan.setdefault(query.scan, []).append(query)
     for done, (scan_id, members) in enumerate(by_scan.items(), 1):
         scan, record = source.scan(scan_id), ledger.scan(scan_id)
-        if source.fingerprint(scan_id) != record.fingerprint or scan.num_raw != record.num_points:
-            raise ValueError(f"scan {scan_id} has changed since it was asked about; restore it")
+        now, name = source.fingerprint(scan_id), f"scan {scan_id}"
+        if change := record.change(scan.num_raw, now, name):
+            raise ValueError(change)
         keep = _kept(scan, members, ledger.voxel_size, crop)
         rows = scan.rows[keep]
         arrays = {

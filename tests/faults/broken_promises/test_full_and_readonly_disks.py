@@ -122,7 +122,7 @@ def test_a_full_disk_is_told_at_once_and_nothing_is_lost(tmp_path, monkeypatch, 
         acts = {
             "answer": lambda: ledger.skip(1, annotator="ann"),
             "hold": lambda: ledger.leases.hold([1], annotator="ann", seconds=9),
-            "close": lambda: ledger.close_round(1, annotator="ann", release=True),
+            "close": lambda: ledger.close_rounds([1], annotator="ann", release=True),
         }
         with ledger, pytest.raises(OSError, match="disk is full.*free some space"):
             acts[what]()

@@ -102,7 +102,7 @@ def test_who_has_a_ledger_open_notices_that_it_is_gone(home, how):
         GONE[how](path)
         for act in (
             lambda: ledger.answer(2, [0] * query.num_points, annotator="ann"),
-            lambda: ledger.close_round(1, annotator="ann"),
+            lambda: ledger.close_rounds([1], annotator="ann"),
             lambda: ledger.summary(),
             lambda: ledger.leases.hold([2], annotator="ann", seconds=9),
         ):
