@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import struct
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from annotator3d.data.formats.cloud import CloudError
+from annotator3d.data.formats.laz_chunks import hidden_points
 
 _RECORD, _EXTENDED = 54, 60  # bytes of the heads of variable-length records
 _OLDEST, _LONG_HEADER = 227, 375  # bytes of the headers of LAS 1.0 and 1.4
@@ -61,16 +63,17 @@ def check_bounds(file: BinaryIO) -> None:
 
 
 def uncounted(path: str | os.PathLike[str]) -> int:
-    """Whole points behind those that the header of a sound file counts; of LAZ always 0.
+    """Whole points behind those that the header of a sound file counts.
 
-    What follows the points by right ends them: extended records, and waveforms from LAS 1.3 on.
+    Of LAZ those of its chunks, as far as these tell (`laz_chunks`). Of LAS, what follows the points
+    by right ends them: extended records, and waveforms from LAS 1.3 on.
     """
     with open(path, "rb") as file:
         head = file.read(_LONG_HEADER)
         (points,) = struct.unpack_from("<I", head, 96)
         format, length, count = struct.unpack_from("<BHI", head, 104)
         if format & 0x80:
-            return 0
+            return _hidden_in_chunks(file, head)
         ends = [os.fstat(file.fileno()).st_size]
         if head[25] >= 3 and len(head) >= _OLDEST + 8:
             ends += struct.unpack_from("<Q", head, _OLDEST)
@@ -81,6 +84,27 @@ def uncounted(path: str | os.PathLike[str]) -> int:
         more = (min(end for end in ends if end >= last) - last) // length
         file.seek(last)
         return more if more > 0 and file.read(more * length).strip(b"\0") else 0
+
+
+def _count(head: bytes) -> int:
+    """The points that a header counts."""
+    if head[25] >= 4:
+        return struct.unpack_from("<Q", head, 247)[0]
+    return struct.unpack_from("<I", head, 107)[0]
+
+
+def _hidden_in_chunks(file: BinaryIO, head: bytes) -> int:
+    """Points in the chunks of a sound LAZ file that its header does not count."""
+    header, points, records = struct.unpack_from("<HII", head, 94)
+    (length,) = struct.unpack_from("<H", head, 105)
+    record, counted = _laszip_record(file, header, points, records), _count(head)
+    chunks, table = _chunk_table(file, os.fstat(file.fileno()).st_size, points)
+    if struct.unpack_from("<H", record)[0] != _LAYERED:
+        file.seek(0)
+        return hidden_points(file.read(), points, record, length, counted)
+    items = struct.unpack_from("<H", record, 32)[0]
+    found = _follow(file, points + 8, table, chunks, length, _layers(record, items))
+    return max(0, sum(number for number, _ in found) - counted)
 
 
 def _check_extended(file: BinaryIO, size: int, start: int, count: int) -> None:
@@ -143,6 +167,17 @@ def _check_chunks(
 
     Returns the number of chunks and where their table is.
     """
+    chunks, table = _chunk_table(file, size, points)
+    if chunks * length > table - points - 8 or (chunk != _VARIABLE and count > chunks * chunk):
+        raise CloudError(
+            f"is damaged: its header says {count:,} points, in {chunks:,} chunks that do not hold "
+            "so many"
+        )
+    return chunks, table
+
+
+def _chunk_table(file: BinaryIO, size: int, points: int) -> tuple[int, int]:
+    """The number of chunks and where their table is."""
     file.seek(points)
     first = file.read(8)
     if first == b"\xff" * 8:  # written as a stream: the place of the table is at the end
@@ -153,11 +188,6 @@ def _check_chunks(
         raise CloudError("is truncated or damaged: its table of chunks is not in the file")
     file.seek(table)
     (chunks,) = struct.unpack("<4xI", file.read(8))
-    if chunks * length > table - points - 8 or (chunk != _VARIABLE and count > chunks * chunk):
-        raise CloudError(
-            f"is damaged: its header says {count:,} points, in {chunks:,} chunks that do not hold "
-            "so many"
-        )
     return chunks, table
 
 
@@ -170,20 +200,26 @@ def _layers(record: bytes, items: int) -> int:
 def _check_layers(
     file: BinaryIO, at: int, table: int, chunks: int, length: int, layers: int
 ) -> None:
-    """Follow the chunks: a whole point, the number of points, the sizes of the layers, the layers.
-
-    A decompressor takes memory for what the sizes say before it reads them.
-    """
-    for number in range(chunks):
-        file.seek(at + length + 4)
-        head = file.read(4 * layers)
-        at += (
-            length
-            + 4
-            + len(head)
-            + sum(struct.unpack(f"<{len(head) // 4}I", head[: len(head) // 4 * 4]))
-        )
-        if at > table:
+    """A decompressor takes memory for what the sizes say before it reads them."""
+    for number, (_, end) in enumerate(_follow(file, at, table, chunks, length, layers)):
+        if end > table:
             raise CloudError(
                 f"is truncated or damaged: chunk {number + 1} of {chunks:,} ends behind the points"
             )
+
+
+def _follow(
+    file: BinaryIO, at: int, table: int, chunks: int, length: int, layers: int
+) -> Iterator[tuple[int, int]]:
+    """The number of points and the end of each chunk, up to one that ends behind `table`.
+
+    A chunk is a whole point, the number of points, the sizes of the layers, the layers.
+    """
+    for _ in range(chunks):
+        file.seek(at + length)
+        head = file.read(4 + 4 * layers)
+        numbers = struct.unpack(f"<{len(head) // 4}I", head[: len(head) // 4 * 4])
+        at += length + len(head) + sum(numbers[1:])
+        yield numbers[0] if numbers else 0, at
+        if at > table:
+            return
