@@ -68,7 +68,7 @@ def answer_labels(scan: Scan, answers: Sequence[VoxelLabels], size: float) -> np
     for voxel in answers:
         rows, given = rows_of_cell(scan.xyz, voxel.cell, size), voxel.labels
         if len(rows) != len(given):
-            given = _of_returns(scan, rows, voxel)
+            given = _of_points_then(scan, rows, voxel)
         if len(rows) != len(given):
             raise ValueError(
                 f"scan {scan.id}, voxel {tuple(int(c) for c in voxel.cell)}: the ledger holds "
@@ -79,16 +79,23 @@ def answer_labels(scan: Scan, answers: Sequence[VoxelLabels], size: float) -> np
     return labels
 
 
-def _of_returns(scan: Scan, rows: np.ndarray, voxel: VoxelLabels) -> np.ndarray:
-    """The labels of the points at `rows`, where the sensor's own voxel was asked about.
+def _of_points_then(scan: Scan, rows: np.ndarray, voxel: VoxelLabels) -> np.ndarray:
+    """The labels of the points at `rows`, of a voxel that had others in earlier versions.
 
-    Earlier versions took beams without a return for points of it, so that there are labels of
-    these too.
+    They took beams without a return for points of the sensor's own voxel, so that there are labels
+    of these too, and left out points without an intensity, which have no label then.
     """
-    asked = np.sort(np.concatenate([scan.rows[rows], scan.no_return]))
-    if tuple(voxel.cell) != (0, 0, 0) or len(asked) != len(voxel.labels):
+    raw = scan.rows[rows]
+    if tuple(voxel.cell) == (0, 0, 0):
+        asked = np.sort(np.concatenate([raw, scan.no_return]))
+        if len(asked) == len(voxel.labels):
+            return voxel.labels[np.isin(asked, raw)]
+    there = ~np.isin(raw, scan.no_intensity)
+    if there.sum() != len(voxel.labels):
         return voxel.labels
-    return voxel.labels[np.isin(asked, scan.rows[rows])]
+    given = np.full(len(rows), IGNORE, np.uint8)
+    given[there] = voxel.labels
+    return given
 
 
 def voxel_targets(labels: torch.Tensor, voxels: Voxels, rule: InputRule) -> torch.Tensor:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from annotator3d.data.extent import REACH, within_reach, without_return
 from annotator3d.kernels.labels import IGNORE as IGNORE
 
+MISSING_INTENSITY = 0.0
+"""The intensity of points that have none: the network's input for data without intensities too."""
+
 
 @dataclass(frozen=True)
 class Scan:
@@ -32,6 +35,8 @@ class Scan:
     # [N] the row of the sensor that measured each point: whole numbers, 0 the highest beam; NaN
     # where what is stored is no such number. None: the data set stores none.
     ring: NDArray[np.float32] | None = None
+    # Rows of the raw file that have no intensity and got `MISSING_INTENSITY`.
+    no_intensity: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.xyz)
@@ -54,9 +59,10 @@ class Scan:
 
         ``ring [R]`` are the rows of the sensor, if they are known.
 
-        Points with a non-finite coordinate or intensity are dropped, and so are those farther than
+        Points with a non-finite coordinate are dropped, and so are those farther than
         `extent.REACH`, whose cells might not fit 32 bits, and beams without a return
-        (`extent.without_return`). Raises ValueError when the shapes do not belong together.
+        (`extent.without_return`). A point without an intensity (NaN, Inf) is measured all the same
+        and gets `MISSING_INTENSITY`. Raises ValueError when the shapes do not belong together.
         """
         others = [values for values in (raw_labels, ring) if values is not None]
         shapes = [values.shape for values in (xyz, intensity, *others)]
@@ -68,12 +74,15 @@ class Scan:
         # Almost every scan is finite: looking once is cheaper than a mask and four copies.
         gone = without_return(xyz)
         no_return = np.flatnonzero(gone)
-        whole = not len(no_return) and np.isfinite(intensity).all()
-        if not (whole and (np.abs(xyz) <= REACH).all()):
-            rows = np.flatnonzero(within_reach(xyz) & np.isfinite(intensity) & ~gone)
+        if len(no_return) or not (np.abs(xyz) <= REACH).all():
+            rows = np.flatnonzero(within_reach(xyz) & ~gone)
             xyz, intensity = xyz[rows], intensity[rows]
             labels = None if labels is None else labels[rows]
             ring = None if ring is None else ring[rows]
+        no_intensity = np.empty(0, np.int64)
+        if not (there := np.isfinite(intensity)).all():
+            no_intensity = rows[~there]
+            intensity = np.where(there, intensity, np.float32(MISSING_INTENSITY))
         return cls(
             id=id,
             xyz=np.ascontiguousarray(xyz, dtype=np.float32),
@@ -84,6 +93,7 @@ class Scan:
             raw_labels=raw_labels,
             no_return=no_return,
             ring=ring,
+            no_intensity=no_intensity,
         )
 
 

@@ -140,7 +140,7 @@ def test_a_round_leaves_model_and_random_numbers_untouched(
                 lambda scan: voxel_logits(model, scan, rule) if strategy.needs_model else {},
                 tmp_path / "rounds",
             )
-            assert asked == ledger.spent() == 2 * 2
+            assert asked.voxels == ledger.spent() == 2 * 2
             canonical.append(ledger.export_canonical())
     assert canonical[0] == canonical[1]
     assert model.training and all(p.grad is None for p in model.parameters())

@@ -43,7 +43,12 @@ def edit(path: Path, dtype: str, change) -> None:
 
 
 def nan(values: np.ndarray) -> np.ndarray:
-    values[4 * 7], values[4 * 9 + 3] = np.nan, -np.inf
+    values[4 * 7], values[4 * 9 + 2] = np.nan, -np.inf
+    return values
+
+
+def no_intensity(values: np.ndarray) -> np.ndarray:
+    values[[4 * 4 + 3, 4 * 5 + 3, 4 * 9 + 3]] = np.nan, np.inf, -np.inf
     return values
 
 
@@ -105,6 +110,11 @@ FAULTS = {
         lambda root: edit(bin_of(root), "<f4", nan),
         bin_of,
         "2 of 200 points are NaN or Inf, the first in row 7",
+    ),
+    "no intensity": (
+        lambda root: edit(bin_of(root), "<f4", no_intensity),
+        bin_of,
+        "3 of 200 points have NaN or Inf as intensity, the first in row 4; they get 0 when read",
     ),
     "large coordinates": (
         lambda root: edit(bin_of(root), "<f4", lambda v: v + np.resize([4e6, 5e6, 0, 0], len(v))),

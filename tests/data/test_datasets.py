@@ -39,7 +39,7 @@ def test_reading_keeps_every_point_and_every_label(make_kitti, kitti_order, kitt
     assert (scan.id, scan.num_raw, scan.rows.tolist()) == ("00/000001", 50, list(range(50)))
 
 
-@pytest.mark.parametrize("column", [1, 3])
+@pytest.mark.parametrize("column", [0, 1])
 def test_point_that_is_not_finite_is_left_out_but_keeps_its_raw_label(make_kitti, column):
     root = make_kitti(points=5)
     path = root / "sequences/00/velodyne/000000.bin"
@@ -203,7 +203,7 @@ def test_points_that_are_not_finite_are_counted_and_the_file_is_named(make_kitti
     root = make_kitti(points=50)
     path = root / "sequences/00/velodyne/000001.bin"
     raw = np.fromfile(path, "<f4").reshape(-1, 4)
-    raw[[3, 7], [0, 3]] = np.inf, np.nan
+    raw[[3, 7], [0, 2]] = np.inf, np.nan
     raw.tofile(path)
     dataset = SemanticKITTI(root, ["00"])
     with pytest.warns(RuntimeWarning, match=r"000001\.bin: 2 of 50 points are not finite"):

@@ -55,7 +55,7 @@ def test_a_round_asks_what_the_logits_of_the_points_would(strategy, pool, model,
             tmp_path / "rounds",
         )
         queries = {(q.scan, q.cell): q.score for q in ledger.queries()}
-    assert asked == 9 and len(queries) == 9
+    assert asked.voxels == 9 and len(queries) == 9
     for index in range(3):
         scan = pool.read(index)
         logits = point_logits(model, scan, RULE) if needs else None

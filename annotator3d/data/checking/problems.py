@@ -20,7 +20,8 @@ KINDS = {
     "coarse coordinates": False,  # or steps of a millimetre or more
     "far points": False,  # a few points far from all others, or where no sensor measures
     "no return": False,  # points at (0, 0, 0), which training leaves out
-    "not finite": False,  # points with NaN or Inf, which training leaves out
+    "no intensity": False,  # points with NaN or Inf as intensity, which get a constant
+    "not finite": False,  # points with NaN or Inf as coordinate, which training leaves out
     "label only zeros": False,  # no point of a labelled scan has a class
     "orphan label": False,  # a label file without a scan
     "duplicate scan": False,  # the same bytes as another scan

@@ -17,7 +17,7 @@ from annotator3d.data.extent import REACH, within_reach, without_return
 from annotator3d.data.files import fingerprint, kind_of
 from annotator3d.data.formats.kitti import listed_ids, other_width, split_label
 from annotator3d.data.formats.records import best, doubt
-from annotator3d.data.scan import IGNORE
+from annotator3d.data.scan import IGNORE, MISSING_INTENSITY
 from annotator3d.errors import count
 from annotator3d.system_errors import in_words
 
@@ -165,7 +165,7 @@ def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
         return
     if (words := shape_doubt(dataset, i)) is not None:
         checked.problems.append(Problem("wrong columns", path, words, checked.id))
-    finite = np.isfinite(xyz).all(1) & np.isfinite(intensity)
+    finite = np.isfinite(xyz).all(1)
     beyond, gone = finite & ~within_reach(xyz), without_return(xyz)
     if not (finite & ~beyond & ~gone).any():
         words = f"none of its {len(xyz):,} points is finite and within {REACH / 1000:,.0f} km"
@@ -181,11 +181,17 @@ def _check_points(dataset: ScanDataset, i: int, checked: CheckedScan) -> None:
     if bad := len(xyz) - int(finite.sum()):
         words = f"{bad} of {len(xyz)} points are NaN or Inf, the first in row {finite.argmin()}"
         checked.problems.append(Problem("not finite", path, words, checked.id))
+    missing = finite & ~np.isfinite(intensity)
+    if missing.any():
+        words = f"{int(missing.sum()):,} of {len(xyz):,} points have NaN or Inf as intensity, the "
+        words += f"first in row {missing.argmax()}; they get {MISSING_INTENSITY:g} when read"
+        checked.problems.append(Problem("no intensity", path, words, checked.id))
     checked.problems += [
         Problem(kind, path, words, checked.id) for kind, words in far_points(xyz, finite, beyond)
     ]
     finite &= ~beyond & ~gone
     xyz, intensity = xyz[finite], intensity[finite]
+    intensity = np.where(np.isfinite(intensity), intensity, np.float32(MISSING_INTENSITY))
     columns = (*xyz.T, intensity)
     checked.low = [float(values.min()) for values in columns]
     checked.high = [float(values.max()) for values in columns]

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from annotator3d.data.datasets.listing import absent
 from annotator3d.data.extent import REACH
 from annotator3d.data.formats.kitti import read_bin, read_label
+from annotator3d.data.left_out import NO_INTENSITY, NO_RETURN
 from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy, load_taxonomy
 from annotator3d.errors import count, in_yaml, nearest
@@ -58,7 +59,7 @@ class ScanDataset(ABC):
     records_stated: bool = False  # True: the shape of the points is known and not to be guessed
     drawn: str = ""  # how the scans were drawn at random; empty: they were not
     quarantined: Mapping[str, str] = MappingProxyType({})  # scans left out: id -> why
-    _told_no_return: bool = False
+    _told: frozenset[str] = frozenset()  # kinds of points that were warned of
     _labels: Labels = "required"
     _intensity: Intensity = "unit"
 
@@ -153,7 +154,8 @@ class ScanDataset(ABC):
         train = self._read_labels(i, len(xyz)) if labels else None
         ring = self.read_ring(i, xyz)
         scan = Scan.from_raw(self.ids[i], xyz, intensity, train, ring)
-        self._tell_no_return(scan, i)
+        self._tell_once(NO_RETURN, len(scan.no_return), scan, i)
+        self._tell_once(NO_INTENSITY, len(scan.no_intensity), scan, i)
         if bad := scan.num_dropped - len(scan.no_return):
             warnings.warn(  # Python shows each message once
                 f"{self.path(i)}: {bad} of {scan.num_raw} points are not finite, or "
@@ -171,15 +173,14 @@ class ScanDataset(ABC):
             return None
         return self.taxonomy.to_train(self.read_raw_labels(i, num_points), path)
 
-    def _tell_no_return(self, scan: Scan, i: int) -> None:
-        """Say once that points were left out, for a sensor that has such points in every scan."""
-        if not len(scan.no_return) or self._told_no_return:
+    def _tell_once(self, words: str, number: int, scan: Scan, i: int) -> None:
+        """Say what happens to points at the first scan: a sensor may have such points in each."""
+        if not number or words in self._told:
             return
-        self._told_no_return = True
+        self._told |= {words}
         warnings.warn(
-            f"{self.path(i)}: {len(scan.no_return)} of {scan.num_raw} points are at (0, 0, 0), "
-            "where beams without a return are stored; they are left out as points that are not "
-            "finite, here and in the scans that follow (annotator3d check counts them)",
+            f"{self.path(i)}: {number:,} of {count(scan.num_raw, 'point')} {words}; so are those "
+            "of the scans that follow (a round of selection and `annotator3d check` count all)",
             RuntimeWarning,
             stacklevel=3,
         )

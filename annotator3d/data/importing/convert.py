@@ -16,12 +16,13 @@ from annotator3d.data.formats.kitti import write_bin, write_label
 from annotator3d.data.formats.parts import read_parts
 from annotator3d.data.formats.registry import read_cloud
 from annotator3d.data.importing.coordinates import place
-from annotator3d.data.importing.intensity_values import MISSING, stored
+from annotator3d.data.importing.intensity_values import stored
 from annotator3d.data.importing.labels import Found, find_labels, label_fields
 from annotator3d.data.importing.rules import Rules, UnclearError, wanted
 from annotator3d.data.importing.scale import Scale, measure, remarks_on
 from annotator3d.data.importing.sources import Source
 from annotator3d.data.importing.units import UnitError
+from annotator3d.data.scan import MISSING_INTENSITY
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ def _intensity(
     """Intensities [N], their field, and their smallest and largest."""
     name = cloud.find(wanted(rules.intensity_field, "intensity"))
     if name is None:
-        return np.full(len(cloud), MISSING, np.float32), None, []
+        return np.full(len(cloud), MISSING_INTENSITY, np.float32), None, []
     values, span = stored(cloud.fields[name], remarks)
     return values, name, span
 

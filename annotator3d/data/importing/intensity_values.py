@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-MISSING = 0.0
-"""The intensity of points that have none: the network's input for data without intensities too."""
+from annotator3d.data.scan import MISSING_INTENSITY
 
 _FAR = 100  # times the usual intensity: no surface reflects so much more than nearly all others
 
@@ -15,14 +14,16 @@ def stored(values: NDArray, remarks: dict[str, int]) -> tuple[NDArray[np.float32
     """Intensities [N] as they are written, and the smallest and largest that the file has.
 
     A point without one (NaN, infinite, or too large for float32) is a point all the same, so it
-    gets the constant `MISSING`; `remarks` counts such points and negative intensities.
+    gets the constant `MISSING_INTENSITY`; `remarks` counts such points and negative intensities.
     """
     with np.errstate(over="ignore"):
         kept = values.astype(np.float32)
     there = np.isfinite(kept)
     if missing := int((~there).sum()):
-        kept = np.where(there, kept, np.float32(MISSING))
-        remarks[f"points without an intensity (NaN or Inf in the file) get {MISSING:g}"] = missing
+        kept = np.where(there, kept, np.float32(MISSING_INTENSITY))
+        remarks[
+            f"points without an intensity (NaN or Inf in the file) get {MISSING_INTENSITY:g}"
+        ] = missing
     if negative := int((kept < 0).sum()):
         remarks["points with an intensity below 0 are kept as they are"] = negative
     present = kept[there]

@@ -13,7 +13,7 @@ from annotator3d.data.files import fingerprint
 from annotator3d.engine.context import RunContext
 from annotator3d.engine.continuation import BUDGET
 from annotator3d.engine.prediction import voxel_logits
-from annotator3d.engine.rounds.select_round import RoundPlan, select_round
+from annotator3d.engine.rounds.select_round import RoundPlan, Selected, select_round
 from annotator3d.engine.training.averaging import scoring_weights
 from annotator3d.errors import RunPausedError, count
 from annotator3d.ledger.describe import describe_disputed
@@ -120,9 +120,11 @@ class RoundHook(Hook):
                 self.context.reporter.info(
                     f"round {number}: no point has a class yet, so it is drawn as round 1 was"
                 )
-            asked = self._select(plan, model)
+            selected = self._select(plan, model)
+            if words := str(selected.left_out):
+                self.context.reporter.info(f"round {number}: {words}")
             self.context.reporter.info(
-                f"round {number}: {plan.strategy} asks about {count(asked, 'voxel')}"
+                f"round {number}: {plan.strategy} asks about {count(selected.voxels, 'voxel')}"
                 f"{_kept(self.context.work_dir.rounds / str(number))}"
             )
             if decision := self.world.on_rank_zero(lambda: self.ledger.round_decision(number)):
@@ -132,7 +134,7 @@ class RoundHook(Hook):
             words = describe_disputed(disputed, self.context.work_dir)
             self.context.reporter.info(f"not trained on: {words}")
 
-    def _select(self, plan: RoundPlan, model) -> int:
+    def _select(self, plan: RoundPlan, model) -> Selected:
         context, reporter = self.context, self.context.stoppable_reporter
         return select_round(
             self.ledger,

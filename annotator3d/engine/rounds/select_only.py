@@ -86,7 +86,7 @@ def select_only(
                 reporter.info(f"round {rounds[-1].number} was selected before; writing its list")
                 return _result(ledger, work_dir, rounds[-1])
             plan = _next_round(config, ledger, source)
-            select_round(
+            selected = select_round(
                 ledger,
                 pool,
                 plan,
@@ -95,6 +95,8 @@ def select_only(
                 work_dir.rounds,
                 lambda done, total: reporter.progress("selecting", done, total),
             )
+            if words := str(selected.left_out):
+                reporter.info(f"round {plan.number}: {words}")
             if decision := ledger.round_decision(plan.number):
                 reporter.info(f"round {plan.number}: {decision}")
             return _result(ledger, work_dir, ledger.rounds()[-1])

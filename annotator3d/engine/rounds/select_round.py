@@ -16,6 +16,7 @@ from annotator3d.active.selector import ScanSelection
 from annotator3d.active.stored_predictions import prediction_file, store_prediction
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.files import fingerprint
+from annotator3d.data.left_out import LeftOut
 from annotator3d.data.scan import Scan
 from annotator3d.engine.config.schema import ActiveConfig
 from annotator3d.engine.distributed import ALONE, World
@@ -41,6 +42,14 @@ class RoundPlan:
     taxonomy: int = 1  # version of the ledger's class list
 
 
+@dataclass(frozen=True)
+class Selected:
+    """What a round asked about, and what became of the points of the scans that it read."""
+
+    voxels: int
+    left_out: LeftOut
+
+
 def select_round(
     ledger: Ledger | None,
     pool,
@@ -50,16 +59,13 @@ def select_round(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
     world: World = ALONE,
-) -> int:
+) -> Selected:
     """Select round `plan.number` over the scans of `pool` and write it in one transaction.
 
     What is picked depends on the scores, the scan, earlier rounds of the ledger and the seed only:
     each process of `world` scores its share of the scans, and rank 0, which alone has the `ledger`,
     writes what all have picked. The predictions of queried scans are kept as
     ``folder/<scan>.npz`` for the viewer.
-
-    Returns:
-        the number of voxels asked about.
     """
     # of an attempt that did not reach the ledger
     world.on_rank_zero(lambda: shutil.rmtree(folder / str(plan.number), ignore_errors=True))
@@ -68,7 +74,12 @@ def select_round(
     parts = world.map_ranks(
         lambda: pick_share(share, pool, asked, plan, active, scorer, folder, progress)
     )
-    return world.on_rank_zero(lambda: _write_round(ledger, plan, active, parts, folder))
+    left_out = LeftOut()
+    for _, counted in parts:
+        left_out.join(counted)
+    picked = [pair for found, _ in parts for pair in found]
+    voxels = world.on_rank_zero(lambda: _write_round(ledger, plan, active, picked, folder))
+    return Selected(voxels, left_out)
 
 
 def queried_cells(ledger: Ledger, before_round: int) -> dict[str, np.ndarray]:
@@ -114,11 +125,12 @@ def pick_share(
     scorer: Scorer,
     folder: Path,
     progress: Callable[[int, int], None] | None,
-) -> list[tuple[ScanRecord, list[VoxelPick]]]:
-    """The picks of each scan of `share`, indices of `pool`."""
-    found = []
+) -> tuple[list[tuple[ScanRecord, list[VoxelPick]]], LeftOut]:
+    """The picks of each scan of `share`, indices of `pool`, and what was left out of them."""
+    found, left_out = [], LeftOut()
     for done, index in enumerate(share, start=1):
         scan = pool.read(index, labels=False)
+        left_out.add(scan)
         scores = scorer(scan)
         chosen = select_in(scan, scores, plan, active, asked)
         if chosen.picks and scores:
@@ -134,7 +146,7 @@ def pick_share(
         found.append((record, chosen.picks))
         if progress:
             progress(done, len(share))
-    return found
+    return found, left_out
 
 
 def _classes(prediction: Tensor, rows: Tensor | None = None) -> np.ndarray | None:
@@ -146,11 +158,15 @@ def _classes(prediction: Tensor, rows: Tensor | None = None) -> np.ndarray | Non
 
 
 def _write_round(
-    ledger: Ledger, plan: RoundPlan, active: ActiveConfig, parts: list, folder: Path
+    ledger: Ledger,
+    plan: RoundPlan,
+    active: ActiveConfig,
+    picked: Sequence[tuple[ScanRecord, list[VoxelPick]]],
+    folder: Path,
 ) -> int:
     """Put what all processes have picked into the ledger."""
-    scans = [scan for part in parts for scan, _ in part]
-    picks = {scan.id: chosen for part in parts for scan, chosen in part}
+    scans = [scan for scan, _ in picked]
+    picks = {scan.id: chosen for scan, chosen in picked}
     most, decision = active.max_queries, None
     if active.budget_hours is not None:
         most, decision = queries_within_hours(

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from annotator3d.data.plain_json import parse_json
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.data.scan_source import Predictions, ScanSource
@@ -222,9 +224,12 @@ def _scan_problems(
             "SELECT id, x, y, z, num_points FROM queries WHERE scan = ?", (scan_id,)
         )
         for query, *cell, points in queries:
-            there = len(rows_of_cell(scan.xyz, tuple(cell), float(size)))
+            rows = rows_of_cell(scan.xyz, tuple(cell), float(size))
+            there = len(rows)
             if cell == [0, 0, 0] and there + len(scan.no_return) == points:
                 continue  # asked when beams without a return counted as points
+            if there - int(np.isin(scan.rows[rows], scan.no_intensity).sum()) == points:
+                continue  # asked when points without an intensity were left out
             if there != points:
                 yield f"query {query}: its voxel has {there} points, asked were {points}"
         rounds = db.execute("SELECT DISTINCT round FROM queries WHERE scan = ?", (scan_id,))

@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 import source_scans
 from source_scans import points, run_import, stored, write_taxonomy
+from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
+from annotator3d.data.batch import answer_labels
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.datasets.imported import ImportedScans
+from annotator3d.data.datasets.sequences import SemanticKITTI
+from annotator3d.data.scan import Scan, VoxelLabels
+from annotator3d.engine.config.load import dump_config
 
 
 def write_drives(src: Path, **scales: float) -> Path:
@@ -121,6 +126,36 @@ def test_points_without_an_intensity_stay_and_are_counted(tmp_path, capsys, kind
     np.testing.assert_array_equal(classes, points(0).label)
     assert len(ImportedScans(out, "all").read(0)) == 120
     assert main(["check", str(out)]) == 0
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_data_that_was_never_imported_is_read_by_the_same_rule(tmp_path, make_kitti, capsys, bad):
+    root = make_kitti(sequences=("00", "01", "02"), scans=2)
+    for sequence in ("00", "01"):
+        path = root / f"sequences/{sequence}/velodyne/000001.bin"
+        data = np.fromfile(path, "<f4").reshape(-1, 4)
+        data[:50, 3] = bad
+        data.tofile(path)
+    with pytest.warns(RuntimeWarning, match=r"50 of 200 points without an intensity .* get 0"):
+        scan = SemanticKITTI(root, ["00"]).read(1)
+    assert len(scan) == 200 and scan.no_intensity.tolist() == list(range(50))
+    np.testing.assert_array_equal(scan.intensity[:50], 0)
+    config = tmp_path / "config.yaml"
+    asks = {"oracle": "person", "strategy": "random"}
+    config.write_text(dump_config(tiny_config(root, active=asks)))
+    with pytest.warns(RuntimeWarning, match="without an intensity"):
+        assert main(["train", str(config), "--work-dir", str(tmp_path / "work")]) == 0
+    words = "of 800 points in 4 scans, 100 points (in 2 scans) without an intensity"
+    assert f"round 1: {words}" in capsys.readouterr().out
+
+
+def test_answers_of_a_version_that_left_such_points_out_are_still_trained_on():
+    xyz = np.full((4, 3), 5.1, np.float32)
+    scan = Scan.from_raw("00/0", xyz, np.array([0.5, np.nan, 0.1, np.inf], np.float32))
+    then = VoxelLabels((20, 20, 20), np.array([1, 2], np.uint8), 1)
+    assert answer_labels(scan, [then], 0.25).tolist() == [1, 255, 2, 255]
+    with pytest.raises(ValueError, match="3 labels but the voxel has 4"):
+        answer_labels(scan, [then._replace(labels=np.zeros(3, np.uint8))], 0.25)
 
 
 def test_a_field_in_which_nothing_is_filled_is_said(tmp_path, capsys):

@@ -7,11 +7,13 @@ import csv
 import numpy as np
 import pytest
 from source_scans import WRITERS, points, run_import, write_taxonomy
+from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
 from annotator3d.data.batch import answer_labels
 from annotator3d.data.datasets.imported import ImportedScans
 from annotator3d.data.scan import Scan, VoxelLabels, rows_of_cell
+from annotator3d.engine.config.load import dump_config
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*without a return are stored:RuntimeWarning")
 
@@ -65,6 +67,25 @@ def test_the_sensors_own_voxel_is_never_asked_about(tmp_path, strategy):
     assert asked and ("0", "0", "0") not in {
         (row["cell_x"], row["cell_y"], row["cell_z"]) for row in asked
     }
+
+
+@pytest.mark.parametrize("command", ["select", "train"])
+def test_a_round_counts_them_over_all_its_scans(tmp_path, make_kitti, capsys, command):
+    """Scan 0 has none, so that a count of the first scan alone would be wrong."""
+    root, work = make_kitti(sequences=("00", "01", "02"), scans=3), str(tmp_path / "work")
+    for frame in (1, 2):
+        for sequence in ("00", "01"):
+            path = root / f"sequences/{sequence}/velodyne/{frame:06d}.bin"
+            data = np.fromfile(path, "<f4").reshape(-1, 4)
+            data[: 10 * frame, :3] = 0
+            data.tofile(path)
+    config = tmp_path / "config.yaml"
+    asks = {"oracle": "person", "strategy": "random"}
+    config.write_text(dump_config(tiny_config(root, active=asks)))
+    assert main([command, str(config), "--work-dir", work]) == 0
+    out = capsys.readouterr().out
+    wanted = "round 1: of 1,200 points in 6 scans, 60 points (in 4 scans) at (0, 0, 0), where"
+    assert out.count(wanted) == 1
 
 
 def surface(step: float, copies: int) -> np.ndarray:
