@@ -46,6 +46,14 @@ def naming(path: str | os.PathLike[str], tried: str, part: Path | None = None) -
         raise
 
 
+def is_refusal(error: BaseException) -> bool:
+    """Whether the system refused a file: it says nothing about what the file holds.
+
+    An argument that makes no sense (EINVAL) comes of bytes that make none, as places in a file.
+    """
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+
+
 def in_words(error: BaseException) -> str:
     """What an error says; of one of the system, the file, what was tried, why not, what to do."""
     loop = error.__context__  # that pathlib, before Python 3.13, makes a RuntimeError of

@@ -21,6 +21,7 @@ from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.data.scan import IGNORE, Scan
 from annotator3d.data.scan_source import Prediction
 from annotator3d.ledger.records import UNASSIGNED, Cell, Query
+from annotator3d.system_errors import in_words, is_refusal
 
 
 def prediction_file(folder: str | Path, round: int, scan_id: str) -> Path:
@@ -83,7 +84,7 @@ class StoredPredictions:
             score, classes = arrays["score"], arrays.get("prediction")
             version = int(arrays.get("taxonomy", 1))
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{path} is not a stored prediction: {error!r}; delete it") from error
+            raise _unusable(path, error) from error
         at = np.searchsorted(scan.rows, rows)
         if len(score) != len(rows) or not np.array_equal(scan.rows[at % max(len(scan), 1)], rows):
             raise ValueError(f"{path} is of another scan than {scan.id} as it is now; delete it")
@@ -120,7 +121,7 @@ def _cell_classes(path: Path) -> dict[Cell, int]:
                 return {}
             cells, counts = file["cells"].tolist(), file["cell_classes"].tolist()
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a stored prediction: {error!r}; delete it") from error
+        raise _unusable(path, error) from error
     return {tuple(cell): count for cell, count in zip(cells, counts, strict=True)}
 
 
@@ -139,3 +140,9 @@ def _spread(values: NDArray, at: NDArray, count: int, fill: float) -> NDArray:
 
 def _classes_in(predicted: NDArray[np.uint8]) -> int:
     return len(np.setdiff1d(predicted, IGNORE))
+
+
+def _unusable(path: Path, error: Exception) -> Exception:
+    if is_refusal(error):  # nobody knows what the file holds
+        return OSError(in_words(error))
+    return ValueError(f"{path} is not a stored prediction: {error!r}; delete it")

@@ -13,6 +13,7 @@ from annotator3d.data.formats.cloud import Cloud, CloudError
 from annotator3d.data.formats.las import read_las
 from annotator3d.data.formats.pcd import read_pcd
 from annotator3d.data.formats.ply import read_ply
+from annotator3d.system_errors import is_refusal
 
 _LONGEST = 200  # characters of a library's own words
 
@@ -74,6 +75,8 @@ def read_cloud(
     except CloudError as error:
         raise ValueError(f"{path} {error}") from None
     except BaseException as error:  # libraries raise whatever comes; a Rust panic is no Exception
+        if is_refusal(error):
+            raise
         words = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
         raise ValueError(
             f"{path} is damaged, truncated or no {format.upper()} file: {words}"

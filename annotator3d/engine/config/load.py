@@ -24,7 +24,7 @@ from annotator3d.engine.config.trust import (
 from annotator3d.engine.config.values import read_values, with_new_names
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.database import is_package
-from annotator3d.system_errors import in_words
+from annotator3d.system_errors import in_words, is_refusal
 
 
 def make_config(values: dict) -> RunConfig:
@@ -256,6 +256,8 @@ def _read(path: str | Path) -> dict:
         words = str(error)
         raise ConfigError(words if str(path) in words else f"{path}: {words}") from error
     except Exception as error:  # a config in Python is a program: it can fail in any way
+        if is_refusal(error):
+            raise ConfigError(in_words(error)) from error
         words = f"{type(error).__name__}: {error}"
         raise ConfigError(f"{path}: cannot be read as a config: {words}") from error
     values = {key: value for key, value in values.items() if not str(key).startswith("_")}

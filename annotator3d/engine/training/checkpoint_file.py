@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from annotator3d.errors import in_yaml, kind_in_words
+from annotator3d.system_errors import is_refusal
 
 STATE = "state_dict"
 _NEEDED = {STATE: dict, "meta": dict, "optimizer": dict, "param_schedulers": list}  # to go on
@@ -28,6 +29,8 @@ def damage(path: Path) -> str | None:
                 return "is damaged (it holds two parts of one name)"
             broken = archive.testzip()
     except Exception as error:  # zipfile raises many kinds on bytes that make no sense
+        if is_refusal(error):
+            raise
         return f"is damaged ({type(error).__name__}: {error})"
     return None if broken is None else f"is damaged (wrong checksum of {broken})"
 
@@ -53,6 +56,8 @@ def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
             warnings.simplefilter("ignore", UserWarning)
             content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:
+        if is_refusal(error):
+            raise
         words = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(
             f"{path} is not a checkpoint of tensors and plain Python only, and is not read: "

@@ -6,14 +6,20 @@ import errno
 import os
 import shutil
 import sqlite3
+import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from answered_runs import make_answered
 from readonly_disk import mounts, run_on_readonly
 
+from annotator3d.active.stored_predictions import StoredPredictions
 from annotator3d.cli.main import main
+from annotator3d.data.formats import registry
+from annotator3d.data.scan import Scan
+from annotator3d.engine.training.checkpoint_file import read_checkpoint
 from annotator3d.ledger import database
 from annotator3d.system_errors import in_words
 
@@ -158,6 +164,43 @@ def test_every_error_of_the_system_names_its_file_and_is_short(tmp_path):
             assert "[Errno" not in words and len(words) < 450
             assert words.startswith(str(tmp_path)) and "x.bin cannot be " in words
         assert "[Errno" not in in_words(OSError(code, os.strerror(code)))
+
+
+def refused(path) -> OSError:
+    return PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(base, tmp_path, monkeypatch):
+    """Whoever believes that would delete it."""
+
+    def refuse(path, *args, **kwargs):
+        raise refused(path)
+
+    (tmp_path / "1").mkdir()
+    file = tmp_path / "1" / "00_000000.npz"
+    file.write_bytes(b"PK")
+    monkeypatch.setattr(np, "load", refuse)
+    scan = Scan.from_raw("00/000000", np.ones((1, 3), np.float32), np.ones(1, np.float32))
+    with pytest.raises(OSError, match=f"{file} cannot be .*you may not"):
+        StoredPredictions(tmp_path)(1, scan)
+    checkpoint = tmp_path / "epoch_1.pth"
+    checkpoint.write_bytes(b"PK")
+    monkeypatch.setattr(zipfile, "ZipFile", refuse)
+    with pytest.raises(PermissionError):
+        read_checkpoint(checkpoint)
+    cloud = tmp_path / "a.ply"
+    cloud.write_bytes(b"ply")
+    monkeypatch.setitem(registry.FORMATS, "ply", SimpleNamespace(read=refuse, needs=()))
+    monkeypatch.setattr(registry, "require", lambda format: None)
+    with pytest.raises(PermissionError):
+        registry.read_cloud(cloud, "ply")
+
+
+def test_a_base_of_a_config_that_leads_in_a_circle(base, tmp_path, capsys):
+    (tmp_path / "c.yaml").write_text(f"_base_: {base}/loop\n")
+    assert main(["train", str(tmp_path / "c.yaml"), "--work-dir", str(tmp_path / "run")]) == 2
+    error = capsys.readouterr().err
+    assert f"{base}/loop" in error and not any(word in error for word in SYSTEMS_WORDS)
 
 
 def test_words_of_others_stay():
