@@ -7,7 +7,8 @@ from datetime import date, datetime
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (str, "text"),
-    ((int, float), "a number"),
+    (int, "a whole number"),
+    (float, "a number"),
     (dict, "a table"),
     ((list, tuple), "a list"),
     ((set, frozenset), "a set"),

@@ -70,8 +70,8 @@ def test_a_missing_file_is_named(tmp_path, name):
         ([line(9, final=True, miou=0.5 / 0.004)], "'miou' must be a percentage"),
         ([line(9, final=True, miou=float("nan"))], "'miou' must be a percentage"),
         ([line(9, final=True, voxels=-1)], "'voxels' must not be negative"),
-        ([line(9, final=True, voxels=None)], "'voxels' must be int"),
-        ([line(9, final="yes")], "'final' must be bool"),
+        ([line(9, final=True, voxels=None)], "'voxels' must be a whole number, got nothing"),
+        ([line(9, final="yes")], "'final' must be true or false"),
         ([line(9, final=True, confusion=[[1, 2], [3, 4]])], r"\(3, 4\) integers"),
         ([line(9, final=True, confusion=[[1, 2], [3]])], r"\(3, 4\) integers"),
         ([line(9, final=True, confusion=[[-1, 0, 0, 0]] * 3)], r"\(3, 4\) integers"),
@@ -91,7 +91,7 @@ def test_bad_metrics_are_refused_with_the_name_of_the_file(tmp_path, lines, word
     [
         ({"state": "running"}, "not finished"),
         ({"setting": "uda"}, "setting must be one of"),
-        ({"seed": "0"}, "'seed' must be int"),
+        ({"seed": "0"}, "'seed' must be a whole number"),
         ({"classes": ["car", "car"]}, "distinct class names"),
     ],
 )

@@ -12,7 +12,7 @@ _MOST = 1 << 22  # points of a chunk that are tried; usual chunks have 50,000
 
 
 def hidden_points(content: bytes, points: int, record: bytes, length: int, counted: int) -> int:
-    """Points of the chunks behind those that the header counts; 0 where that cannot be told.
+    """Points of the chunks behind those that the header counts; 0 where that is unclear.
 
     Compressed point by point, a chunk does not say how many there are. The same points give the
     same bytes, though: a number is believed where the points, compressed again, are the last chunk.

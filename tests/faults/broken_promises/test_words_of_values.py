@@ -70,7 +70,9 @@ def test_a_class_list(base, tmp_path, capsys, text, words):
     assert words in error and not PYTHONS.search(error), error
 
 
-@pytest.mark.parametrize(("text", "kind"), [("- 1", "a list"), ("word", "text"), ("7", "a number")])
+@pytest.mark.parametrize(
+    ("text", "kind"), [("- 1", "a list"), ("word", "text"), ("7", "a whole number")]
+)
 def test_a_config_that_is_no_table(tmp_path, capsys, text, kind):
     (tmp_path / "c.yaml").write_text(text)
     assert main(["train", str(tmp_path / "c.yaml"), "--work-dir", str(tmp_path / "run")]) == 2
