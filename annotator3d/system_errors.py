@@ -87,7 +87,7 @@ def _reason(error: OSError, path: Path) -> str:
     if error.errno == errno.ELOOP or (error.errno == errno.EEXIST and _is_loop(path)):
         links = [place for place in (path, *path.parents) if _is_loop(place)]
         link = "it" if links[-1:] in ([], [path]) else _short(links[-1])
-        return f"{link} is a symbolic link that leads in a circle; remove or mend it"
+        return f"{link} is a symbolic link that leads in a circle; remove or repair it"
     if error.errno in (errno.EACCES, errno.EPERM):
         return _denied(path)
     if error.errno in (errno.ENOTDIR, errno.EEXIST):

@@ -138,10 +138,10 @@ def read_origins(root: Path) -> dict[str, Origin]:
     is damaged: without the offsets in it, coordinates would be written in the wrong place.
     """
     path = root / "scans.csv"
-    mend = "put back a copy of it, or import the scans again"
+    advice = "put back a copy of it, or import the scans again"
     if not path.is_file():
         raise FileNotFoundError(
-            f"{path} is missing, which says what was subtracted from each scan; {mend}"
+            f"{path} is missing, which says what was subtracted from each scan; {advice}"
         )
     found = {}
     with open(path, newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -159,7 +159,7 @@ def read_origins(root: Path) -> dict[str, Origin]:
                 )
         except (csv.Error, ValueError) as error:
             where = f"{path}, line {max(rows.line_num, 1)}"
-            raise ValueError(f"{where}: damaged: {error}; {mend}") from None
+            raise ValueError(f"{where}: damaged: {error}; {advice}") from None
     return found
 
 
