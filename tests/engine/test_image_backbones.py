@@ -248,6 +248,19 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(
     assert not (tmp_path / "al").exists()
 
 
+def test_rows_that_are_rings_here_and_angles_there_are_refused(root, tmp_path):
+    streets = {"type": "SimulatedStreets", "domain": "ideal", "sequences": 1, "scans": 1}
+    streets |= {"beams": 8, "azimuths": 24, "root": str(tmp_path / "sim")}
+    config = tiny(root, "SalsaNext", data={"val": streets})
+    words = "backbone.rows: scans of data.val have ring numbers and those of data.train have none"
+    with pytest.raises(ConfigError, match=words):
+        train(config, tmp_path / "al")
+    assert not (tmp_path / "al").exists()
+    by_angle = {"backbone": BACKBONES["SalsaNext"] | {"rows": "angle"}}
+    config = tiny(root, "SalsaNext", data={"val": streets}, model=by_angle, schedule={"epochs": 3})
+    train(config, tmp_path / "al")
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_variant_published_trains(root, tmp_path, name):
     path = tmp_path / "config.yaml"

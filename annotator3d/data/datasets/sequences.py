@@ -166,8 +166,10 @@ class SemanticPOSS(SequenceDataset):
     def read_ring(self, i: int, xyz: NDArray[np.float32]) -> NDArray[np.float32] | None:
         points = self.path(i)
         path = points.parents[1] / "tag" / f"{points.stem}.tag"
-        if not path.is_file():
+        if not path.parent.is_dir():
             return None
+        if not path.is_file():  # of the others there are some: rows must not mean two things
+            return np.full(len(xyz), np.nan, np.float32)
         taken = np.flatnonzero(np.fromfile(path, np.uint8))
         if len(taken) != len(xyz) or os.stat(path).st_size != self.BEAMS * self.COLUMNS:
             return np.full(len(xyz), np.nan, np.float32)

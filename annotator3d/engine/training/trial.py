@@ -20,6 +20,7 @@ from annotator3d._mmengine import PARAM_SCHEDULERS, build_optim_wrapper
 from annotator3d.data.augment import augment
 from annotator3d.data.batch import collate, make_sample
 from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.data.projections.range_image import RangeImage
 from annotator3d.data.scan import Scan
 from annotator3d.engine.build import input_rule
 from annotator3d.engine.config.schema import RunConfig
@@ -48,6 +49,7 @@ def try_one_step(
     if scan is None:
         return
     beside = _first_with_points(datasets.source) if config.setting == "ada" else None
+    _check_rows(config, datasets, model.num_classes)
     try:
         with _random_numbers_kept():
             losses, weights = _step(config, scan, beside, model, device)
@@ -90,6 +92,28 @@ def _batch(config: RunConfig, scan: Scan, num_classes: int) -> dict:
         xyz = augment(xyz, config.seed, 0, 0, **augmentation)
     labels = (np.arange(len(xyz)) % num_classes).astype(np.uint8)
     return collate([make_sample(scan, input_rule(config, num_classes), labels, xyz)])
+
+
+def _check_rows(config: RunConfig, datasets: Datasets, num_classes: int) -> None:
+    """Refuse range images whose rows are rings in one data set and angles in another.
+
+    Raises:
+        ConfigError: with the names of both.
+    """
+    projection = input_rule(config, num_classes).projection
+    if not isinstance(projection, RangeImage) or projection.rows != "auto":
+        return
+    named = {"train" if name == "pool" else name: data for name, data in datasets.named().items()}
+    found = {f"data.{name}": _first_with_points(data) for name, data in named.items()}
+    known = {name: scan.ring is not None for name, scan in found.items() if scan is not None}
+    if len(set(known.values())) > 1:
+        with_rings = next(name for name, has in known.items() if has)
+        without = next(name for name, has in known.items() if not has)
+        raise ConfigError(
+            f"model.backbone.rows: scans of {with_rings} have ring numbers and those of {without} "
+            "have none, so a row would mean one thing here and another there; set "
+            "model.backbone.rows=angle"
+        )
 
 
 def _first_with_points(scans: ScanDataset) -> Scan | None:
