@@ -12,6 +12,8 @@ sources=annotator3d/kernels/csrc
 scratch=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$scratch"' EXIT
 
+gpus=(80 90 100 120) # A100, H100, B200, RTX 50: each allots registers in its own way
+
 # As in CMakeLists.txt.
 declare -A variants=([generic]="")
 if [ "$(uname -m)" = x86_64 ]; then
@@ -44,17 +46,26 @@ steady() {
 }
 
 spills() { # spills NVCC: fails where a kernel keeps registers in memory, and lists what was used
-    local log="$scratch/ptxas" lines
+    local log="$scratch/ptxas" lines known number newest targets=() names=()
+    known=$("$1" --list-gpu-code)
+    for number in "${gpus[@]}"; do
+        if grep -qx "sm_$number" <<<"$known"; then
+            targets+=(-gencode "arch=compute_$number,code=sm_$number")
+            names+=("sm_$number") newest=$number
+        else
+            echo "$1 is too old for sm_$number: not compiled for it"
+        fi
+    done
+    targets+=(-gencode "arch=compute_$newest,code=compute_$newest")
     "$1" -O3 -std=c++17 --fmad=false -Werror all-warnings -Xcompiler -Wall,-Wextra,-Werror \
-        -Xptxas -v --threads 0 -gencode arch=compute_80,code=sm_80 \
-        -gencode arch=compute_90,code=sm_90 -o "$scratch/cuda.o" -c \
+        -Xptxas -v --threads 0 "${targets[@]}" -o "$scratch/cuda.o" -c \
         "$sources"/cuda/library.cu >"$log" 2>&1 || { cat "$log"; return 1; }
     lines=$(grep -c 'bytes spill stores' "$log") || { echo "$1 names no kernel" >&2; return 1; }
     if grep -B1 'bytes spill stores' "$log" | grep -B1 -E ' [1-9][0-9]* bytes spill'; then
         echo "these CUDA kernels spill registers" >&2
         return 1
     fi
-    echo "$lines CUDA kernels without spills, most registers:" \
+    echo "$lines CUDA kernels (${names[*]}, ptx_$newest) without spills, most registers:" \
         "$(grep -o 'Used [0-9]* reg' "$log" | cut -d' ' -f2 | sort -n | tail -1)"
 }
 

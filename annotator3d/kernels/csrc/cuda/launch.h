@@ -5,7 +5,8 @@
 //   each(body, most)                      body(i) for every i below body.size() <= most
 //   both(body, most, other, other_most)   the same for two bodies that share nothing
 // in the order of the calls, and keeps the first error. A body with tiles() has, instead of a call
-// operator, load() and work(): all lanes of a tile load before any of them works.
+// operator, load() and work(): all lanes of a tile load before any of them works. One for which
+// ptxas would spill registers to fit more blocks says how many are enough: kBlocksPerSm.
 #pragma once
 
 #include <cstdint>
@@ -27,6 +28,13 @@ template <class Body, class = void>
 struct IsTiled : std::false_type {};
 template <class Body>
 struct IsTiled<Body, std::void_t<decltype(std::declval<Body>().tiles())>> : std::true_type {};
+
+// Blocks that must fit a multiprocessor, which bounds the registers of a body; 0: as ptxas thinks.
+template <class Body, class = void>
+struct BlocksPerSm : std::integral_constant<int, 0> {};
+template <class Body>
+struct BlocksPerSm<Body, std::void_t<decltype(Body::kBlocksPerSm)>>
+    : std::integral_constant<int, Body::kBlocksPerSm> {};
 
 class Workspace {
  public:

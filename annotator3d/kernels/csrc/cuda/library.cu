@@ -34,7 +34,7 @@ __device__ void run_body(const Body& body, unsigned block, unsigned blocks) {
 }
 
 template <class Body>
-__global__ void __launch_bounds__(kThreads) each_kernel(Body body) {
+__global__ void __launch_bounds__(kThreads, BlocksPerSm<Body>::value) each_kernel(Body body) {
   run_body(body, blockIdx.x, gridDim.x);
 }
 

@@ -66,6 +66,7 @@ struct GroupSizes {
 // counts: from here on, members that are still to be placed, less 1.
 template <class Source>
 struct PlaceRows {
+  static constexpr int kBlocksPerSm = 5;  // 8, of 32 registers, spill on sm_100
   CellTableOf<Source> cells;
   int64_t rows, voxels;
   const uint32_t* slot_of;

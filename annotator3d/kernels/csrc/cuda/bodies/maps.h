@@ -21,6 +21,7 @@ struct InsertCells {
 
 // Rows and weights of the 8 cells around each point: see reference.interpolation.
 struct Interpolate {
+  static constexpr int kBlocksPerSm = 5;  // 6, of 40 registers, spill on sm_100
   const float* points;
   int64_t point_stride, rows;
   Scans point_scans;
