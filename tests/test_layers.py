@@ -38,6 +38,7 @@ LAYERS = {
 }
 ONLY_IN = {
     "spconv": ("annotator3d/models/sparse*.py",),
+    "spconv_triton": ("annotator3d/models/sparse*.py",),
     "cumm": ("annotator3d/models/sparse*.py",),
     "mmengine": (
         "annotator3d/registry.py",

@@ -168,18 +168,27 @@ def _cuda() -> list[Check]:
 
 
 def _spconv(is_needed: bool) -> Check:
-    """Convolution on CUDA; on CPU nothing of it is used, and it is not imported."""
-    name = "spconv-cu120" if sys.version_info < (3, 12) else "spconv-cu126"
-    fix = f"pip install {name} (convolution on CUDA)"
-    try:
-        version = metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return Check("spconv", f"no {name}", "missing" if is_needed else "optional", fix)
-    if is_needed:
-        try:
-            from annotator3d.models.sparse_cuda import spconv_version
+    """What convolves on CUDA; on CPU nothing of it is used, and it is not imported."""
+    from annotator3d.models.sparse_library import (
+        SPCONV_PACKAGE,
+        convolution_library,
+        version_of,
+        wanted_libraries,
+    )
 
-            spconv_version()
-        except Exception as error:
-            return Check("spconv", f"{name} {version} does not load: {error}", "missing", fix)
-    return Check("spconv", f"{name} {version}", "ok")
+    lacking = "missing" if is_needed else "optional"
+    try:
+        wanted = wanted_libraries()
+    except ValueError as error:
+        return Check("spconv", f"no: {error}", lacking, "unset ANNOTATOR3D_CONVOLUTION")
+    fix = f"pip install {SPCONV_PACKAGE}, or spconv-triton (convolution on CUDA)"
+    installed = list(filter(None, map(version_of, wanted)))
+    if not installed:
+        packages = " and no ".join(dict.fromkeys((SPCONV_PACKAGE, "spconv-triton")))
+        return Check("spconv", f"no {packages}", lacking, fix)
+    if not is_needed:
+        return Check("spconv", ", ".join(installed), "ok")
+    try:
+        return Check("spconv", convolution_library(), "ok")
+    except Exception as error:
+        return Check("spconv", f"does not load: {error}", "missing", fix)

@@ -13,7 +13,15 @@ import annotator3d
 def versions() -> dict[str, str]:
     """Versions of what a result depends on; 'missing' for what is not installed."""
     found = {"annotator3d": annotator3d.__version__, "python": platform.python_version()}
-    for name in ("torch", "numpy", "mmengine", "spconv-cu120", "spconv-cu126", "open3d"):
+    for name in (
+        "torch",
+        "numpy",
+        "mmengine",
+        "spconv-cu120",
+        "spconv-cu126",
+        "spconv-triton",
+        "open3d",
+    ):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -24,6 +24,7 @@ from annotator3d.engine.workdir import WorkDir, read_record
 from annotator3d.errors import count
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger
+from annotator3d.models.sparse_library import convolution_library
 from annotator3d.registry import BACKBONES, lookup
 
 
@@ -93,6 +94,7 @@ class RunRecord:
                 "pid": os.getpid(),
                 "data": data,
                 "versions": versions(),
+                "convolution": _convolution(device),
                 "git": git_hash(),
                 "config": dataclasses.asdict(self.config),
                 "changes": [
@@ -196,6 +198,16 @@ def _voxel_size(config: RunConfig) -> dict:
     """Metres, for a network that reads cubes; the grid of another is among its keywords."""
     has_grid = hasattr(lookup(BACKBONES, config.model.backbone["type"]), "projection_for")
     return {} if has_grid else {"voxel_size": config.model.voxel_size}
+
+
+def _convolution(device) -> str:
+    """What convolves sparse tensors on this device, with its version."""
+    if device.type != "cuda":
+        return "annotator3d"
+    try:
+        return convolution_library()
+    except RuntimeError:  # a network of dense convolutions needs none
+        return "none"
 
 
 def _describe_data(dataset: ScanDataset) -> dict:

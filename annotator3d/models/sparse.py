@@ -1,7 +1,8 @@
 """The wall around sparse convolution: nobody above it knows which device convolves.
 
-On CPU `sparse_cpu` convolves, on CUDA spconv does (`sparse_cuda`). Both use the same parameter,
-laid out ``[out, k, k, k, in]`` as in spconv, so that a checkpoint moves freely between them.
+On CPU `sparse_cpu` convolves, on CUDA spconv or spconv-triton does (`sparse_cuda`). All use the
+same parameter, laid out ``[out, k, k, k, in]`` as in spconv, so that a checkpoint moves freely
+between them.
 
 Axis order is (x, y, z) everywhere; weight index ``[o, i, j, k, c]`` belongs to the offset
 ``(i, j, k) - 1`` of a submanifold convolution and ``(i, j, k)`` of a strided one, as in a dense

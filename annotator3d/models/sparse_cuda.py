@@ -1,35 +1,23 @@
-"""Sparse convolution on CUDA, by spconv, behind the wall of `sparse.py`.
+"""Sparse convolution on CUDA, by the layers of spconv's interface, behind the wall of `sparse.py`.
 
-It guards against spconv's silent faults: index tensors that are not contiguous are read as if they
-were; an odd spatial shape drops the last plane of a strided convolution; rows beyond the spatial
-shape corrupt memory; a feature tensor of another length is accepted.
+`sparse_library` says whose layers. It guards against spconv's silent faults: index tensors that are
+not contiguous are read as if they were; an odd spatial shape drops the last plane of a strided
+convolution; rows beyond the spatial shape corrupt memory; a feature tensor of another length is
+accepted.
 """
 
 from __future__ import annotations
 
 import math
-import os
 from contextlib import nullcontext
-from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
 
+from annotator3d.models.sparse_library import sparse_library
+
 _MAX_CELL, _MAX_KEY = 2**31 - 1, 2**63 - 1  # spconv numbers the voxels of a batch in 64 bits
 MAX_LEVELS = 6  # spatial shapes are multiples of 2**MAX_LEVELS, so no strided convolution drops one
-
-
-@lru_cache(maxsize=1)
-def _spconv():
-    os.environ.pop("SPCONV_DEBUG_SAVE_PATH", None)  # else it writes files when it raises
-    try:
-        import spconv.pytorch as spconv
-    except ImportError as error:
-        raise RuntimeError(
-            "convolution on CUDA needs spconv; install spconv-cu120 (Python < 3.12) or "
-            "spconv-cu126 (Python >= 3.12), or train on CPU with --device cpu"
-        ) from error
-    return spconv
 
 
 class CudaGeometry:
@@ -61,7 +49,7 @@ class CudaGeometry:
         """spconv's tensor of a level with these features [V, C]."""
         if level not in self.tensors:
             assert level == 0
-            self.tensors[0] = _spconv().SparseConvTensor(
+            self.tensors[0] = sparse_library().SparseConvTensor(
                 features, self.indices, self.shape, self.batch_size
             )
         return self.tensors[level].replace_feature(features)
@@ -110,7 +98,7 @@ def _layer(conv: nn.Module, level: int) -> nn.Module:
     """
     layers = conv.__dict__.setdefault("_cuda_layers", {})
     if level not in layers:
-        spconv = _spconv()
+        spconv = sparse_library()
         out, _, _, _, inp = conv.weight.shape
         if conv.kind == "subm":
             layer = spconv.SubMConv3d(inp, out, 3, bias=False, indice_key=f"subm{level}")
@@ -124,11 +112,3 @@ def _layer(conv: nn.Module, level: int) -> nn.Module:
     layer.weight = conv.weight
     layer.train(conv.training)
     return layer
-
-
-def spconv_version() -> str:
-    """Version of the spconv that would convolve; RuntimeError if there is none."""
-    _spconv()
-    import spconv
-
-    return str(spconv.__version__)
