@@ -5,20 +5,21 @@
 
 from __future__ import annotations
 
+import importlib.util
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sparse_paths import assert_same_as_on_cpu, batch, layers_of, results
 from spconv_on_cpu import LAYERS, TENSOR, Recorder, dense_layers, real_spconv, signatures
 
 from annotator3d.models import sparse_cuda, sparse_library
-from annotator3d.models.sparse import SparseConv
-from annotator3d.models.sparse_cpu import CpuGeometry, cpu_conv
+from annotator3d.models.sparse import SparseConv, sparse_input
 from annotator3d.models.sparse_cuda import CudaGeometry, cuda_conv
-
-NETWORK = (("subm", 6), ("down", 5), ("subm", 5), ("down", 7), ("up", 4), ("subm", 4), ("up", 3))
 
 
 def has_spconv() -> bool:
@@ -41,44 +42,6 @@ def package(request):
         pytest.skip("spconv cannot be imported here")
 
 
-def batch(seed: int, scans: int, side: int, low: int):
-    """Random occupied cells; each scan has some."""
-    generator = torch.Generator().manual_seed(seed)
-    occupied = torch.rand(scans, side, side, side, generator=generator) < 0.2
-    occupied[:, 0, 0, 0] = True
-    scan, x, y, z = occupied.nonzero(as_tuple=True)
-    cells = (torch.stack([x, y, z], 1) + low).int().contiguous()
-    splits = torch.cat([torch.zeros(1, dtype=torch.long), torch.bincount(scan).cumsum(0)])
-    return torch.randn(len(cells), 4, generator=generator), cells, splits
-
-
-def layers_of(seed: int) -> list[SparseConv]:
-    torch.manual_seed(seed)
-    widths = [4, *(width for _, width in NETWORK)]
-    return [SparseConv(i, o, kind) for i, (kind, o) in zip(widths, NETWORK, strict=False)]
-
-
-def results(layers, features, cells, splits, on_cuda: bool):
-    """Output, and gradients of the input and of every weight, by one path of the wall."""
-    leaf, level = features.clone().requires_grad_(), 0
-    out = leaf
-    geometry = CudaGeometry(cells, splits) if on_cuda else CpuGeometry([cells], [splits])
-    for layer in layers:
-        if on_cuda:
-            out, level = cuda_conv(layer, out, geometry, level)
-        else:
-            out, level = cpu_conv(layer.kind, layer.weight, out, geometry, level)
-    upstream = torch.linspace(-1, 1, out.numel()).view_as(out)
-    return out, *torch.autograd.grad(out, [leaf, *(layer.weight for layer in layers)], upstream)
-
-
-def assert_same_as_on_cpu(seed: int, scans: int, side: int, low: int) -> None:
-    given_batch = batch(seed, scans, side, low)
-    found, wanted = (results(layers_of(seed), *given_batch, on_cuda) for on_cuda in (True, False))
-    for ours, theirs in zip(found, wanted, strict=True):
-        torch.testing.assert_close(ours, theirs, atol=1e-4, rtol=1e-4)
-
-
 @pytest.mark.parametrize(("scans", "side", "low"), [(1, 5, 0), (3, 6, -3), (2, 5, 1001)])
 def test_a_network_gives_the_same_on_both_paths(package, monkeypatch, scans, side, low):
     monkeypatch.setattr(sparse_cuda, "sparse_library", lambda: package)
@@ -91,6 +54,17 @@ def test_any_batch_gives_the_same_on_both_paths(seed, scans, side, low):
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sparse_cuda, "sparse_library", lambda: dense_layers)
         assert_same_as_on_cpu(seed, scans, side, low)
+
+
+@pytest.mark.slow
+def test_spconv_triton_gives_the_same_in_tritons_interpreter():
+    """Its kernels as they are, run on a CPU; wants spconv-triton and triton."""
+    for package in ("triton", "spconv_triton"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is not installed")
+    script = Path(__file__).parents[1] / "support/triton_on_cpu.py"
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr[-3000:]
 
 
 def test_the_calls_fit_spconv_and_say_what_it_needs(monkeypatch):
@@ -150,10 +124,11 @@ def test_rows_of_a_level_are_told_in_the_order_of_scans(monkeypatch):
     monkeypatch.setattr(sparse_cuda, "sparse_library", lambda: dense_layers)
     features, cells, splits = batch(2, 3, 8, -3)
     down = SparseConv(4, 2, "down")
-    here, there = CpuGeometry([cells], [splits]), CudaGeometry(cells, splits)
-    ours, level = cpu_conv("down", down.weight, features, here, 0)
+    x, there = down(sparse_input(features, cells, splits)), CudaGeometry(cells, splits)
+    ours, level = x.features, x.level
     theirs, _ = cuda_conv(down, features, there, 0)
-    coarse, coarse_splits, _ = here.occupied(level)
+    coarse, coarse_splits, order = x.geometry.occupied(level)
+    assert order is None
     found, found_splits, rows = there.occupied(level)
     assert found_splits.tolist() == coarse_splits.tolist()
     by_cell = {}
