@@ -33,7 +33,6 @@ def _options(parser: argparse.ArgumentParser) -> None:
     help="show what is installed, built and found, and how to get what is missing",
     options=_options,
     order=90,
-    when_stopped="; what --gpu has finished is in its table",
 )
 def doctor(args: argparse.Namespace) -> int:
     _check_options(args)
@@ -77,6 +76,7 @@ def _check_gpu(args: argparse.Namespace) -> int:
         raise FileNotFoundError(f"--table: there is no folder {table.parent}; make it first")
     with tempfile.TemporaryDirectory(prefix="annotator3d-gpu-") as scratch:
         steps = make_plan(checkout(), Path(scratch), args.data_root)
+        print(f"{len(steps)} steps, at most 10 minutes; {table} is written after each", flush=True)
         passed = check_gpu(steps, table, lambda words: print(words, flush=True))
     print(f"{table} holds the table for docs/benchmarks.md")
     return 0 if passed else 1
