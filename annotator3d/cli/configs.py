@@ -35,6 +35,14 @@ def config_from(
     return load_config(path, settings), path
 
 
+def refuse_twice(args: argparse.Namespace) -> None:
+    """Raise ConfigError where one ``--set`` of a command line undoes another."""
+    if getattr(args, "set", None):
+        from annotator3d.engine.config.overrides import refuse_undone
+
+        refuse_undone(args.set)
+
+
 def say_yes(args: argparse.Namespace) -> None:
     """Do what ``--trust`` asks for: keep a yes to the Python code of the command's config."""
     from annotator3d.engine.config.load import find_config, trust

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from annotator3d.account import ensure_home
-from annotator3d.cli.configs import say_yes
+from annotator3d.cli.configs import refuse_twice, say_yes
 from annotator3d.cli.parser import parse
 from annotator3d.cli.ranks import is_first
 from annotator3d.cli.visible import visible_output
@@ -50,6 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     try:
+        refuse_twice(args)
         if getattr(args, "trust", False):
             say_yes(args)
         return args.command.run(args) or 0

@@ -256,9 +256,9 @@ def _read(path: str | Path) -> dict:
         words = str(error)
         raise ConfigError(words if str(path) in words else f"{path}: {words}") from error
     except Exception as error:  # a config in Python is a program: it can fail in any way
-        if is_refusal(error):
-            raise ConfigError(in_words(error)) from error
-        words = f"{type(error).__name__}: {error}"
+        words = in_words(error) if is_refusal(error) else f"{type(error).__name__}: {error}"
+        if is_refusal(error) and str(path) in words:
+            raise ConfigError(words) from error
         raise ConfigError(f"{path}: cannot be read as a config: {words}") from error
     values = {key: value for key, value in values.items() if not str(key).startswith("_")}
     for table in values.keys() & {"model", "schedule", "active"}:  # data: a scan may be named 1e3

@@ -32,14 +32,10 @@ def override(values: dict, settings: Sequence[str]) -> None:
         settings: ``key.path=value`` with a value in YAML.
 
     Raises:
-        ConfigError: a setting has another form, or undoes one before it.
+        ConfigError: a setting has another form.
     """
-    given: dict[str, Any] = {}
     for setting in settings:
         key, value = _parse(setting)
-        key = RENAMED.get(key, key)
-        _refuse_undone(given, key, value)
-        given[key] = value
         *parents, last = key.split(".")
         table = values
         for parent in parents:
@@ -49,26 +45,34 @@ def override(values: dict, settings: Sequence[str]) -> None:
         table[last] = value
 
 
-def _refuse_undone(given: dict[str, Any], key: str, value: Any) -> None:
-    """Raise ConfigError where a setting would silently take the place of one before it."""
-    for before, its in given.items():
-        again = before == key and repr(its) != repr(value)
-        over = before.startswith(f"{key}.")
-        into = key.startswith(f"{before}.") and not isinstance(its, dict)
-        if again or over or into:
-            raise ConfigError(
-                f"--set {key}={shortened(in_yaml(value), 80)}: --set {before}="
-                f"{shortened(in_yaml(its), 80)} was given before and would have no effect; keep "
-                "one of them"
-            )
+def refuse_undone(settings: Sequence[str]) -> None:
+    """Raise ConfigError where a setting would take the place of one before it.
+
+    For those that one person gives at once; programs put settings of their own over a person's.
+    """
+    given: dict[str, Any] = {}
+    for setting in settings:
+        key, value = _parse(setting)
+        for before, its in given.items():
+            again = before == key and repr(its) != repr(value)
+            over = before.startswith(f"{key}.")
+            into = key.startswith(f"{before}.") and not isinstance(its, dict)
+            if again or over or into:
+                raise ConfigError(
+                    f"--set {key}={shortened(in_yaml(value), 80)}: --set {before}="
+                    f"{shortened(in_yaml(its), 80)} was given before and would have no effect; "
+                    "keep one of them"
+                )
+        given[key] = value
 
 
 def _parse(setting: str) -> tuple[str, Any]:
     key, separator, text = setting.partition("=")
     if not separator:
         raise ConfigError(f"--set {setting}: expected key=value, for example active.strategy=vcd")
+    key = key.strip()
     try:
-        return key.strip(), read_yaml("the value", text, PlainLoader)
+        return RENAMED.get(key, key), read_yaml("the value", text, PlainLoader)
     except ValueError as error:
         raise ConfigError(f"--set {setting[:100]}: {error}") from error
 
