@@ -44,7 +44,7 @@ def test_a_scan_that_changed_or_vanished_is_named_and_set_aside(path, trouble):
     session = start(path, source)
     words = {
         "gone": "00/0.bin is gone",
-        "fingerprint": "fingerprint file 00/0, the file has 19 and another file",
+        "fingerprint": "fingerprint file 00/0, the file has 19 points and fingerprint another file",
         "points": "the ledger has 19 points",
         "cell": "asked with 4 points and has 0",
     }

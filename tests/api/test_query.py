@@ -144,7 +144,7 @@ def test_arguments_that_do_not_exist_are_refused(scene):
         a3d.RandomSampling().query(scene[0], exclude=[(0.5, 0, 0)])
     with pytest.raises(ValueError, match="exclude: expected cells that fit 32 bits"):
         a3d.RandomSampling().query(scene[0], exclude=[(1 << 32, 0, 0)])
-    with pytest.raises(ValueError, match="random_state: expected an integer, got RandomState"):
+    with pytest.raises(ValueError, match="random_state: expected an integer, got a RandomState"):
         a3d.RandomSampling().query(scene[0], random_state=np.random.RandomState(0))
     for wrong, words in ((2.5, "an integer, got 2.5"), (-1, "at least 0, got -1")):
         with pytest.raises(ValueError, match=f"batch_size: expected {words}"):
