@@ -217,11 +217,12 @@ def test_non_finite_points_are_dropped_counted_and_lead_back_to_their_rows():
     intensity = np.linspace(0, 1, 6, dtype=np.float32)
     xyz[1, 2], xyz[3, 0], intensity[5] = np.nan, np.inf, -np.inf
     scan = Scan.from_raw("00/000000", xyz, intensity, np.arange(6, dtype=np.uint8))
-    assert scan.rows.tolist() == [0, 2, 4] and scan.rows.dtype == np.int64
-    assert (len(scan), scan.num_raw, scan.num_dropped) == (3, 6, 3)
-    np.testing.assert_array_equal(scan.xyz, xyz[[0, 2, 4]])
-    np.testing.assert_array_equal(scan.intensity, intensity[[0, 2, 4]])
-    assert scan.labels.tolist() == [0, 2, 4]
+    assert scan.rows.tolist() == [0, 2, 4, 5] and scan.rows.dtype == np.int64
+    assert (len(scan), scan.num_raw, scan.num_dropped) == (4, 6, 2)
+    np.testing.assert_array_equal(scan.xyz, xyz[[0, 2, 4, 5]])
+    np.testing.assert_array_equal(scan.intensity, [*intensity[[0, 2, 4]], 0])
+    assert scan.no_intensity.tolist() == [5]
+    assert scan.labels.tolist() == [0, 2, 4, 5]
     assert scan.raw_labels.tolist() == [0, 1, 2, 3, 4, 5]
 
 

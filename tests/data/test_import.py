@@ -269,7 +269,7 @@ def test_another_format_than_the_files_is_told_with_what_is_there(tmp_path, taxo
     assert run_import(src, tmp_path / "out", taxonomy, format="pcd") == 1
     assert "holds no .pcd files, only .ply" in capsys.readouterr().err
     assert run_import(tmp_path / "none", tmp_path / "out", taxonomy) == 1
-    assert "SRC must be a folder" in capsys.readouterr().err
+    assert "SRC: there is no folder" in capsys.readouterr().err
 
 
 def test_the_template_is_a_taxonomy_and_is_not_overwritten(tmp_path, capsys):
