@@ -36,7 +36,7 @@ build() { # build NAME FLAG...: the programs NAME-cpu and NAME-cuda
     done
     if [ ${#objects[@]} -gt 1 ]; then flags+=(-DA3D_X86_VARIANTS); fi
     compile "$name-cpu" "${flags[@]}" "$sources"/checks/cpu_cases.cpp \
-        "$sources"/cpu/{kernel_map,library,rulebook,shared}.cpp "${objects[@]}"
+        "$sources"/cpu/{kernel_map,library,lovasz,rulebook,shared}.cpp "${objects[@]}"
     compile "$name-cuda" "${flags[@]}" "$sources"/{checks/cuda_cases,host/library}.cpp
 }
 

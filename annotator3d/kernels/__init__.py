@@ -28,6 +28,7 @@ _HOMES = {
     "group_cells": "grouping",
     "interpolation": "neighbours",
     "kernel_map": "neighbours",
+    "lovasz_softmax": "losses",
     "select_voxels": "selection",
     "sparse_convolution": "convolution",
     "strided_rulebook": "convolution",

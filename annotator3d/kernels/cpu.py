@@ -36,6 +36,7 @@ __all__ = [
     "interpolation",
     "kernel_map",
     "library",
+    "lovasz_softmax",
     "missing_reason",
     "select",
     "sorted_pairs",
@@ -59,6 +60,22 @@ def group_cells(cells: Tensor, splits: Tensor) -> VoxelTensors:
     """As :func:`.reference.group_cells`."""
     cells = cells.contiguous()
     return _group(splits, len(cells), "cells", cells.data_ptr())
+
+
+def lovasz_softmax(probabilities: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """As :func:`.reference.lovasz_softmax`."""
+    if probabilities.dtype != torch.float32:
+        return reference.lovasz_softmax(probabilities, target)
+    probabilities, target = probabilities.contiguous(), target.contiguous()
+    loss, gradient = torch.empty(()), torch.empty_like(probabilities)
+    status = library().a3d_lovasz(
+        *(*_at((probabilities, target)), *probabilities.shape),
+        *(torch.get_num_threads(), *_at((loss, gradient))),
+    )
+    if status == _BAD_VALUE:  # probabilities of a network that has diverged
+        return reference.lovasz_softmax(probabilities, target)
+    checked(status)
+    return loss, gradient
 
 
 def select(request: SelectionRequest) -> SelectionTensors:

@@ -87,6 +87,7 @@ _SIGNATURES = {  # in the order of csrc/abi.h; s text
     "rulebook_write": "pppp",
     "rulebook_free": "p",
     "rulebook_sort": "pppiiiippp",
+    "lovasz": "ppiiipp",
 }
 
 

@@ -7,31 +7,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from annotator3d.kernels import IGNORE
-
-
-def lovasz_softmax(probabilities: Tensor, target: Tensor) -> Tensor:
-    """Lovasz-softmax over the classes present (Berman, Triki and Blaschko, CVPR 2018).
-
-    Args:
-        probabilities: [P, C] float, rows sum to 1.
-        target: [P] int64 in 0..C-1.
-
-    Returns:
-        scalar: mean over the classes that occur in `target`; 0 for P = 0.
-    """
-    if len(target) == 0:
-        return probabilities.sum() * 0.0
-    truth = torch.nn.functional.one_hot(target, probabilities.shape[1]).to(probabilities.dtype).T
-    present = truth.sum(1) > 0
-    truth = truth[present]  # [K, P]
-    errors, order = (truth - probabilities.T[present]).abs().sort(dim=1, descending=True)
-    truth = truth.gather(1, order)
-    # Jaccard loss of the n worst points, for n = 1..P; its increments weigh the errors.
-    total = truth.sum(1, keepdim=True)
-    jaccard = 1 - (total - truth.cumsum(1)) / (total + (1 - truth).cumsum(1))
-    weight = torch.cat([jaccard[:, :1], jaccard.diff(dim=1)], dim=1)
-    return (errors * weight).sum(1).mean()
+from annotator3d.kernels import IGNORE, lovasz_softmax
 
 
 def segmentation_loss(

@@ -9,7 +9,7 @@ import torch
 from kernel_paths import DEVICES, Path
 
 from annotator3d import kernels
-from annotator3d.kernels import convolution_ops, dispatch, ops
+from annotator3d.kernels import convolution_ops, dispatch, losses, ops
 from annotator3d.kernels.convolution import strided_rulebook
 from annotator3d.kernels.grouping import group_cells
 from annotator3d.kernels.request import SelectionRequest
@@ -54,6 +54,7 @@ def questions() -> dict[str, tuple]:
         "interpolation": (points[:, :3], splits, v.cells, v.scan_splits, 2),
         "devoxelize": (features(9), index, weight),
         "devoxelize_backward": (features(50), index, weight, 9),
+        "lovasz_with_gradient": (logits.softmax(1).requires_grad_(), labels),
         "submanifold_pairs": (v.cells, v.scan_splits, cube),
         "sorted_pairs": (child % 8, child, child // 3, 8, len(v)),
         "sparse_convolution": (
@@ -71,7 +72,7 @@ def questions() -> dict[str, tuple]:
 
 OPERATORS = {
     name: operator
-    for module in (ops, convolution_ops)
+    for module in (ops, convolution_ops, losses)
     for name, operator in vars(module).items()
     if isinstance(operator, torch.library.CustomOpDef | torch._ops.OpOverload)
 }

@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from annotator3d.models.losses import lovasz_softmax, segmentation_loss
+from annotator3d.kernels import lovasz_softmax
+from annotator3d.models.losses import segmentation_loss
 
 
 def slow_lovasz(probabilities, target):

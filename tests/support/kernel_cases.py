@@ -376,6 +376,33 @@ def convolution(features, weight, pairs, grad, bias=None, residual=None, relu=Fa
     }
 
 
+def losses() -> Iterator[Case]:
+    """Probabilities in quarters and classes that occur as often as a power of two: exact."""
+    generator = torch.Generator().manual_seed(0)
+    for rows, classes in ((0, 3), (1, 1), (4, 2), (64, 4), (4096, 8)):
+        probabilities = torch.randint(0, 5, (rows, classes), generator=generator) / 4
+        for bad in (None, 2.0, float("nan")):
+            given = probabilities.clone()
+            if bad is not None and rows:
+                given[rows // 2, 0] = bad
+            target = torch.arange(rows) % classes
+            loss, _ = reference.lovasz_softmax(given, target)
+            found = {"bad": int(bad is not None and rows > 0), "=loss": loss[None]}
+            yield (
+                {"operation": "lovasz", "rows": rows, "classes": classes}
+                | found
+                | {
+                    "probabilities": given,
+                    "target": target,
+                }
+            )
+    wrong = torch.tensor([0, 3, 1])
+    yield {"operation": "lovasz", "rows": 3, "classes": 3, "bad": 1} | {
+        "probabilities": torch.ones(3, 3),
+        "target": wrong,
+    }
+
+
 def rulebook(cells, splits, offsets) -> Case:
     names, args = ("rows_in", "rows_out", "starts"), (cells, splits, offsets)
     return {
@@ -391,7 +418,7 @@ FOLDERS = {
         *(groups, scores, selections, large_selections, refused_selections),
         *(neighbours, refused_neighbours),
     ),
-    "cpu": (kernel_maps, convolutions, refused_convolutions),
+    "cpu": (kernel_maps, convolutions, refused_convolutions, losses),
 }
 
 

@@ -187,3 +187,8 @@ A3D_API int64_t a3d_rulebook_sort(const int64_t* offset, const int64_t* rows_in,
                                   const int64_t* rows_out, int64_t pairs, int64_t k,
                                   int64_t block_rows, int64_t outputs, int32_t* sorted_in,
                                   int32_t* sorted_out, int64_t* starts);
+
+// The Lovasz-softmax loss of probabilities [rows, classes] in 0..1 and target [rows] in
+// 0..classes-1, and its gradient [rows, classes]. Bad value: others. Threads have a class each.
+A3D_API int64_t a3d_lovasz(const float* probabilities, const int64_t* target, int64_t rows,
+                           int64_t classes, int64_t threads, float* loss, float* gradient);

@@ -16,6 +16,7 @@ from annotator3d.kernels.reference.convolution import (
     submanifold_pairs,
 )
 from annotator3d.kernels.reference.grouping import VoxelTensors, group_cells, voxel_mean, voxelize
+from annotator3d.kernels.reference.losses import lovasz_softmax
 from annotator3d.kernels.reference.neighbours import (
     devoxelize,
     devoxelize_backward,
@@ -52,6 +53,7 @@ __all__ = [
     "in_range",
     "interpolation",
     "kernel_map",
+    "lovasz_softmax",
     "entropy_and_margin",
     "reduce_fixed",
     "select",

@@ -1,6 +1,7 @@
 // A program that runs test cases from files through the CPU library: each variant that this machine
 // runs, scans on 1, 2 and 4 threads, also from two callers at once, and compares with the answers in
 // the files. To be built with sanitizers: tools/check_kernels.sh.
+#include <cmath>
 #include <thread>
 
 #include "../abi.h"
@@ -239,6 +240,16 @@ void convolution(const CaseFile& f, int64_t threads) {
   }
 }
 
+void lovasz(const CaseFile& f, int64_t threads) {
+  const int64_t rows = f.number("rows"), classes = f.number("classes");
+  std::vector<float> gradient(size_t(rows * classes));
+  float loss = 0;
+  if (!taken(f, a3d_lovasz(f.at<float>("probabilities"), f.at<int64_t>("target"), rows, classes,
+                           threads, &loss, gradient.data())))
+    return;
+  if (!(std::fabs(loss - *f.at<float>("=loss")) < 1e-5f)) f.fail("the loss differs");
+}
+
 void run(const CaseFile& f, int64_t threads) {
   const std::string name = f.text("operation");
   if (name == "group") return group(f, threads);
@@ -249,6 +260,7 @@ void run(const CaseFile& f, int64_t threads) {
   if (name == "interpolation") return interpolation(f, threads);
   if (name == "kernel_map") return kernel_map(f);
   if (name == "rulebook") return rulebook(f, threads);
+  if (name == "lovasz") return lovasz(f, threads);
   const bool wide = f.number("wide");
   if (name == "convolution")
     return wide ? convolution<double>(f, threads) : convolution<float>(f, threads);

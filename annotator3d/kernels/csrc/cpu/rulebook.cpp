@@ -6,7 +6,6 @@
 #include "../abi.h"
 #include "cell_blocks.h"
 #include "guard.h"
-#include "variant.h"
 
 namespace {
 
@@ -15,14 +14,6 @@ struct Part {
   std::vector<int32_t> rows_in, rows_out;
   std::vector<int64_t> counts;  // [k]
 };
-
-template <class Task>
-int64_t run(int64_t tasks, int64_t threads, const Task& task) {
-  const auto call = [](void* context, int64_t i) -> int64_t {
-    return a3d::guarded([&] { return (*static_cast<const Task*>(context))(i); });
-  };
-  return a3d_run(tasks, threads, call, const_cast<Task*>(&task));
-}
 
 }  // namespace
 
@@ -39,14 +30,14 @@ int64_t a3d_rulebook(const int32_t* cells, const int64_t* splits, int64_t scans,
     const auto* all = reinterpret_cast<const a3d::Cell*>(cells);
     const int64_t rows = splits[scans], blocks = (rows + block_rows - 1) / block_rows;
     std::vector<a3d::Blocks> inputs(static_cast<size_t>(scans));
-    const int64_t status = run(scans, threads, [&](int64_t scan) -> int64_t {
+    const int64_t status = a3d::guarded_run(scans, threads, [&](int64_t scan) -> int64_t {
       const bool sound = inputs[size_t(scan)].build(all, splits[scan], splits[scan + 1]);
       return sound ? 0 : a3d::kBadValue;
     });
     if (status < 0) return status;
     const a3d::Probes plan(reinterpret_cast<const a3d::Cell*>(offsets), k);
     std::vector<Part> parts(static_cast<size_t>(blocks));
-    const int64_t done = run(blocks, threads, [&](int64_t b) -> int64_t {
+    const int64_t done = a3d::guarded_run(blocks, threads, [&](int64_t b) -> int64_t {
       const int64_t first = b * block_rows, length = std::min(block_rows, rows - first);
       std::vector<int32_t> table(size_t(k * length));  // [k, rows of the block]
       a3d::Kernel kernel(plan);
