@@ -155,7 +155,7 @@ def test_a_full_disk_is_nobodys_fault(tmp_path, taxonomy, capsys, monkeypatch):
     src = write_scans(tmp_path / "src")
     assert run_import(src, tmp_path / "out", taxonomy) == 1
     error = capsys.readouterr().err
-    assert "No space left" in error and "cannot be imported" not in error
+    assert "the disk is full" in error and "cannot be imported" not in error
 
 
 def test_many_bad_files_are_all_listed(tmp_path, taxonomy, capsys):
