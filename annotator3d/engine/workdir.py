@@ -13,14 +13,14 @@ from annotator3d.data.files import clear_parts, make_folder
 from annotator3d.data.plain_json import parse_json
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.database import holds_ledger
-from annotator3d.ledger.ledger import Ledger
-from annotator3d.ledger.records import ScanRecord
 from annotator3d.ledger.schema import LEDGER_FILE
 from annotator3d.system_errors import naming
 
 if TYPE_CHECKING:
     from annotator3d.data.datasets.base import ScanDataset
     from annotator3d.engine.config.schema import RunConfig
+    from annotator3d.ledger.ledger import Ledger
+    from annotator3d.ledger.records import ScanRecord
     from annotator3d.reporter import Reporter
 
 # Split of a config -> its name in run.json.
@@ -113,6 +113,8 @@ class WorkDir(os.PathLike):
             FileNotFoundError: there is none yet.
             ValueError: the file is no ledger, or cannot be written (see `Ledger`).
         """
+        from annotator3d.ledger.ledger import Ledger  # late: numpy slows down a usage error
+
         path = self.ledger_path
         if not self.path.is_dir():
             raise FileNotFoundError(f"there is no ledger {path}, since there is no folder {self}")
