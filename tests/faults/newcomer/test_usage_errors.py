@@ -17,7 +17,8 @@ for line in json.load(sys.stdin):
     said = io.StringIO()
     with contextlib.redirect_stderr(said):
         code = main(line)
-    print(json.dumps([code, said.getvalue(), "torch" in sys.modules]), file=sys.__stdout__)
+    slow = bool({"torch", "numpy"} & set(sys.modules))
+    print(json.dumps([code, said.getvalue(), slow]), file=sys.__stdout__)
 """
 KITTI = "ada/semantickitti_minkunet"
 # What is typed after `annotator3d`, and what is said; {here} is a folder with the files below.
@@ -56,7 +57,7 @@ USAGE = {
 
 @pytest.fixture(scope="module")
 def answers(tmp_path_factory) -> dict[str, tuple[int, str, bool]]:
-    """Exit code, what is said, whether torch was loaded: of every line, in one process."""
+    """Exit code, what is said, whether torch or numpy was loaded: of every line, in one process."""
     here = tmp_path_factory.mktemp("usage")
     (here / "typo.yaml").write_text("setting: al\nschedule: {epoch: 3}\n")
     (here / "typo.py").write_text("setting = 'al'\nschedule = dict(batchsize=2)\n")
@@ -80,9 +81,9 @@ def answers(tmp_path_factory) -> dict[str, tuple[int, str, bool]]:
 
 @pytest.mark.parametrize("what", USAGE)
 def test_it_is_said_before_torch_is_loaded(answers, what):
-    code, said, torch_loaded = answers[what]
+    code, said, slow_loaded = answers[what]
     assert code in (1, 2) and USAGE[what][1] in said, said
-    assert not torch_loaded, "what came before loaded torch"
+    assert not slow_loaded, "what came before loaded torch or numpy"
     assert len(said.strip().splitlines()) <= 3 and len(said) <= 500, said
 
 
