@@ -13,7 +13,6 @@ from annotator3d.kernels.grouping import group_cells
 from annotator3d.kernels.reference import BLOCK_ROWS, Pairs
 from annotator3d.kernels.voxels import Voxels
 
-_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _CUBE = list(itertools.product((-1, 0, 1), repeat=3))
 
 
@@ -121,11 +120,11 @@ def sparse_convolution(
         ValueError: wrong type, shape or device; rows that the rulebook does not have; a gradient
             that is wanted of what has none.
     """
-    checks.tensor("features", features, (rulebook.num_in, None), _FLOATS)
+    checks.tensor("features", features, (rulebook.num_in, None), checks.FLOATS)
     floats = (features.dtype,)
     depth, k = features.shape[1], rulebook.offsets
     checks.tensor("weight", weight, (None, k, depth), floats, features)
-    _check_pairs("rulebook", rulebook, features)
+    _check_pairs(rulebook, features)
     if bias is None and residual is None and not relu:
         pairs = (*rulebook.forward, *rulebook.backward)
         return convolution_ops.sparse_convolution(
@@ -143,11 +142,11 @@ def sparse_convolution(
     )
 
 
-def _check_pairs(name: str, rulebook: Rulebook, like: Tensor) -> None:
+def _check_pairs(rulebook: Rulebook, like: Tensor) -> None:
     """Types and lengths; rows are looked at by who uses them."""
     for pairs, rows in ((rulebook.forward, rulebook.num_out), (rulebook.backward, rulebook.num_in)):
         rows_in, rows_out, starts = pairs
-        checks.tensor(f"{name} rows_in", rows_in, (None,), (torch.int32,), like)
-        checks.tensor(f"{name} rows_out", rows_out, tuple(rows_in.shape), (torch.int32,), like)
+        checks.tensor("rulebook rows_in", rows_in, (None,), (torch.int32,), like)
+        checks.tensor("rulebook rows_out", rows_out, tuple(rows_in.shape), (torch.int32,), like)
         lists = -(-rows // BLOCK_ROWS) * rulebook.offsets
-        checks.tensor(f"{name} starts", starts, (lists + 1,), (torch.int64,), like)
+        checks.tensor("rulebook starts", starts, (lists + 1,), (torch.int64,), like)

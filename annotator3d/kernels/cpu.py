@@ -21,6 +21,7 @@ from annotator3d.kernels.cpu_convolution import (
     submanifold_pairs,
 )
 from annotator3d.kernels.cpu_library import checked, library, missing_reason
+from annotator3d.kernels.precision import sum_dtype
 from annotator3d.kernels.reference import SelectionTensors, VoxelTensors
 from annotator3d.kernels.request import SelectionRequest
 
@@ -231,7 +232,7 @@ def _devoxelized(
     function: str, values: Tensor, index: Tensor, weight: Tensor, voxels: int, rows: int
 ) -> Tensor | None:
     """Either way of devoxelize, into so many rows; None where a value is refused."""
-    wide = torch.float64 if values.dtype == torch.float64 else torch.float32
+    wide = sum_dtype(values)
     source, weight, index = (t.contiguous() for t in (values.to(wide), weight.to(wide), index))
     out = torch.zeros(rows, values.shape[1], dtype=wide)
     question = cpu_abi.Devoxelize(

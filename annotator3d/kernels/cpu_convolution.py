@@ -9,6 +9,7 @@ from torch import Tensor
 
 from annotator3d.kernels import cpu_abi, reference
 from annotator3d.kernels.cpu_library import checked, library
+from annotator3d.kernels.precision import sum_dtype
 from annotator3d.kernels.reference import BLOCK_ROWS, Pairs
 
 
@@ -62,7 +63,7 @@ def convolution(
 ) -> Tensor:
     """As :func:`.reference.convolution`."""
     pairs = rows_in, rows_out, starts
-    wide = torch.float64 if features.dtype == torch.float64 else torch.float32
+    wide = sum_dtype(features)
     source, kernel, *added = (
         t if t is None else t.to(wide).contiguous() for t in (features, weight, bias, residual)
     )
@@ -98,7 +99,7 @@ def convolution_weight_gradient(
 ) -> Tensor:
     """As :func:`.reference.convolution_weight_gradient`."""
     pairs = rows_in, rows_out, starts
-    wide = torch.float64 if features.dtype == torch.float64 else torch.float32
+    wide = sum_dtype(features)
     source, upstream = features.to(wide).contiguous(), grad.to(wide).contiguous()
     out = torch.empty(grad.shape[1], offsets, features.shape[1], dtype=wide)
     question = cpu_abi.WeightGradient(

@@ -27,6 +27,7 @@ from annotator3d.kernels.cuda_abi import (
     points_batch,
     prediction_of,
 )
+from annotator3d.kernels.precision import sum_dtype
 from annotator3d.kernels.reference import SelectionTensors, VoxelTensors
 from annotator3d.kernels.request import SelectionRequest
 
@@ -223,7 +224,7 @@ class CudaKernels:
 
 def _rows_alike(values: Tensor, index: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Contiguous, values and weights in the precision that they are added in."""
-    wide = torch.float64 if values.dtype == torch.float64 else torch.float32
+    wide = sum_dtype(values)
     return values.to(wide).contiguous(), index.contiguous(), weight.to(wide).contiguous()
 
 

@@ -37,7 +37,7 @@ class ConvBlock(nn.Module):
     def forward(self, x: SparseTensor, residual: Tensor | None = None) -> SparseTensor:
         """`residual` is added before the ReLU."""
         if fuses(self.norm, x.features):
-            return self.conv.fused(x, self.norm, residual, relu=True)
+            return self.conv.fused(x, self.norm, residual)
         x = self.conv(x)
         features = self.norm(x.features)
         features = features if residual is None else features + residual

@@ -95,16 +95,14 @@ class SparseConv(nn.Module):
             features, level = cpu_conv(self.kind, self.weight, x.features, x.geometry, x.level)
         return SparseTensor(features, x.geometry, level)
 
-    def fused(
-        self, x: SparseTensor, norm: nn.BatchNorm1d, residual: Tensor | None, relu: bool
-    ) -> SparseTensor:
+    def fused(self, x: SparseTensor, norm: nn.BatchNorm1d, residual: Tensor | None) -> SparseTensor:
         """The convolution, batch norm by running statistics, plus `residual`, ReLU: in one pass.
 
         For inference on CPU (`fuses`); equal to the separate layers but for rounding.
         """
         scale = norm.weight / (norm.running_var + norm.eps).sqrt()
         weight = self.weight * scale[:, None, None, None, None]
-        added = (norm.bias - norm.running_mean * scale, residual, relu)
+        added = (norm.bias - norm.running_mean * scale, residual, True)
         features, level = cpu_conv(self.kind, weight, x.features, x.geometry, x.level, added)
         return SparseTensor(features, x.geometry, level)
 

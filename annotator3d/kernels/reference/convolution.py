@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from annotator3d.kernels import checks
+from annotator3d.kernels.precision import sum_dtype
 from annotator3d.kernels.reference.neighbours import kernel_map
 
 BLOCK_ROWS = 1024
@@ -65,7 +66,7 @@ def convolution(
     """
     offsets = weight.shape[1]
     check_pairs(rows_in, rows_out, starts, offsets, len(features), num_out)
-    wide = torch.float64 if features.dtype == torch.float64 else torch.float32
+    wide = sum_dtype(features)
     source, kernel = features.to(wide), weight.to(wide)
     kernel = (kernel.flip(1) if mirrored else kernel).transpose(0, 1)
     kernel = kernel if transposed else kernel.transpose(1, 2)  # [K, in, out]
@@ -87,7 +88,7 @@ def convolution_weight_gradient(
 ) -> Tensor:
     """Gradient [D, K, C] of the weights, from features [Vin, C] and grad [Vout, D]."""
     check_pairs(rows_in, rows_out, starts, offsets, len(features), len(grad))
-    wide = torch.float64 if features.dtype == torch.float64 else torch.float32
+    wide = sum_dtype(features)
     source, upstream = features.to(wide), grad.to(wide)
     out = source.new_zeros(offsets, grad.shape[1], features.shape[1])
     for k, ins, outs in _by_offset(rows_in, rows_out, starts, offsets):

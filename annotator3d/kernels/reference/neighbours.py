@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from annotator3d.kernels import checks
+from annotator3d.kernels.precision import sum_dtype
 from annotator3d.kernels.reference.grouping import floor_cells, scan_of_row
 
 
@@ -56,7 +57,7 @@ def devoxelize(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     Added in the order of k, in float32 (float64 for float64 features), rounded to their dtype.
     """
     checks.row_range("index", index, len(features))
-    wide = torch.float64 if features.dtype == torch.float64 else torch.float32
+    wide = sum_dtype(features)
     weight = weight.to(wide)
     padded = torch.cat([features.to(wide), weight.new_zeros(1, features.shape[1])])  # row -1
     out = weight.new_zeros(len(index), features.shape[1])
@@ -70,7 +71,7 @@ def devoxelize_backward(grad: Tensor, index: Tensor, weight: Tensor, rows: int) 
 
     Added point by point, in the precision of :func:`devoxelize`.
     """
-    wide = torch.float64 if grad.dtype == torch.float64 else torch.float32
+    wide = sum_dtype(grad)
     out = torch.zeros(rows + 1, grad.shape[1], dtype=wide, device=grad.device)  # one for index -1
     chunk = max(1, 2**22 // max(1, index.shape[1] * grad.shape[1]))  # bounds the memory
     for g, i, w in zip(grad.split(chunk), index.split(chunk), weight.split(chunk), strict=True):
