@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -15,6 +14,8 @@ from annotator3d.analysis.report.experiment import Notes, write_report
 from annotator3d.analysis.report.growing import RunState, write_growing
 from annotator3d.analysis.runs import Run, read_run
 from annotator3d.analysis.summary import summarise, write_summary
+from annotator3d.data.files import make_folder
+from annotator3d.data.plain_json import parse_json
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.config.schema import RunConfig
@@ -69,13 +70,13 @@ def run_demo(out: Path, reporter: Reporter, overrides: Sequence[str] = ()) -> Pa
     jobs = demo_jobs(out, overrides)
     target_epochs = next(j for j in jobs if j.name == "target-only").config.schedule.epochs
     notes = _notes(config, target_epochs)
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     growing = GrowingReport(out / "report.html", jobs, notes, began)
     reporter.info(f"the report fills while the runs go on: {out / 'report.html'}")
     trained = run_jobs(jobs, reporter, changed=growing.change)
     wall_seconds = time.monotonic() - began
     if not trained and (out / "summary.json").exists():  # only read back: keep what it took
-        wall_seconds = json.loads((out / "summary.json").read_text())["wall_seconds"]
+        wall_seconds = parse_json((out / "summary.json").read_text())["wall_seconds"]
     summary = summary_of({job.name: read_run(job.work_dir) for job in jobs}, wall_seconds)
     write_summary(out / "summary.json", summary)
     pictured = next(job for job in jobs if job.name == PICTURED)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import annotator3d
 from annotator3d.cli.gpu_check.machine import find_nvcc
 from annotator3d.cli.gpu_check.steps import Step
+from annotator3d.data.plain_json import parse_json
 from annotator3d.models.sparse_library import LIBRARIES, VARIABLE, version_of
 
 TOTAL = 600.0  # seconds for everything
@@ -96,7 +96,7 @@ def read_pytest(output: str) -> dict[str, object]:
 def read_figures(file: Path) -> dict[str, object]:
     """What a benchmark wrote, as one table of names; ValueError if it wrote nothing."""
     try:
-        report = json.loads(file.read_text(encoding="utf-8"))
+        report = parse_json(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{file} was not written") from error
     flat = {f"{task} {name}": v for task, row in report.items() for name, v in row.items()}
