@@ -15,7 +15,7 @@ import torch
 
 BAD_VALUE, NO_MEMORY = -1, -2
 
-_ABI = 3
+_ABI = 4
 _NAMES = ("libannotator3d_cpu.so", "libannotator3d_cpu.dylib", "annotator3d_cpu.dll")
 _VARIABLE = "ANNOTATOR3D_KERNELS"
 KINDS = {torch.float32: 0, torch.float64: 1, torch.uint8: 2, torch.int32: 3, torch.int64: 4}
@@ -67,6 +67,7 @@ WeightGradient = _structure(
 
 _SIGNATURES = {  # in the order of csrc/abi.h; s text
     "use": "s",
+    "use_team": "p",
     "group_points": "pifpiip",
     "group_cells": "ppiip",
     "group_write": "ppi",

@@ -7,6 +7,7 @@ processor has, or the one that ``ANNOTATOR3D_KERNELS`` names.
 from __future__ import annotations
 
 import ctypes
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -16,7 +17,21 @@ from annotator3d.kernels import cpu_abi
 
 @cache
 def _load() -> tuple[ctypes.CDLL | None, str]:
-    return cpu_abi.find()
+    found, note = cpu_abi.find()
+    if found is not None:
+        _share_threads(found)
+    return found, note
+
+
+def _share_threads(lib: ctypes.CDLL) -> None:
+    """Let the library work on the threads on which torch does, where those are GNU OpenMP's.
+
+    They wait for their next work by spinning for a while: beside them, threads of the library's own
+    find no free core. A fork does not have them.
+    """
+    if os.name == "posix" and (team := getattr(ctypes.CDLL(None), "GOMP_parallel", None)):
+        lib.a3d_use_team(team)
+        os.register_at_fork(after_in_child=lambda: lib.a3d_use_team(None))
 
 
 def library() -> ctypes.CDLL | None:

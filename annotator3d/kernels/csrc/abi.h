@@ -31,6 +31,12 @@ A3D_API const char* a3d_variant();
 // Takes another one into use. Bad value: there is none of this name that this machine runs.
 A3D_API int64_t a3d_use(const char* name);
 
+// Calls body(data) on so many threads at once (fewer are allowed), the caller's among them, and returns
+// when all have returned: GOMP_parallel() of GNU OpenMP.
+typedef void (*A3dTeam)(void (*body)(void*), void* data, unsigned threads, unsigned flags);
+// Takes the threads of another library into use; null: the library starts threads of its own.
+A3D_API int64_t a3d_use_team(A3dTeam team);
+
 // Groups rows by cell within each of `scans` scans. Returns the number of voxels, and in `group` what
 // a3d_group_write() needs; a3d_group_free() must be called on that in the end (not after a code).
 struct A3dGroup;

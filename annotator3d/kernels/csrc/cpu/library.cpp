@@ -73,7 +73,7 @@ int64_t make_group(const A3dGroup& input, int64_t threads, A3dGroup** out) {
 
 }  // namespace
 
-int64_t a3d_abi() { return 3; }
+int64_t a3d_abi() { return 4; }
 
 const char* a3d_build() { return A3D_VERSION "\n" A3D_COMPILER "\n" A3D_FLAGS; }
 

@@ -53,6 +53,28 @@ void drop(void* piece) {
 
 void* payload(void* piece) { return static_cast<char*>(piece) + kHead; }
 
+std::atomic<A3dTeam> team{nullptr};
+
+// Tasks that threads take in turn until none is left or one has failed.
+struct Job {
+  int64_t (*task)(void* context, int64_t i);
+  void* context;
+  int64_t tasks;
+  std::atomic<int64_t> next{0}, status{0};
+};
+
+void work(void* data) {
+  Job& job = *static_cast<Job*>(data);
+  for (;;) {
+    const int64_t i = job.next.fetch_add(1);
+    if (i >= job.tasks || job.status.load() < 0) return;
+    const int64_t result = job.task(job.context, i);
+    int64_t lowest = job.status.load();
+    while (result < lowest && !job.status.compare_exchange_weak(lowest, result)) {
+    }
+  }
+}
+
 }  // namespace
 
 void* a3d_take_memory(size_t bytes) {
@@ -82,25 +104,27 @@ void a3d_give_memory(void* memory) {
   drop(piece);
 }
 
+int64_t a3d_use_team(A3dTeam other) {
+  team.store(other);
+  return 0;
+}
+
 int64_t a3d_run(int64_t tasks, int64_t threads, int64_t (*task)(void* context, int64_t i),
                 void* context) {
-  std::atomic<int64_t> next{0}, status{0};
-  const auto work = [&] {
-    for (;;) {
-      const int64_t i = next.fetch_add(1);
-      if (i >= tasks || status.load() < 0) return;
-      const int64_t result = task(context, i);
-      int64_t lowest = status.load();
-      while (result < lowest && !status.compare_exchange_weak(lowest, result)) {
-      }
+  Job job{task, context, tasks};
+  threads = threads < tasks ? threads : tasks;
+  if (threads <= 1) {
+    work(&job);
+  } else if (const A3dTeam other = team.load()) {
+    other(work, &job, unsigned(threads), 0);
+  } else {
+    std::vector<std::thread> others;
+    try {
+      for (int64_t i = 1; i < threads; ++i) others.emplace_back(work, &job);
+    } catch (...) {  // no more threads, or no memory for one: those that run do it all
     }
-  };
-  std::vector<std::thread> others;
-  try {
-    for (int64_t i = 1; i < threads && i < tasks; ++i) others.emplace_back(work);
-  } catch (...) {  // no more threads, or no memory for one: those that run do it all
+    work(&job);
+    for (std::thread& thread : others) thread.join();
   }
-  work();
-  for (std::thread& other : others) other.join();
-  return status;
+  return job.status;
 }
