@@ -6,6 +6,7 @@ import atexit
 import os
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,12 @@ settings.load_profile("any machine")
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     # What a shell starts in the background ignores Ctrl-C, and so would all that the tests start.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Each worker has about one core, and so have its processes: more threads wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Else each process of a test compiles the package anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # What a test says yes to is forgotten, and what the user said yes to counts in no test.
 os.environ["ANNOTATOR3D_CONFIG"] = tempfile.mkdtemp(prefix="annotator3d-config-")
