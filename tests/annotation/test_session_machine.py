@@ -50,13 +50,13 @@ def test_random_actions_and_restarts_agree_with_a_model(tmp_path_factory, seed, 
     person.session.close()
 
 
-def test_ten_thousand_actions_agree_with_a_model(tmp_path):
-    """On more voxels, each with some hundred events in the end: far more than people give one."""
+def test_some_thousand_actions_agree_with_a_model(tmp_path):
+    """Each voxel has some hundred events in the end: far more than people give one."""
     path = tmp_path / "ledger.sqlite"
-    source, model = world(path, CELLS + [(20 + i, 3, 1) for i in range(8)])
+    source, model = world(path)
     person = Person(model(), 7, open_session(path, source))
     done = set()
-    for step in range(10_000):
+    for step in range(3_500):
         done.add(person.step())
         check_screen(person.session, person.model)
         if step % 500 == 499:
