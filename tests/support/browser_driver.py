@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from commands import Command
 from viewer_driver import missing
+
+FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+WAIT = 90_000  # ms
 
 
 @contextmanager
-def started_browser(flags: list[str]) -> Iterator[Any]:
+def started_browser(*flags: str) -> Iterator[Any]:
     """Playwright's browser; skips, saying why, where there is none (see `missing`)."""
     try:
         import viser  # noqa: F401
@@ -26,30 +29,37 @@ def started_browser(flags: list[str]) -> Iterator[Any]:
     if found is None:
         missing("chromium is not installed: apt install chromium")
     with api.sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=found, args=flags)
+        started = playwright.chromium.launch(executable_path=found, args=[*FLAGS, *flags])
         yield started
         started.close()
 
 
 @contextmanager
+def opened(browser: Any, link: str, width: int = 800, height: int = 600) -> Iterator[Any]:
+    """A page of `link`, which is closed with the block: else it would draw on, unseen.
+
+    It is small, for the processor draws it.
+    """
+    page = browser.new_page(viewport={"width": width, "height": height})
+    page.set_default_timeout(WAIT)
+    try:
+        page.goto(link)
+        yield page
+    finally:
+        page.close()
+
+
+@contextmanager
 def serving(
     work_dir: Path, *options: str, env: Mapping[str, str] | None = None
-) -> Iterator[tuple[subprocess.Popen, str]]:
+) -> Iterator[tuple[Command, str]]:
     """``annotator3d label --web`` in a process of its own, on a free port: (process, link)."""
-    command = [sys.executable, "-u", "-m", "annotator3d", "label", "--web", "--port", "0"]
-    process = subprocess.Popen(
-        [*command, *options, str(work_dir)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env=env,
-    )
+    arguments = ["label", "--web", "--port", "0", *options, str(work_dir)]
+    process = Command(arguments, work_dir.with_name("served.out"), env)
     try:
-        link, said = None, []
-        while link is None and (line := process.stdout.readline()):
-            said.append(line)
-            link = re.search(r"http://\S+", line)
-        assert link is not None, "".join(said)
+        while (link := re.search(r"http://\S+(?=[^\n]*\n)", process.output)) is None:
+            assert process.poll() is None, process.output
+            time.sleep(0.02)
         yield process, link.group()
     finally:
         process.kill()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -10,7 +9,7 @@ from urllib.request import urlopen
 import browser_driver
 import numpy as np
 import pytest
-from browser_driver import started_browser
+from browser_driver import opened, started_browser
 from viewer_driver import SHOTS, dispute, kinds, make_work_dir
 
 from annotator3d.data.formats.kitti import read_bin
@@ -19,27 +18,17 @@ from annotator3d.ledger.ledger import Ledger
 from annotator3d.viz.camera import FIELD_OF_VIEW, Camera, perspective, preset_view
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(400)]
-FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-WAIT = 90_000  # ms
 
 
 @pytest.fixture(scope="module")
 def browser():
-    with started_browser(FLAGS) as started:
+    with started_browser() as started:
         yield started
 
 
 def serving(work_dir, *options):
     """`browser_driver.serving` where no window could open."""
-    elsewhere = {k: v for k, v in os.environ.items() if k != "DISPLAY"}
-    return browser_driver.serving(work_dir, "--debug", *options, env=elsewhere)
-
-
-def opened(browser, link):
-    page = browser.new_page(viewport={"width": 1440, "height": 900})
-    page.set_default_timeout(WAIT)
-    page.goto(link)
-    return page
+    return browser_driver.serving(work_dir, "--debug", *options, env={"DISPLAY": ""})
 
 
 def shows(page, text):
@@ -63,8 +52,7 @@ def work_dir(make_kitti, tmp_path):
 
 
 def test_keys_and_buttons_label_undo_and_close(browser, work_dir):
-    with serving(work_dir) as (process, link):
-        page = opened(browser, link)
+    with serving(work_dir) as (process, link), opened(browser, link) as page:
         shows(page, "(number 1,")
         for key, number in (("1", 2), ("s", 3), ("Control+z", 2), ("Control+y", 2)):
             press(page, key)
@@ -82,10 +70,9 @@ def test_keys_and_buttons_label_undo_and_close(browser, work_dir):
         page.get_by_role("dialog").get_by_role("button", name="Done").click()
         shows(page, "note: wheel 1")
         page.screenshot(path=SHOTS / "web.png")
-        second = opened(browser, link)
-        shows(second, "Somebody is labelling here already")
-        second.keyboard.press("1")
-        second.close()
+        with opened(browser, link) as second:
+            shows(second, "Somebody is labelling here already")
+            second.keyboard.press("1")
         assert kinds(work_dir)[-2:] == ["answer", "note"]
         button(page, "Close").click()
         assert process.wait(timeout=60) == 0
@@ -94,8 +81,11 @@ def test_keys_and_buttons_label_undo_and_close(browser, work_dir):
 
 
 def test_a_box_that_is_dragged_parts_the_voxel(browser, work_dir, tmp_path):
-    with serving(work_dir) as (_, link), Ledger.read(work_dir / "ledger.sqlite") as ledger:
-        page = opened(browser, link)
+    with (
+        serving(work_dir) as (_, link),
+        Ledger.read(work_dir / "ledger.sqlite") as ledger,
+        opened(browser, link, 1440, 900) as page,  # room for a box beside the panel
+    ):
         shows(page, "(number 1,")
         press(page, "b")
         shows(page, "drag a box over points")
@@ -136,21 +126,23 @@ def test_elsewhere_only_the_whole_link_is_let_in(browser, work_dir):
         for wrong in (address, f"{address}?token={token[::-1]}"):
             with pytest.raises(HTTPError, match="403"):
                 urlopen(wrong, timeout=60)
-        page = opened(browser, link)
-        shows(page, "(number 1,")
-        assert "token" not in page.url  # not left in the history or on the screen
-        press(page, "u")
-        shows(page, "(number 2,")
-        assert kinds(work_dir) == ["unsure"]
-        process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=60) == 130
-        assert "all answers are saved" in process.stdout.read()
+        with opened(browser, link) as page:
+            shows(page, "(number 1,")
+            assert "token" not in page.url  # not left in the history or on the screen
+            press(page, "u")
+            shows(page, "(number 2,")
+            assert kinds(work_dir) == ["unsure"]
+            process.send_signal(signal.SIGINT)
+            assert process.wait(timeout=60) == 130
+            assert "all answers are saved" in process.output
 
 
 def test_a_dispute_is_decided_in_the_browser(browser, work_dir):
     first, second = dispute(work_dir)
-    with serving(work_dir, "--review", "--annotator", "lead") as (_, link):
-        page = opened(browser, link)
+    with (
+        serving(work_dir, "--review", "--annotator", "lead") as (_, link),
+        opened(browser, link) as page,
+    ):
         shows(page, f"(number {first},")
         shows(page, "they differ in")
         press(page, "Space")
@@ -170,8 +162,7 @@ def test_a_dispute_is_decided_in_the_browser(browser, work_dir):
 
 
 def test_who_comes_back_goes_on_where_he_was(browser, work_dir):
-    with serving(work_dir) as (_, link):
-        page = opened(browser, link)
+    with serving(work_dir) as (_, link), opened(browser, link) as page:
         shows(page, "(number 1,")
         press(page, "1")
         shows(page, "(number 2,")
@@ -187,8 +178,7 @@ BOTH = """keys => keys.forEach(key => document.activeElement.dispatchEvent(
 
 
 def test_a_key_before_the_next_voxel_is_seen_labels_nothing(browser, work_dir):
-    with serving(work_dir) as (_, link):
-        page = opened(browser, link)
+    with serving(work_dir) as (_, link), opened(browser, link) as page:
         shows(page, "(number 1,")
         press(page)
         page.evaluate(BOTH, ["1", "1"])  # faster than any picture

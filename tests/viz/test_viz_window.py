@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from viewer_driver import SHOTS, Viewer, dispute, kinds, make_work_dir, need_window, virtual_display
+from viewer_driver import (
+    SHOTS,
+    Viewer,
+    dispute,
+    drawing_is_known,
+    kinds,
+    make_work_dir,
+    need_window,
+    skipping_fails,
+    virtual_display,
+)
 
 from annotator3d.ledger.ledger import Ledger
 
@@ -48,7 +57,7 @@ def make_scans(root: Path) -> Path:
 @pytest.fixture(scope="module")
 def shared(display, work_dir):
     """One window for most tests, which each begin at an open query and leave no part of it."""
-    viewer = Viewer(display, work_dir.parent, [str(work_dir)])
+    viewer = Viewer(display, work_dir.parent, [str(work_dir)], drawing_is_known)
     try:
         viewer.started()
         yield viewer
@@ -171,7 +180,7 @@ def test_the_work_goes_on_after_a_kill_and_ends_with_the_button(display, tmp_pat
         window.process.wait()
     finally:
         window.end()
-    again = Viewer(display, tmp_path, [str(work_dir)])
+    again = Viewer(display, tmp_path, [str(work_dir)], drawing_is_known)
     try:
         assert again.started()["query"] != first
         assert again.press("ctrl+z", lambda s: s["query"] == first)["state"] == "open"
@@ -182,23 +191,11 @@ def test_the_work_goes_on_after_a_kill_and_ends_with_the_button(display, tmp_pat
         again.end()
 
 
-BROKEN = """
-import sys
-from annotator3d.annotation.session import LabelSession
-from annotator3d.cli.main import main
-
-def broken(self):
-    raise RuntimeError("the disk is gone")
-
-LabelSession.skip = broken
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 def test_a_dispute_is_decided_with_a_key_and_with_a_button(display, tmp_path):
     work_dir = make_work_dir(make_scans(tmp_path / "kitti"), tmp_path / "run", budget=2)
     first, second = dispute(work_dir)
-    viewer = Viewer(display, tmp_path, [str(work_dir), "--review", "--annotator", "lead"])
+    options = ["--review", "--annotator", "lead"]
+    viewer = Viewer(display, tmp_path, [str(work_dir), *options], drawing_is_known)
     try:
         state = viewer.started()
         assert (state["query"], state["state"]) == (first, "disputed")
@@ -221,17 +218,13 @@ def test_a_dispute_is_decided_with_a_key_and_with_a_button(display, tmp_path):
 
 def test_an_error_in_a_callback_is_logged_and_ends_the_window_cleanly(display, tmp_path):
     work_dir = make_work_dir(make_scans(tmp_path / "kitti"), tmp_path / "run")
-    (tmp_path / "broken.py").write_text(BROKEN)
-    window = Viewer(display, tmp_path, [str(work_dir)], [str(tmp_path / "broken.py")])
+    window = Viewer(display, tmp_path, [str(work_dir)], skipping_fails)
     try:
         first = window.started()["query"]
         window.press("1", lambda s: s["query"] != first)
         window.at_rest()
         window.do("key", "s")
-        end = time.monotonic() + 60
-        while window.alive() and time.monotonic() < end:
-            time.sleep(0.1)
-        assert window.process.poll() == 1
+        assert window.process.wait(timeout=60) == 1
     finally:
         window.end()
     assert "the disk is gone" in window.output

@@ -12,17 +12,11 @@ import threading
 from pathlib import Path
 
 import pytest
-from browser_driver import serving, started_browser
+from browser_driver import WAIT, serving, started_browser
 from viewer_driver import kinds, make_work_dir
 
 pytestmark = [pytest.mark.gui, pytest.mark.timeout(300)]
-FLAGS = [
-    "--no-sandbox",
-    "--use-angle=swiftshader",
-    "--enable-unsafe-swiftshader",
-    "--host-resolver-rules=MAP evil.example 127.0.0.1",  # a name that is pointed at this machine
-]
-WAIT = 90_000  # ms
+EVIL = "--host-resolver-rules=MAP evil.example 127.0.0.1"  # a name pointed at this machine
 # What a page tries: 'opened' of a websocket, or how it ended.
 KNOCK = """async ([url, protocol]) => await new Promise(done => {
     const socket = new WebSocket(url, protocol);
@@ -47,7 +41,7 @@ FRAME = """async url => await new Promise(done => {
 
 @pytest.fixture(scope="module")
 def browser():
-    with started_browser(FLAGS) as started:
+    with started_browser(EVIL) as started:
         yield started
 
 
@@ -80,7 +74,7 @@ def test_a_page_of_another_origin_neither_reads_nor_writes(browser, attacker, ma
     work_dir = make_work_dir(make_kitti(scans=1, points=4000), tmp_path / "run", budget=6)
     port, cookies = attacker
     with serving(work_dir) as (_, link):
-        context = browser.new_context()
+        context = browser.new_context(viewport={"width": 800, "height": 600})
         mine = context.new_page()
         mine.set_default_timeout(WAIT)
         mine.goto(link)

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from browser_driver import serving
-from viewer_driver import START_SECONDS, Viewer, need_window, virtual_display
+from viewer_driver import START_SECONDS, Viewer, drawing_is_known, need_window, virtual_display
 
 pytest.importorskip("viser")
 pytest.importorskip("aiohttp")
@@ -99,8 +99,8 @@ def test_visitors_that_are_no_browser_leave_no_trace_and_a_signal_ends_the_serve
                     status = client.recv(4096).split()[1]
                     assert status in (b"400", b"403", b"405")
         process.send_signal(signal.SIGTERM)
-        rest = process.stdout.read()
         assert process.wait(timeout=60) == 128 + signal.SIGTERM
+        rest = process.output.partition(link)[2].partition("\n")[2]
     assert "all answers are saved" in rest and len(rest.splitlines()) == 1
     log = home / "viewer.log"
     assert not log.exists() or not log.read_text()
@@ -111,7 +111,7 @@ def test_visitors_that_are_no_browser_leave_no_trace_and_a_signal_ends_the_serve
 def test_a_window_that_is_told_to_end_gives_back_what_it_holds(home):
     need_window()
     with virtual_display() as display:
-        viewer = Viewer(display, home.parent, [str(home)])
+        viewer = Viewer(display, home.parent, [str(home)], drawing_is_known)
         try:
             viewer.wait(lambda state: state["query"] is not None, START_SECONDS)
             assert held(home)
