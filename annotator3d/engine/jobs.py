@@ -69,7 +69,9 @@ def run_jobs(
     for name in done:
         changed(name, "ended")
     workers = min(workers or len(os.sched_getaffinity(0)), count)
-    context = multiprocessing.get_context("spawn")
+    # Forked from one that has imported all and done nothing: imports take longer than a small run.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["annotator3d.engine.run", "matplotlib.pyplot", "torch._dynamo"])
     messages = context.Queue()
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, context, _begin_worker, (messages,)) as pool:
