@@ -20,7 +20,10 @@ from torch.distributed import TCPStore
 
 CONTEXT = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(  # what a run imports, late imports of others included
-    ["annotator3d.engine.run", "annotator3d.cli.terminal", "matplotlib.pyplot", "torch._dynamo"]
+    ["annotator3d.engine.run", "torch._dynamo"]
+    + [f"annotator3d.cli.{name}" for name in ("main", "parser", "terminal")]
+    + [f"annotator3d.models.{name}" for name in ("minkunet", "polarnet", "salsanext", "spvcnn")]
+    + ["matplotlib.pyplot", "matplotlib.backends.backend_agg"]
 )
 
 
