@@ -250,7 +250,7 @@ acts = st.lists(
 )
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
 @given(acts, st.permutations(range(3)), st.lists(st.integers(0, 2), max_size=3))
 def test_any_order_and_any_repetition_of_merges_give_the_same(
     asked, tmp_path_factory, acts, order, again

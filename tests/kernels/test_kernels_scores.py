@@ -57,7 +57,7 @@ labelled = st.lists(st.tuples(st.integers(-3, 3), st.sampled_from([0, 1, 2, 6, 2
 
 @pytest.mark.parametrize("path", PATHS)
 @given(labelled)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_confusion_is_the_entropy_of_the_labels(path: Path, points):
     with path.used():
         v = voxels_of([p[0] for p in points], device=path.device)
