@@ -8,7 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Each worker has about one core, and so have its processes: more threads wait for each other.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["OMP_NUM_THREADS"] = "1"
 # Else each process of a test compiles the package anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -73,17 +73,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # The longest files first: else one core waits at the end for the windows on the other.
     long = {item.path for item in items if {"gui", "slow"} & set(item.keywords)}
     items.sort(key=lambda item: item.path not in long)
-
-
-@pytest.fixture(scope="module")
-def one_thread() -> Iterator[None]:
-    """The tests' networks are so small that more threads slow them, by far on a busy machine."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

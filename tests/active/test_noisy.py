@@ -25,7 +25,6 @@ from annotator3d.kernels.selection import VoxelPick
 from annotator3d.ledger.effort import round_costs
 from annotator3d.ledger.ledger import Ledger, Query
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["car", "road", "tree", "pole", "person"]
 RATES = ("border", "range", "dominant")
 

@@ -20,7 +20,6 @@ from annotator3d.kernels.selection import VoxelPick
 from annotator3d.ledger.effort import effort_by_query, round_cost
 from annotator3d.ledger.ledger import Answer, Ledger
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ["car", "road", "tree"]
 
 

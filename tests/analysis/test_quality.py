@@ -17,8 +17,6 @@ from annotator3d.engine.rounds.hook import WaitingForOracleError
 from annotator3d.engine.run import train
 from annotator3d.ledger.ledger import Answer, Ledger
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 def report(work_dir, capsys):
     capsys.readouterr()

@@ -18,9 +18,6 @@ from annotator3d.cli.review_options import criteria_of
 from annotator3d.data.scan import rows_of_cell
 from annotator3d.ledger.ledger import Ledger
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 # --- what `label --review` goes through ----------------------------------------------------------
 
 

@@ -19,9 +19,6 @@ from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.reporter import Reporter
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
-
 # --- answers that the network contradicts --------------------------------------------------------
 
 

@@ -8,8 +8,6 @@ from tiny_runs import tiny_config
 
 import annotator3d as a3d
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):

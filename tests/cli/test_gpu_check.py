@@ -244,7 +244,6 @@ def test_a_table_that_cannot_be_written_is_refused_before_anything_runs(
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize(
     ("name", "args"),
     [("kernels", ()), ("convolution", ()), ("round", ("ada", "fp32")), ("resume", ())],
@@ -256,7 +255,6 @@ def test_the_checks_pass_where_both_sides_are_the_cpu(name, args, tmp_path, monk
     assert figures and all(value is not None for value in figures.values())
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_picks_that_differ_between_devices_are_seen(monkeypatch):
     select, calls = checks.select_voxels, []
 
@@ -272,7 +270,6 @@ def test_picks_that_differ_between_devices_are_seen(monkeypatch):
         checks.kernels("cpu")
 
 
-@pytest.mark.usefixtures("one_thread")
 def test_a_network_that_differs_between_devices_is_seen(monkeypatch, tmp_path):
     monkeypatch.setenv("ANNOTATOR3D_CACHE", str(tmp_path))
     network, made = checks._network, []

@@ -20,7 +20,6 @@ from annotator3d.data.taxonomy import load_taxonomy
 from annotator3d.engine.config.load import dump_config
 from annotator3d.ledger.ledger import Ledger
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 COMMANDS = {
     "package show": ["package", "show", "PACKAGE"],
     "quality report": ["quality", "report", "RUN", "--json"],

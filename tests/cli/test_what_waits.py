@@ -10,7 +10,6 @@ from annotator3d.engine.config.load import dump_config
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.viz import panel_text
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 DECIDE = "wait for a decision: annotator3d label {} --review --disputed"
 
 

@@ -84,7 +84,6 @@ def test_the_pages_are_found():
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("page", PYTHON, ids=lambda page: page.name)
 def test_python_snippets_run_in_their_order(page, world):
     for text in blocks(page, "python"):

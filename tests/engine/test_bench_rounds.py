@@ -57,7 +57,7 @@ def test_a_step_inside_another_counts_once():
 
 
 @pytest.fixture
-def task(make_kitti, tmp_path, one_thread):
+def task(make_kitti, tmp_path):
     root = make_kitti(sequences=("00",), scans=2, points=300)
     return {"network": "small", "root": str(root), "scans": ["00/000000", "00/000001"]}
 

@@ -18,14 +18,6 @@ import bench_train  # noqa: E402
 from plain_spconv import load_spconv  # noqa: E402
 
 
-@pytest.fixture
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def has_spconv() -> bool:
     try:
         load_spconv("cpu")
@@ -34,7 +26,7 @@ def has_spconv() -> bool:
     return True
 
 
-def test_the_tool_measures_both_networks(tmp_path, one_thread, capsys):
+def test_the_tool_measures_both_networks(tmp_path, capsys):
     path = tmp_path / "figures.json"
     report = bench_train.main(["--quick", "--json", str(path)])
     assert json.loads(path.read_text()) == report and set(report) == {"MinkUNet", "SPVCNN"}
@@ -46,7 +38,7 @@ def test_the_tool_measures_both_networks(tmp_path, one_thread, capsys):
     assert "selected scans/s" in capsys.readouterr().out
 
 
-def test_the_rival_is_the_same_network(one_thread):
+def test_the_rival_is_the_same_network():
     if not has_spconv():
         pytest.skip("spconv cannot be imported here")
     planes = [4, 4, 6, 8, 5]

@@ -42,15 +42,6 @@ BENCHMARK = [f"{s}/{task}_{net}" for s in SETTINGS for task in TASKS for net in 
 ACTIVE = ("al", "asfda", "ada")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Tensors this small are slower on several threads, on a busy machine by far."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory) -> dict[str, Path]:
     """The four datasets, small, each in its own layout."""

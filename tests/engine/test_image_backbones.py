@@ -46,7 +46,6 @@ BACKBONES = {
         "planes": [4, 8, 4],
     },
 }
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture

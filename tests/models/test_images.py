@@ -29,7 +29,6 @@ SMALL = {
     ),
 }
 KINDS = {"SalsaNext": SalsaNext, "PolarNet": PolarNet}
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def network(name: str, **other) -> Segmentor:

@@ -19,8 +19,6 @@ import annotator3d as a3d
 from annotator3d.cli.main import main
 from annotator3d.engine.run import train
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):

@@ -12,8 +12,6 @@ from tiny_runs import tiny_config
 from annotator3d.cli.main import main
 from annotator3d.engine.config.load import dump_config
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:

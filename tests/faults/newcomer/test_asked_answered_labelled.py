@@ -16,8 +16,6 @@ from annotator3d.cli.main import main
 from annotator3d.engine.config.load import dump_config, find_config, load_config
 from annotator3d.ledger.ledger import Ledger
 
-pytestmark = pytest.mark.usefixtures("one_thread")
-
 
 @pytest.fixture(scope="module")
 def root(tmp_path_factory) -> Path:

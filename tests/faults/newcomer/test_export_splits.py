@@ -13,12 +13,11 @@ from annotator3d.cli.main import main
 from annotator3d.engine.config.load import dump_config
 from annotator3d.ledger.ledger import Ledger
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 TRAIN, VAL = {"00/000000", "00/000001", "01/000000", "01/000001"}, {"02/000000", "02/000001"}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, one_thread) -> Path:
+def run(tmp_path_factory) -> Path:
     """A trained run; sequence 03 is the source of its config."""
     folder = tmp_path_factory.mktemp("export")
     root = make_kitti_in(folder)(sequences=("00", "01", "02", "03"), scans=2, points=100)

@@ -15,7 +15,6 @@ from tiny_runs import BACKBONE, tiny_config
 from annotator3d.cli.main import main
 from annotator3d.engine.config.load import dump_config
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 SMALL = ["schedule.epochs=1", "active.rounds_at=[0]", "model.voxel_size=2.0", "device=cpu"]
 SMALL += [f"model.backbone={BACKBONE}", "active.voxel_size=4.0", "seed=3"]
 PERSON, NO_VAL = "active.oracle=person", "data.val=null"
@@ -105,7 +104,7 @@ def test_a_run_without_validation_is_trained_as_the_hint_says(labelled, tmp_path
 
 
 @pytest.fixture(scope="module")
-def waiting(unlabelled, tmp_path_factory, one_thread) -> Path:
+def waiting(unlabelled, tmp_path_factory) -> Path:
     """A run that waits for a person; not to be changed."""
     run = tmp_path_factory.mktemp("waiting") / "run"
     settings = sets([*SMALL, PERSON, NO_VAL])

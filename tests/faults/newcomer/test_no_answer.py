@@ -13,7 +13,6 @@ from annotator3d.engine.build import build_model
 from annotator3d.engine.config.load import dump_config
 from annotator3d.ledger.ledger import Ledger
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 WARNING = "warning: no point has a class"
 
 

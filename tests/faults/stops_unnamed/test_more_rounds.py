@@ -19,12 +19,11 @@ from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.reporter import Reporter
 
-pytestmark = pytest.mark.usefixtures("one_thread")
 AFTER = ["schedule.epochs=3", "active.rounds_at=[0,1,2]"]
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory, one_thread) -> Path:
+def done(tmp_path_factory) -> Path:
     """`config.yaml` and its finished run of two rounds in `run`; not to be changed."""
     folder = tmp_path_factory.mktemp("done")
     root = make_kitti_in(folder)(sequences=("00", "01", "02"), scans=2, points=200)

@@ -14,7 +14,6 @@ from annotator3d.cli.main import main
 POINTS, CLASSES, SIZE = 150, 3, 4.0
 CLASS_LIST = "classes: [{name: a, ids: [1]}, {name: b, ids: [2]}, {name: c, ids: [3]}]\n"
 SCANS = ("d/000000", "d/000001")
-pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
