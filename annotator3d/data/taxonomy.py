@@ -24,6 +24,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +132,15 @@ def load_taxonomy(name: str | os.PathLike[str]) -> Taxonomy:
     Raises ValueError for an unknown name (with the nearest one) or a file that contradicts itself.
     """
     path = taxonomy_path(name)
-    return parse_taxonomy(read_yaml(path, loader=PlainNumbers), path.stem, path)
+    own = path == _FOLDER / f"{name}.yaml"
+    content = _own(path) if own else read_yaml(path, loader=PlainNumbers)
+    return parse_taxonomy(content, path.stem, path)
+
+
+@cache
+def _own(path: Path) -> Any:
+    """The content of a file of the package: each data set of a run asks for it, some times."""
+    return read_yaml(path, loader=PlainNumbers)
 
 
 def dump_taxonomy(taxonomy: Taxonomy) -> bytes:

@@ -165,3 +165,12 @@ def test_as_many_classes_as_fit_beside_the_ignored_one(count, fits):
     else:
         with pytest.raises(ValueError, match="at most 254 classes, got 255"):
             parse_taxonomy(content, "m", "m.yaml")
+
+
+def test_what_is_done_to_a_loaded_taxonomy_changes_no_later_one():
+    first = load_taxonomy("semantickitti19")
+    labels, guidance, digest = dict(first.labels), dict(first.guidance), first.digest()
+    for part in (first.labels, first.guidance, first.learning_map, first.names):
+        part.clear()
+    again = load_taxonomy("semantickitti19")
+    assert (again.labels, again.guidance, again.digest()) == (labels, guidance, digest)
