@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NoReturn
 
 import torch
@@ -33,9 +34,7 @@ def tensor(
     if value.dtype not in dtypes:
         fail(name, " or ".join(str(d).removeprefix("torch.") for d in dtypes), value.dtype)
     found = value.shape
-    if len(found) != len(shape) or any(
-        n is not None and n != m for n, m in zip(shape, found, strict=True)
-    ):
+    if len(found) != len(shape) or not _fits(found, shape):
         wanted = ", ".join("any" if n is None else str(n) for n in shape)
         fail(name, f"shape [{wanted}]", list(found))
     if found and found[0] > _MAX_ROWS:
@@ -45,6 +44,13 @@ def tensor(
     return value
 
 
+def _fits(found: Sequence[int], shape: tuple[int | None, ...]) -> bool:
+    for n, m in zip(shape, found, strict=True):  # a generator would take twice as long
+        if n is not None and n != m:
+            return False
+    return True
+
+
 def row_bounds(name: str, splits: Tensor | None, rows: int, like: Tensor) -> list[int]:
     """Row boundaries of the scans of a batch as numbers; None means one scan.
 
@@ -52,11 +58,10 @@ def row_bounds(name: str, splits: Tensor | None, rows: int, like: Tensor) -> lis
     """
     if splits is None:
         return [0, rows]
-    on_host = isinstance(splits, Tensor) and splits.device.type == "cpu"
+    on_host = isinstance(splits, Tensor) and splits.is_cpu
     tensor(name, splits, (None,), (torch.int64,), None if on_host else like)
     values = splits.tolist()
-    rising = all(a <= b for a, b in zip(values, values[1:], strict=False))
-    if not values or values[0] != 0 or values[-1] != rows or not rising:
+    if not values or values[0] != 0 or values[-1] != rows or values != sorted(values):
         shown = values if len(values) <= 8 else f"{values[:4]} ... {values[-3:]}"
         fail(name, f"non-decreasing row numbers from 0 to {rows}", shown)
     return values
@@ -72,6 +77,8 @@ def row_splits(name: str, splits: Tensor | None, rows: int, like: Tensor) -> Ten
 
 def on_device(values: Tensor, like: Tensor) -> Tensor:
     """A small tensor on the device of ``like``, copied without waiting for that device."""
+    if values.is_cpu and like.is_cpu:
+        return values
     return values.to(like.device, non_blocking=True)
 
 

@@ -32,9 +32,9 @@ def run(kernel: str, *args: Any, like: Tensor | None = None) -> Any:
 
 def path(tensor: Tensor) -> ModuleType:
     """The module that runs kernels on this tensor's device; warns once of the reference."""
-    if tensor.device.type == "cpu":
+    if tensor.is_cpu:
         module, hint = cpu, "Install a C++ compiler and reinstall annotator3d to build it"
-    elif tensor.device.type == "cuda":
+    elif tensor.is_cuda:
         module, hint = cuda_library, "Install the CUDA toolkit (nvcc) and reinstall annotator3d"
     else:
         _warn_once(f"annotator3d: no kernels for {tensor.device.type} tensors; {_INSTEAD}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import sub
 
 import numpy as np
 import torch
@@ -164,10 +165,10 @@ def select_voxels(
         checks.fail("points", "shape [N, 3 or more]", list(points.shape))
     n = points.shape[0]
     ends = checks.row_bounds("splits", splits, n, points)
-    longest = max((b - a for a, b in zip(ends, ends[1:], strict=False)), default=0)
-    bounds = torch.tensor(ends)
+    longest = max(map(sub, ends[1:], ends), default=0)
+    bounds = torch.from_numpy(np.array(ends, np.int64))
     prediction, rows = _scoring(points, prediction, rows, num_classes, score, reduce, longest)
-    choice = _choice(points, len(bounds) - 1, asked, asked_splits, seeds, k, longest)
+    choice = _choice(points, len(ends) - 1, asked, asked_splits, seeds, k, longest)
     limits = (checks.integer("min_points", min_points, 0, 2**31), _range(max_range), want_scores)
     population = min(longest, MAX_POPULATION) if score == "vcd" else 0
     table = score_table(population, points.device)
@@ -244,8 +245,8 @@ def _choice(
         asked_splits = torch.zeros(scans + 1, dtype=torch.int64)
     checks.tensor("asked", asked, (None, 3), (torch.int32,))
     asked_splits = checks.row_splits("asked_splits", asked_splits, asked.shape[0], points)
-    if len(asked_splits) != scans + 1:
-        checks.fail("asked_splits", f"{scans} scans", len(asked_splits) - 1)
+    if (given := asked_splits.shape[0] - 1) != scans:
+        checks.fail("asked_splits", f"{scans} scans", given)
     seeds = seeds if isinstance(seeds, Tensor) else torch.tensor(seeds, dtype=torch.int64)
     checks.tensor("seeds", seeds, (scans,), (torch.int64,))
     k = min(checks.integer("k", k, 0, 2**31 - 1), longest)

@@ -7,6 +7,8 @@ import math
 import pytest
 import torch
 from kernel_paths import DEVICES, Path
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 
 from annotator3d import kernels
 from annotator3d.kernels import convolution_ops, dispatch, losses, ops
@@ -160,6 +162,16 @@ def test_compile_runs_selection_and_voxelisation(path):
     with path.used():
         found = torch.compile(both, backend="eager")(points, logits)
         assert all(torch.equal(*pair) for pair in zip(found, both(points, logits), strict=True))
+
+
+def test_tensors_without_values_are_grouped_into_voxels_without_values():
+    """What exports a model runs it so: no kernel may read them."""
+    with FakeTensorMode(shape_env=ShapeEnv()):
+        points = torch.empty(200, 4)
+        voxels = kernels.voxelize(points, 0.5)
+        assert kernels.group_cells(torch.empty(7, 3, dtype=torch.int32)).members.shape == (7,)
+    assert isinstance(voxels.members, FakeTensor)
+    assert voxels.members.shape == (200,)
 
 
 @pytest.mark.parametrize("name", ["native", "host", "cuda"])
