@@ -239,19 +239,23 @@ def test_populations_beyond_the_table_are_refused(path, monkeypatch):
 @given(
     st.sampled_from(["entropy", "margin"]),
     st.sampled_from([0.0, 1e-3, 1.0, 8.0, 60.0, 3e37]),
+    st.sampled_from([0.0, 24.0, -90.0]),
     st.integers(1, 255),
     st.sampled_from([[1500], [0, 700, 1, 900]]),
     st.sampled_from(KINDS),
     st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=40, deadline=None)
-def test_the_best_few_are_those_of_all_scores(path, score, spread, classes, lengths, kind, seed):
+def test_the_best_few_are_those_of_all_scores(
+    path, score, spread, offset, classes, lengths, kind, seed
+):
     """A path may leave out points whose score cannot decide; asked for all scores, it may not."""
     rng = np.random.default_rng(seed)
     n, size = sum(lengths), 0.25
     points = cloud(seed, n, kind, size)
     logits = rng.normal(0, 1, (n, classes)) * spread
     logits[rng.random(n) < 0.3] = 0  # ties, and the highest entropy
+    logits += offset
     cells = np.floor(points[:, :3].numpy() / np.float32(size)).astype(np.int32)
     some = np.sort(rng.choice(n, rng.integers(0, 40), replace=False))
     splits = torch.tensor([0, *np.cumsum(lengths).tolist()])

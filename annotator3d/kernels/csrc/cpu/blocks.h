@@ -164,42 +164,40 @@ struct Places {  // of the bits of a byte, lowest first
 constexpr Places kPlaces;
 #endif
 
-// Rows where `keep` is 0, in order; may write 8 beyond.
-inline int places_of_starts(const int8_t* keep, int rows, int32_t* out) {
-  int count = 0, i = 0;
-#if defined(__AVX2__)
-  for (; i + 32 <= rows; i += 32) {
-    const __m256i c = _mm256_load_si256(reinterpret_cast<const __m256i*>(keep + i));
-    uint32_t starts = ~uint32_t(_mm256_movemask_epi8(c));
-    for (int byte = 0; byte < 4; ++byte, starts >>= 8) {
-      const uint32_t bits = starts & 255;
-      const __m128i places = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kPlaces.of[bits]));
-      _mm256_storeu_si256(
-          reinterpret_cast<__m256i*>(out + count),
-          _mm256_add_epi32(_mm256_cvtepu8_epi32(places), _mm256_set1_epi32(i + 8 * byte)));
-      count += count_bits(bits);
-    }
-  }
-#endif
-  for (; i < rows; ++i) {  // without a branch: nobody can guess it
-    out[count] = i;
-    count += keep[i] == 0;
-  }
-  return count;
-}
-
-// Hashes, and the runs of rows with the same cell: their number.
+// Hashes, and the runs of rows with the same cell: their number. Without a branch on where one
+// begins: nobody can guess it.
 A3D_NOINLINE int find_runs(Block& block, int rows) {
   for (int i = 0; i < rows; ++i) block.hash[i] = hash_of(block.x[i], block.y[i], block.z[i]);
   block.keep[0] = 0;
-  for (int i = 1; i < rows; ++i) {
+  block.begin[0] = 0;
+  int runs = 1, i = 1;
+#if defined(__AVX2__)
+  for (; i + 8 <= rows; i += 8) {
+    const auto same = [i](const int32_t* of) {
+      return _mm256_cmpeq_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(of + i)),
+                                _mm256_loadu_si256(reinterpret_cast<const __m256i*>(of + i - 1)));
+    };
+    const __m256i keep =
+        _mm256_and_si256(_mm256_and_si256(same(block.x), same(block.y)), same(block.z));
+    const __m128i half =
+        _mm_packs_epi32(_mm256_castsi256_si128(keep), _mm256_extracti128_si256(keep, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(block.keep + i), _mm_packs_epi16(half, half));
+    const uint32_t starts = ~uint32_t(_mm256_movemask_ps(_mm256_castsi256_ps(keep))) & 255;
+    const __m128i places = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(kPlaces.of[starts]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(block.begin + runs),
+                        _mm256_add_epi32(_mm256_cvtepu8_epi32(places), _mm256_set1_epi32(i)));
+    runs += count_bits(starts);
+  }
+#endif
+  for (; i < rows; ++i) {
     const int32_t change = (block.x[i] ^ block.x[i - 1]) | (block.y[i] ^ block.y[i - 1]) |
                            (block.z[i] ^ block.z[i - 1]);
     block.keep[i] = int8_t(-int(change == 0));
+    block.begin[runs] = i;
+    runs += change != 0;
   }
-  const int runs = places_of_starts(block.keep, rows, block.begin);
   block.begin[runs] = rows;
-  for (int i = 1; i <= kAhead; ++i) block.begin[runs + i] = 0;  // for what looks ahead
+  for (int j = 1; j <= kAhead; ++j) block.begin[runs + j] = 0;  // for what looks ahead
   return runs;
 }
 

@@ -88,6 +88,7 @@ A3D_NOINLINE bool argmax_rows(const float* in, int64_t rows, int classes, uint8_
   __m128 poison[4] = {_mm_setzero_ps(), _mm_setzero_ps(), _mm_setzero_ps(), _mm_setzero_ps()};
   int64_t r = 0;
   for (; r + 4 <= rows; r += 4, in += 4 * classes) {
+    fetch_ahead(in, 4 * classes);
     const Row<kFours, kRest> a{in, classes}, b{in + classes, classes}, c{in + 2 * classes, classes},
         d{in + 3 * classes, classes};
     const __m128 va = a.largest(poison[0]), vb = b.largest(poison[1]), vc = c.largest(poison[2]),
@@ -173,6 +174,23 @@ bool copy_labels(const T* in, int64_t rows, int classes, uint8_t* out) {
     out[i] = uint8_t(label);
   }
   return bad == 0;
+}
+
+constexpr int kCounted = 32;  // labels that are looked at together
+
+// How many of some labels are `label`. Those behind, up to a multiple of kCounted, are not.
+inline int64_t count_label(const uint8_t* labels, int64_t rows, uint8_t label) {
+  int64_t count = 0;
+#if defined(__AVX2__)
+  const __m256i wanted = _mm256_set1_epi8(char(label));
+  for (int64_t i = 0; i < rows; i += kCounted) {
+    const __m256i some = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(labels + i));
+    count += count_bits(uint32_t(_mm256_movemask_epi8(_mm256_cmpeq_epi8(some, wanted))));
+  }
+#else
+  for (int64_t i = 0; i < rows; ++i) count += labels[i] == label;
+#endif
+  return count;
 }
 
 // Labels of some rows of a prediction of an A3dKind, from row `first` on. False: a bad value.

@@ -1,7 +1,9 @@
-// Bounds of the entropy and the margin of points, for less than half of the work of the scores.
+// Keys of points whose order bounds that of their scores, for a part of the work of the scores.
 //
-// The largest score of a voxel matters only if it may be among the best k of the scan, which bounds
-// tell of all but a few points.
+// The largest score of a voxel matters only if it may be among the best k of the scan, which keys
+// tell of all but a few points. A key is the bits of a float >= 0, hence in the order of the numbers:
+// an entropy (in bits) that the score does not exceed, or the gap between the two largest logits,
+// which bounds the margin from both sides.
 #pragma once
 
 #include "point_scores.h"
@@ -9,63 +11,81 @@
 namespace a3d {
 namespace {
 
-// An interval of a score, both ends >= 0, in an integer. The larger one has the larger upper end.
-inline int64_t interval(float low, float high) {
-  return int64_t(uint64_t(same_bits<uint32_t>(high)) << 32 | same_bits<uint32_t>(low));
-}
-
-// The ends as integers in the order of the numbers.
-inline int64_t low_end(int64_t interval) { return int64_t(uint32_t(interval)); }
-inline int64_t high_end(int64_t interval) { return interval >> 32; }
-
 #if defined(A3D_TILES)
 
-constexpr float kMostExcess = 1.0616f;  // of rough_exp() over exp(), which it is never below
-constexpr float kMostExcessBits = 0.0862f;
-constexpr float kSlack = 1e-4f;  // more than all rounding
+// Of rough_exp() over exp(), which it is never below.
+constexpr float kMostExcess = 1.0616f;
+constexpr float kSlack = 1e-3f;  // bits; more than all rounding
 
-// exp(x) with a straight line between powers of two, for kLowestGap <= x <= 0.
+// exp(x) with a straight line between powers of two, for -87 <= x <= 87.
 A3D_INLINE Floats rough_exp(Floats x) {
   constexpr float kOne = 1065353216.0f;  // the bits of 1.0f, as a number
   const Floats bits = times_plus(x, Floats{} + 12102203.0f, Floats{} + kOne);
   return same_bits<Floats>(__builtin_convertvector(bits, Ints));
 }
 
-// Intervals of the scores that point_scores() gives to some rows of logits, in bits (or units). False:
-// a logit that is not finite.
+// Entropies that those of kLanes rows do not exceed; `poison` is NaN where a logit is not finite. Where
+// the largest logit of a row is far from 0, nothing is said and `beyond` is true.
+A3D_INLINE Floats most_entropy(const float* in, int classes, Floats& poison, bool& beyond) {
+  constexpr float kMostLogit = 25.0f, kLeastLogit = -80.0f;
+  Floats first = Floats{} - INFINITY, z{}, s{};
+  each_column(in, classes, [&](int, Floats x) __attribute__((always_inline)) {
+    first = highest(first, x);
+    const Floats e = rough_exp(highest(Floats{} + kLeastLogit, x));  // NaN stays NaN
+    z += e;
+    s = times_plus(e, x, s);
+  });
+  poison = s * Floats{};
+  const Floats size = highest(first, -first);
+  beyond = false;
+  for (int i = 0; i < kLanes; ++i) beyond |= !(size[i] <= kMostLogit);
+  constexpr float kScale = 137438953472.0f;  // 2^37: what log2_poly() gets is above 1
+  Ints whole;
+  Floats fraction;
+  log2_poly(z * kScale, whole, fraction);
+  const Floats bits = __builtin_convertvector(whole - 37, Floats) + fraction - first * 1.44269504f;
+  const Floats mean = (first - s / z) * 1.44269504f;
+  return highest(bits + mean * kMostExcess + kSlack, Floats{});
+}
+
+// Keys of some rows of logits. False: a logit that is not finite.
 template <bool kEntropy>
-A3D_NOINLINE bool bound_rows(const float* logits, int64_t rows, int classes, int64_t* out) {
-  Tile tile;
+A3D_NOINLINE bool key_rows(const float* logits, int64_t rows, int classes, uint32_t* out) {
   Floats poison{};
   float left[kMostClasses * kLanes];
   for (int64_t r = 0; r < rows; r += kLanes) {
-    tile.take(whole_tile(logits + r * classes, rows - r, classes, left), classes);
-    poison += tile.poison;
-    Floats z{}, s{};
-    for (int c = 0; c < classes; ++c) {
-      const Floats d = highest(tile.column[c] - tile.first, Floats{} + kLowestGap);
-      const Floats e = rough_exp(d);
-      z += e;
-      if (kEntropy) s = times_plus(e, d, s);
-    }
-    Floats low, high;
+    const int64_t count = least<int64_t>(kLanes, rows - r);
+    const float* const tile = whole_tile(logits + r * classes, count, classes, left);
+    fetch_ahead(logits + r * classes, kLanes * classes);
+    Floats key;
     if (kEntropy) {
-      Ints whole;
-      Floats fraction;
-      log2_poly(z, whole, fraction);
-      const Floats bits = __builtin_convertvector(whole, Floats) + fraction;
-      const Floats mean = s / z * -1.44269504f;
-      high = bits + mean * kMostExcess;
-      low = bits - kMostExcessBits + mean * (1 / kMostExcess);
+      Floats bad;
+      bool beyond;
+      key = most_entropy(tile, classes, bad, beyond);
+      if (A3D_UNLIKELY(beyond)) {
+        int64_t scores[kLanes];
+        if (!score_rows<true, false>(tile, kLanes, classes, scores, scores)) return false;
+        for (int i = 0; i < kLanes; ++i) key[i] = float(double(scores[i]) / kScoreOne) + kSlack;
+      } else {
+        poison += bad;
+      }
     } else {
-      low = (1.0f - exp_poly(highest(tile.second - tile.first, Floats{} + kLowestGap))) / z;
-      high = low * kMostExcess;
+      Largest2 largest;
+      each_column(tile, classes,
+                  [&](int, Floats x) __attribute__((always_inline)) { largest.add(x); });
+      key = largest.first - largest.second;
+      poison += largest.poison;
     }
-    high = high * (1 + kSlack) + kSlack;
-    low = highest(low * (1 - kSlack) - kSlack, Floats{});
-    for (int i = 0; i < least<int64_t>(kLanes, rows - r); ++i) out[r + i] = interval(low[i], high[i]);
+    memcpy(out + r, &key, size_t(count) * sizeof(uint32_t));
   }
   return all_zero(poison);
+}
+
+// Largest gap with which a margin may be as low as this. With e = exp(-gap), the margin of some
+// classes is at least (1 - e) / (1 + (classes - 1) e).
+inline float most_gap(double margin, int classes) {
+  const double m = margin * 1.0001 + 2e-6;
+  return m < 1 ? float(-log((1 - m) / (1 + (classes - 1) * m)) * 1.0001 + 1e-6) : INFINITY;
 }
 
 #endif

@@ -127,37 +127,51 @@ A3D_INLINE void turn(const float* in, int classes, Floats (&columns)[4]) {
 #undef A3D_ROWS
 }
 
+// visit(c, x) for the logits x of each class c of kLanes rows.
+template <class Visit>
+A3D_INLINE void each_column(const float* in, int classes, Visit visit) {
+  Floats four[4];
+  int c = 0;
+  for (; c + 4 <= classes; c += 4) {
+    turn(in + c, classes, four);
+    for (int i = 0; i < 4; ++i) visit(c + i, four[i]);
+  }
+  if (c == classes) return;
+  if (classes >= 4) turn(in + classes - 4, classes, four);  // and of these the last ones
+  for (; c < classes; ++c) {
+    Floats x;
+    if (classes >= 4) x = four[c - classes + 4];
+    else
+      for (int row = 0; row < kLanes; ++row) x[row] = in[row * classes + c];
+    visit(c, x);
+  }
+}
+
+// The two largest of some logits of each row.
+struct Largest2 {
+  Floats first = Floats{} - INFINITY, second = Floats{} - INFINITY, poison{};
+
+  A3D_INLINE void add(Floats x) {
+    poison = times_plus(x, Floats{}, poison);  // 0 * x is NaN if x is not finite
+    second = highest(second, lowest(first, x));
+    first = highest(first, x);
+  }
+};
+
 // kLanes rows of logits: a column a class, and the two largest of each row.
 struct Tile {
   Floats column[kMostClasses];
   Floats first, second, poison;
 
   A3D_INLINE void take(const float* in, int classes) {
-    first = second = Floats{} - INFINITY;
-    poison = Floats{};
-    Floats four[4];
-    int c = 0;
-    for (; c + 4 <= classes; c += 4) {
-      turn(in + c, classes, four);
-      for (int i = 0; i < 4; ++i) add(c + i, four[i]);
-    }
-    if (c == classes) return;
-    if (classes >= 4) turn(in + classes - 4, classes, four);  // and of these the last ones
-    for (; c < classes; ++c) {
-      Floats x;
-      if (classes >= 4) x = four[c - classes + 4];
-      else
-        for (int row = 0; row < kLanes; ++row) x[row] = in[row * classes + c];
-      add(c, x);
-    }
-  }
-
- private:
-  A3D_INLINE void add(int c, Floats x) {
-    column[c] = x;
-    poison = times_plus(x, Floats{}, poison);  // 0 * x is NaN if x is not finite
-    second = highest(second, lowest(first, x));
-    first = highest(first, x);
+    Largest2 largest;
+    each_column(in, classes, [&](int c, Floats x) __attribute__((always_inline)) {
+      column[c] = x;
+      largest.add(x);
+    });
+    first = largest.first;
+    second = largest.second;
+    poison = largest.poison;
   }
 };
 

@@ -1,10 +1,11 @@
 // The whole selection of a scan in one pass over its points: voxels, their scores, the best of them.
 //
 // A voxel has a record of 32 bytes, and a list of its runs. For the confusion the record holds only
-// which classes occur: the histogram is counted, along the list, for the few voxels whose number of
-// classes could bring them among the best.
+// which classes occur: the points of a class are counted, along the list, for the few voxels whose
+// number of classes could bring them among the best.
 #pragma once
 
+#include "along_runs.h"
 #include "best.h"
 #include "cell_index.h"
 #include "classes.h"
@@ -19,9 +20,8 @@ struct alignas(32) Voxel {
   uint32_t last_run;  // its number + 1; kAsked
   uint32_t points;
   union {
-    uint64_t classes;  // bit c % 64 for each class c that occurs
-    int64_t value;     // maximum of the scores of its points and kAbove, or their sum; kBounds:
-                       // the interval of the point that may have the largest
+    uint32_t joined;  // bit c % 32 for each class c that occurs; kBounds: the largest key
+    int64_t value;    // maximum of the scores of its points and kAbove, or their sum
   };
 };
 constexpr int64_t kAbove = int64_t(1) << 40;  // a score and this is above 0
@@ -38,6 +38,8 @@ struct RowPredictions {
   const int64_t* values;
 };
 
+constexpr uint32_t kSpare = 16;  // labels that may be read behind the last
+
 enum class ScoreMode { kNone, kVcd, kMax, kMean, kBounds };  // kBounds: kMax for the best k only
 
 template <ScoreMode kMode>
@@ -48,12 +50,13 @@ class Scan {
         voxels_(longest, arena),
         records_(arena.take<Voxel>(longest + 1)),
         runs_{arena.take<uint32_t>(longest + 1), arena.take<uint32_t>(longest)},
-        labels_(arena.take<uint8_t>(kMode == ScoreMode::kVcd ? longest : 0)),
-        highest_(arena.take<uint32_t>(kMode == ScoreMode::kBounds ? longest : 0)),
-        likely_(arena.take<uint32_t>(kMode == ScoreMode::kBounds ? longest : 0)),
-        best_(q.k, arena) {
-    for (int label = 0; label < kIgnore; ++label) bit_[label] = uint64_t(1) << (label & 63);
-  }
+        labels_(arena.take<uint8_t>(kMode == ScoreMode::kVcd ? longest + kSpare : 0)),
+        gathered_(arena.take<uint8_t>(kMode == ScoreMode::kVcd ? longest + kSpare + kCounted : 0)),
+        keys_(arena.take<uint32_t>(kMode == ScoreMode::kBounds ? longest : 0)),
+        exact_(arena.take<int64_t>(kMode == ScoreMode::kBounds ? longest : 0)),
+        likely_(arena.take<uint32_t>(
+            kMode == ScoreMode::kVcd || kMode == ScoreMode::kBounds ? longest + 1 : 0)),
+        best_(q.k, arena) {}
 
   // False: a bad value.
   bool run(int64_t scan, const RowPredictions& given) {
@@ -104,29 +107,33 @@ class Scan {
     if (kMode == ScoreMode::kVcd)
       return labels_of(q_.prediction, q_.kind, start_ + first, rows, classes, labels_ + first);
     const float* logits = static_cast<const float*>(q_.prediction) + (start_ + first) * classes;
-    if (kMode == ScoreMode::kBounds) return bounds(logits, rows, uint32_t(first));
+    if (kMode == ScoreMode::kBounds) return keys(logits, rows, uint32_t(first));
     return q_.score == kA3dEntropy
                ? score_rows<true, false>(logits, rows, classes, values_, values_)
                : score_rows<false, true>(logits, rows, classes, values_, values_);
   }
 
-  // The interval of the score of each row of a block: see select_bounds.h.
-  bool bounds(const float* logits, int rows, uint32_t first);
+  // The key of each row of a block: see select_bounds.h.
+  bool keys(const float* logits, int rows, uint32_t first);
 
-  // What the points of each run say together. Branches on where a run ends could not be guessed.
+  // What the points of each run say together, at its last row.
   void join(const Block& block, int rows, uint32_t first) {
-    if (kMode == ScoreMode::kNone) return;
-    int64_t joined = 0;
-    int run = -1;
-    for (int i = 0; i < rows; ++i) {
-      const int64_t keep = block.keep[i];
-      joined &= keep;
-      if (kMode == ScoreMode::kVcd) joined |= int64_t(bit_[labels_[first + uint32_t(i)]]);
-      if (kMode == ScoreMode::kMax) joined = most(joined, values_[i] + kAbove);
-      if (kMode == ScoreMode::kMean) joined += values_[i];
-      if (kMode == ScoreMode::kBounds) joined = most(joined, values_[i]);
-      run += 1 + int(keep);
-      joined_[run] = joined;
+    if (kMode == ScoreMode::kVcd) {
+      const uint8_t* const labels = labels_ + first;
+      for (int i = 0; i < rows; ++i)
+        joined_[i] = labels[i] == kIgnore ? 0 : uint32_t(1) << (labels[i] & 31);
+      along_runs<Union>(block, rows, joined_);
+    } else if (kMode == ScoreMode::kBounds) {
+      memcpy(joined_, keys_ + first, size_t(rows) * sizeof(uint32_t));
+      along_runs<Largest>(block, rows, joined_);
+    } else if (kMode != ScoreMode::kNone) {
+      int64_t sum = 0;
+      for (int i = 0; i < rows; ++i) {
+        sum &= block.keep[i];
+        if (kMode == ScoreMode::kMax) sum = most(sum, values_[i] + kAbove);
+        if (kMode == ScoreMode::kMean) sum += values_[i];
+        sums_[i] = sum;
+      }
     }
   }
 
@@ -137,14 +144,17 @@ class Scan {
     for (int run = 0; run < runs; ++run) begin[run] = first + uint32_t(block.begin[run]);
     uint32_t* const previous = runs_.previous + run_count_;
     const uint32_t number = uint32_t(run_count_) + 1;
-    const int64_t* const joined = joined_;
+    const int64_t* const sums = sums_;
+    const uint32_t* const joined = joined_;
     voxels_.visit(block, runs, [=, &block](const RunHit& hit, Voxel& voxel) {
       previous[hit.run] = voxel.last_run;
       voxel.last_run = number + uint32_t(hit.run);
-      voxel.points += uint32_t(block.begin[hit.run + 1] - hit.row);
-      if (kMode == ScoreMode::kVcd) voxel.classes |= uint64_t(joined[hit.run]);
-      if (kMode == ScoreMode::kMax || kMode == ScoreMode::kBounds) voxel.value = most(voxel.value, joined[hit.run]);
-      if (kMode == ScoreMode::kMean) voxel.value += joined[hit.run];
+      const int end = block.begin[hit.run + 1];
+      voxel.points += uint32_t(end - hit.row);
+      if (kMode == ScoreMode::kVcd) voxel.joined |= joined[end - 1];
+      if (kMode == ScoreMode::kBounds) voxel.joined = most(voxel.joined, joined[end - 1]);
+      if (kMode == ScoreMode::kMax) voxel.value = most(voxel.value, sums[end - 1]);
+      if (kMode == ScoreMode::kMean) voxel.value += sums[end - 1];
     });
     run_count_ += runs;
   }
@@ -157,43 +167,66 @@ class Scan {
     }
   }
 
-  bool allowed(const Voxel& voxel) const {
+  Cell cell_of(int64_t number) const {
+    const Key& key = voxels_[number].key;
+    return {key.x, key.y, key.z};
+  }
+
+  bool allowed(int64_t number) const {
+    const Voxel& voxel = voxels_[number];
     return !(voxel.last_run & kAsked) && int64_t(voxel.points) >= q_.min_points &&
-           (everywhere_ || in_range({voxel.key.x, voxel.key.y, voxel.key.z}, float(q_.size),
-                                    q_.max_range * q_.max_range));
+           (everywhere_ ||
+            in_range(cell_of(number), float(q_.size), q_.max_range * q_.max_range));
   }
 
   bool score() {
     best_.start();
     everywhere_ = !(q_.max_range < INFINITY);
-    if (kMode == ScoreMode::kVcd) prepare_bounds();
-    bool ok = true;
+    if (kMode == ScoreMode::kVcd) {
+      for (int64_t number = 1; number <= voxels_.count(); ++number)
+        if (voxels_[number].points >= q_.table_length) return false;
+      if (!q_.point_scores) {
+        score_likeliest();
+        return true;
+      }
+    }
     for (int64_t number = 1; number <= voxels_.count(); ++number) {
       const Voxel& voxel = voxels_[number];
-      if (kMode == ScoreMode::kVcd) {
-        ok = ok & (voxel.points < q_.table_length);
-        if (!q_.point_scores && bound(voxel) < best_.threshold()) continue;
-        if (!ok) continue;
-      } else if (!q_.point_scores && score_of(voxel) < best_.threshold()) {
-        continue;
-      }
+      if (!q_.point_scores && score_of(voxel) < best_.threshold()) continue;
       const int64_t score = score_of(voxel);
       if (q_.point_scores)
         each_run(voxel, [&](uint32_t, uint32_t begin, uint32_t end) {
           for (uint32_t i = begin; i < end; ++i) q_.point_scores[start_ + i] = score;
         });
-      if (score >= best_.threshold() && allowed(voxel)) offer(score, number);
+      if (score >= best_.threshold() && allowed(number)) offer(score, number);
     }
-    return ok;
+    return true;
+  }
+
+  // The confusion for the best k only: voxels of many classes come first, and soon none of the others
+  // can be among the best.
+  void score_likeliest() {
+    prepare_bounds();
+    uint32_t heads[256] = {};  // of lists of voxels, by the most classes that each may have
+    for (int64_t number = 1; number <= voxels_.count(); ++number) {
+      uint32_t& head = heads[most_classes_of(voxels_[number])];
+      likely_[number] = head;
+      head = uint32_t(number);
+    }
+    for (int classes = most_classes_; classes >= 0 && bounds_[classes] >= best_.threshold(); --classes)
+      for (uint32_t number = heads[classes]; number; number = likely_[number]) {
+        const int64_t score = classes < 2 ? 0 : confusion(voxels_[number]);
+        if (score >= best_.threshold() && allowed(number)) offer(score, number);
+      }
   }
 
   // As score(), for the best k only: see select_bounds.h.
   bool score_by_bounds();
+  void score_likely(int64_t count, uint32_t least_key);
   class ExactScores;
 
   void offer(int64_t score, int64_t number) {
-    const Key& key = voxels_[number].key;
-    best_.offer({score, tie_hash(q_.seeds[scan_], {key.x, key.y, key.z}), number});
+    best_.offer({score, tie_hash(q_.seeds[scan_], cell_of(number)), number});
   }
 
   template <class Visit>
@@ -207,20 +240,19 @@ class Scan {
   void prepare_bounds() {
     const int64_t most_classes = least(q_.classes, q_.table_length - 1);
     for (int64_t d = 2; d <= most_classes; ++d) bounds_[d] = q_.table[d] / d + 3;
-    classes_per_bit_ = int((q_.classes + 63) / 64);
+    classes_per_bit_ = int((q_.classes + 31) / 32);
     most_classes_ = int(most_classes);
   }
 
-  int64_t bound(const Voxel& voxel) const {
-    const int64_t classes = count_bits(voxel.classes) * classes_per_bit_;
-    return bounds_[least(least<int64_t>(classes, voxel.points), int64_t(most_classes_))];
+  int64_t most_classes_of(const Voxel& voxel) const {
+    const int64_t classes = count_bits(voxel.joined) * classes_per_bit_;
+    return least(least<int64_t>(classes, voxel.points), int64_t(most_classes_));
   }
 
   int64_t score_of(const Voxel& voxel) {
     switch (kMode) {
       case ScoreMode::kVcd:
-        return classes_per_bit_ == 1 && !(voxel.classes & (voxel.classes - 1)) ? 0
-                                                                              : confusion(voxel);
+        return q_.classes <= 32 && !(voxel.joined & (voxel.joined - 1)) ? 0 : confusion(voxel);
       case ScoreMode::kNone:
         return 0;
       default: {
@@ -235,18 +267,22 @@ class Scan {
   }
 
   int64_t confusion(const Voxel& voxel) {
+    uint8_t* to = gathered_;
     each_run(voxel, [&](uint32_t, uint32_t begin, uint32_t end) {
-      for (uint32_t i = begin; i < end; ++i) ++histogram_[labels_[i]];
+      const uint8_t* const from = labels_ + begin;
+      const uint32_t rows = end - begin;
+      memcpy(to, from, kSpare);  // in one go: nobody can guess how many
+      if (A3D_UNLIKELY(rows > kSpare)) memcpy(to + kSpare, from + kSpare, rows - kSpare);
+      to += rows;
     });
-    const int64_t n = int64_t(voxel.points) - histogram_[kIgnore];
-    int64_t parts = 0;
-    histogram_[kIgnore] = 0;
-    each_run(voxel, [&](uint32_t, uint32_t begin, uint32_t end) {
-      for (uint32_t i = begin; i < end; ++i) {  // a class that comes again: T[0] = 0
-        parts += q_.table[histogram_[labels_[i]]];
-        histogram_[labels_[i]] = 0;
+    memset(to, kIgnore, kCounted);
+    int64_t n = 0, parts = 0;
+    for (uint32_t left = voxel.joined; left; left &= left - 1)
+      for (int64_t label = lowest_bit(left); label < q_.classes; label += 32) {
+        const int64_t count = count_label(gathered_, int64_t(voxel.points), uint8_t(label));
+        n += count;
+        parts += q_.table[count];
       }
-    });
     return entropy(q_.table[n], parts, n);
   }
 
@@ -279,16 +315,18 @@ class Scan {
   Voxel* records_;
   Runs runs_;
   uint8_t* labels_;     // of the points
-  uint32_t* highest_;   // of the points, the upper end of the interval of its score
-  uint32_t* likely_;    // voxels that may be among the best
+  uint8_t* gathered_;   // those of a voxel
+  uint32_t* keys_;      // of the points
+  int64_t* exact_;      // scores of the voxels in likely_
+  uint32_t* likely_;    // voxels that may be among the best; kVcd: see score_likeliest()
   Best best_;
   int64_t scan_ = 0, start_ = 0, rows_ = 0, run_count_ = 0;
   bool everywhere_ = true;
   int classes_per_bit_ = 1, most_classes_ = 1;
   int64_t bounds_[256] = {};
-  uint32_t histogram_[256] = {};
-  uint64_t bit_[256] = {};  // of each label in Voxel::classes
-  int64_t values_[kBlock], joined_[kBlock];  // of the points and of the runs of a block
+  // Of the points of a block, and of their runs.
+  int64_t values_[kBlock], sums_[kBlock];
+  alignas(64) uint32_t joined_[kBlock];
 };
 
 }  // namespace
