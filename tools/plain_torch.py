@@ -1,4 +1,5 @@
-"""Sparse convolution in operations of torch: gather, product and scatter for each kernel offset.
+"""A network in operations of torch: gather, product and scatter for each kernel offset; batch norm,
+ReLU and Lovasz loss one after the other.
 
 What the kernels of the package replaced; their rival in bench_convolution.py. Not for use.
 """
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from annotator3d.kernels import group_cells, kernel_map
-from annotator3d.models import minkunet, sparse
+from annotator3d.models import losses, minkunet, normalization, sparse
 
 SUBM_OFFSETS = torch.tensor(list(itertools.product((-1, 0, 1), repeat=3)), dtype=torch.int32)
 CENTRE = 13  # index of the offset (0, 0, 0)
@@ -78,11 +79,13 @@ class TorchGeometry:
 
 @contextmanager
 def plain_torch() -> Iterator[None]:
-    """Inside, networks on CPU convolve so, and keep their layers apart in inference."""
+    """Inside, networks on CPU convolve so, keep their layers apart and learn by torch's loss."""
     with (
         patch.object(sparse, "CpuGeometry", TorchGeometry),
         patch.object(sparse, "cpu_conv", torch_conv),
         patch.object(minkunet, "fuses", lambda norm, x: False),
+        patch.object(normalization, "has_kernel", lambda norm, x: False),
+        patch.object(losses, "lovasz_softmax", lovasz_softmax),
     ):
         yield
 
@@ -154,3 +157,16 @@ def _by_offset(pairs: PairMap, centre: int) -> Iterator[tuple[int, Tensor, Tenso
         if count and k != centre:
             yield k, pairs.rows_in[start : start + count], pairs.rows_out[start : start + count]
         start += count
+
+
+def lovasz_softmax(probabilities: Tensor, target: Tensor) -> Tensor:
+    """As `annotator3d.kernels.lovasz_softmax`; torch differentiates it."""
+    truth = torch.nn.functional.one_hot(target, probabilities.shape[1]).to(probabilities.dtype).T
+    truth = truth[truth.sum(1) > 0]
+    present = target.unique()
+    errors, order = (truth - probabilities.T[present]).abs().sort(dim=1, descending=True)
+    truth = truth.gather(1, order)
+    total = truth.sum(1, keepdim=True)
+    jaccard = 1 - (total - truth.cumsum(1)) / (total + (1 - truth).cumsum(1))
+    weight = torch.cat([jaccard[:, :1], jaccard.diff(dim=1)], dim=1)
+    return (errors * weight).sum(1).mean()

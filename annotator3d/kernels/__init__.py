@@ -20,6 +20,7 @@ _HOMES = {
     "Selection": "selection",
     "VoxelPick": "selection",
     "Voxels": "voxels",
+    "batch_norm": "normalization",
     "build_info": "cpu_library",
     "cells_in_range": "selection",
     "cuda_info": "cuda_library",

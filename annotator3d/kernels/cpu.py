@@ -21,11 +21,14 @@ from annotator3d.kernels.cpu_convolution import (
     submanifold_pairs,
 )
 from annotator3d.kernels.cpu_library import checked, library, missing_reason
+from annotator3d.kernels.cpu_normalization import batch_norm, batch_norm_gradient
 from annotator3d.kernels.precision import sum_dtype
 from annotator3d.kernels.reference import SelectionTensors, VoxelTensors
 from annotator3d.kernels.request import SelectionRequest
 
 __all__ = [
+    "batch_norm",
+    "batch_norm_gradient",
     "confusion",
     "convolution",
     "convolution_weight_gradient",
@@ -204,7 +207,7 @@ def kernel_map(
         *(stride, out.data_ptr()),
     )
     if status == _BAD_VALUE:
-        reference.kernel_map(cells, scan_splits, offsets[:0], out_cells, out_splits, stride)
+        return reference.kernel_map(cells, scan_splits, offsets, out_cells, out_splits, stride)
     checked(status)
     return out
 

@@ -64,6 +64,12 @@ WeightGradient = _structure(
     "Rulebook rules p in p grad p out i depth i columns i element i threads",
     Rulebook=Rulebook,
 )
+BatchNorm = _structure(
+    "BatchNorm",
+    "p rows p weight p bias p residual p out p mean p variance p gradient p in_gradient "
+    "p weight_gradient p bias_gradient p masked_gradient d epsilon i relu i length i channels "
+    "i element i threads",
+)
 
 _SIGNATURES = {  # in the order of csrc/abi.h; s text
     "use": "s",
@@ -84,8 +90,10 @@ _SIGNATURES = {  # in the order of csrc/abi.h; s text
     "kernel_map": "ppipippip",
     "convolve": "p",
     "weight_gradient": "p",
+    "batch_norm": "p",
+    "batch_norm_gradient": "p",
     "rulebook": "ppipiiip",
-    "rulebook_write": "pppp",
+    "rulebook_write": "pippp",
     "rulebook_free": "p",
     "rulebook_sort": "pppiiiippp",
     "lovasz": "ppiiipp",

@@ -25,7 +25,11 @@ def submanifold_pairs(cells: Tensor, splits: Tensor, offsets: Tensor) -> Pairs:
         return reference.submanifold_pairs(cells, splits, offsets)
     try:
         out = _empty_pairs(checked(found), len(offsets), len(cells))
-        lib.a3d_rulebook_write(rules, *(t.data_ptr() for t in out))
+        checked(
+            lib.a3d_rulebook_write(
+                rules, torch.get_num_threads(), *(tensor.data_ptr() for tensor in out)
+            )
+        )
     finally:
         lib.a3d_rulebook_free(rules)
     return out

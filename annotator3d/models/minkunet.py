@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from annotator3d.models.normalization import BatchNorm, normalize_and_rectify
 from annotator3d.models.sparse import SparseConv, SparseTensor, fuses, sparse_input
 from annotator3d.registry import BACKBONES
 
@@ -15,19 +16,8 @@ PUBLISHED_PLANES = (32, 32, 64, 128, 256, 256, 128, 96, 96)
 MOST_LEVELS, MOST_WIDTH, MOST_BLOCKS = 16, 8192, 100
 
 
-class BatchNorm(nn.BatchNorm1d):
-    """Batch norm that is defined for 0 and 1 rows, where a batch has no variance."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.training and len(x) < 2:
-            return nn.functional.batch_norm(
-                x, self.running_mean, self.running_var, self.weight, self.bias, False, 0, self.eps
-            )
-        return super().forward(x)
-
-
 class ConvBlock(nn.Module):
-    """Convolution, batch norm, ReLU; one pass in inference on CPU."""
+    """Convolution, batch norm, ReLU; on CPU one pass in inference and two in training."""
 
     def __init__(self, inp: int, out: int, kind: str = "subm") -> None:
         super().__init__()
@@ -39,9 +29,7 @@ class ConvBlock(nn.Module):
         if fuses(self.norm, x.features):
             return self.conv.fused(x, self.norm, residual)
         x = self.conv(x)
-        features = self.norm(x.features)
-        features = features if residual is None else features + residual
-        return x.with_features(torch.relu(features))
+        return x.with_features(normalize_and_rectify(self.norm, x.features, residual))
 
 
 class ResidualBlock(nn.Module):

@@ -20,7 +20,7 @@ from annotator3d.models.dense import (
     to_images,
 )
 from annotator3d.models.minkunet import MOST_WIDTH
-from annotator3d.models.minkunet import BatchNorm as PointNorm
+from annotator3d.models.normalization import BatchNorm as PointNorm
 from annotator3d.registry import BACKBONES
 
 PUBLISHED_POINTS = (64, 128, 256, 64)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from annotator3d.models.minkunet import PUBLISHED_PLANES, BatchNorm, MinkUNet
+from annotator3d.models.minkunet import PUBLISHED_PLANES, MinkUNet
+from annotator3d.models.normalization import BatchNorm
 from annotator3d.models.point_branch import PointView
 from annotator3d.models.sparse import sparse_input
 from annotator3d.registry import BACKBONES

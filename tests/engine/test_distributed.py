@@ -28,7 +28,7 @@ from annotator3d.engine.training.checkpoints import Place
 from annotator3d.engine.training.loading import batches, training_loader
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.models.minkunet import BatchNorm
+from annotator3d.models.normalization import BatchNorm
 
 CPU = torch.device("cpu")
 TOOLS = Path(__file__).parents[2] / "tools"

@@ -376,6 +376,34 @@ def convolution(features, weight, pairs, grad, bias=None, residual=None, relu=Fa
     }
 
 
+def norms() -> Iterator[Case]:
+    """With this seed no sum before a ReLU is so close to 0 that rounding decides its gradient."""
+    made = torch.Generator().manual_seed(0)
+    for rows, channels, dtype in (
+        *((2, 1, torch.float32), (257, 19, torch.float32), (1000, 40, torch.float64)),
+    ):
+
+        def some(*shape, dtype=dtype):
+            return torch.randint(-8, 9, shape, generator=made).to(dtype) / 8
+
+        for relu in (False, True):
+            given = some(rows, channels), some(channels), some(channels)
+            residual, gradient = some(rows, channels), some(rows, channels)
+            out, mean, variance = reference.batch_norm(*given, residual, relu, 1e-5)
+            back = reference.batch_norm_gradient(
+                gradient, given[0], out, given[1], mean, variance, relu, 1e-5
+            )
+            names = ("=of_in", "=before", "=of_weight", "=of_bias")
+            yield {
+                "operation": "batch_norm",
+                **{"rows": rows, "channels": channels, "relu": int(relu), "bad": 0},
+                **{"in": given[0], "weight": given[1], "bias": given[2]},
+                **{"residual": residual, "gradient": gradient, "=out": out},
+                **{"wide": int(dtype == torch.float64)},
+                **dict(zip(names, back, strict=True)),
+            }
+
+
 def losses() -> Iterator[Case]:
     """Probabilities in quarters and classes that occur as often as a power of two: exact."""
     generator = torch.Generator().manual_seed(0)
@@ -418,7 +446,7 @@ FOLDERS = {
         *(groups, scores, selections, large_selections, refused_selections),
         *(neighbours, refused_neighbours),
     ),
-    "cpu": (kernel_maps, convolutions, refused_convolutions, losses),
+    "cpu": (kernel_maps, convolutions, refused_convolutions, norms, losses),
 }
 
 

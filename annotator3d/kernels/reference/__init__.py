@@ -23,6 +23,7 @@ from annotator3d.kernels.reference.neighbours import (
     interpolation,
     kernel_map,
 )
+from annotator3d.kernels.reference.normalization import batch_norm, batch_norm_gradient
 from annotator3d.kernels.reference.scores import (
     confusion,
     entropy_and_margin,
@@ -42,6 +43,8 @@ __all__ = [
     "Pairs",
     "VoxelTensors",
     "SelectionTensors",
+    "batch_norm",
+    "batch_norm_gradient",
     "check_pairs",
     "confusion",
     "convolution",

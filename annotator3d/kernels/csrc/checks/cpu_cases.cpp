@@ -187,7 +187,7 @@ void rulebook(const CaseFile& f, int64_t threads) {
   if (!taken(f, pairs)) return;
   std::vector<int32_t> rows_in(static_cast<size_t>(pairs)), rows_out(rows_in.size());
   Longs starts(size_t((rows + block_rows - 1) / block_rows * k + 1));
-  a3d_rulebook_write(rules, rows_in.data(), rows_out.data(), starts.data());
+  a3d_rulebook_write(rules, threads, rows_in.data(), rows_out.data(), starts.data());
   a3d_rulebook_free(rules);
   f.expect("=rows_in", rows_in);
   f.expect("=rows_out", rows_out);
@@ -250,6 +250,46 @@ void lovasz(const CaseFile& f, int64_t threads) {
   if (!(std::fabs(loss - *f.at<float>("=loss")) < 1e-5f)) f.fail("the loss differs");
 }
 
+template <class T>
+void close(const CaseFile& f, const char* name, const std::vector<T>& found) {
+  const T* const wanted = f.at<T>(name);
+  for (size_t i = 0; i < found.size(); ++i)
+    if (!(std::fabs(found[i] - wanted[i]) < T(1e-3))) return f.fail(std::string(name) + " differs");
+}
+
+template <class T>
+void batch_norm(const CaseFile& f, int64_t threads) {
+  A3dBatchNorm in{};
+  in.rows = f.number("rows");
+  in.channels = f.number("channels");
+  const size_t numbers = size_t(in.rows * in.channels), channels = size_t(in.channels);
+  std::vector<T> out(numbers), before(numbers), of_in(numbers);
+  std::vector<T> mean(channels), variance(channels), of_weight(channels), of_bias(channels);
+  in.in = f.at<T>("in");
+  in.weight = f.at<T>("weight");
+  in.bias = f.at<T>("bias");
+  in.residual = f.at<T>("residual");
+  in.gradient = f.at<T>("gradient");
+  in.out = out.data();
+  in.mean = mean.data();
+  in.variance = variance.data();
+  in.in_gradient = of_in.data();
+  in.weight_gradient = of_weight.data();
+  in.bias_gradient = of_bias.data();
+  in.masked_gradient = before.data();
+  in.epsilon = 1e-5;
+  in.relu = f.number("relu");
+  in.element = sizeof(T);
+  in.threads = threads;
+  taken(f, a3d_batch_norm(&in));
+  taken(f, a3d_batch_norm_gradient(&in));
+  close(f, "=out", out);
+  close(f, "=of_in", of_in);
+  close(f, "=of_weight", of_weight);
+  close(f, "=of_bias", of_bias);
+  if (in.relu) close(f, "=before", before);
+}
+
 void run(const CaseFile& f, int64_t threads) {
   const std::string name = f.text("operation");
   if (name == "group") return group(f, threads);
@@ -264,6 +304,8 @@ void run(const CaseFile& f, int64_t threads) {
   const bool wide = f.number("wide");
   if (name == "convolution")
     return wide ? convolution<double>(f, threads) : convolution<float>(f, threads);
+  if (name == "batch_norm")
+    return wide ? batch_norm<double>(f, threads) : batch_norm<float>(f, threads);
   if (name == "devoxelize") return wide ? devoxelize<double>(f) : devoxelize<float>(f);
   if (name == "voxel_mean") return wide ? voxel_mean<double>(f) : voxel_mean<float>(f);
   f.fail("unknown operation " + name);

@@ -1,8 +1,11 @@
-// Cells of a scan in blocks of 4 x 4 x 4 with a bit mask: a kernel meets few blocks, so most probes
-// (which miss) cost one bit test and no hash look-up.
+// Cells of a scan in blocks of 4 x 4 x 4 with a bit mask: a kernel meets few blocks, and what it meets
+// in each is found by one comparison of bits.
 #pragma once
 
 #include <algorithm>
+#include <array>
+#include <deque>
+#include <utility>
 #include <vector>
 
 #include "../cell_table.h"
@@ -12,6 +15,7 @@ namespace {
 
 struct Wide {  // coordinates of a wanted block: may lie outside 32 bits
   int64_t x, y, z;
+  bool operator==(const Wide& other) const { return x == other.x && y == other.y && z == other.z; }
 };
 
 int bit_of(int64_t x, int64_t y, int64_t z) { return int((x & 3) | (y & 3) << 2 | (z & 3) << 4); }
@@ -23,29 +27,40 @@ int popcount(uint64_t v) {  // the x86-64 baseline has no instruction for it
   return int((v * 0x0101010101010101u) >> 56);
 }
 
+int lowest_bit(uint64_t v) {
+#if defined(__GNUC__)
+  return __builtin_ctzll(v);
+#else
+  return popcount((v & (0 - v)) - 1);
+#endif
+}
+
 // The input cells of one scan.
 class Blocks {
  public:
   struct Block {
     uint64_t mask = 0;
     const int32_t* rows = nullptr;  // of the cells in the mask, in the order of their bits
-    int32_t row_of(int bit) const {
-      const uint64_t flag = uint64_t(1) << bit;
-      return mask & flag ? rows[popcount(mask & (flag - 1))] : -1;
-    }
+    // Of a bit that is in the mask.
+    int32_t row_of(int bit) const { return rows[popcount(mask & ((uint64_t(1) << bit) - 1))]; }
   };
 
   // False: a cell is there twice.
   bool build(const Cell* cells, int64_t start, int64_t stop) {
     table_.clear();
     blocks_.clear();
+    places_.clear();
     block_of_.resize(size_t(stop - start));
     rows_.resize(size_t(stop - start));
     for (int64_t row = start; row < stop; ++row) {
       const Cell& c = cells[row];
       const auto next = int32_t(blocks_.size());
-      const int32_t id = table_.insert({c.x >> 2, c.y >> 2, c.z >> 2}, next);
-      if (id == next) blocks_.emplace_back();
+      const Cell place{c.x >> 2, c.y >> 2, c.z >> 2};
+      const int32_t id = table_.insert(place, next);
+      if (id == next) {
+        blocks_.emplace_back();
+        places_.push_back(place);
+      }
       const uint64_t flag = uint64_t(1) << bit_of(c.x, c.y, c.z);
       if (blocks_[id].mask & flag) return false;
       blocks_[id].mask |= flag;
@@ -65,82 +80,157 @@ class Blocks {
   }
 
   Block find(const Wide& w) const {
-    const Cell cell{int32_t(w.x), int32_t(w.y), int32_t(w.z)};
-    if (cell.x != w.x || cell.y != w.y || cell.z != w.z) return {};
-    const int32_t id = table_.find(cell);
+    const int32_t id = id_of(w);
     return id < 0 ? Block{} : blocks_[id];
   }
 
+  // Looks up the blocks at these steps from each block, for visit().
+  void link(const std::vector<Wide>& steps) {
+    steps_ = steps.size();
+    links_.assign(blocks_.size() * steps_, -1);
+    for (size_t s = 0; s < steps_; ++s) {
+      const Wide& step = steps[s];
+      const size_t back = size_t(std::find(steps.begin(), steps.end(), Wide{-step.x, -step.y, -step.z}) -
+                          steps.begin());
+      if (back < s) continue;  // that step found it from the other side
+      for (size_t id = 0; id < places_.size(); ++id) {
+        const Cell& at = places_[id];
+        const int32_t other = id_of({at.x + step.x, at.y + step.y, at.z + step.z});
+        if (other < 0) continue;
+        links_[id * steps_ + s] = other;
+        if (back < steps_) links_[size_t(other) * steps_ + back] = int32_t(id);
+      }
+    }
+  }
+
+  // visit(reach, block) for the blocks around a cell of the scan, its row counted from the first one.
+  template <class Reaches, class Visit>
+  void visit(const Reaches& plan, int64_t row, int place, const Visit& visit) const {
+    const int32_t* const links = links_.data() + size_t(block_of_[size_t(row)]) * steps_;
+    for (auto reach = plan.begin(place), end = plan.end(place); reach != end; ++reach)
+      if (const int32_t id = links[reach->neighbour]; id >= 0) visit(*reach, blocks_[size_t(id)]);
+  }
+
  private:
+  // Of the block at this place, or -1.
+  int32_t id_of(const Wide& w) const {
+    const Cell cell{int32_t(w.x), int32_t(w.y), int32_t(w.z)};
+    if (cell.x != w.x || cell.y != w.y || cell.z != w.z) return -1;
+    return table_.find(cell);
+  }
+
   CellTable table_;
   std::vector<Block> blocks_;
-  std::vector<int32_t> block_of_, rows_;
+  std::vector<Cell> places_;  // of the blocks
+  std::vector<int32_t> block_of_, rows_, links_;
+  size_t steps_ = 0;
 };
 
-// For a base cell at place 0..63 of its block: which neighbour block, and which bit in it, each of
-// the offsets leads to.
-struct Probes {
-  struct Probe {
-    int32_t neighbour, bit;
-  };
-  std::vector<Wide> neighbours;  // relative to the block of the base cell
-  std::vector<Probe> probes;     // [64, k]
+// For a base cell at place 0..63 of its block: which bits of which neighbour blocks the offsets reach.
+class Reaches {
+ public:
+  static constexpr int64_t kMostOffsets = UINT16_MAX;
+  struct Reach {
+    uint64_t mask;             // the bits
+    int32_t neighbour;         // of neighbours
+    const uint16_t* number_of;  // [64] of the offset that leads to a bit
 
-  Probes(const Cell* offsets, int64_t k) {
+    // meet(offset, row) for the cells of the block that the offsets lead to.
+    template <class Block, class Meet>
+    void meet(const Block& block, const Meet& meet) const {
+      for (uint64_t hits = block.mask & mask; hits; hits &= hits - 1) {
+        const int bit = lowest_bit(hits);
+        meet(number_of[bit], block.row_of(bit));
+      }
+    }
+  };
+
+  // At most kMostOffsets.
+  Reaches(const Cell* offsets, int64_t k) {
     CellTable known;
-    probes.reserve(size_t(64 * k));
-    for (int place = 0; place < 64; ++place)
+    for (int place = 0; place < 64; ++place) {
+      std::vector<Reach> here;
       for (int64_t i = 0; i < k; ++i) {
         const int64_t x = (place & 3) + int64_t(offsets[i].x);
         const int64_t y = (place >> 2 & 3) + int64_t(offsets[i].y);
         const int64_t z = (place >> 4) + int64_t(offsets[i].z);
         const Wide block{x >> 2, y >> 2, z >> 2};
-        const auto next = int32_t(neighbours.size());
+        const auto next = int32_t(neighbours_.size());
         const int32_t id =
             known.insert({int32_t(block.x), int32_t(block.y), int32_t(block.z)}, next);
-        if (id == next) neighbours.push_back(block);
-        probes.push_back({id, bit_of(x, y, z)});
+        if (id == next) neighbours_.push_back(block);
+        auto reach = std::find_if(here.begin(), here.end(),
+                                  [&](const Reach& r) { return r.neighbour == id; });
+        if (reach == here.end()) {
+          numbers_.emplace_back();
+          reach = here.insert(here.end(), {0, id, numbers_.back().data()});
+        }
+        const int bit = bit_of(x, y, z);
+        if (reach->mask >> bit & 1) {
+          if (place == 0) repeats_.push_back({reach->number_of[bit], i});
+          continue;
+        }
+        reach->mask |= uint64_t(1) << bit;
+        const_cast<uint16_t*>(reach->number_of)[bit] = uint16_t(i);
       }
+      reaches_.insert(reaches_.end(), here.begin(), here.end());
+      ends_[place + 1] = reaches_.size();
+    }
   }
+
+  // Offsets, each with a later one that is the same and is not met.
+  const std::vector<std::pair<int64_t, int64_t>>& repeats() const { return repeats_; }
+  const std::vector<Wide>& neighbours() const { return neighbours_; }  // relative to the base's block
+  const Reach* begin(int place) const { return reaches_.data() + ends_[place]; }
+  const Reach* end(int place) const { return reaches_.data() + ends_[place + 1]; }
+
+ private:
+  std::vector<std::pair<int64_t, int64_t>> repeats_;
+  std::vector<Wide> neighbours_;
+  std::vector<Reach> reaches_;  // place by place
+  size_t ends_[65] = {};
+  std::deque<std::array<uint16_t, 64>> numbers_;
 };
 
 // The rows that a kernel meets around one base cell after the other of a scan.
 class Kernel {
  public:
-  explicit Kernel(const Probes& plan)
-      : plan_(plan), near_(plan.neighbours.size()), fetched_(near_.size()) {}
+  explicit Kernel(const Reaches& plan) : plan_(plan), near_(plan.neighbours().size()) {}
 
   // The input cells; at the beginning of each scan.
   void enter(const Blocks& blocks) {
     blocks_ = &blocks;
     here_ = {};
-    std::fill(fetched_.begin(), fetched_.end(), 0);
+    ++visit_;
   }
 
-  // out[i * stride] = row of the cell at (x, y, z) + offset i, or -1.
-  template <class Row>
-  void probe(int64_t x, int64_t y, int64_t z, int64_t k, Row* out, int64_t stride) {
+  // meet(i, row of the cell at (x, y, z) + offset i) for each offset that leads to a cell.
+  template <class Meet>
+  void around(int64_t x, int64_t y, int64_t z, const Meet& meet) {
     if (x >> 2 != here_.x || y >> 2 != here_.y || z >> 2 != here_.z) {
       here_ = {x >> 2, y >> 2, z >> 2};
-      std::fill(fetched_.begin(), fetched_.end(), 0);
+      ++visit_;
     }
-    const Probes::Probe* probe = plan_.probes.data() + bit_of(x, y, z) * k;
-    for (int64_t i = 0; i < k; ++i, ++probe) {
-      Blocks::Block& block = near_[size_t(probe->neighbour)];
-      if (!fetched_[size_t(probe->neighbour)]) {
-        const Wide& step = plan_.neighbours[size_t(probe->neighbour)];
-        block = blocks_->find({here_.x + step.x, here_.y + step.y, here_.z + step.z});
-        fetched_[size_t(probe->neighbour)] = 1;
+    const int place = bit_of(x, y, z);
+    for (auto reach = plan_.begin(place), end = plan_.end(place); reach != end; ++reach) {
+      Near& near = near_[size_t(reach->neighbour)];
+      if (near.visit != visit_) {
+        const Wide& step = plan_.neighbours()[size_t(reach->neighbour)];
+        near = {blocks_->find({here_.x + step.x, here_.y + step.y, here_.z + step.z}), visit_};
       }
-      out[i * stride] = block.row_of(probe->bit);
+      reach->meet(near.block, meet);
     }
   }
 
  private:
-  const Probes& plan_;
+  struct Near {
+    Blocks::Block block;
+    int64_t visit = 0;  // in which it was looked up
+  };
+  const Reaches& plan_;
   const Blocks* blocks_ = nullptr;
-  std::vector<Blocks::Block> near_;
-  std::vector<char> fetched_;
+  std::vector<Near> near_;
+  int64_t visit_ = 0;
   Wide here_{};
 };
 

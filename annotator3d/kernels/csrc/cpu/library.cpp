@@ -164,3 +164,9 @@ int64_t a3d_convolve(const A3dConvolution* question) { return variant().convolve
 int64_t a3d_weight_gradient(const A3dWeightGradient* question) {
   return variant().weight_gradient(question);
 }
+
+int64_t a3d_batch_norm(const A3dBatchNorm* question) { return variant().batch_norm(question); }
+
+int64_t a3d_batch_norm_gradient(const A3dBatchNorm* question) {
+  return variant().batch_norm_gradient(question);
+}

@@ -1,6 +1,8 @@
 // Makes rulebooks: see A3dRulebook. Scans are indexed side by side, and so are blocks of output rows
 // searched; what comes out does not depend on the number of threads.
 #include <algorithm>
+#include <memory>
+#include <numeric>
 #include <vector>
 
 #include "../abi.h"
@@ -9,17 +11,25 @@
 
 namespace {
 
-// The pairs of a block of output rows.
-struct Part {
-  std::vector<int32_t> rows_in, rows_out;
-  std::vector<int64_t> counts;  // [k]
+// What a kernel meets around an output row.
+struct Met {
+  int32_t row_in, row_out, offset;
 };
 
 }  // namespace
 
+// The pairs of blocks of output rows, in the order of these.
 struct A3dPairs {
-  std::vector<Part> parts;
-  int64_t k;
+  A3dPairs(int64_t blocks, int64_t k)
+      : blocks(blocks), k(k), starts(size_t(blocks + 1)), counts(size_t(blocks * k)) {}
+  ~A3dPairs() { a3d_give_memory(met); }
+  A3dPairs(const A3dPairs&) = delete;
+  A3dPairs& operator=(const A3dPairs&) = delete;
+
+  const int64_t blocks, k;
+  std::vector<int64_t> starts;  // [blocks + 1], of met
+  std::vector<int64_t> counts;  // [blocks, k]
+  Met* met = nullptr;           // [pairs]
 };
 
 int64_t a3d_rulebook(const int32_t* cells, const int64_t* splits, int64_t scans,
@@ -29,62 +39,72 @@ int64_t a3d_rulebook(const int32_t* cells, const int64_t* splits, int64_t scans,
   return a3d::guarded([&]() -> int64_t {
     const auto* all = reinterpret_cast<const a3d::Cell*>(cells);
     const int64_t rows = splits[scans], blocks = (rows + block_rows - 1) / block_rows;
+    if (k > a3d::Reaches::kMostOffsets) return a3d::kBadValue;
+    const a3d::Reaches plan(reinterpret_cast<const a3d::Cell*>(offsets), k);
+    if (!plan.repeats().empty()) return a3d::kBadValue;
     std::vector<a3d::Blocks> inputs(static_cast<size_t>(scans));
     const int64_t status = a3d::guarded_run(scans, threads, [&](int64_t scan) -> int64_t {
-      const bool sound = inputs[size_t(scan)].build(all, splits[scan], splits[scan + 1]);
-      return sound ? 0 : a3d::kBadValue;
-    });
-    if (status < 0) return status;
-    const a3d::Probes plan(reinterpret_cast<const a3d::Cell*>(offsets), k);
-    std::vector<Part> parts(static_cast<size_t>(blocks));
-    const int64_t done = a3d::guarded_run(blocks, threads, [&](int64_t b) -> int64_t {
-      const int64_t first = b * block_rows, length = std::min(block_rows, rows - first);
-      std::vector<int32_t> table(size_t(k * length));  // [k, rows of the block]
-      a3d::Kernel kernel(plan);
-      int64_t scan = std::upper_bound(splits, splits + scans, first) - splits - 1;
-      kernel.enter(inputs[size_t(scan)]);
-      for (int64_t i = 0; i < length; ++i) {
-        const int64_t row = first + i;
-        if (row >= splits[scan + 1]) {
-          while (row >= splits[scan + 1]) ++scan;
-          kernel.enter(inputs[size_t(scan)]);
-        }
-        kernel.probe(all[row].x, all[row].y, all[row].z, k, table.data() + i, length);
-      }
-      Part& part = parts[size_t(b)];
-      part.counts.resize(size_t(k));
-      std::vector<int32_t> found(table.size() + 1), of(table.size() + 1);
-      size_t count = 0;
-      for (int64_t i = 0; i < k; ++i) {
-        const size_t before = count;
-        for (int64_t r = 0; r < length; ++r) {  // without a branch: nobody can guess it
-          const int32_t row = table[size_t(i * length + r)];
-          found[count] = row;
-          of[count] = int32_t(first + r);
-          count += row >= 0;
-        }
-        part.counts[size_t(i)] = int64_t(count - before);
-      }
-      part.rows_in.assign(found.begin(), found.begin() + std::ptrdiff_t(count));
-      part.rows_out.assign(of.begin(), of.begin() + std::ptrdiff_t(count));
+      a3d::Blocks& input = inputs[size_t(scan)];
+      if (!input.build(all, splits[scan], splits[scan + 1])) return a3d::kBadValue;
+      input.link(plan.neighbours());
       return 0;
     });
-    if (done < 0) return done;
-    int64_t pairs = 0;
-    for (const Part& part : parts) pairs += int64_t(part.rows_in.size());
-    *rules = new A3dPairs{std::move(parts), k};
+    if (status < 0) return status;
+    std::unique_ptr<A3dPairs> found(new A3dPairs(blocks, k));
+    // work(reach, block of cells, output row) for what lies around the rows of a block.
+    const auto around = [&](int64_t b, const auto& work) {
+      const int64_t first = b * block_rows, stop = std::min(first + block_rows, rows);
+      int64_t scan = std::upper_bound(splits, splits + scans, first) - splits - 1;
+      for (int64_t row = first; row < stop; ++row) {
+        while (row >= splits[scan + 1]) ++scan;
+        const int place = a3d::bit_of(all[row].x, all[row].y, all[row].z);
+        inputs[size_t(scan)].visit(plan, row - splits[scan], place,
+                                   [&](const auto& reach, const auto& block) { work(reach, block, row); });
+      }
+    };
+    a3d::guarded_run(blocks, threads, [&](int64_t b) -> int64_t {
+      int64_t pairs = 0;
+      around(b, [&](const auto& reach, const auto& block, int64_t) {
+        pairs += a3d::popcount(block.mask & reach.mask);
+      });
+      found->starts[size_t(b + 1)] = pairs;
+      return 0;
+    });
+    std::partial_sum(found->starts.begin(), found->starts.end(), found->starts.begin());
+    const int64_t pairs = found->starts.back();
+    found->met = static_cast<Met*>(a3d_take_memory(size_t(pairs) * sizeof(Met) + 1));
+    if (!found->met) return a3d::kNoMemory;
+    a3d::guarded_run(blocks, threads, [&](int64_t b) -> int64_t {
+      Met* met = found->met + found->starts[size_t(b)];
+      int64_t* const counts = found->counts.data() + b * k;
+      around(b, [&](const auto& reach, const auto& block, int64_t row) {
+        reach.meet(block, [&](int64_t i, int32_t in) {
+          *met++ = {in, int32_t(row), int32_t(i)};
+          ++counts[i];
+        });
+      });
+      return 0;
+    });
+    *rules = found.release();
     return pairs;
   });
 }
 
-void a3d_rulebook_write(const A3dPairs* rules, int32_t* rows_in, int32_t* rows_out,
-                        int64_t* starts) {
-  int64_t total = *starts++ = 0;
-  for (const Part& part : rules->parts) {
-    rows_in = std::copy(part.rows_in.begin(), part.rows_in.end(), rows_in);
-    rows_out = std::copy(part.rows_out.begin(), part.rows_out.end(), rows_out);
-    for (const int64_t count : part.counts) *starts++ = total += count;
-  }
+int64_t a3d_rulebook_write(const A3dPairs* rules, int64_t threads, int32_t* rows_in,
+                           int32_t* rows_out, int64_t* starts) {
+  const int64_t k = rules->k;
+  *starts = 0;
+  std::partial_sum(rules->counts.begin(), rules->counts.end(), starts + 1);
+  return a3d::guarded_run(rules->blocks, threads, [&](int64_t b) -> int64_t {
+    std::vector<int64_t> next(starts + b * k, starts + (b + 1) * k);
+    for (int64_t i = rules->starts[size_t(b)]; i < rules->starts[size_t(b + 1)]; ++i) {
+      const Met& met = rules->met[i];
+      const int64_t to = next[size_t(met.offset)]++;
+      rows_in[to] = met.row_in;
+      rows_out[to] = met.row_out;
+    }
+    return 0;
+  });
 }
 
 void a3d_rulebook_free(A3dPairs* rules) { delete rules; }

@@ -4,6 +4,7 @@
 #include "convolve.h"
 #include "group.h"
 #include "neighbours.h"
+#include "normalize.h"
 #include "select.h"
 #include "tasks.h"
 #include "voxels.h"
@@ -187,6 +188,14 @@ int64_t weight_gradient(const A3dWeightGradient* q) {
   return q->element == 4 ? WeightGradient<float>(*q).run() : WeightGradient<double>(*q).run();
 }
 
+int64_t batch_norm(const A3dBatchNorm* q) {
+  return q->element == 4 ? BatchNorm<float>(*q).forward() : BatchNorm<double>(*q).forward();
+}
+
+int64_t batch_norm_gradient(const A3dBatchNorm* q) {
+  return q->element == 4 ? BatchNorm<float>(*q).backward() : BatchNorm<double>(*q).backward();
+}
+
 }  // namespace
 }  // namespace a3d
 
@@ -203,4 +212,5 @@ const A3dVariant A3D_TABLE(A3D_VARIANT) = {
     a3d::mean_of,          a3d::interpolation,  a3d::devoxelize_any,
     a3d::devoxelize_backward_any,
     a3d::convolve,         a3d::weight_gradient,
+    a3d::batch_norm,       a3d::batch_norm_gradient,
 };

@@ -44,6 +44,8 @@ struct A3dVariant {
   int64_t (*devoxelize_backward)(const A3dDevoxelize* question);
   int64_t (*convolve)(const A3dConvolution* question);
   int64_t (*weight_gradient)(const A3dWeightGradient* question);
+  int64_t (*batch_norm)(const A3dBatchNorm* question);
+  int64_t (*batch_norm_gradient)(const A3dBatchNorm* question);
 };
 
 // Memory that the library keeps between calls: the page faults of fresh memory can cost more than
