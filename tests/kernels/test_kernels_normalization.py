@@ -42,6 +42,8 @@ def in_layers(rows, weight, bias, residual, relu):
 def test_values_and_gradients_are_those_of_the_layers(
     path, seed, length, channels, added, relu, dtype
 ):
+    if dtype == torch.float32:  # few rows may be nearly equal: their rounding then counts
+        length += 8
     *inputs, back = rows_of(seed, length, channels, dtype)
     inputs[3] = inputs[3] if added else None
     exact = [t if t is None else t.double().requires_grad_() for t in inputs]
