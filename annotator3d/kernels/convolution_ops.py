@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from annotator3d.kernels.dispatch import run
-from annotator3d.kernels.operators import LIBRARY, fake, operator
+from annotator3d.kernels.operators import differentiable, fake, operator
 from annotator3d.kernels.reference import BLOCK_ROWS
 
 
@@ -143,6 +143,4 @@ def _gradients(ctx, grad):
     return of_features, of_weight, *([None] * 8)
 
 
-torch.library.register_autograd(
-    "annotator3d::sparse_convolution", _gradients, setup_context=_keep, lib=LIBRARY
-)
+differentiable(sparse_convolution, _keep, _gradients)

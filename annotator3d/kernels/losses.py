@@ -7,7 +7,7 @@ from torch import Tensor
 
 from annotator3d.kernels import checks
 from annotator3d.kernels.dispatch import run
-from annotator3d.kernels.operators import LIBRARY, fake, operator
+from annotator3d.kernels.operators import differentiable, fake, operator
 
 
 def lovasz_softmax(probabilities: Tensor, target: Tensor) -> Tensor:
@@ -49,6 +49,4 @@ def _gradient(ctx, of_loss, _):
     return of_loss * ctx.saved_tensors[0], None
 
 
-torch.library.register_autograd(
-    "annotator3d::lovasz_with_gradient", _gradient, setup_context=_keep, lib=LIBRARY
-)
+differentiable(lovasz_with_gradient, _keep, _gradient)

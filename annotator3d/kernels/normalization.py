@@ -7,7 +7,7 @@ from torch import Tensor
 
 from annotator3d.kernels import checks
 from annotator3d.kernels.dispatch import run
-from annotator3d.kernels.operators import LIBRARY, fake, operator
+from annotator3d.kernels.operators import differentiable, fake, operator
 
 
 def batch_norm(
@@ -98,6 +98,4 @@ def _gradients(ctx, grad, _of_mean, _of_variance):
     return of_rows, of_weight, of_bias, of_residual, None, None
 
 
-torch.library.register_autograd(
-    "annotator3d::normalized", _gradients, setup_context=_keep, lib=LIBRARY
-)
+differentiable(normalized, _keep, _gradients)

@@ -34,6 +34,27 @@ def operator(kernel: Callable, schema: str | None = None) -> torch._ops.OpOverlo
     return getattr(torch.ops.annotator3d, name).default
 
 
+def differentiable(registered: torch._ops.OpOverload, keep: Callable, gradients: Callable) -> None:
+    """Give an operator a gradient, as torch.library.register_autograd does, but without layers of
+    Python around each call: with few points they take longer than the work itself.
+
+    Args:
+        keep: ``keep(ctx, inputs, output)``. gradients: ``gradients(ctx, *of_outputs)``.
+    """
+
+    class Function(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, *inputs):
+            with torch._C._AutoDispatchBelowAutograd():
+                output = registered(*inputs)
+            keep(ctx, inputs, output)
+            return output
+
+        backward = staticmethod(gradients)
+
+    LIBRARY.impl(registered, Function.apply, "Autograd")
+
+
 def fake(registered: torch._ops.OpOverload) -> Callable:
     """Decorator: the operator's outputs without their values."""
     return torch.library.register_fake(registered, lib=LIBRARY)

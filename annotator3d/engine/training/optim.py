@@ -23,7 +23,11 @@ def optimiser(schedule: ScheduleConfig, device: torch.device | None = None) -> d
     """
     # The class, not its name: mmengine's registry has others of some names, or nothing (Adafactor).
     kind = getattr(torch.optim, schedule.optimizer["type"])
-    wrapper = {"type": "OptimWrapper", "optimizer": {**schedule.optimizer, "type": kind}}
+    options = {**schedule.optimizer, "type": kind}
+    on_cpu = device is not None and device.type == "cpu"
+    if on_cpu and "foreach" not in options and "fused" in inspect.signature(kind).parameters:
+        options.setdefault("fused", True)  # one pass over all weights, not some over each
+    wrapper = {"type": "OptimWrapper", "optimizer": options}
     wrapper["accumulative_counts"] = schedule.accumulate
     if schedule.clip_norm is not None:
         wrapper["clip_grad"] = {"max_norm": schedule.clip_norm}
