@@ -19,7 +19,7 @@ from annotator3d.data.plain_json import parse_json
 from annotator3d.engine.build import build_dataset
 from annotator3d.engine.config.load import find_config, load_config
 from annotator3d.engine.config.schema import RunConfig
-from annotator3d.engine.jobs import Job, run_jobs
+from annotator3d.engine.jobs import Job, prepare_processes, run_jobs
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import count
 from annotator3d.reporter import Reporter
@@ -64,6 +64,7 @@ def run_demo(out: Path, reporter: Reporter, overrides: Sequence[str] = ()) -> Pa
         the path of the report.
     """
     began = time.monotonic()
+    prepare_processes()
     config = demo_config("ada", overrides)
     for key in ("source", "train", "val"):
         build_dataset(getattr(config.data, key), f"data.{key}", progress=reporter.progress)

@@ -14,6 +14,8 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, replace
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 from annotator3d.engine.config.schema import RunConfig
@@ -69,9 +71,7 @@ def run_jobs(
     for name in done:
         changed(name, "ended")
     workers = min(workers or len(os.sched_getaffinity(0)), count)
-    # Forked from one that has imported all and done nothing: imports take longer than a small run.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["annotator3d.engine.run", "matplotlib.pyplot", "torch._dynamo"])
+    context = prepare_processes()
     messages = context.Queue()
     others = set(multiprocessing.active_children())
     with ProcessPoolExecutor(workers, context, _begin_worker, (messages,)) as pool:
@@ -83,6 +83,18 @@ def run_jobs(
                 process.kill()
             raise
     return count
+
+
+def prepare_processes() -> ForkServerContext:
+    """Begin to import, in a process of its own, what runs need; early, that costs no time.
+
+    Runs are forked from that process, which has done nothing else: imports take longer than a small
+    run.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["annotator3d.engine.run", "matplotlib.pyplot", "torch._dynamo"])
+    forkserver.ensure_running()
+    return context
 
 
 def _work_through(
