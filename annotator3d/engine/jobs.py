@@ -92,7 +92,14 @@ def prepare_processes() -> ForkServerContext:
     run.
     """
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["annotator3d.engine.run", "matplotlib.pyplot", "torch._dynamo"])
+    context.set_forkserver_preload(
+        [
+            "annotator3d.engine.run",
+            "matplotlib.pyplot",
+            "torch._dynamo",
+            "annotator3d.engine.fork_source",
+        ]
+    )
     forkserver.ensure_running()
     return context
 

@@ -23,7 +23,7 @@ CONTEXT.set_forkserver_preload(  # what a run imports, late imports of others in
     ["annotator3d.engine.run", "torch._dynamo"]
     + [f"annotator3d.cli.{name}" for name in ("main", "parser", "terminal")]
     + [f"annotator3d.models.{name}" for name in ("minkunet", "polarnet", "salsanext", "spvcnn")]
-    + ["matplotlib.pyplot", "matplotlib.backends.backend_agg"]
+    + ["matplotlib.pyplot", "matplotlib.backends.backend_agg", "annotator3d.engine.fork_source"]
 )
 
 
