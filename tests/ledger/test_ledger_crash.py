@@ -13,7 +13,7 @@ from annotator3d.ledger import database, network_disk
 from annotator3d.ledger.ledger import Ledger
 
 NAMES = ["x", "y", "z"]
-BUDGET, ROUNDS, SCANS = 1, 2, ("a", "b")  # little, since every statement of it is tried
+BUDGET, ROUNDS, SCANS = 2, 2, ("a", "b")
 
 
 def work(path, acknowledge=lambda: None):
