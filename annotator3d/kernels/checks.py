@@ -12,7 +12,8 @@ from torch import Tensor
 from annotator3d.kernels.labels import IGNORE
 
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
-FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+FULL_FLOATS = (torch.float32, torch.float64)
+FLOATS = (torch.float16, torch.bfloat16, *FULL_FLOATS)
 _MAX_ROWS = 2**31 - 1
 
 

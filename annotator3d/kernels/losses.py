@@ -23,8 +23,7 @@ def lovasz_softmax(probabilities: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: wrong type, shape or device.
     """
-    floats = (torch.float32, torch.float64)
-    checks.tensor("probabilities", probabilities, (None, None), floats)
+    checks.tensor("probabilities", probabilities, (None, None), checks.FULL_FLOATS)
     checks.tensor("target", target, (probabilities.shape[0],), (torch.int64,), probabilities)
     return lovasz_with_gradient(probabilities, target)[0]
 

@@ -117,6 +117,5 @@ def devoxelize(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     """
     checks.tensor("features", features, (None, None), checks.FLOATS)
     checks.tensor("index", index, (None, None), (torch.int64,), features)
-    floats = (torch.float32, torch.float64)
-    checks.tensor("weight", weight, tuple(index.shape), floats, features)
+    checks.tensor("weight", weight, tuple(index.shape), checks.FULL_FLOATS, features)
     return ops.devoxelize(features, index, weight.detach())

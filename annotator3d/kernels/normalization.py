@@ -36,7 +36,7 @@ def batch_norm(
     Raises:
         ValueError: wrong type, shape or device; fewer than 2 rows.
     """
-    checks.tensor("rows", rows, (None, None), (torch.float32, torch.float64))
+    checks.tensor("rows", rows, (None, None), checks.FULL_FLOATS)
     if len(rows) < 2:
         checks.fail("rows", "at least 2: one has no variance", len(rows))
     for name, values in (("weight", weight), ("bias", bias)):

@@ -37,7 +37,7 @@ def has_kernel(norm: nn.Module, x: Tensor) -> bool:
         isinstance(norm, BatchNorm)
         and norm.training
         and norm.affine
-        and x.device.type == "cpu"
+        and x.is_cpu
         and x.dtype == norm.weight.dtype
         and x.dtype in (torch.float32, torch.float64)
         and len(x) > 1

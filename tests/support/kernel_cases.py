@@ -379,9 +379,8 @@ def convolution(features, weight, pairs, grad, bias=None, residual=None, relu=Fa
 def norms() -> Iterator[Case]:
     """With this seed no sum before a ReLU is so close to 0 that rounding decides its gradient."""
     made = torch.Generator().manual_seed(0)
-    for rows, channels, dtype in (
-        *((2, 1, torch.float32), (257, 19, torch.float32), (1000, 40, torch.float64)),
-    ):
+    sizes = ((2, 1, torch.float32), (257, 19, torch.float32), (1000, 40, torch.float64))
+    for rows, channels, dtype in sizes:
 
         def some(*shape, dtype=dtype):
             return torch.randint(-8, 9, shape, generator=made).to(dtype) / 8

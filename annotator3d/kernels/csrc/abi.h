@@ -176,17 +176,6 @@ struct A3dWeightGradient {
 };
 A3D_API int64_t a3d_weight_gradient(const A3dWeightGradient* question);
 
-// The rulebook of a convolution whose output cells are its input cells. Returns the number of pairs,
-// and in `rules` what a3d_rulebook_write() needs; a3d_rulebook_free() must be called on that in the
-// end (not after a code). Bad value: a repeated cell or offset, or more than 65,535 offsets.
-struct A3dPairs;
-A3D_API int64_t a3d_rulebook(const int32_t* cells, const int64_t* splits, int64_t scans,
-                             const int32_t* offsets, int64_t k, int64_t block_rows, int64_t threads,
-                             A3dPairs** rules);
-A3D_API int64_t a3d_rulebook_write(const A3dPairs* rules, int64_t threads, int32_t* rows_in,
-                                   int32_t* rows_out, int64_t* starts);
-A3D_API void a3d_rulebook_free(A3dPairs* rules);
-
 // Batch norm of in [rows, channels] with the statistics of its rows, plus `residual` (or null), and a
 // ReLU where `relu` is not 0; and its gradients. mean and variance (the biased one) are written by the
 // first and read by the second.
@@ -201,6 +190,17 @@ struct A3dBatchNorm {
 };
 A3D_API int64_t a3d_batch_norm(const A3dBatchNorm* question);
 A3D_API int64_t a3d_batch_norm_gradient(const A3dBatchNorm* question);
+
+// The rulebook of a convolution whose output cells are its input cells. Returns the number of pairs,
+// and in `rules` what a3d_rulebook_write() needs; a3d_rulebook_free() must be called on that in the
+// end (not after a code). Bad value: a repeated cell or offset, or more than 65,535 offsets.
+struct A3dPairs;
+A3D_API int64_t a3d_rulebook(const int32_t* cells, const int64_t* splits, int64_t scans,
+                             const int32_t* offsets, int64_t k, int64_t block_rows, int64_t threads,
+                             A3dPairs** rules);
+A3D_API int64_t a3d_rulebook_write(const A3dPairs* rules, int64_t threads, int32_t* rows_in,
+                                   int32_t* rows_out, int64_t* starts);
+A3D_API void a3d_rulebook_free(A3dPairs* rules);
 
 // Puts pairs, each with its offset 0..k-1, in the order of a rulebook; within a list, in theirs.
 // Bad value: an offset or an output row that is none.

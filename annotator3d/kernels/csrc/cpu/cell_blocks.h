@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "../cell_table.h"
+#include "basics.h"
 
 namespace a3d {
 namespace {
@@ -20,21 +21,6 @@ struct Wide {  // coordinates of a wanted block: may lie outside 32 bits
 
 int bit_of(int64_t x, int64_t y, int64_t z) { return int((x & 3) | (y & 3) << 2 | (z & 3) << 4); }
 
-int popcount(uint64_t v) {  // the x86-64 baseline has no instruction for it
-  v -= (v >> 1) & 0x5555555555555555u;
-  v = (v & 0x3333333333333333u) + ((v >> 2) & 0x3333333333333333u);
-  v = (v + (v >> 4)) & 0x0F0F0F0F0F0F0F0Fu;
-  return int((v * 0x0101010101010101u) >> 56);
-}
-
-int lowest_bit(uint64_t v) {
-#if defined(__GNUC__)
-  return __builtin_ctzll(v);
-#else
-  return popcount((v & (0 - v)) - 1);
-#endif
-}
-
 // The input cells of one scan.
 class Blocks {
  public:
@@ -42,7 +28,7 @@ class Blocks {
     uint64_t mask = 0;
     const int32_t* rows = nullptr;  // of the cells in the mask, in the order of their bits
     // Of a bit that is in the mask.
-    int32_t row_of(int bit) const { return rows[popcount(mask & ((uint64_t(1) << bit) - 1))]; }
+    int32_t row_of(int bit) const { return rows[count_bits(mask & ((uint64_t(1) << bit) - 1))]; }
   };
 
   // False: a cell is there twice.
@@ -69,12 +55,12 @@ class Blocks {
     const int32_t* rows = rows_.data();
     for (Block& block : blocks_) {
       block.rows = rows;
-      rows += popcount(block.mask);
+      rows += count_bits(block.mask);
     }
     for (int64_t row = start; row < stop; ++row) {
       const Block& block = blocks_[block_of_[row - start]];
       const uint64_t below = (uint64_t(1) << bit_of(cells[row].x, cells[row].y, cells[row].z)) - 1;
-      rows_[size_t(block.rows - rows_.data()) + popcount(block.mask & below)] = int32_t(row);
+      rows_[size_t(block.rows - rows_.data()) + count_bits(block.mask & below)] = int32_t(row);
     }
     return true;
   }
@@ -133,7 +119,7 @@ class Reaches {
   struct Reach {
     uint64_t mask;             // the bits
     int32_t neighbour;         // of neighbours
-    const uint16_t* number_of;  // [64] of the offset that leads to a bit
+    uint16_t* number_of;       // [64] of the offset that leads to a bit
 
     // meet(offset, row) for the cells of the block that the offsets lead to.
     template <class Block, class Meet>
@@ -171,7 +157,7 @@ class Reaches {
           continue;
         }
         reach->mask |= uint64_t(1) << bit;
-        const_cast<uint16_t*>(reach->number_of)[bit] = uint16_t(i);
+        reach->number_of[bit] = uint16_t(i);
       }
       reaches_.insert(reaches_.end(), here.begin(), here.end());
       ends_[place + 1] = reaches_.size();
@@ -190,48 +176,6 @@ class Reaches {
   std::vector<Reach> reaches_;  // place by place
   size_t ends_[65] = {};
   std::deque<std::array<uint16_t, 64>> numbers_;
-};
-
-// The rows that a kernel meets around one base cell after the other of a scan.
-class Kernel {
- public:
-  explicit Kernel(const Reaches& plan) : plan_(plan), near_(plan.neighbours().size()) {}
-
-  // The input cells; at the beginning of each scan.
-  void enter(const Blocks& blocks) {
-    blocks_ = &blocks;
-    here_ = {};
-    ++visit_;
-  }
-
-  // meet(i, row of the cell at (x, y, z) + offset i) for each offset that leads to a cell.
-  template <class Meet>
-  void around(int64_t x, int64_t y, int64_t z, const Meet& meet) {
-    if (x >> 2 != here_.x || y >> 2 != here_.y || z >> 2 != here_.z) {
-      here_ = {x >> 2, y >> 2, z >> 2};
-      ++visit_;
-    }
-    const int place = bit_of(x, y, z);
-    for (auto reach = plan_.begin(place), end = plan_.end(place); reach != end; ++reach) {
-      Near& near = near_[size_t(reach->neighbour)];
-      if (near.visit != visit_) {
-        const Wide& step = plan_.neighbours()[size_t(reach->neighbour)];
-        near = {blocks_->find({here_.x + step.x, here_.y + step.y, here_.z + step.z}), visit_};
-      }
-      reach->meet(near.block, meet);
-    }
-  }
-
- private:
-  struct Near {
-    Blocks::Block block;
-    int64_t visit = 0;  // in which it was looked up
-  };
-  const Reaches& plan_;
-  const Blocks* blocks_ = nullptr;
-  std::vector<Near> near_;
-  int64_t visit_ = 0;
-  Wide here_{};
 };
 
 }  // namespace

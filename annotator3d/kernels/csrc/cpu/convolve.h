@@ -34,21 +34,6 @@ constexpr int64_t whole_vectors(int64_t columns) {
   return (columns + kWidth<T> - 1) / kWidth<T> * kWidth<T>;
 }
 
-// Calls body(std::integral_constant) would be the usual way; here a type of our own.
-template <int kValue>
-struct Number {
-  static constexpr int value = kValue;
-};
-
-// body(Number<n>) for the n = 1..kMost given.
-template <int kMost, class Body>
-A3D_INLINE void with_number(int n, const Body& body) {
-  if constexpr (kMost > 0) {
-    if (n == kMost) body(Number<kMost>());
-    else with_number<kMost - 1>(n, body);
-  }
-}
-
 // One by one: an initializer would be written to memory first.
 template <class T, int kRows, int kVectors>
 A3D_INLINE void clear(Vector<T> (&sums)[kRows][kVectors]) {

@@ -7,7 +7,9 @@
 
 #include <cmath>
 
-#include "convolve.h"
+#include "rulebook.h"
+#include "tasks.h"
+#include "vectors.h"
 
 namespace a3d {
 namespace {

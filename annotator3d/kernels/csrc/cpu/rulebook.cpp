@@ -65,7 +65,7 @@ int64_t a3d_rulebook(const int32_t* cells, const int64_t* splits, int64_t scans,
     a3d::guarded_run(blocks, threads, [&](int64_t b) -> int64_t {
       int64_t pairs = 0;
       around(b, [&](const auto& reach, const auto& block, int64_t) {
-        pairs += a3d::popcount(block.mask & reach.mask);
+        pairs += a3d::count_bits(block.mask & reach.mask);
       });
       found->starts[size_t(b + 1)] = pairs;
       return 0;

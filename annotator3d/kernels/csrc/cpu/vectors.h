@@ -90,5 +90,20 @@ A3D_INLINE Vector<double> multiply_add(Vector<double> a, Vector<double> b, Vecto
 }
 #endif
 
+// Calls body(std::integral_constant) would be the usual way; here a type of our own.
+template <int kValue>
+struct Number {
+  static constexpr int value = kValue;
+};
+
+// body(Number<n>) for the n = 1..kMost given.
+template <int kMost, class Body>
+A3D_INLINE void with_number(int n, const Body& body) {
+  if constexpr (kMost > 0) {
+    if (n == kMost) body(Number<kMost>());
+    else with_number<kMost - 1>(n, body);
+  }
+}
+
 }  // namespace
 }  // namespace a3d
