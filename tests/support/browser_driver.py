@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from commands import Command
-from viewer_driver import missing
+from viewer_driver import missing, need_web
 
 FLAGS = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
 WAIT = 90_000  # ms
@@ -20,8 +20,8 @@ WAIT = 90_000  # ms
 @contextmanager
 def started_browser(*flags: str) -> Iterator[Any]:
     """Playwright's browser; skips, saying why, where there is none (see `missing`)."""
+    need_web()
     try:
-        import viser  # noqa: F401
         from playwright import sync_api as api
     except ImportError as error:
         missing(f"{error}: pip install 'annotator3d[viewer-tests]'")
@@ -54,6 +54,7 @@ def serving(
     work_dir: Path, *options: str, env: Mapping[str, str] | None = None
 ) -> Iterator[tuple[Command, str]]:
     """``annotator3d label --web`` in a process of its own, on a free port: (process, link)."""
+    need_web()
     arguments = ["label", "--web", "--port", "0", *options, str(work_dir)]
     process = Command(arguments, work_dir.with_name("served.out"), env)
     try:

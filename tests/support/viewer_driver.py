@@ -64,6 +64,15 @@ def missing(why: str) -> NoReturn:
     pytest.skip(why)
 
 
+def need_web() -> None:
+    """Skip, saying why, where ``label --web`` has nothing to serve with (see `missing`)."""
+    try:
+        import aiohttp  # noqa: F401
+        import viser  # noqa: F401
+    except ImportError as error:
+        missing(f"{error}: pip install 'annotator3d[viewer-tests]'")
+
+
 def need_window() -> None:
     """Skip, saying why, where a window cannot be tested."""
     for program in ("Xvfb", "xdotool"):

@@ -13,6 +13,7 @@ from importlib.machinery import EXTENSION_SUFFIXES
 
 import pytest
 import yaml
+from viewer_driver import need_web
 
 from annotator3d.analysis.report.classes_asked import pool_classes
 from annotator3d.cli.main import main
@@ -219,6 +220,8 @@ def test_the_code_of_a_data_set_is_asked_about_where_its_scans_are_read(foreign,
 def test_a_program_is_run_by_train_select_and_evaluate_only(
     foreign, mark, tmp_path, capsys, command
 ):
+    if command[0] == "label":
+        need_web()
     program = foreign / "foreign_code.py"
     words = [word.format(run=foreign, out=tmp_path, py=program) for word in command]
     assert main(words) == 2 and not mark.exists()

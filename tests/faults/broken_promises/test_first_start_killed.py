@@ -11,6 +11,7 @@ import pytest
 from killed_commands import killed_at, killed_in
 from killing import die, killed
 from tiny_runs import tiny_config
+from viewer_driver import need_web
 
 from annotator3d.cli.main import main
 from annotator3d.engine.config.load import dump_config
@@ -127,6 +128,7 @@ def test_an_empty_ledger_counts_as_none(config, tmp_path, capsys, left, command)
     run.mkdir()
     left(run / "ledger.sqlite")
     if command == "label":
+        need_web()
         assert main(["label", str(run), "--web"]) == 1
         assert "there is no ledger" in capsys.readouterr().err
     elif command == "report":
