@@ -27,7 +27,7 @@ DATASETS = Registry("dataset", scope=_SCOPE)
 BACKBONES = Registry("backbone", scope=_SCOPE)
 
 _FOLDERS = {
-    "strategy": "annotator3d.active",
+    "strategy": "annotator3d.active.strategies",
     "oracle": "annotator3d.active",
     "dataset": "annotator3d.data.datasets",
     "backbone": "annotator3d.models",

@@ -1,11 +1,11 @@
-"""Query strategies: how much can be learned from each voxel. The highest utility is asked first.
+"""The strategies of the paper: how much can be learned from each voxel.
 
 Definitions: Annotator (NeurIPS 2023, arXiv 2310.20293) and its released code, over every point.
 """
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,17 +15,7 @@ from annotator3d.errors import in_yaml
 from annotator3d.kernels.score_table import SCORE_ONE
 from annotator3d.kernels.scores import entropy_and_margin, voxel_confusion, voxel_reduce
 from annotator3d.kernels.voxels import Voxels
-from annotator3d.registry import STRATEGIES, build
-
-__all__ = [
-    "STRATEGIES",
-    "QueryStrategy",
-    "RandomSampling",
-    "VoxelConfusion",
-    "VoxelEntropy",
-    "VoxelMargin",
-    "get_strategy",
-]
+from annotator3d.registry import STRATEGIES
 
 
 @STRATEGIES.register_module("random")
@@ -150,11 +140,3 @@ class _VoxelMarginMean(_MeanOfPoints, VoxelMargin):
     """`VoxelMargin` with reduce='mean', under a name of its own for configs."""
 
     name = "margin_mean"
-
-
-def get_strategy(name: str, **limits: Any) -> QueryStrategy:
-    """The strategy of a registered name, built with these keywords (`voxel_size`, ...).
-
-    Raises ValueError with the nearest name if it is unknown.
-    """
-    return build(STRATEGIES, {"type": name}, **limits)
