@@ -19,36 +19,40 @@ from annotator3d.kernels.selection import VoxelPick
 from annotator3d.ledger.effort import effort_by_query
 from annotator3d.ledger.ledger import Ledger, Query
 
+Asked = list[tuple[str, VoxelPick]]
+"""(scan id, pick) of the queries of a round, the best first."""
+
 
 def scan_seed(seed: int, scan_id: str) -> int:
     """Seed of the tie-break in one scan: 63 bits, the same on every machine."""
     return _hash(seed, scan_id) >> 1
 
 
-def cap_round(
-    picks_by_scan: Mapping[str, Sequence[VoxelPick]], max_queries: int | None, seed: int, round: int
-) -> dict[str, list[VoxelPick]]:
-    """Keep the `max_queries` best picks of all scans (all if None), scans in order of their id.
+def round_hash(seed: int, round: int, scan_id: str) -> int:
+    """Order of scans whose picks are equally good: 64 bits, another one in every round."""
+    return _hash(seed, f"{round}\0{scan_id}")
+
+
+def rank_round(picks_by_scan: Mapping[str, Sequence[VoxelPick]], seed: int, round: int) -> Asked:
+    """The picks of all scans, the best first; a round with a limit asks about the first of them.
 
     Equal utilities: the better rank in its scan first, then a hash of (seed, round, scan id), so
-    that ties do not favour the same scans in every round. Of each scan its first picks are kept.
+    that ties do not favour the same scans in every round.
     """
-    kept: dict[str, list[VoxelPick]] = {}
-    for scan, rank in sorted(rank_round(picks_by_scan, seed, round)[:max_queries]):
-        kept.setdefault(scan, []).append(picks_by_scan[scan][rank])
-    return kept
-
-
-def rank_round(
-    picks_by_scan: Mapping[str, Sequence[VoxelPick]], seed: int, round: int
-) -> list[tuple[str, int]]:
-    """(scan id, rank in it) of all picks, in the order in which `cap_round` keeps them."""
     ordered = sorted(
-        (-pick.utility, rank, _hash(seed, f"{round}\0{scan}"), scan)
+        (-pick.utility, rank, round_hash(seed, round, scan), scan)
         for scan, picks in picks_by_scan.items()
         for rank, pick in enumerate(picks)
     )
-    return [(scan, rank) for _, rank, _, scan in ordered]
+    return [(scan, picks_by_scan[scan][rank]) for _, rank, _, scan in ordered]
+
+
+def by_scan(asked: Asked) -> dict[str, list[VoxelPick]]:
+    """The queries of each scan, in their order; the scans in the order of their ids."""
+    kept: dict[str, list[VoxelPick]] = {}
+    for scan, pick in sorted(asked, key=lambda query: query[0]):
+        kept.setdefault(scan, []).append(pick)
+    return kept
 
 
 def _hash(seed: int, scan_id: str) -> int:
@@ -58,31 +62,29 @@ def _hash(seed: int, scan_id: str) -> int:
 
 def queries_within_hours(
     ledger: Ledger,
-    picks: Mapping[str, Sequence[VoxelPick]],
+    picks: Sequence[VoxelPick],
     *,
     hours: float,
     seconds_per_voxel: float,
     max_queries: int | None,
-    seed: int,
-    round: int,
 ) -> tuple[int, str]:
     """How many queries of a round fit into a person's hours, and how that was computed, in words.
 
-    Takes the best of the round, in the order of `cap_round`, up to the first that does not fit. It
-    depends on the picks, the seed and the ledger alone, not on predictions stored beside it.
+    Takes them in their order, up to the first that does not fit. It depends on the picks and the
+    ledger alone, not on predictions stored beside it.
 
     Args:
+        picks: of all scans, the best first.
         hours: ``active.budget_hours``.
         seconds_per_voxel: for each query, until `MIN_ANSWERS` answers were timed.
         max_queries: at most so many; None: no other limit.
     """
-    order = rank_round(picks, seed, round)
     answers = timed(effort_by_query(ledger))
     if len(answers) >= MIN_ANSWERS:
-        seconds = _predicted(answers, [picks[scan][rank] for scan, rank in order], ledger)
+        seconds = _predicted(answers, picks, ledger)
         by = f"by the times of {len(answers):,} answers"
     else:
-        seconds = np.full(len(order), seconds_per_voxel)
+        seconds = np.full(len(picks), seconds_per_voxel)
         by = (
             f"at active.seconds_per_voxel={seconds_per_voxel:g}: {len(answers)} timed "
             f"answers so far, {MIN_ANSWERS} are needed to predict"
@@ -94,8 +96,8 @@ def queries_within_hours(
     if kept:
         needs = f"they need {float(spent[kept - 1]) / 3600:.2f} h"
     else:  # not in a first round: see `engine.config.checks`
-        needs = f"the first alone takes {spent[0]:.0f} s" if len(order) else "no voxel is left"
-    return kept, f"{kept:,} of {len(order):,} voxels for {hours:g} h ({needs}), {by}"
+        needs = f"the first alone takes {spent[0]:.0f} s" if len(picks) else "no voxel is left"
+    return kept, f"{kept:,} of {len(picks):,} voxels for {hours:g} h ({needs}), {by}"
 
 
 def _predicted(answers: list, picks: Sequence[VoxelPick], ledger: Ledger) -> np.ndarray:

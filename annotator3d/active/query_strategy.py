@@ -8,6 +8,7 @@ elsewhere (VoxelEntropy, VoxelMargin).
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,13 +16,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from annotator3d.active.evidence import NOTHING, PREVIOUS, Evidence, Given, Moment
 from annotator3d.active.prediction_kinds import settle
 from annotator3d.active.selector import (
     Array,
     PickRule,
     ScanSelection,
-    select_by_utilities,
+    Scores,
+    select_by_scores,
     select_fused,
+    strata_of_classes,
 )
 from annotator3d.errors import in_yaml
 from annotator3d.kernels.grouping import voxelize
@@ -32,7 +36,8 @@ from annotator3d.kernels.voxels import Voxels
 
 class QueryStrategy:
     """Chooses the voxels of a scan to ask about. To add a strategy, write `utilities` and register
-    the class; it must depend on its arguments alone.
+    the class; it must depend on its arguments alone. One that asks for more than the prediction
+    says so in `needs` and writes `score` instead.
 
     Args:
         voxel_size: edge of a voxel in metres; cell = floor(xyz / voxel_size).
@@ -45,6 +50,10 @@ class QueryStrategy:
     """The word by which configs and the ledger know the strategy; default: that of its class."""
     needs_model: ClassVar[bool] = True
     """Whether `utilities` reads a prediction."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What `score` asks for besides: words of `evidence.NEEDS`. Only that is computed."""
+    stratified: ClassVar[bool] = False
+    """Whether `score` gives strata, and `quotas` a part of the round to each."""
     fused: ClassVar[str | None] = None
     """Score of the kernels' `select_voxels` that equals `utilities` of logits; None: there is none.
     Not inherited by a subclass that writes its own `utilities`."""
@@ -59,10 +68,15 @@ class QueryStrategy:
 
     def __init_subclass__(cls, **arguments) -> None:
         super().__init_subclass__(**arguments)
-        if "utilities" in vars(cls) and "fused" not in vars(cls):
+        if {"utilities", "score"} & vars(cls).keys() and "fused" not in vars(cls):
             cls.fused = None
         if not hasattr(cls, "name"):
             cls.name = cls.__name__
+
+    @property
+    def asks_for_more(self) -> bool:
+        """Whether logits of one scan after the other are not enough."""
+        return bool(self.needs) or self.stratified
 
     def utilities(self, voxels: Voxels, prediction: Tensor | None, num_classes: int) -> Tensor:
         """Utility of each voxel: [V] float64, finite; the highest is asked first.
@@ -75,6 +89,36 @@ class QueryStrategy:
         Raises ValueError for a prediction that does not fit or is not finite.
         """
         raise NotImplementedError
+
+    def score(self, evidence: Evidence) -> Tensor | Scores:
+        """Utility of each voxel, [V] float64 as `utilities`; a stratified strategy also gives its
+        strata. Raises ValueError for evidence that does not fit."""
+        return self.utilities(evidence.voxels, evidence.prediction, evidence.num_classes)
+
+    def observe(self, evidence: Evidence) -> Any:
+        """What a scan adds to `conclude`, for a strategy that needs the pool: small, and of numpy
+        or plain Python."""
+        raise NotImplementedError(f"strategy {self.name!r} needs the pool and observes nothing")
+
+    def conclude(self, observed: Mapping[str, Any], moment: Moment) -> Any:
+        """What `score` and `quotas` get as the pool.
+
+        Args:
+            observed: scan id -> what `observe` gave, in the order of the ids whatever the number of
+                processes.
+        """
+        raise NotImplementedError(f"strategy {self.name!r} needs the pool and concludes nothing")
+
+    def quotas(
+        self, pool: Any, frequencies: NDArray[np.int64], moment: Moment
+    ) -> list[tuple[int, int]]:
+        """(stratum, most queries of the round), in the order in which the strata choose; what they
+        leave of the budget goes to the highest utilities.
+
+        Args:
+            frequencies: [C] predicted points of each class in the pool.
+        """
+        return []
 
     def query(
         self,
@@ -139,27 +183,32 @@ class QueryStrategy:
         num_classes: int | None = None,
         random_state: int = 0,
         scan_id: str = "",
+        given: Given = NOTHING,
+        by_class: bool = False,
     ) -> ScanSelection:
         """`query` for the engine, whose prediction may belong to a network's voxels.
 
         Args:
             rows: [N] int64, the row of the prediction [M, C] or [M] of each point; default: M = N,
                 point by point.
+            given: what the strategy asks for in `needs`.
+            by_class: also give the best voxels of each predicted class, as strata.
         """
         try:
             cells = _cells(exclude)
             limits = (self.voxel_size, self.max_range, self.min_points)
-            rule = PickRule(batch_size, cells, random_state, scan_id, *limits)
-            given = None if prediction is None else as_tensor(prediction)
-            if self.needs_model and given is None:
+            rule = PickRule(batch_size, cells, random_state, scan_id, *limits, by_class)
+            prediction = None if prediction is None else as_tensor(prediction)
+            if self.needs_model and prediction is None:
                 raise ValueError(
                     f"strategy {self.name!r} needs a prediction, such as logits [N, C]; only "
                     "'random' works without one"
                 )
-            if given is not None and given.dim() not in (1, 2):
-                raise ValueError(f"prediction: expected [N, C] or [N], got {list(given.shape)}")
-            classes = _num_classes(given) if num_classes is None else num_classes
-            return self._select(_points(xyz), given, rows, classes, rule)
+            if prediction is not None and prediction.dim() not in (1, 2):
+                got = list(prediction.shape)
+                raise ValueError(f"prediction: expected [N, C] or [N], got {got}")
+            classes = _num_classes(prediction) if num_classes is None else num_classes
+            return self._select(_points(xyz), prediction, rows, classes, rule, given)
         except ValueError as error:
             if not scan_id:
                 raise
@@ -172,24 +221,85 @@ class QueryStrategy:
         rows: Array | None,
         num_classes: int,
         rule: PickRule,
+        given: Given,
     ) -> ScanSelection:
         """One pass of the kernels where they know the score, else step by step: equal picks."""
         if prediction is not None:
             points = points.to(prediction.device)
             rows = None if rows is None else as_tensor(rows).to(prediction.device)
-        if self._fits_kernels(prediction):
+        if self._fits_kernels(prediction) and not rule.by_class:
             score, rows = self.fused, None if prediction is None else rows
             return select_fused(points, prediction, rows, num_classes, score, self.reduce, rule)
+        evidence = self._evidence(points, prediction, rows, num_classes, rule, given)
+        scores = self._checked(self.score(evidence), len(evidence.voxels), points.device)
+        if rule.by_class:
+            columns = _by_class(scores.utilities, evidence, self.name)
+            scores = scores._replace(strata=columns)
+        return select_by_scores(evidence.voxels, scores, rule)
+
+    def evidence(
+        self,
+        xyz: Array,
+        prediction: Tensor | None,
+        rows: Tensor | None,
+        num_classes: int,
+        scan_id: str,
+        given: Given,
+    ) -> Evidence:
+        """What `score` and `observe` see of a scan; arguments as those of `select`."""
+        limits = (self.voxel_size, self.max_range, self.min_points)
+        rule = PickRule(0, _cells(None), given.moment.seed, scan_id, *limits)
+        points = _points(xyz)
+        if prediction is not None:
+            points = points.to(prediction.device)
+        return self._evidence(points, prediction, rows, num_classes, rule, given)
+
+    def _evidence(
+        self,
+        points: Tensor,
+        prediction: Tensor | None,
+        rows: Tensor | None,
+        num_classes: int,
+        rule: PickRule,
+        given: Given,
+    ) -> Evidence:
+        features = given.features
         if prediction is not None and rows is not None:
             prediction = _of_points(prediction, rows)
-        voxels = voxelize(points, self.voxel_size)
-        found = as_tensor(self.utilities(voxels, prediction, num_classes)).to(points.device)
-        if found.shape != (len(voxels),):
+            features = None if features is None else features[rows]
+        for need in self.needs:  # a first round has no previous one
+            if need != PREVIOUS and getattr(given, need) is None:
+                raise ValueError(f"strategy {self.name!r} needs {need}, which nobody has given it")
+        return Evidence(
+            scan_id=rule.scan_id,
+            voxels=voxelize(points, self.voxel_size),
+            voxel_size=self.voxel_size,
+            num_classes=num_classes,
+            xyz=points[:, :3],
+            prediction=prediction,
+            intensity=given.intensity,
+            features=features,
+            views=given.views,
+            previous=given.previous,
+            neighbours=given.neighbours,
+            pool=given.pool,
+            labelled=given.labelled,
+            moment=given.moment._replace(seed=rule.random_state),
+        )
+
+    def _checked(self, found: Tensor | Scores, voxels: int, device: torch.device) -> Scores:
+        scores = found if isinstance(found, Scores) else Scores(as_tensor(found).to(device))
+        if scores.utilities.shape != (voxels,):
             raise ValueError(
-                f"strategy {self.name!r} must give one utility for each voxel, [{len(voxels)}], "
-                f"but gave {list(found.shape)}"
+                f"strategy {self.name!r} must give one utility for each voxel, [{voxels}], "
+                f"but gave {list(scores.utilities.shape)}"
             )
-        return select_by_utilities(voxels, found, rule)
+        if scores.strata is not None and (scores.strata.dim() != 2 or len(scores.strata) != voxels):
+            raise ValueError(
+                f"strategy {self.name!r} must give a row of strata for each voxel, [{voxels}, G], "
+                f"but gave {list(scores.strata.shape)}"
+            )
+        return scores
 
     def _fits_kernels(self, prediction: Tensor | None) -> bool:
         """Whether the kernels select from this prediction.
@@ -201,6 +311,16 @@ class QueryStrategy:
         if prediction.is_floating_point():
             return prediction.dim() == 2
         return self.fused == "vcd"
+
+
+def _by_class(utilities: Tensor, evidence: Evidence, name: str) -> Tensor:
+    prediction = evidence.prediction
+    if prediction is None or (prediction.dim() == 1 and prediction.is_floating_point()):
+        raise ValueError(
+            f"strategy {name!r}: quotas of predicted classes need logits [N, C] or train ids [N]"
+        )
+    classes = prediction.argmax(1) if prediction.dim() == 2 else prediction
+    return strata_of_classes(utilities, evidence.voxels, classes, evidence.num_classes)
 
 
 def as_tensor(values: Array) -> Tensor:

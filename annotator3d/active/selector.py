@@ -7,6 +7,7 @@ the same numbers give the same voxels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from annotator3d.active.budget import scan_seed
 from annotator3d.kernels.score_table import SCORE_ONE
+from annotator3d.kernels.scores import voxel_class_histogram
 from annotator3d.kernels.selection import VoxelPick, cells_in_range, select_voxels, top_voxels
 from annotator3d.kernels.voxels import Voxels
 
@@ -28,6 +30,17 @@ class ScanSelection:
     picks: list[VoxelPick]
     point_utilities: NDArray[np.float32]
     """[N] utility of the voxel that each point lies in."""
+    strata: tuple[tuple[VoxelPick, ...], ...] = ()
+    """The best voxels of each stratum, for a chooser that has quotas of these."""
+
+
+class Scores(NamedTuple):
+    """What a strategy says of the V voxels of a scan."""
+
+    utilities: Tensor
+    """[V] float64, finite; the highest is asked first."""
+    strata: Tensor | None = None
+    """[V, G] float64, utility within each of G strata (classes, clusters); -inf: not part of it."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +55,8 @@ class PickRule:
     voxel_size: float  # metres
     max_range: float | None  # metres
     min_points: int
+    by_class: bool = False
+    """Also pick the best voxels of each predicted class, as strata."""
 
     @property
     def seed(self) -> int:
@@ -79,17 +94,44 @@ def select_fused(
     return ScanSelection(found.picks(), per_point)
 
 
-def select_by_utilities(voxels: Voxels, utilities: Tensor, rule: PickRule) -> ScanSelection:
-    """Pick the voxels of highest utility; utilities [V] float or integer, in any unit."""
+def select_by_scores(voxels: Voxels, scores: Scores, rule: PickRule) -> ScanSelection:
+    """Pick the voxels of highest utility, and of each stratum those highest in it."""
+    utilities = scores.utilities
     exclude = voxels.counts < rule.min_points
     if len(rule.exclude):
         exclude |= _among(voxels.cells, rule.exclude)
     if rule.max_range is not None:
         exclude |= ~cells_in_range(voxels.cells, rule.voxel_size, rule.max_range)
+    picks = _best(voxels, utilities, exclude, rule)
+    strata = () if scores.strata is None else scores.strata.unbind(1)
+    return ScanSelection(
+        picks,
+        utilities[voxels.point_to_voxel].float().cpu().numpy(),
+        tuple(
+            tuple(_best(voxels, column, exclude | (column == -torch.inf), rule))
+            for column in strata
+        ),
+    )
+
+
+def strata_of_classes(utilities: Tensor, voxels: Voxels, classes: Tensor, count: int) -> Tensor:
+    """[V, count]: the utility of a voxel in the column of the class that most of its points are
+    predicted as (the lowest of several), -inf in the others. A voxel without any is in none.
+
+    Args:
+        classes: [N] train ids, 255 for none.
+    """
+    histogram = voxel_class_histogram(classes, voxels, count)
+    most, where = histogram.max(1)
+    columns = torch.arange(count, device=where.device)
+    inside = (columns == where[:, None]) & (most > 0)[:, None]
+    return torch.where(inside, utilities.double()[:, None], -torch.inf)
+
+
+def _best(voxels: Voxels, utilities: Tensor, exclude: Tensor, rule: PickRule) -> list[VoxelPick]:
     seeds = torch.tensor([rule.seed], device=utilities.device)
     (best,) = top_voxels(utilities, voxels, rule.batch_size, seeds, exclude)
-    picks = [_pick(voxels, utilities, index) for index in best.tolist()]
-    return ScanSelection(picks, utilities[voxels.point_to_voxel].float().cpu().numpy())
+    return [_pick(voxels, utilities, index) for index in best.tolist()]
 
 
 def _among(cells: Tensor, excluded: NDArray[np.int32]) -> Tensor:

@@ -7,16 +7,21 @@ its number of rows, so any batching would make the picks depend on how scans wer
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from annotator3d.active.evidence import FEATURES, VIEWS
 from annotator3d.data.batch import InputRule, collate, make_sample
 from annotator3d.data.scan import IGNORE, Scan
 from annotator3d.engine.distributed import ALONE, World
 from annotator3d.engine.metrics import confusion_matrix
 from annotator3d.engine.training.finite import refuse_infinite_logits
+
+VIEWS_OF_A_SCAN = ((0.0, False), (45.0, True), (90.0, False), (225.0, True))
+"""Degrees about the vertical, and whether mirrored: as the training augmentation does."""
 
 
 def point_logits(model, scan: Scan, rule: InputRule) -> Tensor:
@@ -41,6 +46,42 @@ def voxel_logits(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
     if model.tells_points_apart:
         return {"prediction": model.at_points(logits, batch)}
     return {"prediction": logits, "rows": batch["point_to_voxel"]}
+
+
+def strategy_inputs(
+    model, scan: Scan, rule: InputRule, needs: Sequence[str] = ()
+) -> dict[str, Tensor]:
+    """What a strategy with these `needs` gets from the network: `voxel_logits`; with FEATURES also
+    `features` [V, D] float32 of the same rows; with VIEWS also `views` [A, N, C], the logits of the
+    points in each of `VIEWS_OF_A_SCAN`.
+
+    Raises ValueError for logits that are not finite, and for a backbone without features.
+    """
+    found = voxel_logits(model, scan, rule)
+    if FEATURES in needs:
+        found |= _with_features(model, scan, rule)
+    if VIEWS in needs:
+        turned = [_turned(scan, *view) for view in VIEWS_OF_A_SCAN]
+        logits = [point_logits(model, view, rule) for view in turned]
+        found["views"] = torch.stack(logits).to(found["prediction"].device)
+    return found
+
+
+def _with_features(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
+    if len(scan.xyz) == 0:
+        return {"features": torch.zeros(0, 1)}
+    batch = model.data_preprocessor(collate([make_sample(scan, rule)]), False)
+    logits, features = model.voxel_logits_and_features(batch)
+    return {"prediction": logits.float(), "features": features.float()}
+
+
+def _turned(scan: Scan, degrees: float, mirrored: bool) -> Scan:
+    """The scan turned about the vertical through the sensor, and then mirrored in y."""
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    xyz = scan.xyz.copy()
+    xyz[:, :2] = scan.xyz[:, :2] @ turn * (1, -1 if mirrored else 1)
+    return replace(scan, xyz=xyz)
 
 
 def predict_raw(model, scan: Scan, rule: InputRule) -> np.ndarray:

@@ -117,7 +117,7 @@ class RunRecord:
         return {
             "name": config.name or config.setting,
             "setting": config.setting,
-            "strategy": config.active.strategy if config.is_active else None,
+            "strategy": config.active.strategy_name if config.is_active else None,
             "seed": config.seed,
             "classes": self.classes,
             "state": "running",

@@ -69,13 +69,15 @@ class Segmentor(BaseModel):
 
     def _outputs(self, batch: dict) -> Tensor:
         """Logits [V, C], or [V, C + 1] with an ignored output as the last one."""
-        if hasattr(self.backbone, "projection_for"):
-            features = self.backbone(batch)
-        else:
-            features = self.backbone(batch["features"], batch["cells"], batch["splits"])
+        features = self._features(batch)
         if hasattr(self.backbone, "make_head"):
             return self.head(features, batch["cells"])
         return self.head(features)
+
+    def _features(self, batch: dict) -> Tensor:
+        if hasattr(self.backbone, "projection_for"):
+            return self.backbone(batch)
+        return self.backbone(batch["features"], batch["cells"], batch["splits"])
 
     def forward(
         self, batch: dict, source: dict | None = None, mode: str = "tensor"
@@ -127,12 +129,34 @@ class Segmentor(BaseModel):
     def voxel_logits(self, batch: dict) -> Tensor:
         """Logits [V, C] of the voxels of one scan, in eval mode; the mode is put back after."""
         assert len(batch["num_points"]) == 1, "one scan per forward: bits depend on the row count"
-        training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             return self(batch)
-        finally:
-            self.train(training)
+
+    @torch.no_grad()
+    def voxel_logits_and_features(self, batch: dict) -> tuple[Tensor, Tensor]:
+        """`voxel_logits`, and the features [V, D] from which the head makes them.
+
+        Raises ValueError for a backbone whose head is no layer on the features of each voxel.
+        """
+        if hasattr(self.backbone, "make_head") or self.tells_points_apart:
+            raise ValueError(
+                f"backbone {type(self.backbone).__name__} gives no features of voxels: choose a "
+                "strategy that needs none, or MinkUNet or SPVCNN"
+            )
+        with evaluating(self):
+            features = self._features(batch)
+            return self.head(features)[:, : self.num_classes], features
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Eval mode; the mode is put back after."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)
 
 
 @contextmanager

@@ -10,13 +10,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from annotator3d.active.budget import cap_round, scan_seed
+from annotator3d.active.budget import by_scan, rank_round, scan_seed
 from annotator3d.active.strategies import STRATEGIES, VoxelConfusion, get_strategy
 from annotator3d.kernels.selection import VoxelPick
 
 get_strategy("vcd")  # fills the registry
 NAMES = sorted(STRATEGIES.module_dict)
 CLASSES = 4
+
+
+def cap_round(picks, limit, seed, round):
+    """What a round with a limit asks about."""
+    return by_scan(rank_round(picks, seed, round)[:limit])
 
 
 def scene(points=300, seed=0, spread=1.5):

@@ -87,7 +87,7 @@ def test_the_documented_keys_of_the_networks_on_images_are_all_of_theirs():
         ({"active": 3}, "active: expected a table"),
         ({"active": {"rounds_at": [0, 0]}}, "active.rounds_at: expected increasing"),
         ({"active": {"rounds_at": [60]}}, "round 1 is before epoch 60"),
-        ({"active": {"first_round": "x"}}, "active.first_round: expected random or self"),
+        ({"active": {"first_round": "x"}}, "active.first_round: unknown strategy 'x'"),
         ({"model": {"voxel_size": 0.0}}, "model.voxel_size: expected metres above 0"),
         ({"device": "tpu"}, "device: expected auto, cpu or cuda"),
         ({"seed": -1}, "seed: expected at least 0, got -1"),

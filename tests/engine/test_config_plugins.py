@@ -54,7 +54,12 @@ class Dropped(nn.Module):
     out_channels = 8
 """
 PLUGINS = {
-    "strategy": (STRATEGIES, "annotator3d.active", STRATEGY, {"active": {"strategy": "dropped"}}),
+    "strategy": (
+        STRATEGIES,
+        "annotator3d.active.strategies",
+        STRATEGY,
+        {"active": {"strategy": "dropped"}},
+    ),
     "oracle": (ORACLES, "annotator3d.active", ORACLE, {"active": {"oracle": "dropped"}}),
     "dataset": (
         DATASETS,

@@ -10,6 +10,9 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from mmengine.registry import Registry
+
+from annotator3d.active.strategies import get_strategy
 from annotator3d.engine.config.keywords import check_keywords
 from annotator3d.engine.config.schema import ActiveConfig, ModelConfig, RunConfig
 from annotator3d.errors import ConfigError, count, in_yaml, nearest
@@ -75,19 +78,22 @@ def _check_online(config: RunConfig) -> None:
             f"active.when: online selection is answered within the training step, so only the "
             f"oracle 'truth' can answer, not {active.oracle_name!r}; choose active.when=round"
         )
-    limits = {"max_queries": active.max_queries, "budget_hours": active.budget_hours}
-    for key in (key for key, limit in limits.items() if limit is not None):
+    limits = ("max_queries", "budget_hours", "spacing", "class_quota")
+    for key in (key for key in limits if getattr(active, key)):
         raise ConfigError(
             f"active.{key}: online selection sees one scan after the other and cannot choose the "
             "best of a whole round; leave the key out, or choose active.when=round"
         )
+    for key, given in (("strategy", active.strategy), ("first_round", active.first_round)):
+        if given != "self" and (strategy := get_strategy(given)).asks_for_more:
+            raise ConfigError(
+                f"active.{key}: {strategy.name} needs more than the logits of a scan, and online "
+                "selection has no more; choose another one, or active.when=round"
+            )
 
 
 def _check_plugins(config: RunConfig) -> None:
-    try:
-        lookup(STRATEGIES, config.active.strategy)
-    except ConfigError as error:
-        raise ConfigError(f"active.strategy: {error}") from error
+    _check_strategies(config.active)
     _check_oracle(config.active.oracle)
     check(BACKBONES, config.model.backbone, "model.backbone")
     check_keywords(BACKBONES, config.model.backbone, "model.backbone")
@@ -96,6 +102,34 @@ def _check_plugins(config: RunConfig) -> None:
         if (dataset := getattr(config.data, key)) is not None:
             check(DATASETS, dataset, f"data.{key}")
             check_keywords(DATASETS, dataset, f"data.{key}")
+
+
+def _check_strategies(active: ActiveConfig) -> None:
+    """Names and keywords; the constructors judge the ranges."""
+    given = {"active.strategy": active.strategy}
+    if active.first_round != "self":
+        given["active.first_round"] = active.first_round
+    for key, config in given.items():
+        table = {"type": config} if isinstance(config, str) else config
+        check_named(STRATEGIES, config, key)
+        check(STRATEGIES, table, key)
+        if limits := table.keys() & {"voxel_size", "max_range", "min_points"}:
+            name = min(limits)
+            raise ConfigError(f"{key}.{name}: say it once, as active.{name}")
+        check_keywords(STRATEGIES, table, key)
+        try:
+            get_strategy(config)
+        except ValueError as error:
+            raise ConfigError(f"{key}: {error}") from error
+
+
+def check_named(registry: Registry, config: str | dict, key: str) -> None:
+    """Refuse a name that nothing is registered under, given alone and not in a table."""
+    if isinstance(config, str):
+        try:
+            lookup(registry, config)
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {error}") from error
 
 
 def _check_grid(model: ModelConfig) -> None:
@@ -113,11 +147,7 @@ def _check_grid(model: ModelConfig) -> None:
 
 def _check_oracle(oracle: str | dict) -> None:
     key, table = "active.oracle", {"type": oracle} if isinstance(oracle, str) else oracle
-    if isinstance(oracle, str):
-        try:
-            lookup(ORACLES, oracle)
-        except ConfigError as error:
-            raise ConfigError(f"{key}: {error}") from error
+    check_named(ORACLES, oracle, key)
     check(ORACLES, table, key)
     if "class_names" in table:
         raise ConfigError(f"{key}: class_names: they come from the data; leave the key out")

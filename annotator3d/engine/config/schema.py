@@ -72,6 +72,11 @@ NameOrTable = Annotated[StrictStr | dict, BeforeValidator(_name_or_table)]
 """The name of a plug-in, or {type: name} with the keywords of that plug-in."""
 
 
+def name_of(given: str | dict) -> str:
+    """The name of a plug-in that a `NameOrTable` gives."""
+    return given if isinstance(given, str) else str(given.get("type"))
+
+
 def table_over(default: dict) -> Any:
     """The type of a table that takes what it lacks from `default`, unless it names its type."""
     return Annotated[
@@ -164,23 +169,40 @@ class ScheduleConfig:
 class ActiveConfig:
     """Which voxels are asked about, when, and by whom they are answered."""
 
-    strategy: StrictStr = "vcd"
+    strategy: NameOrTable = "vcd"
     when: Literal["round", "online"] = "round"  # before the epoch, or in each of its steps
     rounds_at: Epochs = field(default_factory=lambda: [0, 3, 6, 9, 12])
     queries_per_scan: Count = 1  # voxels of each scan and round
     max_queries: Count | None = None  # voxels of a round over all scans
     budget_hours: Hours | None = None  # a person's hours for a round, as far as it can be predicted
     seconds_per_voxel: Seconds = 20.0  # for budget_hours, before enough answers were timed
-    first_round: Literal["random", "self"] = "random"  # AL; self: `strategy`, untrained network
+    first_round: NameOrTable = "random"  # AL; a strategy, or self: `strategy`, untrained network
     oracle: NameOrTable = "truth"
     voxel_size: Edge = 0.25
     max_range: Metres | None = None
     min_points: Count = 1
     stride: Count = 1  # ask about every n-th scan of the pool
+    spacing: Metres | None = None  # between the voxels of all rounds, in the world where poses are
+    class_quota: Share = 0.0  # of a round, spread equally over the predicted classes
+    candidates: Count = 100  # voxels of each scan (and class) that spacing and quotas choose among
+
+    @property
+    def strategy_name(self) -> str:
+        return name_of(self.strategy)
+
+    @property
+    def first_name(self) -> str:
+        """The strategy of AL's first round."""
+        return self.strategy_name if self.first_round == "self" else name_of(self.first_round)
+
+    def strategy_called(self, name: str) -> str | dict:
+        """The config of the strategy of this name, of the two that a run may use."""
+        known = [given for given in (self.strategy, self.first_round) if name_of(given) == name]
+        return known[0] if known else name
 
     @property
     def oracle_name(self) -> str:
-        return self.oracle if isinstance(self.oracle, str) else self.oracle["type"]
+        return name_of(self.oracle)
 
 
 @dataclass(config=_KEYS)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from annotator3d._mmengine import Hook
 from annotator3d.active.oracle import answer_open_queries
+from annotator3d.active.query_strategy import QueryStrategy
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.batch import TrainingScans
 from annotator3d.data.files import fingerprint
 from annotator3d.engine.context import RunContext
 from annotator3d.engine.continuation import BUDGET
-from annotator3d.engine.prediction import voxel_logits
+from annotator3d.engine.prediction import strategy_inputs
 from annotator3d.engine.rounds.select_round import RoundPlan, Selected, select_round
 from annotator3d.engine.training.averaging import scoring_weights
 from annotator3d.errors import RunPausedError, count
@@ -116,9 +117,9 @@ class RoundHook(Hook):
             "the weights", {"the network": plan.source}, "start the run again with --resume"
         )
         if not self.world.on_rank_zero(lambda: self._is_known(plan)):
-            if number > 1 and plan.strategy != self.config.active.strategy:
+            if number > 1 and plan.strategy != self.config.active.strategy_name:
                 self.context.reporter.info(
-                    f"round {number}: no point has a class yet, so it is drawn as round 1 was"
+                    f"round {number}: no point has a class yet, so it is selected as round 1 was"
                 )
             selected = self._select(plan, model)
             if words := str(selected.left_out):
@@ -197,8 +198,8 @@ class RoundHook(Hook):
             del wanted["max_queries"]  # was computed from the answers at that time
         if self.context.record.has_changed(BUDGET):  # it was asked before that
             wanted = {k: v for k, v in wanted.items() if k not in ("budget", "max_queries")}
-        if plan.number > 1 and found.strategy == "random" and self._draws_first():
-            del wanted["strategy"]  # drawn when there was no label yet
+        if plan.number > 1 and found.strategy == active.first_name and self._starts_otherwise():
+            del wanted["strategy"]  # selected when there was no label yet
         for name, value in wanted.items():
             if getattr(found, name) != value:
                 raise ValueError(
@@ -209,27 +210,32 @@ class RoundHook(Hook):
 
     def _plan(self, number: int, epoch: int, model) -> RoundPlan:
         config = self.config
-        first = self._draws_first() and not self.world.on_rank_zero(
+        first = self._starts_otherwise() and not self.world.on_rank_zero(
             lambda: has_labels(self.ledger.labels_by_scan(up_to_round=number - 1))
         )
-        strategy = "random" if first else config.active.strategy
+        strategy = config.active.first_name if first else config.active.strategy_name
         source = self._source(strategy, model)
         taxonomy = self.world.on_rank_zero(lambda: self.ledger.taxonomy_version)
         classes = self.context.rule.num_classes
-        return RoundPlan(number, epoch, strategy, config.seed, source, classes, taxonomy)
+        rounds = len(config.active.rounds_at)
+        return RoundPlan(number, epoch, strategy, config.seed, source, classes, taxonomy, rounds)
 
-    def _draws_first(self) -> bool:
-        """Whether voxels are drawn at random as long as the network has learnt nothing."""
-        return self.config.setting == "al" and self.config.active.first_round == "random"
+    def _starts_otherwise(self) -> bool:
+        """Whether another strategy selects as long as the network has learnt nothing."""
+        return self.config.setting == "al" and self.config.active.first_round != "self"
+
+    def _strategy(self, name: str) -> QueryStrategy:
+        return get_strategy(self.config.active.strategy_called(name))
 
     def _source(self, strategy: str, model) -> str:
-        return weights_digest(model) if get_strategy(strategy).needs_model else "none"
+        return weights_digest(model) if self._strategy(strategy).needs_model else "none"
 
-    def _scorer(self, strategy: str, model):
-        if not get_strategy(strategy).needs_model:
+    def _scorer(self, name: str, model):
+        strategy = self._strategy(name)
+        if not strategy.needs_model:
             return lambda scan: {}
         rule = self.context.rule
-        return lambda scan: voxel_logits(model, scan, rule)
+        return lambda scan: strategy_inputs(model, scan, rule, strategy.needs)
 
     def _read(self, scan_id: str):
         pool = self.context.pool

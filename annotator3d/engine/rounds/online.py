@@ -92,7 +92,7 @@ class OnlineRound:
         self.plan, self.active, self.rule = plan, context.config.active, context.rule
         ledger, pool = context.ledger, context.pool
         self.ledger, self.pool, self.oracle = ledger, pool, context.oracle
-        self.needs_model = get_strategy(plan.strategy).needs_model
+        self.needs_model = get_strategy(self.active.strategy_called(plan.strategy)).needs_model
         self.asked = queried_cells(ledger, plan.number)  # by earlier rounds
         held = {query.scan for query in ledger.queries(plan.number)}
         self.to_ask = {scan for scan in pool.ids[:: self.active.stride] if scan not in held}

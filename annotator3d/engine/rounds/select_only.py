@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from annotator3d.active.evidence import FEATURES, VIEWS
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.data.taxonomy import Taxonomy
@@ -16,7 +17,7 @@ from annotator3d.engine.class_list import with_current_classes
 from annotator3d.engine.config.load import dump_config, keep_trust
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
-from annotator3d.engine.prediction import voxel_logits
+from annotator3d.engine.prediction import strategy_inputs
 from annotator3d.engine.rounds.hook import weights_digest
 from annotator3d.engine.rounds.no_trace import locked_without_trace
 from annotator3d.engine.rounds.prediction_files import KINDS, PredictionFiles
@@ -110,11 +111,12 @@ def _next_round(config: RunConfig, ledger: Ledger, source: str) -> RoundPlan:
     return RoundPlan(
         number=number,
         epoch=max([epoch, *(r.epoch for r in rounds)]),
-        strategy=config.active.strategy,
+        strategy=config.active.strategy_name,
         seed=config.seed,
         source=source,
         num_classes=len(ledger.taxonomy_names),
         taxonomy=ledger.taxonomy_version,
+        rounds=max(number, len(at)),
     )
 
 
@@ -147,8 +149,8 @@ def _check(
             "active.when: online selection happens within the steps of a training; for a round "
             "without one, --set active.when=round"
         )
-    strategy = config.active.strategy
-    needs = get_strategy(strategy).needs_model
+    strategy = config.active.strategy_name
+    needs = get_strategy(config.active.strategy).needs_model
     if checkpoint and predictions:
         raise ConfigError("give either --checkpoint or --predictions, not both")
     if needs and not (checkpoint or predictions):
@@ -190,11 +192,18 @@ def _scorer(
     if not strategy.needs_model:
         return (lambda scan: {}), "none"
     if predictions:
+        if unknown := {FEATURES, VIEWS}.intersection(strategy.needs):
+            raise ConfigError(
+                f"strategy {strategy.name} needs {' and '.join(sorted(unknown))}, which "
+                "predictions in files do not have: pass --checkpoint FILE, or choose another "
+                "active.strategy"
+            )
         found = PredictionFiles(Path(predictions), taxonomy, kind, strategy.only_classes)
         return found, "predictions"
     rule = input_rule(config, taxonomy.num_classes)
     model = load_model(config, taxonomy.num_classes, read_weights(checkpoint), checkpoint)
-    return (lambda scan: voxel_logits(model, scan, rule)), weights_digest(model)
+    needs = strategy.needs
+    return (lambda scan: strategy_inputs(model, scan, rule, needs)), weights_digest(model)
 
 
 def _write_listing(path: Path, queries: list[Query], size: float) -> None:
