@@ -25,6 +25,7 @@ from annotator3d.analysis.report.blocks import (
     picture,
 )
 from annotator3d.analysis.report.classes_asked import PoolClasses, picked_points, pool_classes
+from annotator3d.analysis.report.outlook import outlook_section
 from annotator3d.analysis.report.page import Page, write_page
 from annotator3d.analysis.runs import Run, read_run
 from annotator3d.analysis.summary import CURVE_NOTE, summarise
@@ -55,12 +56,13 @@ def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
             costs, waiting = round_costs(ledger), len(ledger.open_queries())
             quality = quality_section(ledger)
             cost = cost_section(ledger, work_dir.rounds)
+            outlook = outlook_section(ledger, work_dir.rounds)
         pool = pool_classes(
             work_dir,
             run.run_info,
             lambda done, total: reporter.progress("reading labels", done, total),
         )
-        sections += [*_classes_asked(run, picked, pool), *rounds, *cost, *quality]
+        sections += [*_classes_asked(run, picked, pool), *rounds, *outlook, *cost, *quality]
     sections += [*_training(steps), *_iou(run), *_facts(run)]
     page = Page(
         title=f"annotator3d: {run.run_info.get('name') or run.setting}",

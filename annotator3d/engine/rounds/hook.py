@@ -7,6 +7,8 @@ from pathlib import Path
 
 from annotator3d._mmengine import Hook
 from annotator3d.active.oracle import answer_open_queries
+from annotator3d.active.outlook import Unlearnt, in_words, unlearnt
+from annotator3d.active.pool_predictions import read
 from annotator3d.active.query_strategy import QueryStrategy
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.batch import TrainingScans
@@ -61,7 +63,7 @@ class RoundHook(Hook):
     def __init__(self, context: RunContext, training: TrainingScans) -> None:
         self.context, self.training = context, training
         self.config, self.ledger, self.world = context.config, context.ledger, context.world
-        self._warned = False
+        self._warned, self._told_unlearnt = False, []
 
     def before_train(self, runner) -> None:
         self.world.on_rank_zero(lambda: self._check_checkpoint(runner.epoch))
@@ -131,6 +133,7 @@ class RoundHook(Hook):
             if decision := self.world.on_rank_zero(lambda: self.ledger.round_decision(number)):
                 self.context.reporter.info(f"round {number}: {decision}")
         self._say_cost(self.world.on_rank_zero(lambda: self._answer(number)))
+        self._warn_of_unlearnt(self.world.on_rank_zero(lambda: self._unlearnt(number)))
         if disputed := self.world.on_rank_zero(lambda: self._disputed(number)):
             words = describe_disputed(disputed, self.context.work_dir)
             self.context.reporter.info(f"not trained on: {words}")
@@ -147,6 +150,17 @@ class RoundHook(Hook):
             lambda done, total: reporter.progress(f"round {plan.number}: selecting", done, total),
             self.world,
         )
+
+    def _unlearnt(self, number: int) -> list[Unlearnt]:
+        """Classes that no answer up to this round holds."""
+        return unlearnt(self.ledger, read(self.context.work_dir.rounds, number), number)
+
+    def _warn_of_unlearnt(self, missing: list[Unlearnt]) -> None:
+        """Say which classes will not be learnt, when they are others than the last time."""
+        names = [each.name for each in missing]
+        if names != self._told_unlearnt and missing:
+            self.context.reporter.info(f"warning: {in_words(missing)}")
+        self._told_unlearnt = names
 
     def _disputed(self, number: int) -> int:
         """Number of disputed voxels of rounds up to this one, which are not trained on."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from annotator3d.active.evidence import FEATURES, VIEWS
+from annotator3d.active.outlook import in_words, unlearnt
+from annotator3d.active.pool_predictions import read
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.files import atomic_write, make_folder
 from annotator3d.data.taxonomy import Taxonomy
@@ -100,6 +102,9 @@ def select_only(
                 reporter.info(f"round {plan.number}: {words}")
             if decision := ledger.round_decision(plan.number):
                 reporter.info(f"round {plan.number}: {decision}")
+            predicted = read(work_dir.rounds, plan.number)
+            if words := in_words(unlearnt(ledger, predicted, plan.number - 1)):
+                reporter.info(f"warning: {words}")
             return _result(ledger, work_dir, ledger.rounds()[-1])
 
 

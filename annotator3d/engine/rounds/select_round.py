@@ -117,7 +117,7 @@ def pick_share(
 ) -> tuple[Picked, LeftOut]:
     """The picks of each scan of `share`, indices of `pool`, and what was left out of them."""
     chooses = uses_chooser(strategy_of(plan, active), active)
-    found, left_out = Picked(plan.num_classes, chooses), LeftOut()
+    found, left_out = Picked(plan.num_classes, plan.taxonomy, chooses), LeftOut()
     for done, index in enumerate(share, start=1):
         scan = pool.read(index, labels=False)
         left_out.add(scan)

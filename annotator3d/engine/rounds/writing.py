@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.active import pool_predictions
 from annotator3d.active.budget import Asked, by_scan, queries_within_hours, rank_round
 from annotator3d.active.chooser import Candidates, Limits, Spacing, choose, class_quotas
+from annotator3d.active.pool_predictions import PoolPredictions
 from annotator3d.active.selector import ScanSelection
 from annotator3d.active.stored_predictions import prediction_file
 from annotator3d.data.scan_source import DatasetSource, Pose
@@ -28,10 +30,10 @@ class Picked:
         chooses: keep candidates, as arrays, since there may be millions of them.
     """
 
-    def __init__(self, num_classes: int, chooses: bool = False) -> None:
+    def __init__(self, num_classes: int, taxonomy: int = 1, chooses: bool = False) -> None:
         self.scans: list[ScanRecord] = []
         self.picks: dict[str, list[VoxelPick]] = {}
-        self.frequencies = np.zeros(num_classes, np.int64)  # predicted points of each class
+        self.predicted = PoolPredictions.empty(num_classes, taxonomy)
         self._candidates: list[Candidates] = []
         self._chooses = chooses
 
@@ -43,20 +45,20 @@ class Picked:
         else:
             self.picks[scan.id] = chosen.picks
         if classes is not None:
-            counts = np.bincount(classes, minlength=len(self.frequencies))
-            self.frequencies += counts[: len(self.frequencies)]
+            self.predicted.add(scan.id, classes)
         self.scans.append(scan)
 
     @staticmethod
     def join(parts: Sequence[Picked]) -> Picked:
-        whole = Picked(len(parts[0].frequencies), parts[0]._chooses)
+        first = parts[0]
+        whole = Picked(len(first.predicted.points), first.predicted.taxonomy, first._chooses)
         for part in parts:
             for candidates in part._candidates:
                 candidates.scan += len(whole.scans)
             whole._candidates += part._candidates
             whole.scans += part.scans
             whole.picks |= part.picks
-            whole.frequencies += part.frequencies
+            whole.predicted.join(part.predicted)
         return whole
 
     @property
@@ -92,6 +94,8 @@ def write_round(
     queries = by_scan(asked[:most])
     for scan in {scan.id for scan in picked.scans} - queries.keys():
         prediction_file(folder, plan.number, scan).unlink(missing_ok=True)
+    if picked.predicted.samples:
+        pool_predictions.store(folder, plan.number, picked.predicted)
     ledger.register_scans(picked.scans)
     ledger.add_round(
         plan.number,
@@ -119,9 +123,9 @@ def _chosen(
     strategy = strategy_of(plan, active)
     budget = survey.moment.budget
     if strategy.stratified:
-        quotas = strategy.quotas(survey.pool, picked.frequencies, survey.moment)
+        quotas = strategy.quotas(survey.pool, picked.predicted.points, survey.moment)
     else:
-        quotas = class_quotas(picked.frequencies, budget, active.class_quota)
+        quotas = class_quotas(picked.predicted.points, budget, active.class_quota)
     candidates, places = picked.candidates, Places(pool, active.voxel_size)
     ids = [scan.id for scan in picked.scans]
     taken = None

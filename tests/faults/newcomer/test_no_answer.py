@@ -66,7 +66,7 @@ def test_it_is_said_and_the_next_round_is_drawn_again(root, tmp_path, capsys, ho
     assert main(command) == 0
     said = capsys.readouterr().out
     assert f"{WARNING} from the answers up to round 1" in said
-    assert "round 2: no point has a class yet, so it is drawn as round 1 was" in said
+    assert "round 2: no point has a class yet, so it is selected as round 1 was" in said
     assert strategies(tmp_path) == ["random", "random"]
 
 
@@ -77,7 +77,7 @@ def test_the_strategy_begins_with_the_first_label(root, tmp_path, capsys):
     settle(tmp_path, "answered")  # those of round 1, too, late
     capsys.readouterr()
     assert main(command) == 0
-    assert "warning" not in capsys.readouterr().out
+    assert WARNING not in capsys.readouterr().out
     assert strategies(tmp_path) == ["random", "random", "vcd"]
     for path in (tmp_path / "run/checkpoints").iterdir():
         path.unlink()
@@ -89,7 +89,7 @@ def test_answers_that_teach_something_are_not_warned_of(root, tmp_path, capsys):
     command = begin(root, tmp_path)
     settle(tmp_path, "answered")
     assert main(command) == 0
-    assert "warning" not in capsys.readouterr().out
+    assert WARNING not in capsys.readouterr().out
     assert strategies(tmp_path) == ["random", "vcd"]
 
 
