@@ -201,7 +201,7 @@ class QueryStrategy:
             prediction = None if prediction is None else as_tensor(prediction)
             if self.needs_model and prediction is None:
                 raise ValueError(
-                    f"strategy {self.name!r} needs a prediction, such as logits [N, C]; only "
+                    f"strategy {self.name!r} needs a prediction, such as logits [N, C]; "
                     "'random' works without one"
                 )
             if prediction is not None and prediction.dim() not in (1, 2):

@@ -18,7 +18,12 @@ from annotator3d.active.strategies import (
 from annotator3d.kernels.grouping import group_cells
 
 get_strategy("vcd")  # fills the registry
-NAMES = sorted(STRATEGIES.module_dict)
+PUBLISHED = ("entropy", "entropy_mean", "margin", "margin_mean", "random", "vcd")
+OF_LOGITS = [
+    name
+    for name, made in sorted(STRATEGIES.module_dict.items())
+    if made.utilities is not QueryStrategy.utilities
+]
 
 
 def voxels_of(members):
@@ -70,7 +75,7 @@ def test_hand_computed_scores():
         assert scores.tolist() == pytest.approx(values, abs=1e-6), name
 
 
-@given(st.data(), st.sampled_from(NAMES), st.integers(1, 5))
+@given(st.data(), st.sampled_from(PUBLISHED), st.integers(1, 5))
 def test_scores_follow_the_definition(data, name, classes):
     members = data.draw(st.lists(st.integers(0, 3), max_size=12))
     value = st.integers(-160, 160).map(lambda i: i / 4)
@@ -81,7 +86,7 @@ def test_scores_follow_the_definition(data, name, classes):
     assert scores.tolist() == pytest.approx(slow_scores(name, members, logits), abs=1e-6)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_LOGITS)
 def test_extreme_and_half_precision_logits_are_scored(name):
     voxels = voxels_of([0, 1, 1])
     logits = torch.tensor([[6e4, -6e4], [0.0, -6e4], [6e4, 0.0]])
@@ -89,16 +94,17 @@ def test_extreme_and_half_precision_logits_are_scored(name):
         scores = get_strategy(name).utilities(voxels, logits.to(dtype), 2)
         assert scores.shape == (2,) and scores.isfinite().all()
         assert scores.dtype == torch.float64
-        certain = -1.0 if name.startswith("margin") else 0.0
-        assert scores.tolist() == [certain, certain]
+        if name in PUBLISHED:
+            certain = -1.0 if name.startswith("margin") else 0.0
+            assert scores.tolist() == [certain, certain]
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_LOGITS)
 def test_scans_without_points_are_scored(name):
     assert get_strategy(name).utilities(voxels_of([]), torch.zeros(0, 4), 4).shape == (0,)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", OF_LOGITS)
 def test_scores_do_not_change_their_input(name):
     logits = torch.randn(6, 3, generator=torch.Generator().manual_seed(0)).requires_grad_()
     before = logits.detach().clone()
@@ -126,7 +132,7 @@ def test_scores_per_point_from_elsewhere_count_by_their_maximum():
 def test_mean_and_maximum_of_the_members_differ():
     voxels = voxels_of([0, 0])
     logits = torch.tensor([[0.0, 0], [90.0, 0]])  # undecided, certain
-    scores = {n: get_strategy(n).utilities(voxels, logits, 2).item() for n in NAMES}
+    scores = {n: get_strategy(n).utilities(voxels, logits, 2).item() for n in PUBLISHED}
     assert [scores[n] for n in ("entropy", "entropy_mean")] == pytest.approx([1, 0.5], abs=1e-6)
     assert [scores[n] for n in ("margin", "margin_mean")] == pytest.approx([-1, -0.5], abs=1e-6)
 
@@ -144,7 +150,7 @@ def test_a_score_of_its_own_is_not_replaced_by_the_kernels():
     assert QueryStrategy.fused is None
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if get_strategy(n).needs_model])
+@pytest.mark.parametrize("name", [n for n in OF_LOGITS if get_strategy(n).needs_model])
 @pytest.mark.parametrize("bad", ["none", "nan", "inf", "classes", "rows"])
 def test_predictions_that_do_not_fit_are_refused(name, bad):
     logits = torch.zeros(3, 4)

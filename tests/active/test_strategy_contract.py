@@ -8,12 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from strategy_evidence import add_poses, given_to
 from tiny_runs import tiny_config
 
 from annotator3d.active.strategies import STRATEGIES, QueryStrategy, get_strategy
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.engine.build import build_model, input_rule
-from annotator3d.engine.prediction import voxel_logits
+from annotator3d.engine.prediction import strategy_inputs
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
 from annotator3d.ledger.ledger import Ledger
 
@@ -54,6 +55,7 @@ def select(strategy, xyz, logits, budget, asked=None, rows=None):
     return strategy.select(
         xyz,
         **given,
+        given=given_to(strategy, xyz, logits, rows),
         scan_id="00/000000",
         random_state=3,
         batch_size=budget,
@@ -106,6 +108,15 @@ def test_the_budget_is_exact(strategy, budget):
         assert pick.point_indices.tolist() == inside.tolist() and pick.num_points == len(inside)
 
 
+@pytest.mark.parametrize("order", range(5))
+def test_no_order_of_the_points_changes_a_bit_of_a_utility(strategy, order):
+    xyz, logits = scan(order, points=3000)
+    mixed = torch.randperm(len(xyz), generator=torch.Generator().manual_seed(order))
+    found = select(strategy, xyz, logits, 10_000)
+    again = select(strategy, xyz[mixed.numpy()], logits[mixed], 10_000)
+    assert [(p.cell, p.utility) for p in again] == [(p.cell, p.utility) for p in found]
+
+
 def test_scans_without_points_are_asked_nothing(strategy):
     assert select(strategy, np.zeros((0, 3), np.float32), torch.zeros(0, CLASSES), 3) == []
 
@@ -122,7 +133,9 @@ def test_a_round_leaves_model_and_random_numbers_untouched(
     strategy, make_kitti, tmp_path, monkeypatch
 ):
     monkeypatch.setitem(STRATEGIES.module_dict, strategy.name, type(strategy))
-    config = tiny_config(make_kitti(sequences=("00",), scans=2), active={"queries_per_scan": 2})
+    root = make_kitti(sequences=("00",), scans=2)
+    add_poses(root, "00", 2)
+    config = tiny_config(root, active={"queries_per_scan": 2})
     pool, rule = SemanticKITTI(config.data.train["root"], ["00"]), input_rule(config, 19)
     model = build_model(config, 19).train()
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -137,7 +150,11 @@ def test_a_round_leaves_model_and_random_numbers_untouched(
                 pool,
                 RoundPlan(1, 0, strategy.name, 0, "weights", 19),
                 config.active,
-                lambda scan: voxel_logits(model, scan, rule) if strategy.needs_model else {},
+                lambda scan: (
+                    strategy_inputs(model, scan, rule, strategy.needs)
+                    if strategy.needs_model
+                    else {}
+                ),
                 tmp_path / "rounds",
             )
             assert asked.voxels == ledger.spent() == 2 * 2
