@@ -47,6 +47,7 @@ if TYPE_CHECKING:  # for editors and type checkers, which cannot follow __getatt
     from annotator3d.engine.config.schema import RunConfig
     from annotator3d.engine.rounds.hook import WaitingForOracleError
     from annotator3d.engine.rounds.select_only import RoundResult
+    from annotator3d.engine.rounds.stream import StreamResult
     from annotator3d.errors import ConfigError
     from annotator3d.kernels.selection import VoxelPick
     from annotator3d.ledger.ledger import Ledger
@@ -84,6 +85,7 @@ _MODULES = {
     "engine.config.schema": ("RunConfig",),
     "engine.rounds.hook": ("WaitingForOracleError",),
     "engine.rounds.select_only": ("RoundResult",),
+    "engine.rounds.stream": ("StreamResult",),
     "errors": ("ConfigError",),
     "kernels.selection": ("VoxelPick",),
     "ledger.ledger": ("Ledger",),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from annotator3d.api.results import Evaluation, RunResult, read_result
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.rounds.select_only import RoundResult
+from annotator3d.engine.rounds.stream import StreamResult
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger
@@ -135,6 +136,38 @@ class Run:
             predictions=_text(predictions),
             prediction_kind=prediction_kind,
             data_root=self.data_root,
+        )
+
+    def select_stream(
+        self,
+        paths: Iterable[str] | None = None,
+        checkpoint: str | Path | None = None,
+        *,
+        predictions: str | Path | None = None,
+        prediction_kind: str | None = None,
+        idle: float | None = None,
+    ) -> StreamResult:
+        """Ask about voxels of scans as they arrive, at most ``active.queries_per_hour`` an hour.
+
+        Args:
+            paths: names the scans one by one, by path or id; None: the folder of ``data.train`` is
+                watched.
+            checkpoint, predictions, prediction_kind: as for `select`.
+            idle: end after so many seconds without a new scan in the folder; None: never.
+
+        Raises ConfigError for a strategy or a limit that needs more than one scan at a time.
+        """
+        from annotator3d.engine.rounds.select_stream import select_stream
+
+        return select_stream(
+            self.config,
+            self._folder,
+            checkpoint=_text(checkpoint),
+            predictions=_text(predictions),
+            prediction_kind=prediction_kind,
+            data_root=self.data_root,
+            paths=paths,
+            idle=idle,
         )
 
     def evaluate(self, checkpoint: str | Path | None = None) -> Evaluation:

@@ -184,6 +184,8 @@ class ActiveConfig:
     stride: Count = 1  # ask about every n-th scan of the pool
     spacing: Metres | None = None  # between the voxels of all rounds, in the world where poses are
     class_quota: Share = 0.0  # of a round, spread equally over the predicted classes
+    queries_per_hour: Count | None = None  # of a stream
+    scans_per_hour: Count = 36_000  # of a stream: 10 Hz
     candidates: Count = 100  # voxels of each scan (and class) that spacing and quotas choose among
 
     @property

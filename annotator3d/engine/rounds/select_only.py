@@ -72,23 +72,23 @@ def select_only(
         ConfigError: the strategy needs a network and neither source of scores is given, or both.
     """
     work_dir, reporter = WorkDir(work_dir), reporter or Reporter()
-    _check(config, work_dir, checkpoint, predictions, prediction_kind)
+    check_selection(config, work_dir, checkpoint, predictions, prediction_kind)
     config = with_current_classes(config, work_dir, data_root)
     pool = open_dataset(config, "train", data_root, reporter, False, work_dir.known_scans())
     names, digest, size = pool.taxonomy.names, pool.taxonomy.digest(), config.active.voxel_size
-    scorer, source = _scorer(config, checkpoint, predictions, prediction_kind, pool.taxonomy)
+    scorer, source = scorer_of(config, checkpoint, predictions, prediction_kind, pool.taxonomy)
     if isinstance(scorer, PredictionFiles):
         asked = range(0, len(pool), config.active.stride)
         if decided := scorer.check((pool.ids[i], pool.num_points(i)) for i in asked):
             reporter.info(decided)
     with locked_without_trace(work_dir):
-        _keep_config(work_dir.config_path, config, data_root)
+        keep_config(work_dir.config_path, config, data_root)
         with Ledger.open(work_dir.ledger_path, names, digest, size) as ledger:
             rounds = ledger.rounds()
-            if rounds and not _listing_path(work_dir, rounds[-1].number).exists():
+            if rounds and not listing_path(work_dir, rounds[-1].number).exists():
                 reporter.info(f"round {rounds[-1].number} was selected before; writing its list")
                 return _result(ledger, work_dir, rounds[-1])
-            plan = _next_round(config, ledger, source)
+            plan = next_round(config, ledger, source)
             selected = select_round(
                 ledger,
                 pool,
@@ -108,7 +108,7 @@ def select_only(
             return _result(ledger, work_dir, ledger.rounds()[-1])
 
 
-def _next_round(config: RunConfig, ledger: Ledger, source: str) -> RoundPlan:
+def next_round(config: RunConfig, ledger: Ledger, source: str) -> RoundPlan:
     """The round after those of the ledger, at its epoch in the config or at the end."""
     rounds, at = ledger.rounds(), config.active.rounds_at
     number = len(rounds) + 1
@@ -125,7 +125,7 @@ def _next_round(config: RunConfig, ledger: Ledger, source: str) -> RoundPlan:
     )
 
 
-def _keep_config(path: Path, config: RunConfig, data_root: str | None) -> None:
+def keep_config(path: Path, config: RunConfig, data_root: str | None) -> None:
     """Leave the config with the ledger, so that the viewer finds the scans."""
     if path.exists():
         return
@@ -136,7 +136,7 @@ def _keep_config(path: Path, config: RunConfig, data_root: str | None) -> None:
     keep_trust(path, config)
 
 
-def _check(
+def check_selection(
     config: RunConfig,
     work_dir: WorkDir,
     checkpoint: str | None,
@@ -175,17 +175,17 @@ def _check(
 def _result(ledger: Ledger, work_dir: WorkDir, round: Round) -> RoundResult:
     """Write the list of a round and say what is in it."""
     queries = ledger.queries(round.number)
-    path = _listing_path(work_dir, round.number)
-    _write_listing(path, queries, ledger.voxel_size)
+    path = listing_path(work_dir, round.number)
+    write_listing(path, queries, ledger.voxel_size)
     points, scans = sum(q.num_points for q in queries), len({q.scan for q in queries})
     return RoundResult(round.number, round.strategy, len(queries), points, scans, path)
 
 
-def _listing_path(work_dir: WorkDir, number: int) -> Path:
+def listing_path(work_dir: WorkDir, number: int) -> Path:
     return work_dir.rounds / str(number) / "queries.csv"
 
 
-def _scorer(
+def scorer_of(
     config: RunConfig,
     checkpoint: str | None,
     predictions: str | None,
@@ -211,7 +211,7 @@ def _scorer(
     return (lambda scan: strategy_inputs(model, scan, rule, needs)), weights_digest(model)
 
 
-def _write_listing(path: Path, queries: list[Query], size: float) -> None:
+def write_listing(path: Path, queries: list[Query], size: float) -> None:
     """The voxels of a round for other tools; centres in metres, sensor frame."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
