@@ -23,7 +23,7 @@ from annotator3d.registry import STRATEGIES, lookup
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 BLOCK = re.compile(r"```python\n# (\S+\.py)\n(.*?)```", re.DOTALL)
-RUNS = ("doubt", "hurried", "shallow", "arrays")
+RUNS = ("doubt", "unseen", "hurried", "shallow", "arrays")
 # Only sizes: what is shown on the page is not changed.
 SIZES = [
     *("model.backbone.planes=[4,4,8,8,4]", "model.backbone.blocks=1", "model.voxel_size=2.0"),
@@ -102,6 +102,13 @@ def test_the_strategy_of_the_page_asks(trained):
         assert [r.strategy for r in ledger.rounds()] == ["random", "doubt"]
         scores = [q.score for q in ledger.queries(2)]
     assert scores and all(0 < score < 1 for score in scores)
+
+
+def test_the_strategy_of_the_page_that_needs_the_pool_asks(trained):
+    with Ledger.read(trained / "unseen" / "ledger.sqlite") as ledger:
+        assert [r.strategy for r in ledger.rounds()] == ["random", "unseen"]
+        scores = [q.score for q in ledger.queries(2)]
+    assert scores and all(0 < score <= 1 for score in scores)
 
 
 def test_the_oracle_of_the_page_answers(trained):
