@@ -29,7 +29,7 @@ _AROUND = tuple(product((-1, 0, 1), repeat=3))
 
 
 class Descriptors(NamedTuple):
-    """Of V voxels, [V] float64 each."""
+    """Of voxels, [V] float64 each."""
 
     height: NDArray[np.float64]
     """Metres of the mean of the voxel's points above the ground."""
@@ -48,14 +48,19 @@ class Descriptors(NamedTuple):
 
 
 def describe_voxels(
-    xyz: Tensor, voxels: Voxels, voxel_size: float, intensity: Tensor | None = None
+    xyz: Tensor,
+    voxels: Voxels,
+    voxel_size: float,
+    intensity: Tensor | None = None,
+    rows: Tensor | None = None,
 ) -> Descriptors:
-    """The descriptors of each voxel of one scan.
+    """The descriptors of the voxels of one scan.
 
     Args:
         xyz: [N, 3] float32 metres, sensor frame.
         voxels: of these points, with this size in metres.
         intensity: [N], or None.
+        rows: [K] numbers of the voxels that are described; None: all, in their order.
     """
     order = np.lexsort(voxels.cells.cpu().numpy().T)
     cells = voxels.cells.cpu()[order]
@@ -64,18 +69,19 @@ def describe_voxels(
     counts, means, spreads = _moments(xyz.cpu(), cells, voxel, voxel_size)
     values = torch.zeros(len(voxel)) if intensity is None else intensity.cpu()
     bright = _sums((values.double() * _ONE).round().long()[:, None], voxel, len(cells))
+    wanted = place if rows is None else place[rows.cpu().numpy()]
     centres = (cells[:, :2].double().numpy() + 0.5) * voxel_size
     ground = np.full(len(cells), np.inf)
     np.minimum.at(ground, voxel.numpy(), ground_heights(xyz))
-    total, shapes = _shapes(counts, means, spreads, cells, voxel_size)
-    columns = Descriptors(
-        cells[:, 2].double().numpy() * voxel_size + means[:, 2] - ground,
-        np.hypot(centres[:, 0], centres[:, 1]),
+    height = cells[:, 2].double().numpy() * voxel_size + means[:, 2] - ground
+    total, shapes = _shapes(counts, means, spreads, cells, wanted, voxel_size)
+    return Descriptors(
+        height[wanted],
+        np.hypot(centres[:, 0], centres[:, 1])[wanted],
         *shapes.T,
         np.log2(total),
-        bright[:, 0] / _ONE / counts,
+        (bright[:, 0] / _ONE / counts)[wanted],
     )
-    return Descriptors(*(column[place] for column in columns))
 
 
 def ground_heights(xyz: Tensor) -> NDArray[np.float64]:
@@ -123,21 +129,23 @@ def _shapes(
     means: NDArray[np.float64],
     spreads: NDArray[np.float64],
     cells: Tensor,
+    wanted: NDArray[np.int64],
     size: float,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Points about each voxel [V], and linearity, planarity, scattering, verticality [V, 4]."""
-    offsets = torch.tensor(_AROUND, dtype=torch.int32)
-    rows = kernel_map(cells, torch.tensor([0, len(cells)]), offsets).numpy()
-    total, sums, squares = np.zeros(len(cells)), np.zeros((len(cells), 3)), np.zeros_like(spreads)
+    """Points about each wanted voxel [K], and linearity, planarity, scattering, verticality [K, 4].
+    Each is computed by itself, so the others change no bit of it."""
+    k, offsets = len(wanted), torch.tensor(_AROUND, dtype=torch.int32)
+    all_cells, all_wanted = torch.tensor([0, len(cells)]), torch.tensor([0, k])
+    rows = kernel_map(cells, all_cells, offsets, cells[wanted], all_wanted).numpy()
+    total, sums, squares = np.zeros(k), np.zeros((k, 3)), np.zeros((k, 3, 3))
     for offset, row in zip(_AROUND, rows, strict=True):
         n = np.where(row >= 0, counts[row], 0)
-        shift = np.array(offset) * size
-        moved = means[row] + shift
+        mean = means[row]
+        moved = mean + np.array(offset) * size
         total += n
         sums += n[:, None] * moved
-        added = moved[:, :, None] * moved[:, None, :] - means[row][:, :, None] * means[row][:, None]
-        squares += np.where(row >= 0, 1, 0)[:, None, None] * spreads[row]
-        squares += n[:, None, None] * added
+        by_move = moved[:, :, None] * moved[:, None, :] - mean[:, :, None] * mean[:, None, :]
+        squares += (row >= 0)[:, None, None] * spreads[row] + n[:, None, None] * by_move
     mean = sums / total[:, None]
     covariance = squares / total[:, None, None] - mean[:, :, None] * mean[:, None, :]
     values, vectors = np.linalg.eigh(covariance)

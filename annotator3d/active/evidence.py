@@ -38,6 +38,10 @@ class Moment(NamedTuple):
     budget: int = 1
     """Voxels of the round over all scans."""
     seed: int = 0
+    scans: int = 1
+    """Of the pool, that may be asked about."""
+    per_scan: int = 1
+    """Most voxels of one scan."""
 
 
 class Agreement(NamedTuple):
@@ -93,4 +97,6 @@ class Evidence:
     pool: Any
     labelled: NDArray[np.int64] | None
     """[C] points."""
+    asked: NDArray[np.int32]
+    """[Q, 3] cells of this scan that are not asked about again."""
     moment: Moment

@@ -109,6 +109,11 @@ class QueryStrategy:
         """
         raise NotImplementedError(f"strategy {self.name!r} needs the pool and concludes nothing")
 
+    def remark(self, pool: Any) -> str | None:
+        """What the record of the round says of the pool, such as what was left out; None:
+        nothing."""
+        return None
+
     def quotas(
         self, pool: Any, frequencies: NDArray[np.int64], moment: Moment
     ) -> list[tuple[int, int]]:
@@ -245,10 +250,11 @@ class QueryStrategy:
         num_classes: int,
         scan_id: str,
         given: Given,
+        exclude: Array | None = None,
     ) -> Evidence:
         """What `score` and `observe` see of a scan; arguments as those of `select`."""
         limits = (self.voxel_size, self.max_range, self.min_points)
-        rule = PickRule(0, _cells(None), given.moment.seed, scan_id, *limits)
+        rule = PickRule(0, _cells(exclude), given.moment.seed, scan_id, *limits)
         points = _points(xyz)
         if prediction is not None:
             points = points.to(prediction.device)
@@ -284,6 +290,7 @@ class QueryStrategy:
             neighbours=given.neighbours,
             pool=given.pool,
             labelled=given.labelled,
+            asked=rule.exclude,
             moment=given.moment._replace(seed=rule.random_state),
         )
 

@@ -97,11 +97,8 @@ def select_fused(
 def select_by_scores(voxels: Voxels, scores: Scores, rule: PickRule) -> ScanSelection:
     """Pick the voxels of highest utility, and of each stratum those highest in it."""
     utilities = scores.utilities
-    exclude = voxels.counts < rule.min_points
-    if len(rule.exclude):
-        exclude |= _among(voxels.cells, rule.exclude)
-    if rule.max_range is not None:
-        exclude |= ~cells_in_range(voxels.cells, rule.voxel_size, rule.max_range)
+    exclude = ~may_be_picked(voxels, rule.voxel_size, rule.max_range, rule.min_points)
+    exclude |= among(voxels.cells, rule.exclude)
     picks = _best(voxels, utilities, exclude, rule)
     strata = () if scores.strata is None else scores.strata.unbind(1)
     return ScanSelection(
@@ -112,6 +109,25 @@ def select_by_scores(voxels: Voxels, scores: Scores, rule: PickRule) -> ScanSele
             for column in strata
         ),
     )
+
+
+def may_be_picked(
+    voxels: Voxels, voxel_size: float, max_range: float | None, min_points: int
+) -> Tensor:
+    """Whether each voxel has the points and lies in the range that are asked for: [V] bool."""
+    allowed = voxels.counts >= min_points
+    if max_range is not None:
+        allowed &= cells_in_range(voxels.cells, voxel_size, max_range)
+    return allowed
+
+
+def among(cells: Tensor, others: NDArray[np.int32]) -> Tensor:
+    """Whether each of the cells [V, 3] is one of the others [Q, 3]: [V] bool."""
+    if len(others) == 0:
+        return torch.zeros(len(cells), dtype=torch.bool, device=cells.device)
+    both = torch.cat([cells, torch.from_numpy(others).to(cells.device)])
+    _, number = both.unique(dim=0, return_inverse=True)
+    return torch.isin(number[: len(cells)], number[len(cells) :])
 
 
 def strata_of_classes(utilities: Tensor, voxels: Voxels, classes: Tensor, count: int) -> Tensor:
@@ -132,13 +148,6 @@ def _best(voxels: Voxels, utilities: Tensor, exclude: Tensor, rule: PickRule) ->
     seeds = torch.tensor([rule.seed], device=utilities.device)
     (best,) = top_voxels(utilities, voxels, rule.batch_size, seeds, exclude)
     return [_pick(voxels, utilities, index) for index in best.tolist()]
-
-
-def _among(cells: Tensor, excluded: NDArray[np.int32]) -> Tensor:
-    """Whether each of the cells [V, 3] is excluded: [V] bool."""
-    both = torch.cat([cells, torch.from_numpy(excluded).to(cells.device)])
-    _, number = both.unique(dim=0, return_inverse=True)
-    return torch.isin(number[: len(cells)], number[len(cells) :])
 
 
 def _pick(voxels: Voxels, utilities: Tensor, index: int) -> VoxelPick:

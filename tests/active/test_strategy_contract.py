@@ -55,7 +55,7 @@ def select(strategy, xyz, logits, budget, asked=None, rows=None):
     return strategy.select(
         xyz,
         **given,
-        given=given_to(strategy, xyz, logits, rows),
+        given=given_to(strategy, xyz, logits, rows, asked=asked),
         scan_id="00/000000",
         random_state=3,
         batch_size=budget,

@@ -17,13 +17,14 @@ from annotator3d.active.evidence import (
     PREVIOUS,
     VIEWS,
     Agreement,
+    Evidence,
     Given,
     Moment,
 )
 from annotator3d.active.query_strategy import QueryStrategy
 from annotator3d.kernels.grouping import voxelize
 
-MOMENT = Moment(round=2, rounds=5, budget=4)
+MOMENT = Moment(round=2, rounds=5, budget=4, scans=3, per_scan=2)
 
 
 def given_to(
@@ -32,8 +33,12 @@ def given_to(
     logits: Tensor,
     rows: Tensor | None = None,
     scan_id: str = "00/000000",
+    asked: np.ndarray | None = None,
 ) -> Given:
-    """What `strategy` has declared, and nothing else; it moves with the points if they do."""
+    """What `strategy` has declared, and nothing else; it moves with the points if they do.
+
+    The pool, if that is asked for, is this scan and two others.
+    """
     classes = logits.shape[1]
     of_points = (logits if rows is None else logits[rows]).detach()
     points = torch.from_numpy(xyz)
@@ -51,9 +56,23 @@ def given_to(
     if POOL not in strategy.needs:
         return given
     prediction = logits if strategy.needs_model else None
-    seen = strategy.evidence(xyz, prediction, rows, classes, scan_id, given)
-    pool = strategy.conclude({scan_id: strategy.observe(seen)}, MOMENT)
-    return Given(**{**vars(given), "pool": pool})
+    seen = strategy.evidence(xyz, prediction, rows, classes, scan_id, given, asked)
+    observed = {scan_id: strategy.observe(seen)} | {
+        f"{scan_id} {other}": strategy.observe(_other_scan(strategy, classes, other))
+        for other in range(2)
+    }
+    return Given(**{**vars(given), "pool": strategy.conclude(observed, MOMENT)})
+
+
+def _other_scan(strategy: QueryStrategy, classes: int, seed: int) -> Evidence:
+    random = torch.Generator().manual_seed(100 + seed)
+    xyz = torch.rand(300, 3, generator=random) * 4
+    logits = torch.randn(300, classes, generator=random) if strategy.needs_model else None
+    intensity = torch.rand(300, generator=random)
+    features = None if logits is None else torch.cat([logits, logits * 0.5], 1)
+    others = dict.fromkeys(set(strategy.needs) - {FEATURES}, ())
+    given = Given(**others, features=features, intensity=intensity, moment=MOMENT)
+    return strategy.evidence(xyz.numpy(), logits, None, classes, f"other {seed}", given)
 
 
 def probabilities_at(cells: Tensor, classes: int, salt: int) -> np.ndarray:

@@ -48,7 +48,14 @@ def uses_chooser(strategy: QueryStrategy, active: ActiveConfig) -> bool:
 
 def moment_of(plan: RoundPlan, active: ActiveConfig, scans: int) -> Moment:
     """Of a round over so many scans."""
-    return Moment(plan.number, plan.rounds, budget_of(active, scans), plan.seed)
+    return Moment(
+        round=plan.number,
+        rounds=plan.rounds,
+        budget=budget_of(active, scans),
+        seed=plan.seed,
+        scans=scans,
+        per_scan=active.queries_per_scan,
+    )
 
 
 def budget_of(active: ActiveConfig, scans: int) -> int:

@@ -54,7 +54,7 @@ def select_round(
     world.on_rank_zero(lambda: shutil.rmtree(folder / str(plan.number), ignore_errors=True))
     asked = world.on_rank_zero(lambda: queried_cells(ledger, plan.number))
     scans = range(0, len(pool), active.stride)
-    survey = survey_pool(ledger, pool, scans, plan, active, scorer, folder, progress, world)
+    survey = survey_pool(ledger, pool, scans, asked, plan, active, scorer, folder, progress, world)
     share = world.share(scans)
     parts = world.map_ranks(
         lambda: pick_share(share, pool, asked, plan, active, scorer, folder, progress, survey)

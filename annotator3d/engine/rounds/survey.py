@@ -74,6 +74,7 @@ def survey_pool(
     ledger: Ledger | None,
     pool,
     scans: Sequence[int],
+    asked: Mapping[str, NDArray[np.int32]],
     plan: RoundPlan,
     active: ActiveConfig,
     scorer: Scorer,
@@ -82,6 +83,9 @@ def survey_pool(
     world: World,
 ) -> Survey:
     """What the round's strategy asks for; every process gets the same.
+
+    Args:
+        asked: scan id -> cells [Q, 3] that earlier rounds asked about.
 
     Raises ValueError for a strategy that compares places where no scan has a pose.
     """
@@ -98,7 +102,7 @@ def survey_pool(
         return before
     share = world.share(scans)
     parts = world.map_ranks(
-        lambda: _observe(share, pool, plan, active, scorer, strategy, before, progress)
+        lambda: _observe(share, pool, asked, plan, active, scorer, strategy, before, progress)
     )
     if means is not None:
         world.on_rank_zero(lambda: _forget(folder, plan.number - 2))
@@ -113,6 +117,7 @@ def survey_pool(
 def _observe(
     share: Sequence[int],
     pool,
+    asked: Mapping[str, NDArray[np.int32]],
     plan: RoundPlan,
     active: ActiveConfig,
     scorer: Scorer,
@@ -146,6 +151,7 @@ def _observe(
                     plan.num_classes,
                     scan.id,
                     given,
+                    asked.get(scan.id),
                 )
             )
         if progress:

@@ -82,6 +82,8 @@ def write_round(
         asked, decision = _chosen(ledger, pool, plan, active, picked, survey)
     else:
         asked = rank_round(picked.picks, plan.seed, plan.number)
+    remark = strategy_of(plan, active).remark(survey.pool)
+    decision = "; ".join(filter(None, (remark, decision))) or None
     if active.budget_hours is not None:
         most, words = queries_within_hours(
             ledger,

@@ -1,0 +1,61 @@
+"""Sums and distances that are the same to the last bit in any order and with any threads: they are
+of whole numbers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from annotator3d.kernels.voxels import Voxels
+
+_BITS = 40  # of the largest value in a mean: leaves 2^23 points to a voxel
+_DISTANCE_BITS = 15  # of the largest coordinate: squared distances in 2^20 dimensions are exact
+
+
+def points_of(voxels: Voxels, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """The points [n] of the voxels `rows` [k], and the place in `rows` of each one's voxel [n]."""
+    place = torch.full((len(voxels),), -1, dtype=torch.int64, device=rows.device)
+    place[rows] = torch.arange(len(rows), device=rows.device)
+    place = place[voxels.point_to_voxel]
+    points = (place >= 0).nonzero()[:, 0]
+    return points, place[points]
+
+
+def exact_means(values: Tensor, group: Tensor, count: int) -> Tensor:
+    """[count, D] float64 means of the values [n, D] of each group, rounded to 2^-40 of the largest.
+
+    Args:
+        group: [n] int64 in 0..count - 1; each number occurs.
+
+    Raises ValueError for values that are not finite.
+    """
+    largest = float(values.abs().max()) if values.numel() else 0.0
+    if not math.isfinite(largest):
+        raise ValueError("features: expected finite values, got NaN or infinite ones")
+    one = 2.0 ** (_BITS - math.frexp(largest)[1])
+    whole = (values.double() * one).round().long()
+    sums = torch.zeros(count, values.shape[1], dtype=torch.int64, device=values.device)
+    sums.index_add_(0, group, whole)
+    return sums.double() / group.bincount(minlength=count)[:, None] / one
+
+
+def whole_numbers(*parts: NDArray[np.floating]) -> list[NDArray[np.float64]]:
+    """Arrays [n, D] in one unit in which their largest value has 15 bits, rounded to whole numbers.
+
+    Between such rows, `squared_distances` and sums of their products are exact.
+    """
+    largest = max((float(np.abs(part).max()) for part in parts if part.size), default=0.0)
+    one = 2.0 ** (_DISTANCE_BITS - math.frexp(largest)[1])
+    return [np.rint(part.astype(np.float64) * one) for part in parts]
+
+
+def squared_distances(
+    rows: NDArray[np.float64], others: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """[n, m] between whole rows [n, D] and [m, D], without an array of [n, m, D]."""
+    lengths = (rows * rows).sum(1)[:, None] + (others * others).sum(1)
+    return lengths - 2 * rows @ others.T
