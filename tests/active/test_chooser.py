@@ -18,7 +18,8 @@ def candidates(rows) -> Candidates:
     ranks, cells = [], []
     for i, (scan, stratum, utility, _) in enumerate(rows):
         same = [r for r in rows if r[:2] == (scan, stratum)]
-        ranks.append(sum(r[2] > utility for r in same) + rows[:i].count(rows[i]))
+        earlier = [r[:3] for r in rows[:i]].count((scan, stratum, utility))
+        ranks.append(sum(r[2] > utility for r in same) + earlier)
         cells.append([round(rows[i][3] * 4), 0, 0])
     scan, stratum, utility, x = zip(*rows, strict=True) if rows else ((), (), (), ())
     n = len(rows)
