@@ -100,7 +100,7 @@ def select_by_scores(voxels: Voxels, scores: Scores, rule: PickRule) -> ScanSele
     exclude = ~may_be_picked(voxels, rule.voxel_size, rule.max_range, rule.min_points)
     exclude |= among(voxels.cells, rule.exclude)
     picks = _best(voxels, utilities, exclude, rule)
-    strata = () if scores.strata is None else scores.strata.unbind(1)
+    strata = () if scores.strata is None else scores.strata.T.contiguous()
     return ScanSelection(
         picks,
         utilities[voxels.point_to_voxel].float().cpu().numpy(),
@@ -147,11 +147,13 @@ def strata_of_classes(utilities: Tensor, voxels: Voxels, classes: Tensor, count:
 def _best(voxels: Voxels, utilities: Tensor, exclude: Tensor, rule: PickRule) -> list[VoxelPick]:
     seeds = torch.tensor([rule.seed], device=utilities.device)
     (best,) = top_voxels(utilities, voxels, rule.batch_size, seeds, exclude)
-    return [_pick(voxels, utilities, index) for index in best.tolist()]
-
-
-def _pick(voxels: Voxels, utilities: Tensor, index: int) -> VoxelPick:
-    start, stop = voxels.splits[index : index + 2].tolist()
-    x, y, z = voxels.cells[index].tolist()
-    points = voxels.members[start:stop].cpu().numpy()
-    return VoxelPick((x, y, z), float(utilities[index]), stop - start, points)
+    members = voxels.members.cpu().numpy()  # no copy of what is on the CPU
+    found = zip(
+        *(values[best].tolist() for values in (voxels.cells, utilities, voxels.splits)),
+        voxels.splits[best + 1].tolist(),
+        strict=True,
+    )
+    return [
+        VoxelPick(tuple(cell), float(utility), stop - start, members[start:stop])
+        for cell, utility, start, stop in found
+    ]
