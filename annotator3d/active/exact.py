@@ -46,16 +46,23 @@ def exact_means(values: Tensor, group: Tensor, count: int) -> Tensor:
 def whole_numbers(*parts: NDArray[np.floating]) -> list[NDArray[np.float64]]:
     """Arrays [n, D] in one unit in which their largest value has 15 bits, rounded to whole numbers.
 
-    Between such rows, `squared_distances` and sums of their products are exact.
+    Between such rows, `SquaredDistances` are exact.
     """
     largest = max((float(np.abs(part).max()) for part in parts if part.size), default=0.0)
     one = 2.0 ** (_DISTANCE_BITS - math.frexp(largest)[1])
     return [np.rint(part.astype(np.float64) * one) for part in parts]
 
 
-def squared_distances(
-    rows: NDArray[np.float64], others: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """[n, m] between whole rows [n, D] and [m, D], without an array of [n, m, D]."""
-    lengths = (rows * rows).sum(1)[:, None] + (others * others).sum(1)
-    return lengths - 2 * rows @ others.T
+class SquaredDistances:
+    """From each of the whole rows [n, D] to others, without an array of [n, m, D]."""
+
+    def __init__(self, rows: NDArray[np.float64]) -> None:
+        self._rows, self._lengths = rows, _squares(rows)
+
+    def to(self, others: NDArray[np.float64]) -> NDArray[np.float64]:
+        """[n, m] to whole rows [m, D] in the same unit."""
+        return self._lengths[:, None] + _squares(others) - 2 * (self._rows @ others.T)
+
+
+def _squares(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.einsum("nd,nd->n", rows, rows)

@@ -10,7 +10,7 @@ import warnings
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.active.exact import squared_distances, whole_numbers
+from annotator3d.active.exact import SquaredDistances, whole_numbers
 from annotator3d.active.pool_candidates import Room
 
 _STEPS = 20  # of k-means
@@ -27,12 +27,12 @@ def spread_rows(
         room: which rows may be taken; those that are given are taken in it.
     """
     chosen: list[int] = []
-    nearest = np.full(len(rows), np.inf)
+    distances, nearest = SquaredDistances(rows), np.full(len(rows), np.inf)
     row = first
     while True:
         chosen.append(row)
         room.take(row)
-        nearest = np.minimum(nearest, squared_distances(rows, rows[row : row + 1])[:, 0])
+        nearest = np.minimum(nearest, distances.to(rows[row : row + 1])[:, 0])
         shares = np.where(room.free, nearest, 0).astype(np.int64).cumsum()
         if len(chosen) >= count or shares[-1] == 0:
             return chosen

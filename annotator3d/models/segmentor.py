@@ -16,6 +16,12 @@ from annotator3d.registry import BACKBONES, build
 BN_RULES = ("target", "published")
 
 
+def gives_features(backbone: object) -> bool:
+    """Whether a head that is one layer on the features of each voxel follows the backbone (an
+    instance or its class)."""
+    return not (hasattr(backbone, "make_head") or hasattr(backbone, "at_points"))
+
+
 class Segmentor(BaseModel):
     """Class scores of each voxel, and the loss of a batch.
 
@@ -138,7 +144,7 @@ class Segmentor(BaseModel):
 
         Raises ValueError for a backbone whose head is no layer on the features of each voxel.
         """
-        if hasattr(self.backbone, "make_head") or self.tells_points_apart:
+        if not gives_features(self.backbone):
             raise ValueError(
                 f"backbone {type(self.backbone).__name__} gives no features of voxels: choose a "
                 "strategy that needs none, or MinkUNet or SPVCNN"

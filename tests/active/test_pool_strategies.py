@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from annotator3d.active.evidence import Given, Moment
-from annotator3d.active.exact import exact_means, squared_distances, whole_numbers
+from annotator3d.active.exact import SquaredDistances, exact_means, whole_numbers
 from annotator3d.active.pool_candidates import Chosen, Pool, ScanCandidates, most_of_scan
 from annotator3d.active.spreading import clusters_of
 from annotator3d.active.strategies import get_strategy
@@ -110,7 +110,7 @@ def test_means_and_distances_do_not_depend_on_the_order():
     (rows,) = whole_numbers(values.numpy())
     whole = [[int(value) for value in row] for row in rows[:5]]
     slow = [[sum((a - b) ** 2 for a, b in zip(x, y, strict=True)) for y in whole] for x in whole]
-    assert squared_distances(rows[:5], rows[:5]).tolist() == slow
+    assert SquaredDistances(rows[:5]).to(rows[:5]).tolist() == slow
 
 
 # TypiClust
@@ -217,3 +217,83 @@ def test_keywords_out_of_range_are_refused():
     ):
         with pytest.raises((ValueError, ConfigError), match=list(table)[1]):
             get_strategy(table)
+
+
+# Core-set
+
+
+@pytest.mark.parametrize("asked", [(), [[0.0, 0.0], [4.0, 4.0]]])
+def test_coreset_takes_the_furthest_from_all_that_is_known(asked):
+    points = np.random.default_rng(5).integers(0, 40, (30, 2))
+    scans = np.arange(30) % 4
+    known, used, expected = [tuple(p) for p in asked], [0] * 4, []
+    while len(expected) < 7:
+        free = [i for i in range(30) if used[scans[i]] < 2 and i not in expected]
+        gaps = [min((math.dist(points[i], k) for k in known), default=math.inf) for i in free]
+        best = free[gaps.index(max(gaps))]
+        expected.append(best)
+        used[scans[best]] += 1
+        known.append(tuple(points[best]))
+    pool = pool_of(points, scans=scans, asked=asked)
+    assert get_strategy("coreset").choose(pool, Moment(budget=7, per_scan=2)) == expected
+
+
+def test_coreset_asks_each_scan_for_its_part_where_no_scan_may_give_more():
+    pool = pool_of(np.random.default_rng(6).random((40, 3)), scans=np.repeat(range(8), 5))
+    chosen = get_strategy("coreset").choose(pool, Moment(budget=16, per_scan=2))
+    assert sorted(pool.scan[chosen]) == sorted([*range(8)] * 2)
+
+
+def with_network(strategy, seed=0, points=300, classes=4, width=3):
+    """Evidence of a scan whose logits are those of a linear head on its features, and the head."""
+    random = torch.Generator().manual_seed(seed)
+    xyz = torch.rand(points, 3, generator=random) * 4
+    features = torch.randn(points, width, generator=random)
+    head = torch.randn(classes, width, generator=random)
+    given = Given(pool=(), features=features, moment=Moment())
+    return strategy.evidence(xyz.numpy(), features @ head.T, None, classes, "00/0", given), head
+
+
+# BADGE
+
+
+def test_badge_describes_a_voxel_by_the_gradient_of_the_last_layer():
+    strategy = get_strategy("badge", voxel_size=1.0)
+    evidence, head = with_network(strategy)
+    rows = torch.tensor([5, 0, 17])
+    found = strategy.describe(evidence, rows)
+    for row, gradient in zip(rows.tolist(), found, strict=True):
+        weights = head.double().requires_grad_()
+        inside = evidence.voxels.point_to_voxel == row
+        logits = evidence.features[inside].double() @ weights.T
+        torch.nn.functional.cross_entropy(logits, logits.argmax(1)).backward()
+        np.testing.assert_allclose(gradient.reshape(4, 3), weights.grad.numpy(), atol=1e-6)
+
+
+def test_badge_takes_the_most_doubtful_candidates_unless_they_are_drawn():
+    doubtful = get_strategy("badge", voxel_size=1.0, min_points=1)
+    doubtful.candidates = 10
+    evidence, _ = with_network(doubtful)
+    p = evidence.prediction.double().softmax(1)
+    entropy = -(p * p.log2()).sum(1)
+    voxel = evidence.voxels.point_to_voxel
+    means = [float(entropy[voxel == v].mean()) for v in range(len(evidence.voxels))]
+    best = sorted(range(len(means)), key=lambda v: -means[v])[:10]
+    cells = evidence.voxels.cells
+    assert doubtful.observe(evidence).cells.tolist() == cells[best].tolist()
+    drawn = get_strategy({"type": "badge", "draw": "hash", "candidates": 10}, voxel_size=1.0)
+    assert drawn.observe(evidence).cells.tolist() != cells[best].tolist()
+
+
+def test_badge_begins_with_the_largest_gradient_and_draws_by_squared_distance():
+    values = [[0.0, 0.0], [0.0, 0.0], [3.0, 0.0], [0.0, 1.0]]
+    strategy, drawn = get_strategy("badge"), []
+    for seed in range(600):
+        moment = Moment(budget=2, per_scan=4, seed=seed)
+        first, second = strategy.choose(pool_of(values), moment)
+        assert first == 2
+        drawn.append(second)
+    counts = np.bincount(drawn, minlength=4) / 600
+    np.testing.assert_allclose(counts, [9 / 28, 9 / 28, 0, 10 / 28], atol=0.07)
+    whole = strategy.choose(pool_of(values), Moment(budget=9, per_scan=4))
+    assert sorted(whole) in ([0, 2, 3], [1, 2, 3])  # the other one is the same gradient

@@ -11,6 +11,7 @@ from annotator3d.active.evidence import POOL
 from annotator3d.active.strategies import STRATEGIES, get_strategy
 from annotator3d.cli import main as cli
 from annotator3d.engine.config.load import dump_config
+from annotator3d.engine.config.schema import ModelConfig
 from annotator3d.engine.run import train
 from annotator3d.ledger.ledger import Ledger
 
@@ -72,3 +73,37 @@ def test_select_by_geometry_needs_no_model(root, tmp_path, capsys):
     assert "chosen among" in capsys.readouterr().out
     with Ledger.read(tmp_path / "s" / "ledger.sqlite") as ledger:
         assert len(ledger.queries()) == 4
+
+
+@pytest.mark.parametrize("strategy", ["coreset", "badge"])
+def test_features_of_the_network_choose_in_a_run(root, tmp_path, strategy):
+    train(tiny_config(root, active={"strategy": strategy, "max_queries": 3}), tmp_path / "al")
+    with Ledger.read(tmp_path / "al" / "ledger.sqlite") as ledger:
+        assert [r.strategy for r in ledger.rounds()] == ["random", strategy, strategy]
+        assert [len(ledger.queries(r)) for r in (1, 2, 3)] == [3, 3, 3]
+        for number in (2, 3):
+            assert ledger.round_decision(number).startswith("chosen among ")
+            assert sorted(q.score for q in ledger.queries(number)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("strategy", ["coreset", {"type": "probcover", "space": "features"}])
+def test_predictions_in_files_have_no_features(root, tmp_path, capsys, strategy):
+    path = write(tiny_config(root, active={"strategy": strategy}), tmp_path / "config.yaml")
+    arguments = ["--work-dir", str(tmp_path / "s"), "--predictions", str(tmp_path)]
+    assert cli.main(["select", path, *arguments]) == 2
+    words = " ".join(capsys.readouterr().err.split())
+    assert "needs features, which predictions in files do not have" in words
+    assert "--checkpoint" in words and not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("backbone", ["PolarNet", "SalsaNext"])
+def test_a_backbone_without_features_is_named_before_anything_is_trained(
+    root, tmp_path, capsys, backbone
+):
+    config = tiny_config(root, active={"strategy": "coreset"})
+    config.model = ModelConfig(backbone={"type": backbone})
+    path = write(config, tmp_path / "config.yaml")
+    assert cli.main(["train", path, "--work-dir", str(tmp_path / "al")]) == 2
+    words = " ".join(capsys.readouterr().err.split())
+    assert "active.strategy" in words and "coreset" in words and backbone in words
+    assert not (tmp_path / "al").exists()

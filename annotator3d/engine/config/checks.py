@@ -12,10 +12,12 @@ from typing import Any
 
 from mmengine.registry import Registry
 
+from annotator3d.active.evidence import FEATURES
 from annotator3d.active.strategies import get_strategy
 from annotator3d.engine.config.keywords import check_keywords
 from annotator3d.engine.config.schema import ActiveConfig, ModelConfig, RunConfig
 from annotator3d.errors import ConfigError, count, in_yaml, nearest
+from annotator3d.models.segmentor import gives_features
 from annotator3d.registry import BACKBONES, DATASETS, ORACLES, STRATEGIES, check, lookup
 
 # Of keywords of optimisers; torch takes any number here, or any from 0 on.
@@ -32,6 +34,7 @@ def check_values(config: RunConfig) -> None:
     _check_device(config)
     _check_epochs(config)
     _check_plugins(config)
+    _check_features(config)
     _check_online(config)
     check_optimizer(config.schedule.optimizer)
 
@@ -121,6 +124,19 @@ def _check_strategies(active: ActiveConfig) -> None:
             get_strategy(config)
         except ValueError as error:
             raise ConfigError(f"{key}: {error}") from error
+
+
+def _check_features(config: RunConfig) -> None:
+    """Refuse a strategy that needs features before a network is trained that gives none."""
+    active, name = config.active, config.model.backbone["type"]
+    if not config.is_active or gives_features(lookup(BACKBONES, name)):
+        return
+    for key, given in (("strategy", active.strategy), ("first_round", active.first_round)):
+        if given != "self" and FEATURES in (strategy := get_strategy(given)).needs:
+            raise ConfigError(
+                f"active.{key}: {strategy.name} needs features of voxels, which {name} does not "
+                "give; choose another one, or MinkUNet or SPVCNN as model.backbone"
+            )
 
 
 def check_named(registry: Registry, config: str | dict, key: str) -> None:
