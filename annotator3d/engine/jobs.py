@@ -11,16 +11,18 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from dataclasses import dataclass, replace
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.workdir import WorkDir
+from annotator3d.engine.workdir import WorkDir, WorkDirBusyError
 from annotator3d.reporter import Reporter
 
 
@@ -43,13 +45,18 @@ def run_jobs(
     reporter: Reporter,
     workers: int | None = None,
     changed: Callable[[str, str], None] = lambda name, state: None,
+    failed: Callable[[str, str], None] | None = None,
 ) -> int:
-    """Train every job, those it starts from first.
+    """Train every job, those it starts from first; else in the order given.
+
+    A job in whose folder another process works waits until that one has left it.
 
     Args:
         workers: processes; default: the cores that this process may use.
         changed: called in this process with a job's name when it is "running" and when it has
             "ended"; also, at first, for those that had ended before, if any is to be run.
+        failed: called with the name of a job that failed and why, in words; the others go on, but
+            for those that start from it, which have failed, too. None: see Raises.
 
     Returns:
         how many jobs were not done yet.
@@ -62,7 +69,7 @@ def run_jobs(
     waiting = {
         job.name: replace(job, config=replace(job.config, init=_init(job, by_name))) for job in jobs
     }
-    done = {n for n, job in waiting.items() if RunRecord(job.work_dir, job.config, []).is_done()}
+    done = {name for name, job in waiting.items() if is_done(job)}
     for name in done:
         del waiting[name]
     count = len(waiting)
@@ -71,18 +78,22 @@ def run_jobs(
     for name in done:
         changed(name, "ended")
     workers = min(workers or len(os.sched_getaffinity(0)), count)
-    context = prepare_processes()
-    messages = context.Queue()
     others = set(multiprocessing.active_children())
-    with ProcessPoolExecutor(workers, context, _begin_worker, (messages,)) as pool:
-        try:
-            _work_through(waiting, done, workers, pool, messages, reporter, changed)
-        except BaseException:  # Ctrl-C too; leaving the pool would wait for what is running
-            pool.shutdown(wait=False, cancel_futures=True)
-            for process in set(multiprocessing.active_children()) - others:
-                process.kill()
-            raise
+    slots = _Slots(workers)
+    try:
+        _Queue(waiting, done, slots, reporter, changed, failed).work_through()
+    except BaseException:  # Ctrl-C too; leaving the pools would wait for what is running
+        slots.close()
+        for process in set(multiprocessing.active_children()) - others:
+            process.kill()
+        raise
+    slots.close()
     return count
+
+
+def is_done(job: Job) -> bool:
+    """Whether its folder holds the finished run of its config."""
+    return RunRecord(job.work_dir, job.config, []).is_done()
 
 
 def prepare_processes() -> ForkServerContext:
@@ -104,31 +115,111 @@ def prepare_processes() -> ForkServerContext:
     return context
 
 
-def _work_through(
-    waiting: dict[str, Job],
-    done: set[str],
-    workers: int,
-    pool: ProcessPoolExecutor,
-    messages,
-    reporter: Reporter,
-    changed: Callable[[str, str], None],
-) -> None:
-    total = len(waiting) + len(done)
-    running: dict[Future, str] = {}
-    while waiting or running:
-        ready = [n for n, job in waiting.items() if job.starts_from in (None, *done)]
-        for name in ready[: workers - len(running)]:  # no more: the pool would begin them unasked
-            running[pool.submit(_run, waiting.pop(name))] = name
-            changed(name, "running")
-        finished, _ = wait(running, timeout=0.3, return_when=FIRST_COMPLETED)
-        _show(messages, reporter)
-        for future in finished:
-            name = running.pop(future)
-            if error := future.exception():
-                raise RuntimeError(f"{name}: {error}") from error
-            done.add(name)
-            changed(name, "ended")
-            reporter.progress("runs", len(done), total)
+class _Slots:
+    """Places for runs, each with a process of its own: one that dies takes no other with it."""
+
+    def __init__(self, count: int) -> None:
+        self._context = prepare_processes()
+        self.messages = self._context.Queue()
+        self._free = [self._pool() for _ in range(count)]
+        self._taken: dict[Future, ProcessPoolExecutor] = {}
+
+    def __len__(self) -> int:
+        """Places that are free."""
+        return len(self._free)
+
+    def start(self, job: Job) -> Future:
+        pool = self._free.pop()
+        future = pool.submit(_run, job)
+        self._taken[future] = pool
+        return future
+
+    def give_back(self, future: Future) -> None:
+        pool = self._taken.pop(future)
+        if isinstance(future.exception(), BrokenProcessPool):
+            pool.shutdown(wait=False)
+            pool = self._pool()
+        self._free.append(pool)
+
+    def close(self) -> None:
+        for pool in [*self._free, *self._taken.values()]:
+            pool.shutdown(wait=not self._taken, cancel_futures=True)
+
+    def _pool(self) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(1, self._context, _begin_worker, (self.messages,))
+
+
+@dataclass
+class _Queue:
+    """The jobs of one call of `run_jobs` and how far they are."""
+
+    waiting: dict[str, Job]
+    done: set[str]
+    slots: _Slots
+    reporter: Reporter
+    changed: Callable[[str, str], None]
+    failed: Callable[[str, str], None] | None
+    running: dict[Future, Job] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)  # job that failed -> why
+    busy: dict[str, float] = field(default_factory=dict)  # job -> when to try again
+
+    def work_through(self) -> None:
+        total = len(self.waiting) + len(self.done)
+        while self.waiting or self.running:
+            self._start()
+            finished, _ = wait(self.running, timeout=0.3, return_when=FIRST_COMPLETED)
+            if not self.running and self.waiting:
+                time.sleep(0.3)  # all wait for other processes
+            _show(self.slots.messages, self.reporter)
+            for future in finished:
+                self._settle(self.running.pop(future), future)
+                self.reporter.progress("runs", len(self.done) + len(self.lost), total)
+
+    def _start(self) -> None:
+        """No more than there are places: a pool would begin the next one unasked."""
+        now = time.monotonic()
+        for name, job in list(self.waiting.items()):
+            if name in self.busy and is_done(job):  # another process has trained it
+                del self.waiting[name]
+                self._end(name)
+            elif job.starts_from in self.lost:
+                del self.waiting[name]
+                self._lose(name, f"it starts from {job.starts_from}, which failed")
+            elif job.starts_from in (None, *self.done) and self.busy.get(name, now) <= now:
+                if not len(self.slots):
+                    return
+                self.running[self.slots.start(self.waiting.pop(name))] = job
+                if name not in self.busy:
+                    self.changed(name, "running")
+
+    def _settle(self, job: Job, future: Future) -> None:
+        self.slots.give_back(future)
+        error = future.exception()
+        if isinstance(error, WorkDirBusyError) and not is_done(job):
+            if job.name not in self.busy:
+                self.reporter.info(f"{job.name}: {error}; waiting")
+            self.busy[job.name] = time.monotonic() + _TRY_AGAIN
+            self.waiting = {job.name: job, **self.waiting}
+        elif error is None or is_done(job):
+            self._end(job.name)
+        elif self.failed is None:
+            raise RuntimeError(f"{job.name}: {_words(error)}") from error
+        else:
+            self._lose(job.name, _words(error))
+
+    def _end(self, name: str) -> None:
+        self.done.add(name)
+        self.changed(name, "ended")
+
+    def _lose(self, name: str, why: str) -> None:
+        self.lost[name] = why
+        self.failed(name, why)
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, BrokenProcessPool):
+        return "its process was killed; is there memory enough for so many runs side by side?"
+    return str(error) or type(error).__name__
 
 
 def _init(job: Job, by_name: dict[str, Job]) -> str | None:
@@ -149,6 +240,7 @@ def _show(messages, reporter: Reporter) -> None:
             reporter.progress(*rest)
 
 
+_TRY_AGAIN = 2.0  # seconds after which a busy folder is looked at again
 _messages = None
 
 

@@ -52,6 +52,10 @@ def read_record(text: bytes, where: str) -> dict[str, Any]:
     return record
 
 
+class WorkDirBusyError(ValueError):
+    """Another process works in a work directory."""
+
+
 class WorkDir(os.PathLike):
     """The folder of a run, which need not exist yet. Files are opened when they are asked for.
 
@@ -218,7 +222,7 @@ class WorkDir(os.PathLike):
         Half-written files of a killed process are removed.
 
         Raises:
-            ValueError: another process works there.
+            WorkDirBusyError: another process works there.
         """
         make_folder(self.path)
         with naming(self.path, "cannot be written to", self.path / ".lock"):
@@ -227,7 +231,7 @@ class WorkDir(os.PathLike):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise ValueError(
+                raise WorkDirBusyError(
                     f"another process is working in {self}; wait for it or stop it"
                 ) from None
             _locks.add(file)

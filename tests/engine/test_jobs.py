@@ -8,12 +8,13 @@ import subprocess
 import sys
 import textwrap
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from tiny_runs import tiny_config
 
-from annotator3d.engine.jobs import Job, last_checkpoint, run_jobs
+from annotator3d.engine.jobs import Job, is_done, last_checkpoint, run_jobs
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.reporter import Reporter
 
@@ -44,6 +45,55 @@ def test_a_failing_job_is_named_and_queued_ones_do_not_begin(root, tmp_path):
     with pytest.raises(RuntimeError, match="bad: data.source: sequence '77' has no folder"):
         run_jobs(jobs, Reporter(), workers=1)
     assert not any((tmp_path / f"j{i}").exists() for i in range(3))
+
+
+def test_a_job_that_fails_takes_along_only_what_starts_from_it(root, tmp_path):
+    bad = tiny_config(root, "source_only")
+    bad.data.source = {**bad.data.source, "sequences": ["77"]}
+    jobs = [
+        Job("bad", bad, WorkDir(tmp_path / "bad")),
+        Job("ada", tiny_config(root, "ada"), WorkDir(tmp_path / "ada"), starts_from="bad"),
+        Job("al", tiny_config(root), WorkDir(tmp_path / "al")),
+    ]
+    why = {}
+    assert run_jobs(jobs, Reporter(), workers=1, failed=why.__setitem__) == 3
+    assert "sequence '77' has no folder" in why["bad"]
+    assert why["ada"] == "it starts from bad, which failed"
+    assert set(why) == {"bad", "ada"} and is_done(jobs[2])
+
+
+def test_a_run_whose_process_dies_takes_no_other_along(root, tmp_path):
+    doomed = tiny_config(root, schedule={"epochs": 5000})
+    jobs = [
+        Job("doomed", doomed, WorkDir(tmp_path / "doomed")),
+        Job("one", tiny_config(root), WorkDir(tmp_path / "one")),
+        Job("two", tiny_config(root), WorkDir(tmp_path / "two")),
+    ]
+
+    def kill_the_doomed(name, state):
+        if (name, state) == ("one", "ended"):
+            os.kill(jobs[0].work_dir.run_info()["pid"], signal.SIGKILL)
+
+    why = {}
+    run_jobs(jobs, Reporter(), workers=2, changed=kill_the_doomed, failed=why.__setitem__)
+    assert list(why) == ["doomed"] and "its process was killed" in why["doomed"]
+    assert is_done(jobs[1]) and is_done(jobs[2])
+
+
+def test_a_job_waits_for_another_process_that_works_in_its_folder(root, tmp_path):
+    job = Job("j", tiny_config(root), WorkDir(tmp_path / "j"))
+    said = []
+
+    class Hears(Reporter):
+        def info(self, text):
+            said.append(text)
+            if text.endswith("; waiting"):
+                held.close()
+
+    held = ExitStack()
+    held.enter_context(job.work_dir.lock())
+    assert run_jobs([job], Hears(), workers=1) == 1
+    assert any("another process is working in" in text for text in said) and is_done(job)
 
 
 LONG = textwrap.dedent(
