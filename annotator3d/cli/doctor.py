@@ -44,6 +44,7 @@ OPTIONAL = (
     Package("laspy", "'annotator3d[formats]'", needed_for="LAS files"),
     Package("lazrs", "'annotator3d[formats]'", needed_for="LAZ files"),
     Package("pyproj", "'annotator3d[formats]'", needed_for="units of LAS files"),
+    Package("statsmodels", "'annotator3d[compare]'", needed_for="compare"),
     Package("tensorboard", "'annotator3d[logs]'", needed_for="--set logs=[tensorboard]"),
 )
 TORCH, CPU, CUDA = "kernels: torch reference", "kernels: C++ on CPU", "kernels: CUDA"
