@@ -82,7 +82,7 @@ def find_config(name: str) -> Path:
 
 
 def _find_shipped(name: str) -> Path:
-    folder = _config_folder()
+    folder = config_folder()
     known = {
         str(path.relative_to(folder).with_suffix("")): path
         for path in sorted(folder.rglob("*.py"))
@@ -94,7 +94,7 @@ def _find_shipped(name: str) -> Path:
     return known[wanted]
 
 
-def _config_folder() -> Path:
+def config_folder() -> Path:
     """Where the configs lie: inside the installed package, or at the top of a checkout."""
     package = Path(__file__).resolve().parents[2]
     installed = package / "configs"
@@ -204,7 +204,7 @@ def _refuse_program(path: Path, python: bool) -> None:
 
 
 def _is_shipped(path: Path) -> bool:
-    return path.resolve().is_relative_to(_config_folder().resolve())
+    return path.resolve().is_relative_to(config_folder().resolve())
 
 
 def _has_unknown_data(config: RunConfig) -> bool:
@@ -233,7 +233,7 @@ def _values_of(path: Path, settings: Sequence[str]) -> dict:
 
 
 def _find_variant(name: str) -> Path:
-    known = {path.stem: path for path in _config_folder().glob("_base_/variants/*.py")}
+    known = {path.stem: path for path in config_folder().glob("_base_/variants/*.py")}
     if name not in known:
         raise ConfigError(f"variant: unknown {name!r}: {nearest(name, known)}")
     return known[name]
