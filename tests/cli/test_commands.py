@@ -112,6 +112,7 @@ CONTINUES = {
     "select": "; nothing in the ledger is lost",
     "import": "; the same command continues",
     "demo": "; nothing in the ledgers is lost: the same command continues",
+    "compare": "; nothing in the ledgers is lost: the same command continues",
 }
 
 

@@ -1,0 +1,169 @@
+"""The raw results of an experiment in one archive, from which its report is made.
+
+``results.zip`` holds the experiment file, ``manifest.json`` (every planned run and what became of
+it), and of each finished run ``run.json``, ``metrics.jsonl``, ``config.yaml`` and ``picks.jsonl``;
+``pools/TASK.json`` has the classes of the pool. The same results give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from annotator3d.analysis.compare.picks import dump_picks, picks_of
+from annotator3d.analysis.compare.plan import Plan, PlannedRun
+from annotator3d.analysis.report.classes_asked import pool_classes
+from annotator3d.data.files import atomic_write, require_file
+from annotator3d.data.plain_json import parse_json
+from annotator3d.data.plain_yaml import read_yaml
+from annotator3d.engine.config.experiment import Experiment, read_experiment
+from annotator3d.engine.record import RunRecord
+from annotator3d.reporter import Reporter
+
+FILE = "results.zip"
+EXPERIMENT, MANIFEST = "experiment.yaml", "manifest.json"
+FORMAT = 1
+_MOST_BYTES = 1 << 30  # of one file in it
+_LONG_AGO = (1980, 1, 1, 0, 0, 0)
+
+
+def write_archive(
+    path: Path,
+    plan: Plan,
+    experiment_text: bytes,
+    failures: Mapping[str, str],
+    amendments: Sequence[Mapping[str, Any]],
+    reporter: Reporter,
+) -> None:
+    """Gather what the runs of a plan have left; the file is replaced in one step.
+
+    Args:
+        failures: name of a run -> why it failed.
+        amendments: changes of the experiment file after its first run.
+    """
+    done = [run for run in plan.runs if is_finished(run)]
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, EXPERIMENT, experiment_text)
+        manifest = {
+            "format": FORMAT,
+            "active": list(plan.active),
+            "runs": [_entry(run, run in done, failures) for run in plan.runs],
+            "amendments": list(amendments),
+        }
+        _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
+        for count, run in enumerate(done, start=1):
+            folder = run.job.work_dir
+            for file_of_run in (folder.run_info_path, folder.metrics_path, folder.config_path):
+                _add(archive, f"runs/{run.name}/{file_of_run.name}", file_of_run.read_bytes())
+            _add(archive, f"runs/{run.name}/picks.jsonl", dump_picks(picks_of(folder)))
+            reporter.progress("gathering results", count, len(done))
+        for task in plan.active:
+            if of_task := [run for run in done if run.task == task]:
+                _add_pool(archive, of_task[0], reporter)
+
+
+def is_finished(run: PlannedRun) -> bool:
+    """Whether its folder holds the finished run of its config, from any checkpoint."""
+    folder = run.job.work_dir
+    if not folder.config_path.is_file():
+        return False
+    try:
+        kept = read_yaml(folder.config_path)
+    except ValueError:
+        return False
+    config = replace(run.job.config, init=kept.get("init") if isinstance(kept, dict) else None)
+    return RunRecord(folder, config, []).is_done()
+
+
+def _entry(run: PlannedRun, done: bool, failures: Mapping[str, str]) -> dict[str, Any]:
+    state = "done" if done else "failed" if run.name in failures else "missing"
+    why = {"error": failures[run.name]} if state == "failed" else {}
+    return {"task": run.task, "arm": run.arm, "seed": run.seed, "state": state, **why}
+
+
+def _add_pool(archive: zipfile.ZipFile, run: PlannedRun, reporter: Reporter) -> None:
+    def progress(done: int, total: int) -> None:
+        reporter.progress("reading the labels of the pool", done, total)
+
+    pool = pool_classes(run.job.work_dir, run.job.work_dir.run_info(), progress)
+    if pool is not None:
+        content = {"points": pool.points.tolist(), "scans": pool.scans, "of": pool.of}
+        _add(archive, f"pools/{run.task}.json", json.dumps(content).encode())
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
+    entry = zipfile.ZipInfo(name, _LONG_AGO)
+    entry.create_system, entry.external_attr = 3, 0o644 << 16
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    archive.writestr(entry, content)
+
+
+class Archive:
+    """The content of a ``results.zip``; use it as a context manager.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is none of ours, or damaged.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        require_file(path)
+        self.path = Path(path)
+        try:
+            self._zip = zipfile.ZipFile(self.path)
+        except zipfile.BadZipFile as error:
+            raise ValueError(
+                f"{path}: expected the results.zip of a comparison ({error})"
+            ) from None
+        try:
+            self.manifest = self._manifest()
+            self.experiment: Experiment = read_experiment(
+                f"{self.path}: {EXPERIMENT}", self.read(EXPERIMENT)
+            )
+        except BaseException:
+            self._zip.close()
+            raise
+
+    def __enter__(self) -> Archive:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._zip.close()
+
+    def has(self, name: str) -> bool:
+        return name in self._zip.namelist()
+
+    def read(self, name: str) -> bytes:
+        """One file of it. Raises ValueError where it is missing, damaged or absurdly large."""
+        try:
+            if self._zip.getinfo(name).file_size > _MOST_BYTES:
+                raise ValueError(f"{self.path}: {name} is larger than 1 GiB")
+            return self._zip.read(name)
+        except KeyError:
+            raise ValueError(
+                f"{self.path}: expected the results.zip of a comparison, there is no {name} in it"
+            ) from None
+        except (zipfile.BadZipFile, EOFError, OSError) as error:
+            raise ValueError(f"{self.path}: {name} is damaged ({error})") from None
+
+    def _manifest(self) -> dict[str, Any]:
+        found = parse_json(self.read(MANIFEST))
+        if not isinstance(found, dict) or found.get("format") != FORMAT:
+            raise ValueError(
+                f"{self.path}: {MANIFEST} is not one of format {FORMAT}; take the version of "
+                "annotator3d that wrote it"
+            )
+        try:
+            entries = [(str(run["task"]), run["arm"], int(run["seed"])) for run in found["runs"]]
+            whole = set(found["active"]) <= {task for task, _, _ in entries}
+            whole = whole and all("state" in run for run in found["runs"])
+            whole = whole and isinstance(found["amendments"], list)
+        except (KeyError, TypeError, ValueError):
+            whole = False
+        if not whole:
+            raise ValueError(f"{self.path}: {MANIFEST} is damaged; take another copy")
+        return found
