@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,8 +55,8 @@ class Picked:
         whole = Picked(len(first.predicted.points), first.predicted.taxonomy, first._chooses)
         for part in parts:
             for candidates in part._candidates:
-                candidates.scan += len(whole.scans)
-            whole._candidates += part._candidates
+                moved = candidates.scan + len(whole.scans)
+                whole._candidates.append(replace(candidates, scan=moved))
             whole.scans += part.scans
             whole.picks |= part.picks
             whole.predicted.join(part.predicted)
