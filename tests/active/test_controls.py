@@ -11,8 +11,6 @@ import torch
 from annotator3d.active.evidence import Evidence, Given, Moment
 from annotator3d.active.strategies import get_strategy
 from annotator3d.active.strategies.geometry_random import kinds
-from annotator3d.active.voxel_shapes import SHAPES, heights, shapes
-from annotator3d.kernels.grouping import group_cells, voxelize
 
 SIZE = 0.5
 
@@ -44,24 +42,6 @@ def test_a_share_that_is_none_is_refused(share):
         get_strategy({"type": "crowded_random", "share": share})
 
 
-def slow_shape(xyz, cells, cell) -> int:
-    near = np.abs(cells - np.array(cell)).max(1) <= 1
-    if near.sum() < 3:
-        return SHAPES.index("scattered")
-    s3, s2, s1 = np.linalg.svd(xyz[near] - xyz[near].mean(0), compute_uv=False)[::-1]
-    return int(np.argmax([s1 - s2, s2 - s3, s3]))
-
-
-def test_shapes_are_those_of_the_points_around():
-    random = np.random.default_rng(0)
-    xyz = (random.normal(0, 1, (400, 3)) * [3, 3, 0.4] + [40, -20, 0]).astype(np.float32)
-    cells = np.floor(xyz / np.float32(SIZE)).astype(int)
-    voxels = voxelize(torch.from_numpy(xyz), SIZE)
-    expected = [slow_shape(xyz.astype(float), cells, cell) for cell in voxels.cells.tolist()]
-    assert shapes(torch.from_numpy(xyz), voxels, SIZE).tolist() == expected
-    assert len(set(expected)) == 3
-
-
 def street() -> np.ndarray:
     """A road, a wall, a pole and a bush, with points every 0.1 m."""
     random = np.random.default_rng(1)
@@ -80,19 +60,16 @@ def evidence(xyz, intensity=None) -> Evidence:
     return strategy.evidence(xyz, None, None, 1, "0/0", Given(intensity=intensity))
 
 
-def test_roads_poles_and_bushes_are_of_other_shapes():
+def test_places_that_differ_in_one_respect_are_of_other_kinds():
     xyz = street()
-    seen = evidence(xyz)
-    shape = shapes(seen.xyz, seen.voxels, SIZE)
-    for cell, word in {(16, 0, 0): "planar", (28, 0, 6): "planar", (16, 12, 6): "linear",
-                       (16, -12, 2): "scattered"}.items():  # fmt: skip
-        (at,) = (seen.voxels.cells == torch.tensor(cell)).all(1).nonzero()[0]
-        assert SHAPES[int(shape[at])] == word, cell
-
-
-def test_the_ground_is_the_lowest_voxel_of_a_square():
-    cells = torch.tensor([[0, 0, -4], [7, 7, 2], [8, 0, 2], [8, 1, 3]], dtype=torch.int32)
-    assert heights(group_cells(cells), SIZE).tolist() == [0, 3.0, 0, 0.5]
+    seen = evidence(xyz, torch.from_numpy((xyz[:, 2] > 2.2).astype(np.float32)))
+    kind = dict(zip(map(tuple, seen.voxels.cells.tolist()), kinds(seen).tolist(), strict=True))
+    road, wall, pole, bush = (kind[c] for c in ((16, 0, 0), (28, 0, 6), (16, 12, 3), (16, -12, 2)))
+    assert len({road, wall, pole, bush}) == 4
+    assert kind[17, 1, 0] == road  # the same place, somewhat further
+    assert kind[20, 0, 0] != road  # beyond 10 m
+    assert kind[28, 0, 4] != wall  # lower, and darker
+    assert evidence(xyz).intensity is None and len(set(kinds(evidence(xyz)).tolist())) > 4
 
 
 @pytest.mark.parametrize("budget", [1, 7, 25, 60])

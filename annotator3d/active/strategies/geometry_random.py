@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from annotator3d.active.descriptors import describe_voxels
 from annotator3d.active.draws import uniform
 from annotator3d.active.evidence import Evidence
 from annotator3d.active.query_strategy import QueryStrategy
-from annotator3d.active.voxel_shapes import SHAPES, heights, shapes
-from annotator3d.kernels.grouping import voxel_mean
 from annotator3d.registry import STRATEGIES
 
 RANGES = (10.0, 20.0, 40.0)  # metres from the sensor, horizontally
@@ -22,7 +22,8 @@ class GeometryRandom(QueryStrategy):
     """Random voxels, equally many of each kind that a scan has. It needs no network.
 
     A kind is a bin of range (10, 20, 40 m), height above the ground (0.3, 1, 2.5 m), shape of the
-    points around it (linear, planar, scattered) and intensity (thirds of the scan). The kinds take
+    points in the 27 cells around it (linear, planar, scattered; `descriptors`) and intensity
+    (thirds of the scan). The kinds take
     turns, in each scan and from round to round: drawn voxel by drawn voxel, those of at least 5
     points before all others.
 
@@ -51,24 +52,18 @@ class GeometryRandom(QueryStrategy):
 
 def kinds(evidence: Evidence) -> Tensor:
     """[V] int64, bin of each voxel; without an intensity all are of one."""
-    voxels, size = evidence.voxels, evidence.voxel_size
-    centres = (voxels.cells.double() + 0.5) * size
-    kind = _bins(centres[:, :2].square().sum(1).sqrt(), RANGES)
-    kind = kind * (len(HEIGHTS) + 1) + _bins(heights(voxels, size), HEIGHTS)
-    kind = kind * len(SHAPES) + shapes(evidence.xyz, voxels, size)
-    return kind * 3 + _thirds(evidence)
-
-
-def _bins(values: Tensor, edges: tuple[float, ...]) -> Tensor:
-    return torch.bucketize(values, torch.tensor(edges, dtype=values.dtype, device=values.device))
-
-
-def _thirds(evidence: Evidence) -> Tensor:
-    """[V] 0, 1 or 2: the third of the scan's voxels that a voxel's mean intensity lies in."""
     voxels = evidence.voxels
-    if evidence.intensity is None or len(voxels) == 0:
-        return torch.zeros_like(voxels.counts)
-    steps = (evidence.intensity.to(voxels.cells.device).double() * 2**16).round()  # exact sums
-    mean = voxel_mean(steps[:, None], voxels)[:, 0]
-    ordered, v = mean.sort().values, len(mean)
-    return (mean > ordered[(v - 1) // 3]).long() + (mean > ordered[2 * (v - 1) // 3]).long()
+    found = describe_voxels(evidence.xyz, voxels, evidence.voxel_size, evidence.intensity)
+    shapes = np.stack([found.scattering, found.linearity, found.planarity])  # 0: a single place
+    ordered, v = np.sort(found.intensity), len(voxels)
+    thirds = ordered[[(v - 1) // 3, 2 * (v - 1) // 3]] if v else ordered
+    parts = (
+        (np.digitize(found.range, RANGES, right=True), len(RANGES) + 1),
+        (np.digitize(found.height, HEIGHTS, right=True), len(HEIGHTS) + 1),
+        (shapes.argmax(0), len(shapes)),
+        (np.digitize(found.intensity, thirds, right=True), 3),
+    )
+    kind = np.zeros(v, np.int64)
+    for bins, count in parts:
+        kind = kind * count + bins
+    return torch.from_numpy(kind).to(voxels.cells.device)
