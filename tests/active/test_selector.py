@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from annotator3d.active.budget import by_scan, rank_round, scan_seed
 from annotator3d.active.strategies import STRATEGIES, VoxelConfusion, get_strategy
 from annotator3d.kernels.selection import VoxelPick
+from annotator3d.registry import fill
 
-get_strategy("vcd")  # fills the registry
+fill(STRATEGIES)
 NAMES = [n for n in sorted(STRATEGIES.module_dict) if not get_strategy(n).asks_for_more]
 FUSED = [n for n in NAMES if get_strategy(n).fused]
 CLASSES = 4

@@ -16,8 +16,9 @@ from annotator3d.active.strategies import (
     get_strategy,
 )
 from annotator3d.kernels.grouping import group_cells
+from annotator3d.registry import fill
 
-get_strategy("vcd")  # fills the registry
+fill(STRATEGIES)
 PUBLISHED = ("entropy", "entropy_mean", "margin", "margin_mean", "random", "vcd")
 OF_LOGITS = [
     name

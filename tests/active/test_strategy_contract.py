@@ -11,12 +11,13 @@ import torch
 from strategy_evidence import add_poses, given_to
 from tiny_runs import tiny_config
 
-from annotator3d.active.strategies import STRATEGIES, QueryStrategy, get_strategy
+from annotator3d.active.strategies import STRATEGIES, QueryStrategy
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.engine.build import build_model, input_rule
 from annotator3d.engine.prediction import strategy_inputs
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
 from annotator3d.ledger.ledger import Ledger
+from annotator3d.registry import fill
 
 CLASSES = 5
 OUTSIDE = Path(__file__).parents[2] / "docs" / "extending.md"
@@ -30,7 +31,7 @@ def from_outside() -> type[QueryStrategy]:
     return names["Doubt"]
 
 
-get_strategy("vcd")  # fills the registry
+fill(STRATEGIES)
 ALL = {name: STRATEGIES.module_dict[name] for name in sorted(STRATEGIES.module_dict)}
 if OUTSIDE.exists():
     ALL["doubt (outside)"] = from_outside()

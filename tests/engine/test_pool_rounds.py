@@ -14,8 +14,9 @@ from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.config.schema import ModelConfig
 from annotator3d.engine.run import train
 from annotator3d.ledger.ledger import Ledger
+from annotator3d.registry import fill
 
-get_strategy("vcd")  # fills the registry
+fill(STRATEGIES)
 OF_THE_POOL = [n for n in sorted(STRATEGIES.module_dict) if POOL in get_strategy(n).needs]
 
 

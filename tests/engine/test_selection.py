@@ -15,8 +15,9 @@ from annotator3d.engine.prediction import point_logits, voxel_logits
 from annotator3d.engine.rounds.select_round import RoundPlan, select_round
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.models.segmentor import Segmentor
+from annotator3d.registry import fill
 
-get_strategy("vcd")  # fills the registry
+fill(STRATEGIES)
 NAMES = [n for n in sorted(STRATEGIES.module_dict) if not get_strategy(n).asks_for_more]
 SMALL = {"type": "MinkUNet", "planes": [4, 4, 8, 8, 4], "blocks": 1}
 RULE = InputRule(num_classes=19, voxel_size=0.5)
