@@ -48,17 +48,18 @@ class QueryStrategy:
 
     name: ClassVar[str]
     """The word by which configs and the ledger know the strategy; default: that of its class."""
-    needs_model: ClassVar[bool] = True
-    """Whether `utilities` reads a prediction."""
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs_model: bool = True
+    """Whether `utilities` reads a prediction. This and the next ones are read of an instance, so a
+    strategy whose keywords decide them may set them in its constructor."""
+    needs: tuple[str, ...] = ()
     """What `score` asks for besides: words of `evidence.NEEDS`. Only that is computed."""
-    stratified: ClassVar[bool] = False
+    stratified: bool = False
     """Whether `score` gives strata, and `quotas` a part of the round to each."""
     fused: ClassVar[str | None] = None
     """Score of the kernels' `select_voxels` that equals `utilities` of logits; None: there is none.
     Not inherited by a subclass that writes its own `utilities`."""
     reduce: str = "max"
-    only_classes: ClassVar[bool] = False
+    only_classes: bool = False
     """Whether of logits the class with the highest one is all that `utilities` uses."""
 
     def __init__(
@@ -97,7 +98,7 @@ class QueryStrategy:
 
     def observe(self, evidence: Evidence) -> Any:
         """What a scan adds to `conclude`, for a strategy that needs the pool: small, and of numpy
-        or plain Python."""
+        or plain Python. The evidence has no `previous`, `neighbours` or `pool` yet."""
         raise NotImplementedError(f"strategy {self.name!r} needs the pool and observes nothing")
 
     def conclude(self, observed: Mapping[str, Any], moment: Moment) -> Any:
@@ -235,6 +236,9 @@ class QueryStrategy:
         if self._fits_kernels(prediction) and not rule.by_class:
             score, rows = self.fused, None if prediction is None else rows
             return select_fused(points, prediction, rows, num_classes, score, self.reduce, rule)
+        for need in self.needs:  # a first round has no previous one
+            if need != PREVIOUS and getattr(given, need) is None:
+                raise ValueError(f"strategy {self.name!r} needs {need}, which nobody has given it")
         evidence = self._evidence(points, prediction, rows, num_classes, rule, given)
         scores = self._checked(self.score(evidence), len(evidence.voxels), points.device)
         if rule.by_class:
@@ -273,9 +277,6 @@ class QueryStrategy:
         if prediction is not None and rows is not None:
             prediction = _of_points(prediction, rows)
             features = None if features is None else features[rows]
-        for need in self.needs:  # a first round has no previous one
-            if need != PREVIOUS and getattr(given, need) is None:
-                raise ValueError(f"strategy {self.name!r} needs {need}, which nobody has given it")
         return Evidence(
             scan_id=rule.scan_id,
             voxels=voxelize(points, self.voxel_size),
