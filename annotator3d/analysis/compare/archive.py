@@ -14,10 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from annotator3d.analysis.compare.picks import dump_picks, picks_of
+from annotator3d.analysis.compare.picks import PICKS, dump_picks, picks_of
 from annotator3d.analysis.compare.plan import Plan, PlannedRun
 from annotator3d.analysis.report.classes_asked import pool_classes
-from annotator3d.data.files import atomic_write, require_file
+from annotator3d.data.files import atomic_write, make_folder, require_file
 from annotator3d.data.plain_json import parse_json
 from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.engine.config.experiment import Experiment, read_experiment
@@ -27,6 +27,7 @@ from annotator3d.reporter import Reporter
 FILE = "results.zip"
 EXPERIMENT, MANIFEST = "experiment.yaml", "manifest.json"
 FORMAT = 1
+OF_A_RUN = ("run.json", "metrics.jsonl", "config.yaml")
 _MOST_BYTES = 1 << 30  # of one file in it
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
@@ -57,13 +58,53 @@ def write_archive(
         _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
         for count, run in enumerate(done, start=1):
             folder = run.job.work_dir
-            for file_of_run in (folder.run_info_path, folder.metrics_path, folder.config_path):
-                _add(archive, f"runs/{run.name}/{file_of_run.name}", file_of_run.read_bytes())
-            _add(archive, f"runs/{run.name}/picks.jsonl", dump_picks(picks_of(folder)))
+            for name in OF_A_RUN:
+                _add(archive, f"runs/{run.name}/{name}", (folder.path / name).read_bytes())
+            _add(archive, f"runs/{run.name}/{PICKS}", dump_picks(picks_of(folder)))
             reporter.progress("gathering results", count, len(done))
         for task in plan.active:
             if of_task := [run for run in done if run.task == task]:
                 _add_pool(archive, of_task[0], reporter)
+
+
+def take_pairs(archive: Archive, plan: Plan) -> tuple[list[int], int]:
+    """Put the runs of an archive's whole pairs where those of the plan lie, as finished ones.
+
+    A pair that is not whole is left to be run again: its arms start from one source network, which
+    no archive holds.
+
+    Returns:
+        the seeds of these pairs, and the number of runs that were taken.
+
+    Raises:
+        ValueError: a folder of the plan holds another run.
+    """
+    done = {
+        (entry["task"], entry["arm"], entry["seed"])
+        for entry in archive.manifest["runs"]
+        if entry["state"] == "done"
+    }
+    seeds: dict[int, list[PlannedRun]] = {}
+    for run in plan.runs:
+        seeds.setdefault(run.seed, []).append(run)
+    whole = {
+        seed: runs
+        for seed, runs in seeds.items()
+        if all((run.task, run.arm, run.seed) in done for run in runs)
+    }
+    taken = [run for runs in whole.values() for run in runs if not is_finished(run)]
+    for run in taken:
+        folder = run.job.work_dir.path
+        if folder.exists():
+            raise ValueError(
+                f"{folder} holds a part of {run.name}, which {archive.path} holds whole: delete "
+                "it, or choose another --out"
+            )
+        make_folder(folder)
+        for name in (PICKS, *reversed(OF_A_RUN)):  # run.json, which says that it is done, last
+            with atomic_write(folder / name) as file:
+                file.write(archive.read(f"runs/{run.name}/{name}"))
+    return list(whole), len(taken)
 
 
 def is_finished(run: PlannedRun) -> bool:

@@ -9,7 +9,14 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
-from annotator3d.analysis.compare.archive import EXPERIMENT, FILE, is_finished, write_archive
+from annotator3d.analysis.compare.archive import (
+    EXPERIMENT,
+    FILE,
+    Archive,
+    is_finished,
+    take_pairs,
+    write_archive,
+)
 from annotator3d.analysis.compare.findings import undecided
 from annotator3d.analysis.compare.paired import pairs_needed
 from annotator3d.analysis.compare.plan import Plan, PlannedRun, load_plan, tests_of
@@ -69,6 +76,19 @@ class ExperimentFolder:
         with atomic_write(kept) as file:
             file.write(text)
 
+    def go_on_from(self, path: Path, reporter: Reporter) -> None:
+        """Take the whole pairs of an archive of this experiment as run.
+
+        Raises ConfigError for an archive of another experiment, ValueError as `take_pairs`.
+        """
+        with Archive(path) as archive:
+            if keys := difference(archive.experiment, self.plan.experiment):
+                raise ConfigError(
+                    f"{path} is of another experiment than {self.file}: other {', '.join(keys)}"
+                )
+            seeds, runs = take_pairs(archive, self.plan)
+        reporter.info(f"{path}: {count(len(seeds), 'whole pair')}, {count(runs, 'run')} taken")
+
     def run(
         self, reporter: Reporter, workers: int | None = None, share: tuple[int, int] = (0, 1)
     ) -> None:
@@ -89,6 +109,7 @@ class ExperimentFolder:
         self._make_scans(reporter)
         for batch in self._batches(reporter):
             chosen = [run for i, run in enumerate(batch) if i % share[1] == share[0]]
+            chosen = [run for run in chosen if not is_finished(run)]
             jobs, left = self.plan.jobs(chosen), TimeLeft(self.plan, chosen, workers)
             run_jobs(jobs, reporter, workers, self._change(reporter, left), self._fail(reporter))
 

@@ -26,6 +26,9 @@ COSTS_STATED = (
 )
 
 
+PICKS = "picks.jsonl"  # of a run, in an archive
+
+
 @dataclass(frozen=True)
 class Pick:
     """One queried voxel of a run."""
@@ -59,9 +62,13 @@ class Pick:
 
 
 def picks_of(work_dir: WorkDir) -> list[Pick]:
-    """The spent queries in the ledger of a run, in the order of asking; none without a ledger."""
+    """The spent queries in the ledger of a run, in the order of asking; none without a ledger.
+
+    Of a run that was taken from an archive there is the list of them instead.
+    """
+    kept = work_dir.path / PICKS
     if not work_dir.has_ledger():
-        return []
+        return parse_picks(kept.read_bytes(), str(kept)) if kept.is_file() else []
     with work_dir.ledger() as ledger, ledger.snapshot():
         clicks, seconds = _recorded(ledger)
         return [
