@@ -160,7 +160,8 @@ class LedgerFile:
         with self.plain_errors():
             require_ledger(self.db, self.path)
             found = self.db.execute("PRAGMA user_version").fetchone()[0]
-            if not (found == schema.SCHEMA_VERSION or (found in (1, 2) and self.read_only)):
+            readable = found in schema.EARLIER_VERSIONS and self.read_only
+            if found != schema.SCHEMA_VERSION and not readable:
                 raise ValueError(
                     f"{self.path} has schema version {found}, this annotator3d reads version "
                     f"{schema.SCHEMA_VERSION}; install the version that wrote it"

@@ -27,13 +27,20 @@ def upgrade_statements(version: int) -> list[str]:
     made: list[str] = []
     if version == 1:
         made.append(f"INSERT INTO meta VALUES ('ledger_id', {schema.NEW_UID})")
+    added = schema.added_since(version)
     for table, columns in schema.tables().items():
-        more = f", NULL, NULL, {schema.NEW_UID}" if (version, table) == (1, "events") else ""
+        names = (*seals.COLUMNS[table], "seal")
+        values = {**dict(zip(names, names, strict=True)), **added.get(table, {})}
+        if "uid" in added.get(table, ()):
+            values["uid"] = schema.NEW_UID
         made += [
             f"CREATE TABLE new_{table} ({columns})",
-            f"INSERT INTO new_{table} SELECT *{more}, NULL FROM {table}",
-            f"UPDATE new_{table} SET seal = seal_of({', '.join(seals.COLUMNS[table])})",
+            f"INSERT INTO new_{table} ({', '.join(values)})"
+            f" SELECT {', '.join(values.values())} FROM {table}",
         ]
+        if "seal" in added.get(table, ()):
+            sealed = ", ".join((f"'{table}'", *seals.COLUMNS[table]))
+            made.append(f"UPDATE new_{table} SET seal = seal_of({sealed})")
     made += [f"DROP TABLE {table}" for table in reversed(schema.tables())]
     made += [f"ALTER TABLE new_{table} RENAME TO {table}" for table in schema.tables()]
     return [*made, *schema.INDICES, *triggers(), *definitions.IDENTITY]
@@ -96,12 +103,12 @@ def upgrade(file: LedgerFile) -> None:
 
     Raises ValueError if the file is damaged: a seal would make it look whole.
     """
-    if (old := _version(file)) not in (1, 2):
+    if (old := _version(file)) not in schema.EARLIER_VERSIONS:
         return
     with file.plain_errors():
         file.require_whole(old)
         file.db.execute("PRAGMA foreign_keys = OFF")  # has no effect inside a transaction
-    file.db.create_function("seal_of", -1, lambda *values: seals.seal_of(values))
+    file.db.create_function("seal_of", -1, lambda table, *row: seals.seal_of(table, row))
     with file.transaction() as db:
         if _version(file) == old:  # no other process was faster
             database.back_up(file.path, file.path.with_name(f"{file.path.name}.version-{old}"))

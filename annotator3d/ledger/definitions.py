@@ -20,7 +20,7 @@ def statements(version: int = schema.SCHEMA_VERSION) -> list[str]:
     made = [
         f"CREATE TABLE {table} ({columns})" for table, columns in schema.tables(version).items()
     ]
-    return [*made, *schema.INDICES, *triggers(), *IDENTITY]
+    return [*made, *schema.INDICES, *triggers(version), *IDENTITY]
 
 
 def definition_problems(db: sqlite3.Connection, version: int) -> list[str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.errors import count
 from annotator3d.ledger.reader import LedgerReader
-from annotator3d.ledger.records import IGNORE, UNASSIGNED
+from annotator3d.ledger.records import IGNORE, UNASSIGNED, Query
 
 TO_LABEL = "to be labelled"
 _SPECIAL = {IGNORE: "no class", UNASSIGNED: TO_LABEL}
@@ -43,12 +44,19 @@ def describe_answer(ledger: LedgerReader, event: int, labels: NDArray[np.uint8])
     return f"{words} (then: {describe_classes(original, ledger.class_names_of(version))})"
 
 
-def describe_disputed(count: int, where: Path) -> str:
+def describe_points(query: Query) -> str:
+    """How many points a query asks about, and of how many where that is not all."""
+    if query.label_points is None:
+        return count(query.num_points, "point")
+    return f"{query.num_labels} of {count(query.num_points, 'point')}"
+
+
+def describe_disputed(number: int, where: Path) -> str:
     """How many voxels wait for a decision, and the command; `where`: work directory or package."""
     differ = (
         "1 voxel is answered differently and waits"
-        if count == 1
-        else (f"{count} voxels are answered differently and wait")
+        if number == 1
+        else (f"{number} voxels are answered differently and wait")
     )
     return f"{differ} for a decision: annotator3d label {where} --review --disputed"
 
@@ -59,7 +67,7 @@ def describe_holders(holders: Iterable[str]) -> str:
     Args:
         holders: a name for each voxel.
     """
-    count = Counter(holders)
-    people = ", ".join(f"{who} {number}" for who, number in sorted(count.items()))
-    verb = "is" if count.total() == 1 else "are"
-    return f"{count.total()} {verb} held by others: {people}" if count else ""
+    held = Counter(holders)
+    people = ", ".join(f"{who} {number}" for who, number in sorted(held.items()))
+    verb = "is" if held.total() == 1 else "are"
+    return f"{held.total()} {verb} held by others: {people}" if held else ""

@@ -53,6 +53,8 @@ def canonical_text(
             "score": query.score,
             "points": query.num_points,
         }
+        if query.label_points is not None:
+            line["label_points"] = list(query.label_points)
         if answer is not None:
             line |= {"response": answer.kind, "annotator": answer.annotator}
             if answer.labels is not None:

@@ -78,7 +78,7 @@ class RoundCost:
 
     round: int
     voxels: int  # asked and not released
-    points: int  # of these voxels
+    points: int  # that were asked about, in these voxels
     answered: int  # voxels with labels
     labelled_points: int  # points with a class, in answered voxels
     void_voxels: int  # answered, and no point has a class
@@ -120,7 +120,7 @@ def _meter(
     return RoundCost(
         round=round,
         voxels=len(part),
-        points=sum(query.num_points for query, _ in part),
+        points=sum(query.num_labels for query, _ in part),
         answered=len(answers),
         labelled_points=sum(len(labels) for labels in answers),
         void_voxels=len(answers) - len(distinct),
@@ -133,7 +133,7 @@ def _meter(
 def _labels(query: Query, answer: Answer | None) -> np.ndarray | None:
     """[n] with 255 also where a class was split; None without an answer that says anything."""
     if answer is not None and answer.kind is EventKind.IGNORE:
-        return np.full(query.num_points, IGNORE, np.uint8)
+        return np.full(query.num_labels, IGNORE, np.uint8)
     if answer is None or answer.labels is None or (answer.labels == UNASSIGNED).all():
         return None
     return np.where(answer.labels == UNASSIGNED, np.uint8(IGNORE), answer.labels)

@@ -51,7 +51,7 @@ def checked_labels(
     num_classes: int,
     besides: tuple[int, ...] = (IGNORE,),
 ) -> NDArray[np.uint8]:
-    """Labels [n] of the points of a query as uint8.
+    """Labels [n] of the points that a query asks about as uint8.
 
     Args:
         besides: values that are allowed although they are no class.
@@ -59,10 +59,10 @@ def checked_labels(
     Raises ValueError for another shape, labels that are no integers, or an unknown value.
     """
     given = np.asarray([] if labels is None else labels)
-    if given.shape != (query.num_points,) or given.dtype.kind not in "ui":
+    if given.shape != (query.num_labels,) or given.dtype.kind not in "ui":
         raise ValueError(
-            f"query {query.id} needs one integer label for each of its {query.num_points} "
-            f"points, got shape {given.shape} of {given.dtype}"
+            f"query {query.id} needs one integer label for each of the {query.num_labels} "
+            f"points that it asks about, got shape {given.shape} of {given.dtype}"
         )
     wrong = (given < 0) | ((given >= num_classes) & ~np.isin(given, besides))
     if wrong.any():

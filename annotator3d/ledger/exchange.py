@@ -20,7 +20,10 @@ _COLUMNS = (
     " created_at, ask, uid"
 )
 _COMPARED = {
-    "query": ("queries", "id, round, position, scan, x, y, z, rank, score, num_points"),
+    "query": (
+        "queries",
+        "id, round, position, scan, x, y, z, rank, score, num_points, label_points",
+    ),
     "scan": ("scans", "id, fingerprint, num_points"),
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from annotator3d.errors import ConfigError, count
-from annotator3d.ledger.describe import describe_class
+from annotator3d.ledger.describe import describe_class, describe_points
 from annotator3d.ledger.reader import LedgerReader
 from annotator3d.ledger.records import Event
 from annotator3d.ledger.schema import EventKind
@@ -94,7 +94,7 @@ def _title(ledger: LedgerReader, number: int) -> str:
     if any(event.answer.kind is EventKind.RELEASE for event in ledger.events(number)):
         state = "released"
     return (
-        f"query {number}: scan {query.scan}, voxel {query.cell}, {query.num_points} points, round "
+        f"query {number}: scan {query.scan}, voxel {query.cell}, {describe_points(query)}, round "
         f"{query.round}, score {query.score:.3f}, asked {query.asked_at}; {state}"
     )
 

@@ -184,7 +184,7 @@ class Ledger(LedgerReader):
         proposal_accepted: bool | None = None,
         note: str | None = None,
     ) -> int:
-        """Label every point of the voxel: train ids [n], points in file order, 255 = ignore."""
+        """Label every point that is asked about: train ids [n], in file order, 255 = ignore."""
         given = np.asarray(labels)
         return self.record(
             query_id,

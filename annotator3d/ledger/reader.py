@@ -222,14 +222,15 @@ class LedgerReader:
     ) -> Iterable[tuple[str, VoxelLabels]]:
         """(scan id, effective labels) by scan, round and rank; an ignored voxel is all 255.
 
-        So are the points of a class that was split, until they are labelled again.
+        So are points that were not asked about, and those of a class that was split, until they are
+        labelled again.
         """
         self.file.require_still_whole()
         found = self.outcomes(scan=scan_id, up_to_round=up_to_round)
         for query, where in sorted(found, key=lambda pair: pair[0].scan):  # stable
             if where.effective is not None and where.effective.labels is not None:
-                given = where.effective.labels or bytes([IGNORE]) * query.num_points
-                labels = np.frombuffer(given.translate(_TRAINED), np.uint8)
+                given = where.effective.labels or bytes([IGNORE]) * query.num_labels
+                labels = query.voxel_labels(np.frombuffer(given.translate(_TRAINED), np.uint8))
                 yield query.scan, VoxelLabels(query.cell, labels, query.round)
 
     def spent(self, round: int | None = None) -> int:

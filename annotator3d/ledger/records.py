@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from annotator3d.data.scan import IGNORE as IGNORE
 from annotator3d.data.scan import VoxelLabels
@@ -22,7 +23,11 @@ _LAST = 253_402_300_799  # seconds since 1970, of the last year that a date can 
 
 
 class Asked(Protocol):
-    """What `Ledger.add_round` needs to know of a picked voxel; `VoxelPick` is one."""
+    """What `Ledger.add_round` needs to know of a picked voxel; `VoxelPick` is one.
+
+    It may have `label_points`, the places of the points that are asked about among the voxel's
+    points in file order, from 0; None, or no such attribute: all of them.
+    """
 
     @property
     def cell(self) -> Cell: ...
@@ -89,8 +94,31 @@ class Query:
     cell: Cell  # floor(xyz / voxel size) per axis, sensor frame
     rank: int  # 0 is the best of its scan in its round
     score: float
-    num_points: int
+    num_points: int  # of the voxel
     asked_at: str = ""
+    label_points: tuple[int, ...] | None = None
+    """Places of the points that are asked about among the voxel's points in file order, from 0,
+    ascending; None: all of them."""
+
+    @property
+    def num_labels(self) -> int:
+        """Points that are asked about; an answer has a label for each."""
+        return self.num_points if self.label_points is None else len(self.label_points)
+
+    def asked_of(self, values: NDArray) -> NDArray:
+        """Of values [num_points], one per point of the voxel, those that are asked about."""
+        return values if self.label_points is None else values[list(self.label_points)]
+
+    def voxel_labels(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Labels [num_labels] of an answer as labels [num_points] of all points of the voxel.
+
+        A point that was not asked about has 255: nothing is known of it.
+        """
+        if self.label_points is None:
+            return labels
+        found = np.full(self.num_points, IGNORE, np.uint8)
+        found[list(self.label_points)] = labels
+        return found
 
 
 @dataclass(frozen=True)
@@ -98,8 +126,8 @@ class Answer:
     """What an oracle says about a query. `labels` belong to the kinds "answer" and "draft" only.
 
     kind: of an oracle's answer one that settles a query. Its word does, too; ValueError for others.
-    labels: [n] uint8 train ids, one per point of the voxel in file order, 255 = ignore; in a draft
-        254 = not assigned yet.
+    labels: [n] uint8 train ids, one per point that is asked about, in file order, 255 = ignore; in
+        a draft 254 = not assigned yet.
     """
 
     kind: EventKind = EventKind.ANSWER
@@ -166,7 +194,7 @@ class Summary:
     rounds: int
     scans: int  # with at least one spent query
     voxels: int  # spent: asked and not released
-    points: int  # of the spent voxels
+    points: int  # that were asked about, in the spent voxels
     answered: int  # spent voxels with labels ("answer" or "ignore")
     passed: int  # spent voxels that were skipped or unsure
     open: int  # spent voxels that wait

@@ -12,7 +12,7 @@ from annotator3d.ledger.connection import LedgerFile
 from annotator3d.ledger.records import Asked, Round, ScanRecord
 from annotator3d.ledger.schema import NOW
 
-_QUERY = ("round", "position", "scan", "x", "y", "z", "rank", "score", "num_points")
+_QUERY = ("round", "position", "scan", "x", "y", "z", "rank", "score", "num_points", "label_points")
 _SCAN = "SELECT id, fingerprint, num_points FROM scans WHERE id = ?"
 
 
@@ -115,9 +115,24 @@ def _query_rows(round: int, queries: Mapping[str, Sequence[Asked]], start: int =
             rank,
             _finite(scan, pick),
             int(pick.num_points),
+            _label_points(scan, pick),
         )
         for position, (scan, rank, pick) in enumerate(ordered, start)
     ]
+
+
+def _label_points(scan: str, pick: Asked) -> str | None:
+    """Text for the column: which points are asked about; None for all of the voxel."""
+    given = getattr(pick, "label_points", None)
+    if given is None:
+        return None
+    points, most = [int(i) for i in given], int(pick.num_points)
+    if not points or points != sorted({*points}) or points[0] < 0 or points[-1] >= most:
+        raise ValueError(
+            f"scan {scan}, cell {tuple(pick.cell)}: label_points must be ascending places among "
+            f"its {most} points, from 0; got {points}"
+        )
+    return None if len(points) == most else ",".join(map(str, points))
 
 
 def _finite(scan: str, pick: Asked) -> float:

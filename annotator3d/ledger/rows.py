@@ -12,7 +12,10 @@ from annotator3d.ledger.records import Answer, Event, Query
 from annotator3d.ledger.schema import Ask, EventKind, sql_list
 
 ROUND_COLUMNS = "round, strategy, seed, budget, max_queries, num_queries, epoch, source, created_at"
-_QUERY = "q.id, q.round, q.scan, q.x, q.y, q.z, q.rank, q.score, q.num_points, q.asked_at"
+_QUERY = (
+    "q.id, q.round, q.scan, q.x, q.y, q.z, q.rank, q.score, q.num_points, q.asked_at,"
+    " q.label_points"
+)
 QUERIES = f"SELECT {_QUERY} FROM queries q"
 EVENT_COLUMNS = (
     "id, query, kind, to_current(labels, taxonomy) AS labels, annotator, seconds, clicks,"
@@ -30,8 +33,22 @@ _KINDS = {str(kind): kind for kind in EventKind}  # faster than EventKind(word),
 
 def query_of(row: tuple) -> Query:
     """The query of a row of `QUERIES`."""
-    id_, round_, scan, x, y, z, *rest = row
-    return Query(id_, round_, scan, (x, y, z), *rest)
+    id_, round_, scan, x, y, z, rank, score, num_points, asked_at, text = row
+    points = None if text is None else label_points_of(text, num_points)
+    return Query(id_, round_, scan, (x, y, z), rank, score, num_points, asked_at, points)
+
+
+def label_points_of(text: str, num_points: int) -> tuple[int, ...]:
+    """The places in ``queries.label_points``, as `Query` has them.
+
+    Raises ValueError where they are no ascending places in a voxel of `num_points`.
+    """
+    points = tuple(map(int, text.split(",")))
+    if list(points) != sorted(set(points)) or points[-1] >= num_points:
+        raise ValueError(
+            f"label_points must be ascending places in a voxel of {num_points} points, got {text}"
+        )
+    return points
 
 
 def event_view_of(row: Sequence) -> EventView:

@@ -12,7 +12,10 @@ from typing import NoReturn
 
 from annotator3d.errors import in_yaml
 
-SCHEMA_VERSION = 3  # 2 had no seals; 1 had no drafts, bulk actions, requests and uids either
+SCHEMA_VERSION = 4
+# 3 asked about every point of a voxel; 2 had no seals either, and 1 no drafts, bulk actions,
+# requests and uids.
+EARLIER_VERSIONS = range(1, SCHEMA_VERSION)  # that are upgraded, or read as they are
 APPLICATION_ID = 0x41334C47  # "A3LG": distinguishes a ledger from other SQLite files
 LEDGER_FILE = "ledger.sqlite"  # in the folder of a run
 
@@ -138,6 +141,14 @@ _NOW = f"TEXT NOT NULL DEFAULT ({NOW})"
 
 
 _SEAL = ", seal TEXT"  # see `seals`; NULL in a row that other software has written
+_ASKED = "length(label_points) - length(replace(label_points, ',', '')) + 1"
+NUM_LABELS = f"COALESCE({_ASKED}, num_points)"  # of an answer to a row of `queries`
+# Places of the points that are asked about among those of the voxel in file order, from 0,
+# ascending: "3,17". NULL: all of them, so that there is one way to say it.
+_LABEL_POINTS = f"""
+        label_points TEXT CHECK (typeof(label_points) IN ('text', 'null')
+            AND label_points NOT GLOB '*[^0-9,]*'
+            AND ',' || label_points || ',' NOT GLOB '*,,*' AND {_ASKED} < num_points)"""
 _TABLES = {
     "meta": "key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL@",
     # Version 1 is the taxonomy the ledger was made for. A later one carries the map from the train
@@ -170,7 +181,7 @@ _TABLES = {
         rank INTEGER NOT NULL CHECK (typeof(rank) = 'integer' AND rank >= 0),
         score REAL NOT NULL CHECK (typeof(score) = 'real'),
         num_points INTEGER NOT NULL CHECK (typeof(num_points) = 'integer' AND num_points >= 1),
-        asked_at {_NOW}@,
+        asked_at {_NOW}#@,
         UNIQUE (round, position), UNIQUE (round, scan, rank)""",
     # `supersedes` is the event that this one is about: undone, corrected, continued or reviewed; of
     # a redo it is the undo, of an answer to a request the request. `seconds` of a lease is how long
@@ -196,9 +207,24 @@ _TABLES = {
 
 
 def tables(version: int = SCHEMA_VERSION) -> dict[str, str]:
-    """The columns of each table, parents first; of this version or of version 2."""
+    """The columns of each table, parents first; of this version or an earlier one from 2 on."""
     seal = _SEAL if version > 2 else ""
-    return {table: columns.replace("@", seal) for table, columns in _TABLES.items()}
+    points = f",{_LABEL_POINTS}" if version > 3 else ""
+    return {
+        table: columns.replace("@", seal).replace("#", points) for table, columns in _TABLES.items()
+    }
+
+
+def added_since(version: int) -> dict[str, dict[str, str]]:
+    """Table -> columns that a file of a version lacks, and the SQL of what they would hold."""
+    missing: dict[str, dict[str, str]] = {table: {} for table in _TABLES}
+    if version < 2:
+        missing["events"] = {"action": "NULL", "ask": "NULL", "uid": "'event ' || id"}
+    if version < 3:
+        missing = {table: {**columns, "seal": "NULL"} for table, columns in missing.items()}
+    if version < 4:
+        missing["queries"]["label_points"] = "NULL"
+    return {table: columns for table, columns in missing.items() if columns}
 
 
 INDICES = (

@@ -27,6 +27,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     ),
     "queries": (
         "id", "round", "position", "scan", "x", "y", "z", "rank", "score", "num_points", "asked_at",
+        "label_points",
     ),
     "events": (
         "id", "query", "kind", "labels", "taxonomy", "annotator", "seconds", "clicks",
@@ -35,6 +36,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """The columns of each table but ``seal``, in their order; the seal is of these."""
 
+# The last columns that a later version has added: where they are NULL, rows keep their first seal.
+_ADDED = {"queries": 1}
 _ROW_NAMES = {"meta": "key", "taxonomies": "version", "rounds": "round"}  # others: id
 _WRITTEN_AT = {"scans": "created_at", "queries": "asked_at"}
 _REAL = {"score", "seconds"}
@@ -45,8 +48,10 @@ _UID, _SEALED_BY_UID = (
 )
 
 
-def seal_of(values: Sequence[Any]) -> str:
+def seal_of(table: str, values: Sequence[Any]) -> str:
     """The seal of a row: a checksum of its values, in the order of `COLUMNS`."""
+    if (added := _ADDED.get(table)) and all(value is None for value in values[-added:]):
+        values = values[:-added]
     # SQLite gives back floats to the last bit, and json writes them so that they can be read back
     return hashlib.blake2b(_encode(values).encode(), digest_size=8).hexdigest()
 
@@ -72,7 +77,7 @@ def insert(db: sqlite3.Connection, table: str, row: Mapping[str, Any]) -> int:
     values = [plain(name, row.pop(name, None)) for name in COLUMNS[table]]
     if row:
         raise ValueError(f"{table} has no column {', '.join(row)}")
-    seal = None if given is None else seal_of(values)
+    seal = None if given is None else seal_of(table, values)
     marks = ", ".join("?" * (len(values) + 1))
     names = ", ".join((*COLUMNS[table], "seal"))
     cursor = db.execute(f"INSERT INTO {table} ({names}) VALUES ({marks})", (*values, seal))
@@ -101,7 +106,7 @@ def is_changed(table: str, values: Sequence[Any], seal: str | None) -> bool:
     """Whether a row is not the one that was sealed; an event without a seal may have that of its
     uid."""
     if seal is not None:
-        return seal != seal_of(values)
+        return seal != seal_of(table, values)
     return table == "events" and not matches(values[_UID], [values[i] for i in _SEALED_BY_UID])
 
 

@@ -31,19 +31,17 @@ def damages(db: sqlite3.Connection) -> Iterator[str]:
 
 def present_as_current(db: sqlite3.Connection, version: int) -> None:
     """Let this connection read a file of an earlier version as if it had been upgraded."""
-    more = ", NULL AS action, NULL AS ask, 'event ' || id AS uid" if version == 1 else ""
-    for table in seals.COLUMNS if version < schema.SCHEMA_VERSION else ():
-        extra = more if table == "events" else ""
-        db.execute(f"CREATE TEMP VIEW {table} AS SELECT *{extra}, NULL AS seal FROM main.{table}")
+    for table, columns in schema.added_since(version).items():
+        more = ", ".join(f"{value} AS {name}" for name, value in columns.items())
+        db.execute(f"CREATE TEMP VIEW {table} AS SELECT *, {more} FROM main.{table}")
 
 
 @contextmanager
 def presented_as_current(db: sqlite3.Connection, version: int) -> Iterator[None]:
     """`present_as_current` for a while."""
-    views = list(seals.COLUMNS) if version < schema.SCHEMA_VERSION else []
     present_as_current(db, version)
     try:
         yield
     finally:
-        for table in views:
+        for table in schema.added_since(version):
             db.execute(f"DROP VIEW temp.{table}")

@@ -20,7 +20,7 @@ def summarise(
         rounds=num_rounds,
         scans=len({query.scan for query, _ in outcomes}),
         voxels=len(outcomes),
-        points=sum(query.num_points for query, _ in outcomes),
+        points=sum(query.num_labels for query, _ in outcomes),
         answered=answered,
         passed=len(settled) - answered - disputed,
         open=len(outcomes) - len(settled),

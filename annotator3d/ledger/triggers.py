@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from annotator3d.ledger.schema import LABELLED, RELEASED, RESPONSES, REVOCABLE, UNDONE, EventKind
+from annotator3d.ledger.schema import (
+    LABELLED,
+    NUM_LABELS,
+    RELEASED,
+    RESPONSES,
+    REVOCABLE,
+    SCHEMA_VERSION,
+    UNDONE,
+    EventKind,
+)
 
 # Without `recursive_triggers`, REPLACE skips delete triggers; these see the clash before it does.
 _KEYS = {
@@ -71,8 +80,8 @@ _RULES = (
         "events_length",
         "events",
         f"NEW.kind IN {LABELLED}"
-        " AND length(NEW.labels) != (SELECT num_points FROM queries WHERE id = NEW.query)",
-        "an answer has one label per point of the voxel",
+        f" AND length(NEW.labels) != (SELECT {NUM_LABELS} FROM queries WHERE id = NEW.query)",
+        "an answer has one label per point that is asked about",
     ),
     (
         "events_supersedes",
@@ -98,9 +107,19 @@ _RULES = (
 )
 
 
-def triggers() -> list[str]:
-    """The statements that make them."""
-    made = []
+_RULES_TO_3 = {  # of files of earlier versions, which asked about every point
+    "events_length": (
+        "events",
+        f"NEW.kind IN {LABELLED}"
+        " AND length(NEW.labels) != (SELECT num_points FROM queries WHERE id = NEW.query)",
+        "an answer has one label per point of the voxel",
+    ),
+}
+
+
+def triggers(version: int = SCHEMA_VERSION) -> list[str]:
+    """The statements that make them; in a file of this version or an earlier one from 2 on."""
+    made, then = [], _RULES_TO_3 if version < 4 else {}
     for table, same in _KEYS.items():
         message = f"the ledger is append-only: a row of {table} is never changed or removed"
         clash = f"EXISTS (SELECT 1 FROM {table} WHERE {same})"
@@ -109,7 +128,7 @@ def triggers() -> list[str]:
             _trigger(f"{table}_no_delete", "DELETE", table, "1", message),
             _trigger(f"{table}_no_replace", "INSERT", table, clash, message),
         ]
-    return made + [_trigger(name, "INSERT", *rule) for name, *rule in _RULES]
+    return made + [_trigger(name, "INSERT", *then.get(name, rule)) for name, *rule in _RULES]
 
 
 def _trigger(name: str, event: str, table: str, when: str, message: str) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from busy_ledgers import corrupt
 from tiny_runs import tiny_config
 
 from annotator3d.cli.main import main
@@ -22,20 +23,6 @@ from annotator3d.ledger import schema
 from annotator3d.ledger.ledger import Ledger, ScanRecord
 from annotator3d.ledger.maintenance import backup
 from annotator3d.ledger.maintenance.verify import verify
-
-
-def corrupt(path, *statements):
-    """Write into a ledger as only a broken program could: without its triggers."""
-    db = sqlite3.connect(path)
-    triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
-    for name, _ in triggers:
-        db.execute(f"DROP TRIGGER {name}")
-    for statement in statements:
-        db.execute(statement)
-    for _, sql in triggers:
-        db.execute(sql)
-    db.commit()
-    db.close()
 
 
 def test_a_ledger_that_keeps_its_rules_has_no_problems(path, capsys):

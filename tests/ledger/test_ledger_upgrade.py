@@ -1,4 +1,4 @@
-"""A ledger of version 1 opens as if it had been made today, with every row that it held."""
+"""A ledger of version 1 or 3 opens as if it had been made today, with every row that it held."""
 
 import sqlite3
 from pathlib import Path
@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 from asked import Asked
 
+from annotator3d.cli.main import main
 from annotator3d.ledger import creation
 from annotator3d.ledger.actions import EventDraft
 from annotator3d.ledger.ledger import Answer, Ledger, ScanRecord
+from annotator3d.ledger.maintenance import transfer
+from annotator3d.ledger.maintenance.verify import verify
 
 NAMES, DIGEST = ["road", "car"], "d1g357"
 
@@ -16,9 +19,19 @@ NAMES, DIGEST = ["road", "car"], "d1g357"
 @pytest.fixture
 def old(tmp_path):
     """A ledger of version 1 with answers, an undo and a note, as that version wrote it."""
-    path = tmp_path / "ledger.sqlite"
+    return made_of("ledger_v1.sql", tmp_path)
+
+
+@pytest.fixture
+def sealed(tmp_path):
+    """A ledger of version 3, whose rows have seals, but for one that other software has written."""
+    return made_of("ledger_v3.sql", tmp_path)
+
+
+def made_of(script, folder):
+    path = folder / "ledger.sqlite"
     db = sqlite3.connect(path)
-    db.executescript(Path(__file__).with_name("ledger_v1.sql").read_text())
+    db.executescript(Path(__file__).with_name(script).read_text())
     db.close()
     return path
 
@@ -65,7 +78,9 @@ def test_a_copy_of_the_file_as_it_was_stays_beside_it(old):
     assert not list(old.parent.glob(".*.part"))
 
 
-def test_an_upgraded_ledger_has_the_rules_of_a_new_one(old, tmp_path):
+@pytest.mark.parametrize("script", ["ledger_v1.sql", "ledger_v3.sql"])
+def test_an_upgraded_ledger_has_the_rules_of_a_new_one(script, tmp_path):
+    old = made_of(script, tmp_path)
     Ledger.open(old, NAMES, DIGEST).close()
     Ledger.open(tmp_path / "new.sqlite", NAMES, DIGEST).close()
 
@@ -119,3 +134,57 @@ def test_an_upgrade_that_is_interrupted_changes_nothing(old, monkeypatch):
     with Ledger.open(old, NAMES, DIGEST) as ledger:
         ledger.register_scans([ScanRecord("00/1", "g", 9)])
     assert rows_of(old)["events"] == before["events"]
+
+
+def every_column(path):
+    db = sqlite3.connect(path)
+    db.row_factory = sqlite3.Row
+    found = {t: [dict(row) for row in db.execute(f"SELECT * FROM {t}")] for t in transfer.TABLES}
+    db.close()
+    return found
+
+
+def test_rows_of_version_3_keep_their_seals_and_ask_about_every_point(sealed):
+    assert verify(sealed).problems == []
+    before = every_column(sealed)
+    with Ledger.open(sealed, NAMES, DIGEST) as ledger:
+        assert [query.label_points for query in ledger.queries()] == [None] * 3
+        after = every_column(sealed)
+        for row in after["queries"]:
+            assert row.pop("label_points") is None
+        assert after == before
+        assert after["events"][-1]["seal"] is None and after["events"][0]["seal"]
+        ledger.answer(2, [0, 1, 1], annotator="ann")
+        ledger.add_round(2, "vcd", 7, 1, {"00/0": [Asked((9, 0, 0), label_points=(1,))]})
+        ledger.answer(4, [1], annotator="ann")
+    assert verify(sealed).problems == []
+    copy = sealed.with_name("ledger.sqlite.version-3")
+    assert every_column(copy) == before and verify(copy).problems == []
+
+
+def test_a_ledger_of_version_3_is_read_and_written_as_text_as_it_is(sealed, tmp_path):
+    before = sealed.read_bytes()
+    with Ledger.read(sealed) as ledger:
+        assert ledger.summary().points == 6 and ledger.is_closed(1)
+        canonical = ledger.export_canonical()
+    text, back = tmp_path / "text.jsonl", tmp_path / "back.sqlite"
+    assert main(["ledger", "export", str(sealed), str(text)]) == 0
+    assert sealed.read_bytes() == before
+    assert '"schema": 3' in text.read_text().splitlines()[0]
+    assert main(["ledger", "import", str(text), str(back)]) == 0
+    assert verify(back).problems == []
+    with Ledger.read(back) as ledger:
+        assert ledger.export_canonical() == canonical
+
+
+def test_a_damaged_ledger_of_version_3_is_not_upgraded(sealed):
+    db = sqlite3.connect(sealed)
+    ((rule,),) = db.execute("SELECT sql FROM sqlite_master WHERE name = 'queries_no_update'")
+    db.execute("DROP TRIGGER queries_no_update")
+    db.execute("UPDATE queries SET score = 0.75 WHERE id = 1")
+    db.execute(rule)
+    db.commit()
+    db.close()
+    with pytest.raises(ValueError, match="query 1 has changed since it was written"):
+        Ledger.open(sealed, NAMES, DIGEST)
+    assert not sealed.with_name("ledger.sqlite.version-3").exists()

@@ -10,3 +10,4 @@ class Asked:
     cell: tuple[int, int, int] = (0, 0, 0)
     num_points: int = 2
     utility: float = 0.5
+    label_points: tuple[int, ...] | None = None

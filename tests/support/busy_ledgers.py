@@ -51,4 +51,18 @@ def rows_of(path):
     return found
 
 
+def corrupt(path, *statements):
+    """Write into a ledger as only a broken program could: without its triggers."""
+    db = sqlite3.connect(path)
+    triggers = db.execute("SELECT name, sql FROM sqlite_master WHERE type = 'trigger'").fetchall()
+    for name, _ in triggers:
+        db.execute(f"DROP TRIGGER {name}")
+    for statement in statements:
+        db.execute(statement)
+    for _, sql in triggers:
+        db.execute(sql)
+    db.commit()
+    db.close()
+
+
 notes = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)

@@ -27,7 +27,7 @@ from annotator3d.system_errors import in_words
 
 TABLES = ("meta", "taxonomies", "scans", "rounds", "queries", "events")  # parents first
 FORMAT = 1
-_READ = (2, schema.SCHEMA_VERSION)  # schemas of exports; rows of version 2 have no seals
+_READ = range(2, schema.SCHEMA_VERSION + 1)  # schemas of exports; rows of version 2 have no seals
 _BYTES = {("taxonomies", "mapping"), ("events", "labels")}
 
 
@@ -101,7 +101,7 @@ def _fill(part: Path, source: Path) -> dict[str, int]:
     if head.get("annotator3d ledger") != FORMAT or head.get("schema") not in _READ:
         raise ValueError(
             f"{where}: expected an export of a ledger (format {FORMAT}, schema "
-            f"{' or '.join(map(str, _READ))}), as `annotator3d ledger export` writes it"
+            f"{_READ[0]} to {_READ[-1]}), as `annotator3d ledger export` writes it"
         )
     counts = dict.fromkeys(TABLES, 0)
     db = sqlite3.connect(part, isolation_level=None)
@@ -163,7 +163,8 @@ def _insert(db: sqlite3.Connection, where: str, row: dict, columns: dict) -> str
 
 
 def _rows(db: sqlite3.Connection, table: str, version: int) -> tuple[list[str], list[tuple]]:
-    columns = [*seals.COLUMNS[table], *(["seal"] if version > 2 else [])]
+    added = schema.added_since(version).get(table, {})
+    columns = [name for name in (*seals.COLUMNS[table], "seal") if name not in added]
     return columns, db.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY 1").fetchall()
 
 

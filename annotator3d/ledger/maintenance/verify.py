@@ -17,10 +17,11 @@ from annotator3d.ledger.bounds import beyond
 from annotator3d.ledger.checksums import COLUMNS, matches
 from annotator3d.ledger.database import open_reader, told
 from annotator3d.ledger.definitions import definition_problems
+from annotator3d.ledger.rows import label_points_of
 from annotator3d.ledger.soundness import present_as_current
 from annotator3d.system_errors import in_words
 
-_CHECKED = (2, schema.SCHEMA_VERSION)
+_CHECKED = range(2, schema.SCHEMA_VERSION + 1)
 _MOST = 20  # problems of one kind that are named
 
 _RULES = {
@@ -49,8 +50,8 @@ _RULES = {
         f" {schema.RELEASED.format('q.id')} GROUP BY scan, x, y, z HAVING n > 1"
     ),
     "event {0} has {1} labels, query {2} has {3} points": (
-        "SELECT e.id, length(e.labels) AS n, q.id, q.num_points FROM events e JOIN queries q"
-        " ON q.id = e.query WHERE e.labels IS NOT NULL AND n != q.num_points"
+        f"SELECT e.id, length(e.labels) AS n, q.id, {schema.NUM_LABELS} AS asked FROM events e"
+        " JOIN queries q ON q.id = e.query WHERE e.labels IS NOT NULL AND n != asked"
     ),
     "event {0} of kind {1!r} has labels where it must not, or none where it must": (
         f"SELECT id, kind FROM events WHERE (kind IN {schema.LABELLED}) != (labels IS NOT NULL)"
@@ -139,7 +140,7 @@ def _file_problems(db: sqlite3.Connection) -> list[str]:
     if application != schema.APPLICATION_ID:
         return [f"this is not a ledger of annotator3d (application id {application:#x})"]
     if version not in _CHECKED:
-        known = " or ".join(map(str, _CHECKED))
+        known = f"{_CHECKED[0]} to {_CHECKED[-1]}"
         return [f"schema version {version}, this annotator3d checks {known}"]
     rows = db.execute(f"PRAGMA integrity_check({_MOST})").fetchall()
     return [f"damaged: {text}" for (text,) in rows if text != "ok"]
@@ -152,12 +153,25 @@ def _row_problems(db: sqlite3.Connection) -> list[str]:
         found += _some(words.format(*row) for row in db.execute(sql))
     changed = _some(iter(dict.fromkeys(_checksum_problems(db))))
     labels = [] if any(each.startswith("class list") for each in changed) else _label_problems(db)
-    return found + _some(_orphans(db)) + _some(labels) + changed
+    points = _some(_label_point_problems(db))
+    return found + _some(_orphans(db)) + points + _some(labels) + changed
 
 
 def _orphans(db: sqlite3.Connection) -> Iterator[str]:
     for table, row, parent, _ in db.execute("PRAGMA foreign_key_check"):
         yield f"row {row} of {table} refers to a row of {parent} that does not exist"
+
+
+def _label_point_problems(db: sqlite3.Connection) -> Iterator[str]:
+    """Queries about points that their voxels do not have."""
+    rows = db.execute(
+        "SELECT id, label_points, num_points FROM queries WHERE label_points IS NOT NULL"
+    )
+    for query, text, count in rows:
+        try:
+            label_points_of(text, count)
+        except ValueError as error:
+            yield f"query {query}: {error}"
 
 
 def _label_problems(db: sqlite3.Connection) -> Iterator[str]:
