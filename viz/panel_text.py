@@ -12,6 +12,7 @@ from annotator3d.ledger.describe import (
     describe_answer,
     describe_classes,
     describe_holders,
+    describe_points,
 )
 from annotator3d.ledger.records import UNASSIGNED
 from annotator3d.ledger.schema import EventKind
@@ -31,7 +32,7 @@ def heading(session: LabelSession) -> str:
     x, y, z = ((np.array(query.cell) + 0.5) * session.ledger.voxel_size).tolist()
     lines = [
         f"voxel {place} of {of} (number {query.id}, round {query.round})",
-        f"scan {query.scan}, {count(query.num_points, 'point')}, {np.hypot(x, y):.0f} m away",
+        f"scan {query.scan}, {describe_points(query)}, {np.hypot(x, y):.0f} m away",
         f"state: {session.state}",
     ]
     if session.parts.count > 1:

@@ -69,7 +69,8 @@ class SceneModel:
             asked = session.in_scan(scan.id)
             rows = rows_of_cells(scan.xyz, [query.cell for query in asked], size)
             pairs = zip(asked, rows, strict=True)
-            self._asked += [(q.id, start + at) for q, at in pairs if len(at) == q.num_points]
+            there = ((q, at) for q, at in pairs if len(at) == q.num_points)
+            self._asked += [(q.id, start + q.asked_of(at)) for q, at in there]
             start += len(scan)
         found = session.in_scan()
         self.queries = [query.id for query in found]
@@ -91,7 +92,7 @@ class SceneModel:
         )
 
     def colours(self) -> Colours:
-        """[N, 3] of all points, by the colour mode; the current voxel has colours of its own."""
+        """[N, 3] of all points, by the colour mode; those asked about have colours of their own."""
         if self.settings.mode == "answer":
             found = colours(self.values, "answer", self.palette)
         else:  # these change with the scan only
@@ -104,12 +105,12 @@ class SceneModel:
         return found
 
     def current(self) -> NDArray[np.float32]:
-        """[n, 3] points of the current voxel."""
+        """[n, 3] points that the current query asks about."""
         view = self.session.view
         return np.empty((0, 3), np.float32) if view is None else view.xyz
 
     def current_colours(self) -> Colours:
-        """[n, 3] of the points of the current voxel: by part and by label."""
+        """[n, 3] of the points that the current query asks about: by part and by label."""
         if self.session.view is None:
             return np.empty((0, 3), np.float32)
         labels, parts = self.session.labels, self.session.parts
@@ -194,7 +195,8 @@ class SceneModel:
         self.xyz, self.centres = np.empty((0, 3), np.float32), np.empty((0, 3))
         self._intensity = np.empty(0, np.float32)
         self.queries, self._own = [], 0
-        self._asked: list[tuple[int, NDArray[np.int64]]] = []  # queries of all scans, their rows
+        # queries of all scans, the rows of the points that they ask about
+        self._asked: list[tuple[int, NDArray[np.int64]]] = []
         self._prediction = self._confusion = self._base = None
 
 

@@ -105,8 +105,11 @@ def still_of_query(
         raise ValueError(f"scan {query.scan}: {change}")
     stored = predictions(query.round, scan)
     labels = np.full(len(scan), UNASSIGNED, np.uint8)
+    found = ledger.queries(scan=query.scan)
+    asked = {each.cell: each for each in found}
     for cell, given, _ in ledger.labels_for_scan(query.scan):
-        labels[rows_of_cell(scan.xyz, cell, size)] = given
+        rows = rows_of_cell(scan.xyz, cell, size)
+        labels[asked[cell].asked_of(rows)] = asked[cell].asked_of(given)
     values = PointValues(
         scan.xyz[:, 2],
         scan.intensity,
@@ -114,8 +117,7 @@ def still_of_query(
         labels,
         None if stored is None else stored.score,
     )
-    found = ledger.queries(scan=query.scan)
-    current = rows_of_cell(scan.xyz, query.cell, size)
+    current = query.asked_of(rows_of_cell(scan.xyz, query.cell, size))
     painted = colours(values, mode or ("height" if stored is None else "confusion"), palette)
     painted[current] = PART
     return Still(

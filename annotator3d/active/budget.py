@@ -105,5 +105,5 @@ def _predicted(answers: list, picks: Sequence[VoxelPick], ledger: Ledger) -> np.
     asked: list[Query] = [work.query for work in answers]
     features = before_answers(asked, ledger.voxel_size)[:, :2]
     model = TimeModel(features, None, seconds_of(answers))
-    rows = [place(pick.num_points, pick.cell, ledger.voxel_size) for pick in picks]
+    rows = [place(pick.num_labels, pick.cell, ledger.voxel_size) for pick in picks]
     return model.predict(np.array(rows, float).reshape(-1, 2))

@@ -47,8 +47,9 @@ class Oracle(Protocol):
         Args:
             query: which voxel is asked about.
             scan: the scan that it lies in.
-            point_indices: [n] rows of ``scan.xyz``, ascending: the points of the voxel, one label
-                each.
+            point_indices: [n] rows of ``scan.xyz``, ascending: the points that are asked about, one
+                label each. They are all points of the voxel unless ``query.label_points`` says
+                otherwise.
         """
         ...
 
@@ -134,7 +135,7 @@ def answer_open_queries(
                     f"{count(query.num_points, 'point')}, "
                     f"now there are {len(rows)}; the scan is not the one that was asked about"
                 )
-            answer = oracle.answer(query, scan, rows)
+            answer = oracle.answer(query, scan, query.asked_of(rows))
             if answer is not None:
                 ledger.record(query.id, answer)
                 answered += 1

@@ -104,15 +104,15 @@ def before_answers(
 ) -> Floats:
     """[n, 4] features that are known before the answers.
 
-    Logarithm to base 2 of the points, tens of metres from the sensor to the centre of the voxel,
-    predicted classes beyond the first, and whether a prediction is known.
+    Logarithm to base 2 of the points asked about, tens of metres from the sensor to the centre of
+    the voxel, predicted classes beyond the first, and whether a prediction is known.
 
     Args:
         classes: number of predicted classes of each voxel, None where none was stored.
     """
     predicted = [None] * len(queries) if classes is None else classes
     rows = [
-        (*place(query.num_points, query.cell, voxel_size), (count or 1) - 1, count is not None)
+        (*place(query.num_labels, query.cell, voxel_size), (count or 1) - 1, count is not None)
         for query, count in zip(queries, predicted, strict=True)
     ]
     return np.array(rows, float).reshape(-1, 4)
@@ -125,7 +125,7 @@ def after_answers(work: Sequence[Effort], voxel_size: float) -> Floats:
     """
     rows = [
         (
-            *place(each.query.num_points, each.query.cell, voxel_size),
+            *place(each.query.num_labels, each.query.cell, voxel_size),
             each.classes - 1,
             each.proposal is True,
             each.proposal is False,

@@ -150,7 +150,7 @@ def _spent(work: Sequence[Effort]) -> dict[str, Any]:
     queries = {each.query.id: each.query for each in work if each.given}
     return {
         "voxels": len(queries),
-        "points": sum(query.num_points for query in queries.values()),
+        "points": sum(query.num_labels for query in queries.values()),
         "answers": sum(each.given for each in work),
         "clicks": sum(each.clicks for each in work),
         "seconds": _sum(work),

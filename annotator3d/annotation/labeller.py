@@ -106,7 +106,7 @@ class Labeller:
         self._state.effort.click()
         entries = []
         for query in wanted:
-            labels = None if label is None else np.full(query.num_points, label, np.int64)
+            labels = None if label is None else np.full(query.num_labels, label, np.int64)
             entries.append(self._state.entry(query.id, Answer(kind, labels)))
         result = self._write_what_fits(entries)
         if self._state.view is not None:

@@ -26,7 +26,7 @@ _MOVABLE = frozenset(
 class Proposal:
     """Labels that one key accepts."""
 
-    labels: NDArray[np.uint8]  # [n] one per point of the voxel
+    labels: NDArray[np.uint8]  # [n] one per point that is asked about
     source: str  # "prediction", or "place": answers for the same place in other scans
     queries: tuple[int, ...] = ()  # the queries whose answers it comes from
 
@@ -41,14 +41,14 @@ def propose_from_prediction(predicted: NDArray[np.uint8] | None, offer: str) -> 
 
 
 def propose_from_neighbours(
-    num_points: int,
+    num_labels: int,
     answers: Sequence[tuple[int, NDArray[np.uint8]]],
     movable: frozenset[int] | None,
 ) -> Proposal | None:
     """One class for the voxel, if that is what the answers for the same place agree on.
 
     Args:
-        num_points: of the voxel.
+        num_labels: points that are asked about.
         answers: (query, labels) of answered voxels at the same place.
         movable: train ids of things that move, which may have left since; None: nobody has said
             which, so nothing is offered.
@@ -58,7 +58,7 @@ def propose_from_neighbours(
     found = np.unique(np.concatenate([labels for _, labels in answers]))
     if len(found) != 1 or found[0] == IGNORE or int(found[0]) in movable:
         return None
-    labels = np.full(num_points, found[0], np.uint8)
+    labels = np.full(num_labels, found[0], np.uint8)
     return Proposal(labels, "place", tuple(query for query, _ in answers))
 
 

@@ -155,16 +155,16 @@ class QueryStates:
         return "disputed" if outcome.effective is None else _STATE_OF_KIND[outcome.effective.kind]
 
     def labels(self, query_id: int) -> NDArray[np.uint8]:
-        """[n] the current label of each point, draft included; 254 = not labelled yet.
+        """[n] the current label of each point that is asked about; 254 = not labelled yet.
 
-        A person who has skipped a query sees the answer of somebody else.
+        Drafts are included. A person who has skipped a query sees the answer of somebody else.
         """
         top = self.top(query_id)
         if top is not None and top.answer.kind in (EventKind.SKIP, EventKind.UNSURE):
             top = self.response(query_id)
         fill = IGNORE if top is not None and top.answer.kind is EventKind.IGNORE else UNASSIGNED
         if top is None or top.answer.labels is None:
-            return np.full(self.queries[query_id].num_points, fill, np.uint8)
+            return np.full(self.queries[query_id].num_labels, fill, np.uint8)
         return top.answer.labels
 
     def _state(self, query_id: int) -> _Computed:

@@ -18,7 +18,7 @@ ORDERS: dict[str, Callable[[Query], Any]] = {
     "scan": lambda q: (q.scan, -q.score, q.id),  # as few changes of the picture as possible
     "score": lambda q: (-q.score, q.scan, q.id),  # the most useful first, if time may run out
     "round": lambda q: (q.round, q.scan, -q.score, q.id),
-    "points": lambda q: (-q.num_points, q.scan, q.id),  # most labels per answer first
+    "points": lambda q: (-q.num_labels, q.scan, q.id),  # most labels per answer first
     "random": lambda q: _hash(q),  # a fair sample at any moment
 }
 _CODES = {state: code for code, state in enumerate(STATES)}

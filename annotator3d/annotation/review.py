@@ -99,7 +99,7 @@ class ReviewMode(LabelMode):
         """[n] points of the voxel that were labelled differently."""
         given = [self._labels_of(e.answer) for e in self.opinions() if e.answer.kind.gives_classes]
         if not given:
-            return np.zeros(self.state.shown().query.num_points, bool)
+            return np.zeros(self.state.shown().query.num_labels, bool)
         return (np.stack(given) != given[0]).any(0)
 
     def to_answer_first(self) -> int:
@@ -190,7 +190,7 @@ class ReviewMode(LabelMode):
         if answer.labels is not None:
             return answer.labels
         fill = IGNORE if answer.kind is EventKind.IGNORE else UNASSIGNED
-        return np.full(self.state.shown().query.num_points, fill, np.uint8)
+        return np.full(self.state.shown().query.num_labels, fill, np.uint8)
 
     def _outcome(self) -> Outcome:
         return self.state.states.outcome(self.state.shown().query.id)

@@ -31,7 +31,7 @@ class QueryView:
 
     query: Query
     scan: Scan
-    rows: NDArray[np.int64]  # [n] rows of `scan.xyz` of the voxel's points, ascending
+    rows: NDArray[np.int64]  # [n] rows of `scan.xyz` of the points asked about, ascending
     low: NDArray[np.float64]  # [3] corner of the voxel, metres, sensor frame
     high: NDArray[np.float64]  # [3] the opposite corner
     prediction: Prediction | None  # None where nothing was stored, and in blind mode
@@ -39,7 +39,7 @@ class QueryView:
 
     @property
     def xyz(self) -> NDArray[np.float32]:
-        """[n, 3] the voxel's points, metres, sensor frame."""
+        """[n, 3] the points that are asked about, metres, sensor frame."""
         return self.scan.xyz[self.rows]
 
     @cached_property
@@ -110,6 +110,7 @@ class QueryViews:
                 f"cell {query.cell} was asked with {count(query.num_points, 'point')} and "
                 f"has {len(rows)}",
             )
+        rows = query.asked_of(rows)
         self._voxels[query.id] = scan.xyz[rows]
         low = np.array(query.cell) * float(self._size)
         pose = self._source.pose(query.scan)
@@ -142,7 +143,7 @@ class QueryViews:
         return found
 
     def seen_from(self, view: QueryView, query: Query) -> NDArray[np.float32] | None:
-        """Points [n, 3] of another query's voxel, metres, in the frame of the view's scan.
+        """Points [n, 3] that another query asks about, metres, in the frame of the view's scan.
 
         None where there is no pose in common, or the scan cannot be shown.
         """

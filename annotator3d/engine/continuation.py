@@ -33,6 +33,7 @@ FREE = {
 BUDGET = {
     "active.queries_per_scan",
     "active.max_queries",
+    "active.label_points",
     "active.budget_hours",
     "active.seconds_per_voxel",
 }

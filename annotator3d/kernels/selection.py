@@ -30,6 +30,14 @@ class VoxelPick:
     num_points: int
     point_indices: NDArray[np.int64] = field(compare=False, repr=False)
     """[num_points] rows of its points, ascending."""
+    label_points: tuple[int, ...] | None = None
+    """Places, among its points in file order from 0, of those that an answer labels; None: all. A
+    strategy may name some, the best first; how many are asked about is up to the run."""
+
+    @property
+    def num_labels(self) -> int:
+        """How many labels an answer has."""
+        return self.num_points if self.label_points is None else len(self.label_points)
 
 
 @dataclass(frozen=True)

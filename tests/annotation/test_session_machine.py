@@ -21,8 +21,8 @@ def classes(round, scan):
     return None if scan.id == SCANS[2] else np.full(len(scan), int(scan.id[-1]), np.uint8)
 
 
-def world(path, cells=CELLS):
-    source = make_world(path, SCANS, cells, POINTS)
+def world(path, cells=CELLS, points=POINTS, asked=None):
+    source = make_world(path, SCANS, cells, points, asked=asked)
     queries = range(1, len(SCANS) * len(cells) + 1)  # by scan, then score: as they were asked
     proposed = {q: [(q - 1) // len(cells)] * POINTS for q in queries if q <= 2 * len(cells)}
     return source, lambda: Model(queries, POINTS, proposed)
@@ -32,11 +32,22 @@ def open_session(path, source):
     return start(path, source, predictions=predict(classes))
 
 
+some = st.sets(st.integers(0, 8), min_size=POINTS, max_size=POINTS).map(lambda s: tuple(sorted(s)))
+
+
 @settings(max_examples=25, deadline=None)
-@given(seed=st.integers(0, 2**32), steps=st.integers(1, 60), stops=st.sets(st.integers(0, 60)))
-def test_random_actions_and_restarts_agree_with_a_model(tmp_path_factory, seed, steps, stops):
+@given(
+    seed=st.integers(0, 2**32),
+    steps=st.integers(1, 60),
+    stops=st.sets(st.integers(0, 60)),
+    asked=st.none() | some,
+)
+def test_random_actions_and_restarts_agree_with_a_model(
+    tmp_path_factory, seed, steps, stops, asked
+):
+    """The points that are not asked about, where there are such, are nobody's concern."""
     path = tmp_path_factory.mktemp("machine") / "ledger.sqlite"
-    source, model = world(path)
+    source, model = world(path, points=POINTS if asked is None else 9, asked=asked)
     person = Person(model(), seed, open_session(path, source))
     for step in range(steps):
         person.step()

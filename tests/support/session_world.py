@@ -70,10 +70,13 @@ def make_scan(scan_id, cells, points=4, seed=0):
 CELLS = [(4, 0, 0), (5, 0, 0), (-8, 3, 1)]
 
 
-def make_world(path, scans=("00/0", "00/1"), cells=CELLS, points=4, scores=None, spare=()):
+def make_world(
+    path, scans=("00/0", "00/1"), cells=CELLS, points=4, scores=None, spare=(), asked=None
+):
     """A source and a ledger with one round that asks about `cells` of each scan.
 
-    Cells of `spare` have points too and wait for another round.
+    Cells of `spare` have points too and wait for another round. `asked` are the places of the
+    points that are asked about in each voxel; None: all.
     """
     source = Source({scan: make_scan(scan, [*cells, *spare], points) for scan in scans})
     with Ledger.open(path, NAMES, DIGEST, SIZE) as ledger:
@@ -81,7 +84,7 @@ def make_world(path, scans=("00/0", "00/1"), cells=CELLS, points=4, scores=None,
             ScanRecord(scan, f"file {scan}", source.scans[scan].num_raw) for scan in scans
         )
         scores = scores or [float(len(cells) - i) for i in range(len(cells))]
-        picks = [Asked(c, points, s) for c, s in zip(cells, scores, strict=True)]
+        picks = [Asked(c, points, s, asked) for c, s in zip(cells, scores, strict=True)]
         ledger.add_round(1, "vcd", 7, len(cells), dict.fromkeys(scans, picks))
     return source
 

@@ -102,7 +102,7 @@ def compare(histories: Iterable[tuple[Query, list[EventView]]], num_classes: int
     found = Agreement(num_classes)
     for query, events in histories:
         for pair in pairs(events):
-            labels = _categories(pair.first, pair.second, query.num_points, num_classes)
+            labels = _categories(pair.first, pair.second, query.num_labels, num_classes)
             people = pair.first.annotator, pair.second.annotator
             if people[0] == people[1]:
                 by_person[people[0]].add(*labels)
@@ -162,11 +162,11 @@ def confused_classes(compared: Comparison) -> list[tuple[int, int, int, int]]:
 
 
 def _categories(
-    first: EventView, second: EventView, num_points: int, num_classes: int
+    first: EventView, second: EventView, num_labels: int, num_classes: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The labels of two responses, as categories, of the points [m] that both have labelled."""
     labels = [
-        np.frombuffer(event.labels or bytes([IGNORE]) * num_points, np.uint8)
+        np.frombuffer(event.labels or bytes([IGNORE]) * num_labels, np.uint8)
         for event in (first, second)
     ]
     known = (labels[0] != UNASSIGNED) & (labels[1] != UNASSIGNED)

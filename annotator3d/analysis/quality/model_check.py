@@ -167,7 +167,7 @@ def _check_scans(
         scan = dataset.read(dataset.index(scan_id), labels=False)
         says = prepare(scan)
         for query, where in answered if says else ():
-            rows = rows_of_cell(scan.xyz, query.cell, size)
+            rows = query.asked_of(rows_of_cell(scan.xyz, query.cell, size))
             found += _check_query(query, where, says, rows)
         reporter.progress("judging", done, len(by_scan))
     return sorted(found, key=lambda j: (j.query.id, j.response))
@@ -179,7 +179,7 @@ def _check_query(
     classes, probabilities = says
     for response in where.active_responses:
         if response.labels is not None:
-            labels = np.frombuffer(response.labels or bytes([IGNORE]) * query.num_points, np.uint8)
+            labels = np.frombuffer(response.labels or bytes([IGNORE]) * query.num_labels, np.uint8)
             judged = check_answer(
                 query,
                 response,

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StrictB
 from pydantic.dataclasses import dataclass
 from typing_extensions import TypedDict
 
+_MOST = 1_000_000_000
 RENAMED = {"active.budget": "active.queries_per_scan"}  # old key -> key; both are read
 
 
@@ -33,6 +34,13 @@ def _name_or_table(value: Any) -> Any:
     return value
 
 
+def _all_one_or_number(value: Any) -> Any:
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    if not (is_number and 1 <= value <= _MOST) and value not in ("all", "one"):
+        raise ValueError(f"all, one, or a number of points from 1 to {_MOST:,}")
+    return value
+
+
 def _increase_from_0(epochs: list[int]) -> bool:
     return all(a < b for a, b in zip([-1, *epochs], epochs, strict=False))
 
@@ -44,8 +52,8 @@ def _are_factors(given: list[float]) -> bool:
 Integer = Annotated[int, Field(strict=True)]
 Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]  # an integer is one, too
 # Limits that no run needs to pass; beyond them integers and floats of the parts below overflow.
-Count = Annotated[Integer, Field(ge=1, le=1_000_000_000)]
-CountOrZero = Annotated[Integer, Field(ge=0, le=1_000_000_000)]
+Count = Annotated[Integer, Field(ge=1, le=_MOST)]
+CountOrZero = Annotated[Integer, Field(ge=0, le=_MOST)]
 Seed = Annotated[Integer, Field(ge=0, le=2**32 - 2)]  # numpy takes 32 bits; the source has seed + 1
 Processes = Annotated[Integer, Field(ge=0, le=512)]
 Share = Annotated[Number, Field(ge=0, le=1)]
@@ -68,6 +76,7 @@ Epochs = Annotated[list[CountOrZero], rule("increasing epochs from 0", _increase
 Factors = Annotated[
     list[Number], rule("two factors from 0.001 to 1000, the smaller one first", _are_factors)
 ]
+LabelPoints = Annotated[StrictStr | Count, BeforeValidator(_all_one_or_number)]
 NameOrTable = Annotated[StrictStr | dict, BeforeValidator(_name_or_table)]
 """The name of a plug-in, or {type: name} with the keywords of that plug-in."""
 
@@ -175,6 +184,7 @@ class ActiveConfig:
     queries_per_scan: Count = 1  # voxels of each scan and round
     max_queries: Count | None = None  # voxels of a round over all scans
     budget_hours: Hours | None = None  # a person's hours for a round, as far as it can be predicted
+    label_points: LabelPoints = "all"  # of a voxel that an answer labels: all, one, or a number
     seconds_per_voxel: Seconds = 20.0  # for budget_hours, before enough answers were timed
     first_round: NameOrTable = "random"  # AL; a strategy, or self: `strategy`, untrained network
     oracle: NameOrTable = "truth"
@@ -201,6 +211,12 @@ class ActiveConfig:
         """The config of the strategy of this name, of the two that a run may use."""
         known = [given for given in (self.strategy, self.first_round) if name_of(given) == name]
         return known[0] if known else name
+
+    @property
+    def num_label_points(self) -> int | None:
+        """Most points of a voxel that an answer labels; None: all."""
+        words = {"all": None, "one": 1}
+        return words.get(self.label_points, self.label_points)
 
     @property
     def oracle_name(self) -> str:

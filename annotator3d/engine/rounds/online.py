@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from annotator3d.active.label_points import with_label_points
 from annotator3d.active.oracle import answer_open_queries
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.batch import answer_labels, voxel_targets
@@ -117,7 +118,9 @@ class OnlineRound:
         if self.needs_model:
             voxels, rows = _scan_of(batch, b)
             scores = {"prediction": logits[voxels].float(), "rows": rows}
-        return select_in(scan, scores, self.plan, self.active, self.asked).picks
+        picks = select_in(scan, scores, self.plan, self.active, self.asked).picks
+        number, seed = self.active.num_label_points, self.plan.seed
+        return [with_label_points(pick, number, seed, scan.id) for pick in picks]
 
     def _ask(
         self, picks: Mapping[str, Sequence[VoxelPick]], scans: Mapping[str, Scan]
@@ -131,9 +134,10 @@ class OnlineRound:
         for query in self.ledger.fill_round(self.plan.number, picks):
             scan = scans[query.scan]
             rows = rows_of_cell(scan.xyz, query.cell, self.active.voxel_size)
-            answer = self.oracle.answer(query, scan, rows)
+            answer = self.oracle.answer(query, scan, query.asked_of(rows))
             self.ledger.record(query.id, answer)
-            answers[query.scan].append(VoxelLabels(query.cell, answer.labels, query.round))
+            labels = query.voxel_labels(answer.labels)
+            answers[query.scan].append(VoxelLabels(query.cell, labels, query.round))
         self.to_ask -= picks.keys()
         return answers
 

@@ -38,7 +38,7 @@ class RoundResult:
     round: int
     strategy: str
     voxels: int
-    points: int
+    points: int  # that were asked about
     scans: int
     listing: Path
 
@@ -177,7 +177,7 @@ def _result(ledger: Ledger, work_dir: WorkDir, round: Round) -> RoundResult:
     queries = ledger.queries(round.number)
     path = listing_path(work_dir, round.number)
     write_listing(path, queries, ledger.voxel_size)
-    points, scans = sum(q.num_points for q in queries), len({q.scan for q in queries})
+    points, scans = sum(q.num_labels for q in queries), len({q.scan for q in queries})
     return RoundResult(round.number, round.strategy, len(queries), points, scans, path)
 
 
@@ -212,13 +212,21 @@ def scorer_of(
 
 
 def write_listing(path: Path, queries: list[Query], size: float) -> None:
-    """The voxels of a round for other tools; centres in metres, sensor frame."""
+    """The voxels of a round for other tools; centres in metres, sensor frame.
+
+    Where not all points are asked about, `label_points` has the places of those that are among the
+    voxel's points in file order, from 0.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["scan", "cell_x", "cell_y", "cell_z", "x", "y", "z", "score", "points"])
+    head = ["scan", "cell_x", "cell_y", "cell_z", "x", "y", "z", "score", "points"]
+    in_part = any(q.label_points is not None for q in queries)
+    writer.writerow([*head, "label_points"] if in_part else head)
     for q in queries:
         centre = [f"{(c + 0.5) * size:.3f}" for c in q.cell]
-        writer.writerow([q.scan, *q.cell, *centre, f"{q.score:.9g}", q.num_points])
+        row = [q.scan, *q.cell, *centre, f"{q.score:.9g}", q.num_points]
+        places = range(q.num_points) if q.label_points is None else q.label_points
+        writer.writerow([*row, " ".join(map(str, places))] if in_part else row)
     make_folder(path.parent)
     with atomic_write(path) as file:
         file.write(text.getvalue().encode())

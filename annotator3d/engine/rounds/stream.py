@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from annotator3d.active.draws import uniform
+from annotator3d.active.label_points import with_label_points
 from annotator3d.active.pacing import Pacer
 from annotator3d.active.selector import ScanSelection
 from annotator3d.data.files import fingerprint, make_folder
@@ -104,7 +105,9 @@ class Stream:
         elif picks:
             record = ScanRecord(scan_id, fingerprint(pool.path(index)), scan.num_raw)
             self.ledger.register_scans([record])
-            self.ledger.fill_round(self.plan.number, {scan_id: picks})
+            number, seed = self.active.num_label_points, self.plan.seed
+            asking = [with_label_points(pick, number, seed, scan_id) for pick in picks]
+            self.ledger.fill_round(self.plan.number, {scan_id: asking})
         self._log({"scan": scan_id, "offers": offers, "asked": len(picks)})
         self.total.scans += 1
         self.total.voxels += len(picks)

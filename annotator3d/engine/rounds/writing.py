@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from annotator3d.active import pool_predictions
 from annotator3d.active.budget import Asked, by_scan, queries_within_hours, rank_round
 from annotator3d.active.chooser import Candidates, Limits, Spacing, choose, class_quotas
+from annotator3d.active.label_points import with_label_points
 from annotator3d.active.pool_predictions import PoolPredictions
 from annotator3d.active.selector import ScanSelection
 from annotator3d.active.stored_predictions import prediction_file
@@ -85,6 +86,10 @@ def write_round(
         asked = rank_round(picked.picks, plan.seed, plan.number)
     remark = strategy_of(plan, active).remark(survey.pool)
     decision = "; ".join(filter(None, (remark, decision))) or None
+    asked = [
+        (scan, with_label_points(pick, active.num_label_points, plan.seed, scan))
+        for scan, pick in asked
+    ]
     if active.budget_hours is not None:
         most, words = queries_within_hours(
             ledger,
@@ -195,6 +200,11 @@ def _in_words(asked: int, budget: int, places: Places, active: ActiveConfig) -> 
 
 def _candidates(scan: int, stratum: int, picks: Sequence[VoxelPick]) -> Candidates:
     n = len(picks)
+    if any(pick.label_points is not None for pick in picks):
+        raise ValueError(
+            "a strategy that names label_points cannot be combined with a chooser (active.spacing, "
+            "active.class_quota): candidates do not carry them"
+        )
     return Candidates(
         scan=np.full(n, scan, np.int32),
         stratum=np.full(n, stratum, np.int32),
