@@ -7,6 +7,7 @@ the same numbers give the same voxels.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from annotator3d.active.budget import scan_seed
+from annotator3d.kernels.neighbours import kernel_map
+from annotator3d.kernels.reference.selection import tie_hash
 from annotator3d.kernels.score_table import SCORE_ONE
 from annotator3d.kernels.scores import voxel_class_histogram
 from annotator3d.kernels.selection import VoxelPick, cells_in_range, select_voxels, top_voxels
@@ -99,15 +102,12 @@ def select_by_scores(voxels: Voxels, scores: Scores, rule: PickRule) -> ScanSele
     utilities = scores.utilities
     exclude = ~may_be_picked(voxels, rule.voxel_size, rule.max_range, rule.min_points)
     exclude |= among(voxels.cells, rule.exclude)
-    picks = _best(voxels, utilities, exclude, rule)
-    strata = () if scores.strata is None else scores.strata.T.contiguous()
+    seeds = torch.tensor([rule.seed], device=utilities.device)
+    (best,) = top_voxels(utilities, voxels, rule.batch_size, seeds, exclude)
     return ScanSelection(
-        picks,
+        _picks(voxels, best, utilities[best]),
         utilities[voxels.point_to_voxel].float().cpu().numpy(),
-        tuple(
-            tuple(_best(voxels, column, exclude | (column == -torch.inf), rule))
-            for column in strata
-        ),
+        () if scores.strata is None else _best_of_strata(voxels, scores.strata, exclude, rule),
     )
 
 
@@ -122,12 +122,14 @@ def may_be_picked(
 
 
 def among(cells: Tensor, others: NDArray[np.int32]) -> Tensor:
-    """Whether each of the cells [V, 3] is one of the others [Q, 3]: [V] bool."""
-    if len(others) == 0:
-        return torch.zeros(len(cells), dtype=torch.bool, device=cells.device)
-    both = torch.cat([cells, torch.from_numpy(others).to(cells.device)])
-    _, number = both.unique(dim=0, return_inverse=True)
-    return torch.isin(number[: len(cells)], number[len(cells) :])
+    """Whether each of the cells [V, 3], which differ, is one of the others [Q, 3]: [V] bool."""
+    found = torch.zeros(len(cells), dtype=torch.bool, device=cells.device)
+    if len(others) and len(cells):
+        here = torch.zeros(1, 3, dtype=torch.int32, device=cells.device)
+        splits, wanted = (torch.tensor([0, len(part)]) for part in (cells, others))
+        (rows,) = kernel_map(cells, splits, here, torch.from_numpy(others).to(cells.device), wanted)
+        found[rows[rows >= 0]] = True
+    return found
 
 
 def strata_of_classes(utilities: Tensor, voxels: Voxels, classes: Tensor, count: int) -> Tensor:
@@ -144,13 +146,37 @@ def strata_of_classes(utilities: Tensor, voxels: Voxels, classes: Tensor, count:
     return torch.where(inside, utilities.double()[:, None], -torch.inf)
 
 
-def _best(voxels: Voxels, utilities: Tensor, exclude: Tensor, rule: PickRule) -> list[VoxelPick]:
-    seeds = torch.tensor([rule.seed], device=utilities.device)
-    (best,) = top_voxels(utilities, voxels, rule.batch_size, seeds, exclude)
+def _best_of_strata(
+    voxels: Voxels, strata: Tensor, exclude: Tensor, rule: PickRule
+) -> tuple[tuple[VoxelPick, ...], ...]:
+    """As `top_voxels` of each column of strata [V, G], of all columns at once."""
+    if strata.isnan().any():
+        raise ValueError("strata: expected no NaN")
+    rows = (~exclude).nonzero()[:, 0]
+    columns = strata[rows].T.contiguous()
+    most = min(rule.batch_size, len(rows))
+    if most == 0:
+        return ((),) * len(columns)
+    least = columns.topk(most, 1).values[:, -1:]  # only from here on a hash and a sort are needed
+    stratum, at = ((columns >= least) & (columns > -torch.inf)).nonzero().unbind(1)
+    utilities, found = columns[stratum, at], rows[at]
+    seed = torch.tensor(rule.seed, device=strata.device)
+    order = tie_hash(seed, voxels.cells[found]).argsort(stable=True)
+    order = order[utilities[order].argsort(descending=True, stable=True)]
+    order = order[stratum[order].argsort(stable=True)]
+    sizes = stratum.bincount(minlength=len(columns)).tolist()
+    parts = [part[:most] for part in order.split(sizes)]
+    order = torch.cat(parts)
+    picks = iter(_picks(voxels, found[order], utilities[order]))
+    return tuple(tuple(islice(picks, len(part))) for part in parts)
+
+
+def _picks(voxels: Voxels, best: Tensor, utilities: Tensor) -> list[VoxelPick]:
+    """Of the voxels `best` [n] with these utilities [n]."""
     members = voxels.members.cpu().numpy()  # no copy of what is on the CPU
     found = zip(
-        *(values[best].tolist() for values in (voxels.cells, utilities, voxels.splits)),
-        voxels.splits[best + 1].tolist(),
+        *(values.tolist() for values in (voxels.cells[best], utilities)),
+        *(voxels.splits[rows].tolist() for rows in (best, best + 1)),
         strict=True,
     )
     return [

@@ -1,8 +1,10 @@
 """What is asked depends on scan, prediction, earlier questions, strategy and seed: nothing else."""
 
+import math
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from annotator3d.active.budget import by_scan, rank_round, scan_seed
+from annotator3d.active.selector import PickRule, Scores, select_by_scores
 from annotator3d.active.strategies import STRATEGIES, VoxelConfusion, get_strategy
+from annotator3d.kernels.grouping import voxelize
 from annotator3d.kernels.selection import VoxelPick
 from annotator3d.registry import fill
 
@@ -313,3 +317,31 @@ def test_a_total_limit_reaches_other_scans_in_every_round():
     rounds = [set(cap_round(picks, 20, 0, number)) for number in range(1, 6)]
     assert all(len(chosen) == 20 for chosen in rounds)
     assert len(set.union(*rounds)) > 60
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 1000),
+    points=st.integers(0, 60),
+    budget=st.integers(0, 9),
+    values=st.lists(st.sampled_from([-math.inf, -1.0, 0.0, 0.5, 2.0]), min_size=1, max_size=200),
+    asked=st.booleans(),
+)
+def test_each_stratum_gives_what_it_would_give_alone(seed, points, budget, values, asked):
+    xyz, _ = scene(points, seed, spread=0.4)
+    voxels = voxelize(torch.from_numpy(xyz), 0.25)
+    exclude = voxels.cells[: 3 * asked].numpy()
+    rule = PickRule(budget, exclude, seed, "08/000001", 0.25, None, 1)
+    strata = torch.tensor(values, dtype=torch.float64).repeat(len(voxels) * 3)[: len(voxels) * 3]
+    strata = strata.reshape(-1, 3)
+    scores = Scores(torch.zeros(len(voxels), dtype=torch.float64), strata)
+    found = select_by_scores(voxels, scores, rule).strata
+    assert len(found) == 3
+    for picks, column in zip(found, strata.unbind(1), strict=True):
+        outside = voxels.cells[column == -math.inf].numpy()
+        alone = replace(rule, exclude=np.concatenate([exclude, outside]))
+        expected = select_by_scores(voxels, Scores(column.clamp(min=-9)), alone).picks
+        assert list(picks) == expected
+        assert [p.point_indices.tolist() for p in picks] == [
+            p.point_indices.tolist() for p in expected
+        ]
