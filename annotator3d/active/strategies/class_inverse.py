@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from annotator3d.active.evidence import LABELLED, POOL, Evidence, Moment
-from annotator3d.active.point_means import logits_of
+from annotator3d.active.point_means import likeliest, logits_of
 from annotator3d.active.query_strategy import QueryStrategy
 from annotator3d.errors import in_yaml
 from annotator3d.kernels.score_table import SCORE_ONE
@@ -57,7 +57,7 @@ class ClassInverse(QueryStrategy):
 
     def observe(self, evidence: Evidence) -> NDArray[np.int64]:
         """[C] points predicted as each class."""
-        classes = self._logits(evidence).argmax(1)
+        classes = likeliest(self._logits(evidence))
         return classes.bincount(minlength=evidence.num_classes).cpu().numpy()
 
     def conclude(
@@ -70,7 +70,7 @@ class ClassInverse(QueryStrategy):
         voxels, logits = evidence.voxels, self._logits(evidence)
         weights = torch.from_numpy(self.weights(evidence.pool, evidence.labelled)).to(logits.device)
         bits = voxel_confusion(logits, voxels, evidence.num_classes).double() / SCORE_ONE
-        histogram = voxel_class_histogram(logits.argmax(1), voxels, evidence.num_classes)
+        histogram = voxel_class_histogram(likeliest(logits), voxels, evidence.num_classes)
         return bits * (histogram * weights).sum(1) / voxels.counts
 
     def weights(self, predicted: NDArray, labelled: NDArray) -> NDArray[np.float64]:

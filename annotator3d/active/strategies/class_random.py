@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from annotator3d.active.chooser import class_quotas
 from annotator3d.active.evidence import Evidence, Moment
+from annotator3d.active.point_means import likeliest
 from annotator3d.active.query_strategy import QueryStrategy
 from annotator3d.active.selector import Scores, strata_of_classes
 from annotator3d.registry import STRATEGIES
@@ -31,7 +32,7 @@ class ClassRandom(QueryStrategy):
         prediction, voxels = evidence.prediction, evidence.voxels
         if prediction is None or (prediction.dim() == 1 and prediction.is_floating_point()):
             raise ValueError("strategy 'class_random' needs logits [N, C] or train ids [N]")
-        classes = prediction.argmax(1) if prediction.dim() == 2 else prediction
+        classes = likeliest(prediction) if prediction.dim() == 2 else prediction
         zeros = torch.zeros_like(voxels.counts, dtype=torch.float64)
         return Scores(zeros, strata_of_classes(zeros, voxels, classes, evidence.num_classes))
 

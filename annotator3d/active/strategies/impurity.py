@@ -7,10 +7,10 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from annotator3d.active.point_means import confusion, logits_of, mean_entropy, most_bits
+from annotator3d.active.point_means import confusion, likeliest, logits_of, mean_entropy, most_bits
 from annotator3d.active.query_strategy import QueryStrategy
 from annotator3d.errors import in_yaml
-from annotator3d.kernels.neighbours import kernel_map
+from annotator3d.kernels.neighbours import devoxelize, kernel_map
 from annotator3d.kernels.score_table import SCORE_ONE, score_table
 from annotator3d.kernels.scores import voxel_class_histogram
 from annotator3d.kernels.voxels import Voxels
@@ -52,7 +52,7 @@ class ImpurityUncertainty(QueryStrategy):
         if self.neighbourhood == 1:
             impurity = confusion(logits, voxels, num_classes)
         else:
-            impurity = confusion_around(logits.argmax(1), voxels, num_classes)
+            impurity = confusion_around(likeliest(logits), voxels, num_classes)
         return torch.where(impurity > 0, impurity * uncertainty, uncertainty - 2)
 
 
@@ -63,12 +63,10 @@ def confusion_around(classes: Tensor, voxels: Voxels, num_classes: int) -> Tenso
     Args:
         classes: [N] train ids, 255 for none.
     """
-    own = voxel_class_histogram(classes, voxels, num_classes)
-    padded = torch.nn.functional.pad(own, (0, 0, 0, 1))  # row -1 is that of an empty cell
-    around = torch.zeros_like(own, dtype=torch.int64)
-    offsets = torch.tensor([*product((-1, 0, 1), repeat=3)], dtype=torch.int32)
-    for rows in kernel_map(voxels.cells, voxels.scan_splits, offsets.to(own.device)):
-        around += padded[rows]
+    own = voxel_class_histogram(classes, voxels, num_classes).float()  # exact up to 2^24 points
+    offsets = torch.tensor([*product((-1, 0, 1), repeat=3)], dtype=torch.int32, device=own.device)
+    rows = kernel_map(voxels.cells, voxels.scan_splits, offsets).T.contiguous()
+    around = devoxelize(own, rows, torch.ones_like(rows, dtype=torch.float32)).long()
     points = around.sum(1)
     table = score_table(int(points.max()) if len(points) else 0, own.device)  # n log2 n, exact
     bits = (table[points] - table[around].sum(1)) // points.clamp(min=1)
