@@ -141,7 +141,9 @@ def _check_past(work_dir: WorkDir, config: RunConfig, trained: Place) -> None:
             f"schedule.epochs: {work_dir} has trained {count(finished, 'epoch')} already, now "
             f"{config.schedule.epochs} are asked for; give at least {finished}"
         )
-    rounds = _rounds(work_dir) if config.is_active else []
+    if not config.is_active:
+        return
+    rounds = _rounds(work_dir)
     at, begin = config.active.rounds_at, [entry.epoch for entry in rounds]
     for entry, now in zip(rounds, [*at, *[None] * len(rounds)], strict=False):
         if now != entry.epoch:
