@@ -27,7 +27,9 @@ POOL = "pool"
 """`Evidence.pool`: what `QueryStrategy.conclude` made of a pass over the whole pool."""
 LABELLED = "labelled"
 """`Evidence.labelled`: points of each class that the answers so far have labelled."""
-NEEDS = (FEATURES, VIEWS, PREVIOUS, NEIGHBOURS, POOL, LABELLED)
+PROTOTYPES = "prototypes"
+"""`Evidence.prototypes`: mean features of each class of the source."""
+NEEDS = (FEATURES, VIEWS, PREVIOUS, NEIGHBOURS, POOL, LABELLED, PROTOTYPES)
 
 
 class Moment(NamedTuple):
@@ -67,6 +69,7 @@ class Given:
     neighbours: Agreement | None = None
     pool: Any = None
     labelled: NDArray[np.int64] | None = None
+    prototypes: Tensor | None = None
     moment: Moment = field(default_factory=Moment)
 
 
@@ -97,6 +100,8 @@ class Evidence:
     pool: Any
     labelled: NDArray[np.int64] | None
     """[C] points."""
+    prototypes: Tensor | None
+    """[C, D] float32; NaN for a class without points in the source."""
     asked: NDArray[np.int32]
     """[Q, 3] cells of this scan that are not asked about again."""
     moment: Moment

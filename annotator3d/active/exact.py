@@ -43,14 +43,21 @@ def exact_means(values: Tensor, group: Tensor, count: int) -> Tensor:
     return sums.double() / group.bincount(minlength=count)[:, None] / one
 
 
-def whole_numbers(*parts: NDArray[np.floating]) -> list[NDArray[np.float64]]:
-    """Arrays [n, D] in one unit in which their largest value has 15 bits, rounded to whole numbers.
+def scale_of(*parts: NDArray[np.floating], bits: int = _DISTANCE_BITS) -> float:
+    """The power of two by which arrays are multiplied so that their largest value has 15 bits.
 
-    Between such rows, `SquaredDistances` are exact.
+    Squared distances and products of rows are then exact, with 20 bits up to 1,000 dimensions.
     """
     largest = max((float(np.abs(part).max()) for part in parts if part.size), default=0.0)
-    one = 2.0 ** (_DISTANCE_BITS - math.frexp(largest)[1])
-    return [np.rint(part.astype(np.float64) * one) for part in parts]
+    return 2.0 ** (bits - math.frexp(largest)[1])
+
+
+def whole_numbers(
+    *parts: NDArray[np.floating], scale: float | None = None
+) -> list[NDArray[np.float64]]:
+    """Arrays [n, D], times one `scale_of` them, rounded to whole numbers."""
+    scale = scale_of(*parts) if scale is None else scale
+    return [np.rint(part.astype(np.float64) * scale) for part in parts]
 
 
 class SquaredDistances:

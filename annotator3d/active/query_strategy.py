@@ -291,6 +291,7 @@ class QueryStrategy:
             neighbours=given.neighbours,
             pool=given.pool,
             labelled=given.labelled,
+            prototypes=given.prototypes,
             asked=rule.exclude,
             moment=given.moment._replace(seed=rule.random_state),
         )

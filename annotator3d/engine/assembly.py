@@ -20,6 +20,7 @@ from annotator3d.engine.training.finite import FiniteLossHook
 from annotator3d.engine.training.loading import training_loader
 from annotator3d.engine.training.logs import EVERY, SpentHook, backends
 from annotator3d.engine.training.optim import AccumulationHook, learning_rate, optimiser
+from annotator3d.engine.training.prototypes import PrototypesHook
 from annotator3d.engine.training.runner import A3dRunner, EpochHook, StatisticsHook, TrainLoop
 
 
@@ -105,6 +106,7 @@ def _hooks(context: RunContext, training: TrainingScans) -> list[Hook]:
         FiniteLossHook(),
         EpochHook(context.reporter),
         CheckpointHook(context.checkpoints, schedule.checkpoint_every),
+        PrototypesHook(context),
         SpentHook(context.ledger, config.active.rounds_at, context.world.size),
     ]
     if context.world.size > 1:

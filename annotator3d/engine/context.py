@@ -32,6 +32,7 @@ class RunContext:
         resumed_at: the checkpoint that training continues from; None: it starts.
         reporter: shows progress to the user.
         stop: the signal that ends the run at the next step.
+        prototypes: [C, D] mean features of the source's classes, where they are known.
     """
 
     config: RunConfig
@@ -46,6 +47,7 @@ class RunContext:
     world: World
     reporter: Reporter
     stop: StopSignal
+    prototypes: torch.Tensor | None = None
 
     @property
     def work_dir(self) -> WorkDir:

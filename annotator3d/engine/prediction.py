@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from annotator3d.active.evidence import FEATURES, VIEWS
+from annotator3d.active.evidence import FEATURES, PROTOTYPES, VIEWS
 from annotator3d.data.batch import InputRule, collate, make_sample
 from annotator3d.data.scan import IGNORE, Scan
 from annotator3d.engine.distributed import ALONE, World
@@ -49,11 +49,15 @@ def voxel_logits(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
 
 
 def strategy_inputs(
-    model, scan: Scan, rule: InputRule, needs: Sequence[str] = ()
+    model,
+    scan: Scan,
+    rule: InputRule,
+    needs: Sequence[str] = (),
+    prototypes: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """What a strategy with these `needs` gets from the network: `voxel_logits`; with FEATURES also
     `features` [V, D] float32 of the same rows; with VIEWS also `views` [A, N, C], the logits of the
-    points in each of `VIEWS_OF_A_SCAN`.
+    points in each of `VIEWS_OF_A_SCAN`; with PROTOTYPES also `prototypes` as given.
 
     Raises ValueError for logits that are not finite, and for a backbone without features.
     """
@@ -64,6 +68,8 @@ def strategy_inputs(
         turned = [_turned(scan, *view) for view in VIEWS_OF_A_SCAN]
         logits = [point_logits(model, view, rule) for view in turned]
         found["views"] = torch.stack(logits).to(found["prediction"].device)
+    if PROTOTYPES in needs:
+        found["prototypes"] = prototypes
     return found
 
 

@@ -20,6 +20,11 @@ from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.checkpoint_file import load_weights, read_weights
 from annotator3d.engine.training.checkpoints import Checkpoints
 from annotator3d.engine.training.input_statistics import measure_input
+from annotator3d.engine.training.prototypes import (
+    needed_prototypes,
+    needs_prototypes,
+    read_prototypes,
+)
 from annotator3d.engine.training.signals import StoppableReporter, StopSignal
 from annotator3d.engine.training.trial import try_one_step
 from annotator3d.engine.workdir import WorkDir
@@ -64,6 +69,7 @@ def prepare_run(
     if changes:
         reporter.info(f"from here on {'; '.join(map(str, changes))}; what is trained stays")
     weights = world.on_all_ranks(lambda: None if resumed_at else _initial_weights(config))
+    prototypes = world.on_all_ranks(lambda: None if resumed_at else _source_prototypes(config))
     datasets = _open_datasets(config, data_root, StoppableReporter(reporter, stop), world, known)
     oracle, model = world.on_all_ranks(lambda: _build(config, datasets, weights))
     if resumed_at is None and weights is None:
@@ -82,6 +88,7 @@ def prepare_run(
         world=world,
         reporter=reporter,
         stop=stop,
+        prototypes=prototypes,
     )
     context.ledger = world.on_all_ranks(
         lambda: _take_work_dir(stack, context, changes, check, resume) if world.is_first else None
@@ -166,3 +173,12 @@ def _initial_weights(config: RunConfig) -> dict | None:
     if config.setting == "al":
         raise ConfigError("init: al starts from nothing; from a source checkpoint, that is asfda")
     return read_weights(config.init)
+
+
+def _source_prototypes(config: RunConfig) -> torch.Tensor | None:
+    """Those of the source checkpoint. ADA computes its own, from the source itself."""
+    if config.setting != "asfda":
+        return None
+    if needs_prototypes(config.active):
+        return needed_prototypes(config.init)
+    return read_prototypes(config.init)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from strategy_evidence import add_poses, given_to
+from strategy_evidence import add_poses, given_to, prototypes_of
 from tiny_runs import tiny_config
 
 from annotator3d.active.strategies import STRATEGIES, QueryStrategy
@@ -139,6 +139,7 @@ def test_a_round_leaves_model_and_random_numbers_untouched(
     config = tiny_config(root, active={"queries_per_scan": 2})
     pool, rule = SemanticKITTI(config.data.train["root"], ["00"]), input_rule(config, 19)
     model = build_model(config, 19).train()
+    prototypes = prototypes_of(19, model.backbone.out_channels)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     random = torch.get_rng_state(), np.random.get_state()[1].tolist()
     canonical = []
@@ -152,7 +153,7 @@ def test_a_round_leaves_model_and_random_numbers_untouched(
                 RoundPlan(1, 0, strategy.name, 0, "weights", 19),
                 config.active,
                 lambda scan: (
-                    strategy_inputs(model, scan, rule, strategy.needs)
+                    strategy_inputs(model, scan, rule, strategy.needs, prototypes)
                     if strategy.needs_model
                     else {}
                 ),

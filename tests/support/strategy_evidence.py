@@ -15,6 +15,7 @@ from annotator3d.active.evidence import (
     NEIGHBOURS,
     POOL,
     PREVIOUS,
+    PROTOTYPES,
     VIEWS,
     Agreement,
     Evidence,
@@ -50,6 +51,7 @@ def given_to(
         NEIGHBOURS: lambda: agreement_at(cells, classes),
         LABELLED: lambda: np.arange(classes) * 7,
         POOL: lambda: (),
+        PROTOTYPES: lambda: prototypes_of(classes, 2 * classes),
     }
     found = {need: made[need]() for need in strategy.needs}
     given = Given(**found, intensity=(points.abs() % 1).amax(1), moment=MOMENT)
@@ -80,6 +82,13 @@ def probabilities_at(cells: Tensor, classes: int, salt: int) -> np.ndarray:
     draws = [np.random.default_rng([*(np.array(cell) % 2**31), salt]) for cell in cells.tolist()]
     means = [draw.dirichlet(np.ones(classes)) for draw in draws]
     return np.round(np.reshape(means, (-1, classes)) * 255).astype(np.float32) / 255
+
+
+def prototypes_of(classes: int, width: int) -> Tensor:
+    """[C, D], of which the source has no point of class 1."""
+    found = torch.randn(classes, width, generator=torch.Generator().manual_seed(5))
+    found[1] = torch.nan
+    return found
 
 
 def agreement_at(cells: Tensor, classes: int) -> Agreement:

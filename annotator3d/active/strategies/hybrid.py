@@ -66,6 +66,11 @@ class Hybrid(QueryStrategy):
             for k, part in enumerate(self.parts)
         ]
 
+    def remark(self, pool: list[Any] | None) -> str | None:
+        found = zip(self.parts, pool or [], strict=False)
+        told = [f"{part.name}: {words}" for part, of in found if (words := part.remark(of))]
+        return "; ".join(told) or None
+
     def score(self, evidence: Evidence) -> Tensor:
         """[V], above 0."""
         total = torch.zeros_like(evidence.voxels.counts, dtype=torch.float64)

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmengine.registry import Registry
 
-from annotator3d.active.evidence import FEATURES
+from annotator3d.active.evidence import FEATURES, PROTOTYPES
 from annotator3d.active.strategies import get_strategy
 from annotator3d.engine.config.keywords import check_keywords
 from annotator3d.engine.config.schema import ActiveConfig, ModelConfig, RunConfig
@@ -127,12 +127,20 @@ def _check_strategies(active: ActiveConfig) -> None:
 
 
 def _check_features(config: RunConfig) -> None:
-    """Refuse a strategy that needs features before a network is trained that gives none."""
+    """Refuse a strategy that needs features, or the source's, before a network is trained that
+    gives none."""
     active, name = config.active, config.model.backbone["type"]
-    if not config.is_active or gives_features(lookup(BACKBONES, name)):
+    if not config.is_active:
         return
+    known = gives_features(lookup(BACKBONES, name))
     for key, given in (("strategy", active.strategy), ("first_round", active.first_round)):
-        if given != "self" and FEATURES in (strategy := get_strategy(given)).needs:
+        strategy = get_strategy(active.strategy if given == "self" else given)
+        if PROTOTYPES in strategy.needs and config.setting == "al":
+            raise ConfigError(
+                f"active.{key}: {strategy.name} compares with a source, and al has none; choose "
+                "another one, or setting=asfda or ada"
+            )
+        if FEATURES in strategy.needs and not known:
             raise ConfigError(
                 f"active.{key}: {strategy.name} needs features of voxels, which {name} does not "
                 "give; choose another one, or MinkUNet or SPVCNN as model.backbone"

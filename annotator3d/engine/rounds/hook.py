@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
+from torch import Tensor
+
 from annotator3d._mmengine import Hook
+from annotator3d.active.evidence import PROTOTYPES
 from annotator3d.active.oracle import answer_open_queries
 from annotator3d.active.outlook import Unlearnt, in_words, unlearnt
 from annotator3d.active.pool_predictions import read
@@ -18,6 +21,7 @@ from annotator3d.engine.continuation import BUDGET
 from annotator3d.engine.prediction import strategy_inputs
 from annotator3d.engine.rounds.select_round import RoundPlan, Selected, select_round
 from annotator3d.engine.training.averaging import scoring_weights
+from annotator3d.engine.training.prototypes import source_prototypes
 from annotator3d.errors import RunPausedError, count
 from annotator3d.ledger.describe import describe_disputed
 from annotator3d.ledger.digest import labels_digest
@@ -249,7 +253,21 @@ class RoundHook(Hook):
         if not strategy.needs_model:
             return lambda scan: {}
         rule = self.context.rule
-        return lambda scan: strategy_inputs(model, scan, rule, strategy.needs)
+        prototypes = self._prototypes(strategy, model)
+        return lambda scan: strategy_inputs(model, scan, rule, strategy.needs, prototypes)
+
+    def _prototypes(self, strategy: QueryStrategy, model) -> Tensor | None:
+        """Where the source is there (ADA), those of the network as it is now."""
+        context, reporter = self.context, self.context.stoppable_reporter
+        if PROTOTYPES in strategy.needs and context.datasets.source is not None:
+            context.prototypes = source_prototypes(
+                model,
+                context.datasets.source,
+                context.rule,
+                self.world,
+                lambda done, total: reporter.progress("prototypes of the source", done, total),
+            )
+        return context.prototypes
 
     def _read(self, scan_id: str):
         pool = self.context.pool

@@ -8,11 +8,14 @@ import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from annotator3d.active.evidence import FEATURES, VIEWS
+from torch import Tensor
+
+from annotator3d.active.evidence import FEATURES, PROTOTYPES, VIEWS
 from annotator3d.active.outlook import in_words, unlearnt
 from annotator3d.active.pool_predictions import read
 from annotator3d.active.strategies import get_strategy
 from annotator3d.data.files import atomic_write, make_folder
+from annotator3d.data.scan import Scan
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.class_list import with_current_classes
@@ -25,6 +28,7 @@ from annotator3d.engine.rounds.no_trace import locked_without_trace
 from annotator3d.engine.rounds.prediction_files import KINDS, PredictionFiles
 from annotator3d.engine.rounds.select_round import RoundPlan, Scorer, select_round
 from annotator3d.engine.training.checkpoint_file import read_weights
+from annotator3d.engine.training.prototypes import needed_prototypes
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError, nearest
 from annotator3d.ledger.ledger import Ledger, Query, Round
@@ -208,7 +212,12 @@ def scorer_of(
     rule = input_rule(config, taxonomy.num_classes)
     model = load_model(config, taxonomy.num_classes, read_weights(checkpoint), checkpoint)
     needs = strategy.needs
-    return (lambda scan: strategy_inputs(model, scan, rule, needs)), weights_digest(model)
+    prototypes = needed_prototypes(checkpoint) if PROTOTYPES in needs else None
+
+    def score(scan: Scan) -> dict[str, Tensor]:
+        return strategy_inputs(model, scan, rule, needs, prototypes)
+
+    return score, weights_digest(model)
 
 
 def write_listing(path: Path, queries: list[Query], size: float) -> None:

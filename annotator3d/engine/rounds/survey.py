@@ -63,6 +63,7 @@ class Survey:
             neighbours=neighbours,
             pool=self.pool,
             labelled=self.labelled,
+            prototypes=scores.pop("prototypes", None),
             moment=self.moment,
         )
 
@@ -141,6 +142,7 @@ def _observe(
                 intensity=torch.from_numpy(scan.intensity),
                 pool=(),
                 labelled=before.labelled,
+                prototypes=scores.get("prototypes"),
                 moment=before.moment,
             )
             found[scan.id] = strategy.observe(
