@@ -86,6 +86,17 @@ def test_each_part_gets_its_own_view_of_the_pool():
     assert len(strategy.score(seen)) == len(seen.voxels)
 
 
+def test_what_a_part_says_of_the_pool_is_passed_on():
+    xyz, _ = scan()
+    parts = {"crowded_random": 1, "typiclust": 1}
+    strategy = get_strategy({"type": "hybrid", "parts": parts}, voxel_size=1.0)
+    given = Given(pool=(), moment=Moment(budget=3, scans=1, per_scan=3))
+    seen = strategy.evidence(xyz, None, None, 4, "0/0", given)
+    pool = strategy.conclude({"0/0": strategy.observe(seen)}, given.moment)
+    assert strategy.remark(pool).startswith("typiclust: chosen among")
+    assert get_strategy("hybrid").remark(None) is None
+
+
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
