@@ -71,14 +71,6 @@ class Hybrid(QueryStrategy):
         told = [f"{part.name}: {words}" for part, of in found if (words := part.remark(of))]
         return "; ".join(told) or None
 
-    def remark(self, pool: list[Any] | None) -> str | None:
-        of_parts = [
-            f"{part.name}: {words}"
-            for k, part in enumerate(self.parts)
-            if POOL in part.needs and (words := part.remark(pool[k]))
-        ]
-        return "; ".join(of_parts) or None
-
     def score(self, evidence: Evidence) -> Tensor:
         """[V], above 0."""
         total = torch.zeros_like(evidence.voxels.counts, dtype=torch.float64)
