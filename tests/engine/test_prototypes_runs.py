@@ -126,6 +126,19 @@ def test_a_run_asks_by_prototypes(root, source, tmp_path, setting, strategy):
     assert same == (setting == "asfda")  # ADA has the source, and another network by now
 
 
+def test_a_resumed_run_has_them_from_its_own_checkpoint(root, source, tmp_path):
+    config = config_of(root, "asfda", source)
+    train(config, tmp_path / "run")
+    given = read_checkpoint(source)["prototypes"]
+    source.unlink()
+    config.active.rounds_at, config.schedule.epochs = [0, 1, 2], 3
+    train(config, tmp_path / "run", resume=True)
+    with Ledger.read(tmp_path / "run" / "ledger.sqlite") as ledger:
+        assert [len(ledger.queries(r)) for r in (1, 2, 3)] == [4, 4, 4]
+    kept = read_checkpoint(tmp_path / "run" / "checkpoints" / "epoch_3.pth")["prototypes"]
+    assert torch.equal(kept.nan_to_num(), given.nan_to_num())
+
+
 def test_a_hybrid_joins_them_with_strategies_of_the_pool(root, source, tmp_path):
     config = config_of(root, "asfda", source)
     parts = {"prototypes": 1, "coreset": 1, "typiclust": 0.5}

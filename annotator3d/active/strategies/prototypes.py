@@ -1,7 +1,8 @@
 """SPGDS: points that lie between the source's prototypes and between classes.
 
-DDAL, "source prototype-guided data selection", and a repaired distance. As published, the gap of
-softmax(1 / distance) is near 0 wherever distances are large, so it hardly adds to the margin.
+SPGDS is the selection of DDAL, a preprint on active domain adaptation of LiDAR segmentation; the
+other distance repairs it. As published, the gap of softmax(1 / distance) is near 0 wherever
+distances are large, so it hardly adds to the margin.
 """
 
 from __future__ import annotations
