@@ -171,6 +171,7 @@ def test_a_ledger_of_version_3_is_read_and_written_as_text_as_it_is(sealed, tmp_
     assert main(["ledger", "export", str(sealed), str(text)]) == 0
     assert sealed.read_bytes() == before
     assert '"schema": 3' in text.read_text().splitlines()[0]
+    assert "label_points" not in text.read_text()  # which software of that time would refuse
     assert main(["ledger", "import", str(text), str(back)]) == 0
     assert verify(back).problems == []
     with Ledger.read(back) as ledger:
