@@ -7,8 +7,8 @@ elsewhere (VoxelEntropy, VoxelMargin).
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,14 @@ from torch import Tensor
 
 from annotator3d.active.evidence import NOTHING, PREVIOUS, Evidence, Given, Moment
 from annotator3d.active.prediction_kinds import settle
+from annotator3d.active.query_arguments import (
+    as_tensor,
+    cells_of,
+    integer,
+    num_classes_of,
+    of_points,
+    points_of,
+)
 from annotator3d.active.selector import (
     Array,
     PickRule,
@@ -27,7 +35,6 @@ from annotator3d.active.selector import (
     select_fused,
     strata_of_classes,
 )
-from annotator3d.errors import in_yaml
 from annotator3d.kernels.grouping import voxelize
 from annotator3d.kernels.labels import IGNORE
 from annotator3d.kernels.selection import VoxelPick
@@ -170,10 +177,10 @@ class QueryStrategy:
         found = self.select(
             xyz,
             prediction,
-            batch_size=_integer("batch_size", batch_size, least=0),
+            batch_size=integer("batch_size", batch_size, least=0),
             exclude=exclude,
             num_classes=num_classes,
-            random_state=_integer("random_state", random_state),
+            random_state=integer("random_state", random_state),
             scan_id=scan_id,
         )
         return (found.picks, found.point_utilities) if return_utilities else found.picks
@@ -201,9 +208,9 @@ class QueryStrategy:
             by_class: also give the best voxels of each predicted class, as strata.
         """
         try:
-            cells = _cells(exclude)
+            cells = cells_of(exclude)
             limits = (self.voxel_size, self.max_range, self.min_points)
-            rule = PickRule(batch_size, cells, random_state, scan_id, *limits, by_class)
+            rule = PickRule(batch_size, cells, random_state, scan_id, *limits)
             prediction = None if prediction is None else as_tensor(prediction)
             if self.needs_model and prediction is None:
                 raise ValueError(
@@ -213,8 +220,9 @@ class QueryStrategy:
             if prediction is not None and prediction.dim() not in (1, 2):
                 got = list(prediction.shape)
                 raise ValueError(f"prediction: expected [N, C] or [N], got {got}")
-            classes = _num_classes(prediction) if num_classes is None else num_classes
-            return self._select(_points(xyz), prediction, rows, classes, rule, given)
+            classes = num_classes_of(prediction) if num_classes is None else num_classes
+            scan = (points_of(xyz), prediction, rows, classes)
+            return self._select(*scan, rule, given, by_class)
         except ValueError as error:
             if not scan_id:
                 raise
@@ -228,20 +236,23 @@ class QueryStrategy:
         num_classes: int,
         rule: PickRule,
         given: Given,
+        by_class: bool,
     ) -> ScanSelection:
         """One pass of the kernels where they know the score, else step by step: equal picks."""
         if prediction is not None:
             points = points.to(prediction.device)
             rows = None if rows is None else as_tensor(rows).to(prediction.device)
-        if self._fits_kernels(prediction) and not rule.by_class:
+        if self._fits_kernels(prediction) and not by_class:
             score, rows = self.fused, None if prediction is None else rows
             return select_fused(points, prediction, rows, num_classes, score, self.reduce, rule)
         for need in self.needs:  # a first round has no previous one
             if need != PREVIOUS and getattr(given, need) is None:
                 raise ValueError(f"strategy {self.name!r} needs {need}, which nobody has given it")
-        evidence = self._evidence(points, prediction, rows, num_classes, rule, given)
+        given = replace(given, moment=given.moment._replace(seed=rule.random_state))
+        scan = (points, prediction, rows, num_classes, rule.scan_id, given, rule.exclude)
+        evidence = self.evidence(*scan)
         scores = self._checked(self.score(evidence), len(evidence.voxels), points.device)
-        if rule.by_class:
+        if by_class:
             columns = _by_class(scores.utilities, evidence, self.name)
             scores = scores._replace(strata=columns)
         return select_by_scores(evidence.voxels, scores, rule)
@@ -257,43 +268,21 @@ class QueryStrategy:
         exclude: Array | None = None,
     ) -> Evidence:
         """What `score` and `observe` see of a scan; arguments as those of `select`."""
-        limits = (self.voxel_size, self.max_range, self.min_points)
-        rule = PickRule(0, _cells(exclude), given.moment.seed, scan_id, *limits)
-        points = _points(xyz)
+        points, features = points_of(xyz), given.features
         if prediction is not None:
             points = points.to(prediction.device)
-        return self._evidence(points, prediction, rows, num_classes, rule, given)
-
-    def _evidence(
-        self,
-        points: Tensor,
-        prediction: Tensor | None,
-        rows: Tensor | None,
-        num_classes: int,
-        rule: PickRule,
-        given: Given,
-    ) -> Evidence:
-        features = given.features
         if prediction is not None and rows is not None:
-            prediction = _of_points(prediction, rows)
+            prediction = of_points(prediction, rows)
             features = None if features is None else features[rows]
         return Evidence(
-            scan_id=rule.scan_id,
+            scan_id=scan_id,
             voxels=voxelize(points, self.voxel_size),
             voxel_size=self.voxel_size,
             num_classes=num_classes,
             xyz=points[:, :3],
             prediction=prediction,
-            intensity=given.intensity,
-            features=features,
-            views=given.views,
-            previous=given.previous,
-            neighbours=given.neighbours,
-            pool=given.pool,
-            labelled=given.labelled,
-            prototypes=given.prototypes,
-            asked=rule.exclude,
-            moment=given.moment._replace(seed=rule.random_state),
+            asked=cells_of(exclude),
+            **{**vars(given), "features": features},
         )
 
     def _checked(self, found: Tensor | Scores, voxels: int, device: torch.device) -> Scores:
@@ -330,68 +319,3 @@ def _by_class(utilities: Tensor, evidence: Evidence, name: str) -> Tensor:
         )
     classes = prediction.argmax(1) if prediction.dim() == 2 else prediction
     return strata_of_classes(utilities, evidence.voxels, classes, evidence.num_classes)
-
-
-def as_tensor(values: Array) -> Tensor:
-    """A tensor of these values."""
-    if isinstance(values, Tensor):
-        return values.detach()
-    if not isinstance(values, np.ndarray):
-        return torch.tensor(values)
-    # A copy: torch warns of arrays that are not writable, and takes no negative strides. Nor does
-    # it compute with unsigned integers of more than 8 bits, such as the labels of .label files.
-    wide = values.dtype.kind == "u" and values.dtype.itemsize > 1
-    return torch.from_numpy(np.array(values, np.int64 if wide else None, order="C"))
-
-
-def _points(xyz: Array) -> Tensor:
-    points = as_tensor(xyz)
-    if points.dim() != 2 or points.shape[1] < 3 or points.dtype != torch.float32:
-        dtype = str(points.dtype).removeprefix("torch.")
-        raise ValueError(f"xyz: expected [N, 3] float32, got {list(points.shape)} {dtype}")
-    return points
-
-
-def _integer(name: str, value: Any, least: int | None = None) -> int:
-    try:
-        found = operator.index(value)
-    except TypeError:
-        raise ValueError(f"{name}: expected an integer, got {in_yaml(value)}") from None
-    if least is not None and found < least:
-        raise ValueError(f"{name}: expected at least {least}, got {found}")
-    return found
-
-
-def _cells(exclude: Array | None) -> NDArray[np.int32]:
-    if exclude is None or len(exclude) == 0:
-        return np.zeros((0, 3), np.int32)
-    cells = exclude.cpu().numpy() if isinstance(exclude, Tensor) else np.asarray(exclude)
-    if cells.ndim != 2 or cells.shape[1] != 3 or cells.dtype.kind not in "iu":
-        raise ValueError(
-            f"exclude: expected cells [Q, 3] of integers, got {cells.dtype} {list(cells.shape)}"
-        )
-    limits = np.iinfo(np.int32)
-    if cells.min() < limits.min or cells.max() > limits.max:
-        raise ValueError("exclude: expected cells that fit 32 bits, as those of a pick do")
-    return cells.astype(np.int32)
-
-
-def _num_classes(prediction: Tensor | None) -> int:
-    """C of logits; for train ids one more than the largest; 1 where it does not matter."""
-    if prediction is None or (prediction.dim() == 1 and prediction.is_floating_point()):
-        return 1
-    if prediction.dim() == 2:
-        return prediction.shape[1]
-    known = prediction[prediction != IGNORE]
-    # Within what the kernels take, so that they can say which train ids are wrong.
-    return min(max(int(known.max()) + 1, 1), IGNORE) if len(known) else 1
-
-
-def _of_points(prediction: Tensor, rows: Tensor) -> Tensor:
-    wrong = (rows < 0) | (rows >= len(prediction))
-    if wrong.any():
-        raise ValueError(
-            f"rows: expected row numbers 0..{len(prediction) - 1}, got {int(rows[wrong][0])} "
-            f"({int(wrong.sum())} wrong in all)"
-        )
-    return prediction[rows]

@@ -58,8 +58,6 @@ class PickRule:
     voxel_size: float  # metres
     max_range: float | None  # metres
     min_points: int
-    by_class: bool = False
-    """Also pick the best voxels of each predicted class, as strata."""
 
     @property
     def seed(self) -> int:
