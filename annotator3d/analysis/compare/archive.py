@@ -22,12 +22,12 @@ from annotator3d.data.plain_json import parse_json
 from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.engine.config.experiment import Experiment, read_experiment
 from annotator3d.engine.record import RunRecord
+from annotator3d.engine.workdir import WorkDir
 from annotator3d.reporter import Reporter
 
 FILE = "results.zip"
 EXPERIMENT, MANIFEST = "experiment.yaml", "manifest.json"
 FORMAT = 1
-OF_A_RUN = ("run.json", "metrics.jsonl", "config.yaml")
 _MOST_BYTES = 1 << 30  # of one file in it
 _LONG_AGO = (1980, 1, 1, 0, 0, 0)
 
@@ -58,8 +58,8 @@ def write_archive(
         _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
         for count, run in enumerate(done, start=1):
             folder = run.job.work_dir
-            for name in OF_A_RUN:
-                _add(archive, f"runs/{run.name}/{name}", (folder.path / name).read_bytes())
+            for path in _files_of(folder):
+                _add(archive, f"runs/{run.name}/{path.name}", path.read_bytes())
             _add(archive, f"runs/{run.name}/{PICKS}", dump_picks(picks_of(folder)))
             reporter.progress("gathering results", count, len(done))
         for task in plan.active:
@@ -94,16 +94,16 @@ def take_pairs(archive: Archive, plan: Plan) -> tuple[list[int], int]:
     }
     taken = [run for runs in whole.values() for run in runs if not is_finished(run)]
     for run in taken:
-        folder = run.job.work_dir.path
-        if folder.exists():
+        folder = run.job.work_dir
+        if folder.path.exists():
             raise ValueError(
-                f"{folder} holds a part of {run.name}, which {archive.path} holds whole: delete "
-                "it, or choose another --out"
+                f"{folder.path} holds a part of {run.name}, which {archive.path} holds whole: "
+                "delete it, or choose another --out"
             )
-        make_folder(folder)
-        for name in (PICKS, *reversed(OF_A_RUN)):  # run.json, which says that it is done, last
-            with atomic_write(folder / name) as file:
-                file.write(archive.read(f"runs/{run.name}/{name}"))
+        make_folder(folder.path)
+        for path in (folder.path / PICKS, *_files_of(folder)):
+            with atomic_write(path) as file:
+                file.write(archive.read(f"runs/{run.name}/{path.name}"))
     return list(whole), len(taken)
 
 
@@ -118,6 +118,11 @@ def is_finished(run: PlannedRun) -> bool:
         return False
     config = replace(run.job.config, init=kept.get("init") if isinstance(kept, dict) else None)
     return RunRecord(folder, config, []).is_done()
+
+
+def _files_of(folder: WorkDir) -> tuple[Path, ...]:
+    """What is kept of a run; the last one says that it is done."""
+    return folder.metrics_path, folder.config_path, folder.run_info_path
 
 
 def _entry(run: PlannedRun, done: bool, failures: Mapping[str, str]) -> dict[str, Any]:
