@@ -89,6 +89,13 @@ def test_by_default_there_are_as_many_pairs_as_the_test_needs(write, arms, test,
         ({"axes": ["euros"]}, "axes: expected voxels, labelled_points, clicks or seconds"),
         ({"sequential": {"group": 2, "looks": 3}}, "pairs: sequential says how many"),
         ({"sequential": {"group": 2}, "pairs": None}, "the key 'sequential.looks' is missing"),
+        (
+            {
+                **{"pairs": None, "sequential": {"group": 2, "looks": 3}, "against": None},
+                **{"arms": {"a": {}, "b": {}, "c": {}}, "compare": [["a", "b"]]},
+            },
+            "arms.c: no comparison has it",
+        ),
         ({"calibrate": {"arm": "x"}}, "calibrate.arm: unknown 'x'"),
         ({"overrides": {"seed": 3}}, "overrides.seed: `pairs` and `first_seed` give the seeds"),
         ({"overrides": {"a=b": 3}}, "overrides: expected a key of a config, got 'a=b'"),
@@ -154,6 +161,27 @@ def test_a_config_that_is_a_program_does_not_run(write):
     ran = file.parent / "ran"
     (file.parent / "mine.py").write_text(f"open({str(ran)!r}, 'w')\nsetting = 'al'\n")
     with pytest.raises(ConfigError, match="a config in Python is a program"):
+        plan_of(file)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"custom_imports.imports": ["mine.py"]},
+        {"custom_imports": {"imports": ["mine.py"]}},
+        {"custom_imports": {"type": "x", "imports": ["mine.py"]}},
+    ],
+)
+@pytest.mark.parametrize("place", ["all", "task", "arm"])
+def test_an_experiment_cannot_name_code(write, overrides, place):
+    table = {"overrides": overrides}
+    tasks = {"al": {"config": "al/streets_demo", **(table if place == "task" else {})}}
+    arms = {"random": {}, "mine": table if place == "arm" else {}}
+    file = write(tasks=tasks, arms=arms, **(table if place == "all" else {}))
+    ran = file.parent / "ran"
+    (file.parent / "mine.py").write_text(f"open({str(ran)!r}, 'w')\n")
+    with pytest.raises(ConfigError, match="an experiment runs no code"):
         plan_of(file)
     assert not ran.exists()
 

@@ -31,6 +31,7 @@ _KEYS = ConfigDict(extra="forbid")
 _SET_HERE = {
     "seed": "`pairs` and `first_seed` give the seeds",
     "init": "`starts_from` of a task gives the checkpoint",
+    "custom_imports": "an experiment runs no code; the config of a task may name it",
 }
 
 Axes = Annotated[
@@ -173,8 +174,8 @@ def settings_of(overrides: Mapping[str, Any], where: str = "overrides") -> list[
     for key, value in overrides.items():
         if not isinstance(key, str) or not _KEY.fullmatch(key):
             raise ConfigError(f"{where}: expected a key of a config, got {in_yaml(key)}")
-        if key in _SET_HERE:
-            raise ConfigError(f"{where}.{key}: {_SET_HERE[key]}; leave it out")
+        if (table := key.partition(".")[0]) in _SET_HERE:
+            raise ConfigError(f"{where}.{key}: {_SET_HERE[table]}; leave it out")
         if isinstance(value, dict) and "type" not in value:
             inner = {f"{key}.{name}": each for name, each in value.items()}
             found += settings_of(inner, where)
@@ -224,10 +225,22 @@ def _check(experiment: Experiment) -> None:
             raise ConfigError(
                 f"arms.{name}: a control has no round; leave active.rounds_at or control out"
             )
-    if experiment.sequential is not None and experiment.pairs is not None:
+    if experiment.sequential is not None:
+        _check_sequential(experiment)
+
+
+def _check_sequential(experiment: Experiment) -> None:
+    if experiment.pairs is not None:
         raise ConfigError(
             "pairs: sequential says how many there are at most (group x looks); leave pairs out"
         )
+    compared = {arm for pair in experiment.compared for arm in pair}
+    for arm in experiment.arms:
+        if arm not in compared:
+            raise ConfigError(
+                f"arms.{arm}: no comparison has it, and sequential runs an arm until its "
+                "comparisons are decided; compare it or leave it out"
+            )
 
 
 def _check_names(experiment: Experiment) -> None:
