@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -120,6 +120,35 @@ def test_an_arm_wins_at_the_budgets_at_which_it_is_significantly_better():
     missing = np.full((3, 2), np.nan)
     wins = win_matrix({"better": better, "worse": worse, "missing": missing})
     assert wins.tolist() == [[0, 0.5, 0], [0, 0, 0], [0, 0, 0]]
+
+
+def boundaries(differences: list[float], group: int, looks: int) -> list[float | None]:
+    """By hand: groups of equal sums, largest first, as long as k / K of the level holds them."""
+    open_signs = set(product((1, -1), repeat=group * looks))
+    total, crossed, found = len(open_signs), 0, []
+    for k in range(1, looks + 1):
+        sums: dict[float, set] = {}
+        for signs in open_signs:
+            value = abs(sum(s * d for s, d in zip(signs, differences[: k * group], strict=False)))
+            sums.setdefault(round(value, 6), set()).add(signs)
+        boundary = None
+        for value in sorted(sums, reverse=True):
+            if crossed + len(sums[value]) > 0.05 * k / looks * total + 1e-9:
+                break
+            crossed += len(sums[value])
+            boundary = value
+            open_signs -= sums[value]
+        found.append(boundary)
+    return found
+
+
+@given(st.lists(st.integers(-99, 99), min_size=12, max_size=12), st.sampled_from([3, 4]))
+@settings(max_examples=25)
+def test_each_look_spends_its_part_of_the_level_and_no_more(differences, looks):
+    expected = boundaries([float(d) for d in differences], 12 // looks, looks)
+    for look, boundary in zip(look_at(differences, 12 // looks, looks), expected, strict=False):
+        assert look.boundary == (None if boundary is None else pytest.approx(boundary))
+        assert look.shown == (boundary is not None and look.statistic >= boundary)
 
 
 def family_wise_errors(arms: int, group: int, looks: int, experiments: int, draw) -> int:

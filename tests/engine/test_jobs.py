@@ -64,11 +64,9 @@ def test_a_job_that_fails_takes_along_only_what_starts_from_it(root, tmp_path):
 
 def test_a_run_whose_process_dies_takes_no_other_along(root, tmp_path):
     doomed = tiny_config(root, schedule={"epochs": 5000})
-    jobs = [
-        Job("doomed", doomed, WorkDir(tmp_path / "doomed")),
-        Job("one", tiny_config(root), WorkDir(tmp_path / "one")),
-        Job("two", tiny_config(root), WorkDir(tmp_path / "two")),
-    ]
+    jobs = [Job("doomed", doomed, WorkDir(tmp_path / "doomed"))]
+    for name in ("one", "two", "three"):  # the last one takes the place of the doomed
+        jobs.append(Job(name, tiny_config(root), WorkDir(tmp_path / name)))
 
     def kill_the_doomed(name, state):
         if (name, state) == ("one", "ended"):
@@ -77,7 +75,7 @@ def test_a_run_whose_process_dies_takes_no_other_along(root, tmp_path):
     why = {}
     run_jobs(jobs, Reporter(), workers=2, changed=kill_the_doomed, failed=why.__setitem__)
     assert list(why) == ["doomed"] and "its process was killed" in why["doomed"]
-    assert is_done(jobs[1]) and is_done(jobs[2])
+    assert all(is_done(job) for job in jobs[1:])
 
 
 def test_a_job_waits_for_another_process_that_works_in_its_folder(root, tmp_path):
