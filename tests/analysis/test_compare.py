@@ -16,7 +16,7 @@ from tiny_experiments import write_experiment
 
 from annotator3d.analysis.compare.picks import Pick, dump_picks, parse_picks
 from annotator3d.analysis.compare.queries import jaccard
-from annotator3d.analysis.compare.results import read_results
+from annotator3d.analysis.compare.results import ComparedRun, read_results
 from annotator3d.cli.main import main
 from annotator3d.engine.config.experiment import find_experiment
 from annotator3d.engine.workdir import WorkDir
@@ -292,6 +292,35 @@ def test_the_example_runs_at_tiny_size(tmp_path, monkeypatch):
     assert "simulated" in page and "Calibration" in page
 
 
+PLUGIN = """
+from annotator3d.active.strategies import RandomSampling
+from annotator3d.registry import STRATEGIES
+
+
+@STRATEGIES.register_module("mine")
+class Mine(RandomSampling):
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_a_strategy_of_your_own_is_an_arm_after_a_yes(write, tmp_path):
+    tasks = {"mine": {"config": "configs/mine.yaml"}}
+    arms = {"random": ARMS["random"], "mine": {"overrides": {"active.strategy": "mine"}}}
+    file = write(tasks=tasks, arms=arms, pairs=1)
+    values = yaml.safe_load((tmp_path / "configs" / "al.yaml").read_text())
+    values["custom_imports"] = {"imports": ["mine_strategy.py"]}
+    (tmp_path / "configs" / "mine.yaml").write_text(yaml.safe_dump(values))
+    (tmp_path / "configs" / "mine_strategy.py").write_text(PLUGIN)
+    arguments = ["compare", str(file), "--out", str(tmp_path / "out"), "--jobs", "2"]
+    refused = Command(arguments, tmp_path / "log0")
+    assert refused.wait(60) == 2 and "Nobody has said yes" in refused.output
+    trusted = Command([*arguments, "--trust"], tmp_path / "log1")
+    assert trusted.wait(120) == 0, trusted.output
+    states = {run["arm"]: run["state"] for run in report_of(tmp_path)["runs"]}
+    assert states == {"random": "done", "mine": "done"}
+
+
 def test_an_experiment_without_any_ended_run_has_no_report(write, capsys):
     assert compare(write(), "--report-only") == 1
     assert "no run has ended yet" in capsys.readouterr().err
@@ -326,5 +355,5 @@ def test_picks_are_read_back_as_they_were_written():
 def test_the_overlap_of_two_query_sets_is_their_jaccard_index():
     one = (pick("a", 0, 0, 0), pick("a", 0, 0, 1), pick("b", 0, 0, 0))
     other = (pick("a", 0, 0, 1), pick("b", 0, 0, 0), pick("c", 0, 0, 0))
-    assert jaccard(one, other) == 2 / 4
-    assert jaccard((), ()) == 0.0
+    assert jaccard(ComparedRun(None, one), ComparedRun(None, other)) == 2 / 4
+    assert jaccard(ComparedRun(None, ()), ComparedRun(None, ())) == 0.0

@@ -142,7 +142,8 @@ class ExperimentFolder:
             f"{experiment.name}: {count(len(self.plan.runs), 'run')}, {count(len(seeds), 'pair')}, "
             f"{count(tests, 'comparison')}"
         )
-        if experiment.sequential is None and tests and len(seeds) < needed:
+        limited = experiment.test == "sign-flip" and experiment.sequential is None
+        if limited and tests and len(seeds) < needed:
             reporter.info(
                 f"pairs: {len(seeds)} cannot show any of {count(tests, 'comparison')} by the "
                 f"{experiment.test} test at 5 %; with {needed} it can"

@@ -39,7 +39,7 @@ from annotator3d.analysis.report.blocks import (
 from annotator3d.analysis.report.experiment import BOTH_SIMULATED
 from annotator3d.analysis.report.page import Page
 from annotator3d.analysis.summary import CURVE_NOTE
-from annotator3d.errors import count
+from annotator3d.errors import count, some
 
 SECONDARY = (
     "The experiment file named one measure before the runs, and only that one is claimed by. These "
@@ -69,7 +69,7 @@ def page_of(
         lead=f"{measure_words(experiment.measure, experiment.axes[0])}; {_pairs_words(results)}",
         cards=_cards(results, claimed),
         sections=sections,
-        notice=" ".join(_notices(results)),
+        notice=" ".join(_notices(results, claimed)),
     )
 
 
@@ -95,27 +95,37 @@ def _whole_pairs(claimed: Sequence[Finding]) -> int:
     return min((each.paired.pairs if each.paired else 0 for each in claimed), default=0)
 
 
-def _notices(results: Results) -> Iterable[str]:
+def _notices(results: Results, claimed: Sequence[Finding]) -> Iterable[str]:
     if is_simulated(results):
         yield BOTH_SIMULATED
     failed = [entry for entry in results.planned if entry["state"] == "failed"]
     missing = [entry for entry in results.planned if entry["state"] == "missing"]
     if failed:
-        yield f"{count(len(failed), 'run')} failed: the errors are below, under Design."
-    if missing and results.experiment.sequential is None:
+        names = dict.fromkeys("/".join(filter(None, (e["task"], e["arm"]))) for e in failed)
+        yield f"{count(len(failed), 'run')} failed ({some(names)}): see Design, below."
+    if _waits(results, claimed, bool(missing)):
         yield f"{count(len(missing), 'run')} have not ended yet: this report is a preliminary one."
     if results.amendments:
         yield "The experiment file was changed after the first run; what changed is under Design."
     experiment = results.experiment
     tests = tests_of(experiment, results.active)
     needed = pairs_needed(tests, experiment.test)
-    if experiment.sequential is None and tests and len(results.seeds) < needed:
+    limited = experiment.test == "sign-flip" and experiment.sequential is None
+    if limited and tests and len(results.seeds) < needed:
         yield (
             f"With {count(len(results.seeds), 'pair')} and {count(tests, 'comparison')} the "
             f"smallest p that the sign-flip test can give is "
             f"{min(1.0, tests * 2 / 2 ** len(results.seeds)):.3g} after Holm's correction: nothing "
             f"can be shown at 5 %, {needed} pairs are needed."
         )
+
+
+def _waits(results: Results, claimed: Sequence[Finding], missing: bool) -> bool:
+    """Whether runs are still to come; of a sequential experiment, those that are needed."""
+    sequential = results.experiment.sequential
+    if sequential is None:
+        return missing
+    return any(not each.shown and len(each.looks) < sequential.looks for each in claimed)
 
 
 def _shown(results: Results, claimed: Sequence[Finding]) -> Section:
@@ -159,10 +169,12 @@ def _test_words(results: Results, claimed: Sequence[Finding]) -> Iterable[str]:
             "Decided by the paired t-test, which assumes that differences are normally "
             "distributed; few pairs cannot tell whether they are."
         )
+    if experiment.sequential is None:
+        yield f"Holm's correction is over {count(len(claimed), 'test')}."
     yield (
-        f"Holm's correction is over {count(len(claimed), 'test')}. 'Detectable' is the smallest "
-        "true difference that so many pairs of this spread would show in 80 % of experiments, by "
-        "one t-test at 5 % without the correction. 'Not shown' does not mean 'equal'."
+        "'Detectable' is the smallest true difference that so many pairs of this spread would show "
+        "in 80 % of experiments, by one t-test at 5 % without the correction. 'Not shown' does not "
+        "mean 'equal'."
     )
 
 

@@ -22,11 +22,10 @@ def asked_points(picks: tuple[Pick, ...], classes: int) -> np.ndarray:
     return found
 
 
-def jaccard(one: tuple[Pick, ...], other: tuple[Pick, ...]) -> float:
+def jaccard(one: ComparedRun, other: ComparedRun) -> float:
     """Voxels that both asked about, as a share of those that either did; 0 for none at all."""
-    a = {(pick.scan, pick.cell) for pick in one}
-    b = {(pick.scan, pick.cell) for pick in other}
-    return len(a & b) / len(a | b) if a | b else 0.0
+    either = len(one.cells | other.cells)
+    return len(one.cells & other.cells) / either if either else 0.0
 
 
 def overlaps(results: Results, task: str) -> dict[tuple[str, str], float]:
@@ -34,7 +33,7 @@ def overlaps(results: Results, task: str) -> dict[tuple[str, str], float]:
     found = {}
     for one, other in combinations(results.asking(task), 2):
         a, b = results.of(task, one), results.of(task, other)
-        shared = [jaccard(a[seed].picks, b[seed].picks) for seed in a if seed in b]
+        shared = [jaccard(a[seed], b[seed]) for seed in a if seed in b]
         if shared:
             found[one, other] = float(np.mean(shared))
     return found

@@ -15,7 +15,6 @@ from annotator3d.analysis.compare.page import page_of
 from annotator3d.analysis.compare.paired import LEVEL, POWER, is_exact
 from annotator3d.analysis.compare.queries import asked_points, overlaps, rare_recall
 from annotator3d.analysis.compare.results import Results, read_results
-from annotator3d.analysis.compare.tables import spent_of
 from annotator3d.analysis.report.page import write_page
 from annotator3d.data.files import atomic_write, make_folder
 
@@ -119,7 +118,7 @@ def _run(results: Results, entry: dict[str, Any]) -> dict[str, Any]:
         **entry,
         "end": run.end,
         "area": {a: results.scores("area", task, arm, a).get(seed) for a in axes} if paired else {},
-        "spent": {axis: spent_of(run, axis) for axis in axes},
+        "spent": {axis: run.spent(axis) for axis in axes},
         "iou_per_class": run.run.final.iou_per_class,
         "rare_recall": rare_recall(run),
         "asked": asked_points(run.picks, len(run.run.classes)).tolist(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from annotator3d.analysis.compare.picks import Pick, parse_picks
 from annotator3d.analysis.compare.plan import seeds_of
 from annotator3d.analysis.runs import Run, read_run
 from annotator3d.data.plain_json import parse_json
-from annotator3d.engine.config.experiment import Experiment
+from annotator3d.engine.config.experiment import AXES, Experiment
 from annotator3d.engine.workdir import WorkDir
+from annotator3d.ledger.records import Cell
 
 Key = tuple[str, str | None, int]  # task, arm (None: a task without arms), seed
 
@@ -34,17 +36,34 @@ class ComparedRun:
         """mIoU in percent after the whole training."""
         return self.run.final.miou
 
+    @cached_property
+    def cells(self) -> frozenset[tuple[str, Cell]]:
+        """(scan, cell) of every query."""
+        return frozenset((pick.scan, pick.cell) for pick in self.picks)
+
+    def spent(self, axis: str) -> float:
+        """All that the run has cost on one axis."""
+        return float(self._spent[axis][-1])
+
     def curve(self, axis: str) -> Curve:
         """Budgets on an axis of the experiment, and mIoU in percent, by round.
 
         Each round is represented by its last evaluation, before the answers of the next came in.
         """
         last = {e.round: e for e in self.run.evaluations if e.round > 0}
-        spent = np.zeros(max([*last, *(pick.round for pick in self.picks)], default=0) + 1)
-        for pick in self.picks:
-            spent[pick.round] += 1 if axis == "voxels" else getattr(pick, axis)
-        total = np.cumsum(spent)
-        return total[list(last)], np.array([e.miou for e in last.values()])
+        return self._spent[axis][list(last)], np.array([e.miou for e in last.values()])
+
+    @cached_property
+    def _spent(self) -> dict[str, np.ndarray]:
+        """By axis: [R + 1] spent up to each round, from round 0 on."""
+        rounds = [e.round for e in self.run.evaluations] + [pick.round for pick in self.picks]
+        found = {}
+        for axis in AXES:
+            spent = np.zeros(max(rounds, default=0) + 1)
+            for pick in self.picks:
+                spent[pick.round] += 1 if axis == "voxels" else getattr(pick, axis)
+            found[axis] = np.cumsum(spent)
+        return found
 
 
 @dataclass(frozen=True)

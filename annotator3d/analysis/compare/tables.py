@@ -16,7 +16,7 @@ from annotator3d.analysis.compare.queries import (
     rare_classes,
     rare_recall,
 )
-from annotator3d.analysis.compare.results import ComparedRun, Results
+from annotator3d.analysis.compare.results import Results
 from annotator3d.analysis.figures.comparison import AXIS_WORDS
 from annotator3d.analysis.report.blocks import Cell, Table, duration, percent
 
@@ -96,9 +96,7 @@ def scores_table(results: Results) -> Table:
             axis = results.experiment.axes[0]
             areas = [] if arm is None else results.scores("area", task, arm, axis).values()
             recalls = [r for r in map(rare_recall, runs) if r is not None]
-            spent = [
-                _mean([spent_of(run, axis) for run in runs]) for axis in results.experiment.axes
-            ]
+            spent = [_mean([run.spent(axis) for run in runs]) for axis in results.experiment.axes]
             rows.append(
                 [
                     task,
@@ -111,13 +109,6 @@ def scores_table(results: Results) -> Table:
                 ]
             )
     return Table("", head, rows)
-
-
-def spent_of(run: ComparedRun, axis: str) -> float:
-    """All that a run has cost on one axis."""
-    if axis == "voxels":
-        return float(len(run.picks))
-    return float(sum(getattr(pick, axis) for pick in run.picks))
 
 
 def wins_table(arms: Sequence[str], matrix: np.ndarray) -> Table:
