@@ -240,6 +240,7 @@ def _show(messages, reporter: Reporter) -> None:
             reporter.progress(*rest)
 
 
+_CLAIM = ".claim"  # locked in the folder of a run from before it reads anything there
 _TRY_AGAIN = 2.0  # seconds after which a busy folder is looked at again
 _messages = None
 
@@ -277,12 +278,20 @@ class _Forward(Reporter):
 
 
 def _run(job: Job) -> None:
+    """Train a job, unless another process has done so by the time that its folder is free.
+
+    A run reads where it continues before it locks its folder. With a lock around all of that, no
+    run is begun at a place that another process has moved on from.
+    """
     from annotator3d.engine.run import train
 
-    train(
-        job.config,
-        job.work_dir,
-        resume=job.work_dir.path.exists(),
-        reporter=_Forward(job.name),
-        may_grow=False,  # an experiment compares runs of one config
-    )
+    with job.work_dir.lock(_CLAIM):
+        if is_done(job):
+            return
+        train(
+            job.config,
+            job.work_dir,
+            resume=True,  # what is there; a new folder has nothing
+            reporter=_Forward(job.name),
+            may_grow=False,  # an experiment compares runs of one config
+        )

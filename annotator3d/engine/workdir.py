@@ -216,8 +216,11 @@ class WorkDir(os.PathLike):
         return open_with_moved(values, "data.train", data_root, reporter, self.known_scans())
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self, name: str = ".lock") -> Iterator[None]:
         """Make the folder and keep other processes out of it; a kill releases the lock.
+
+        Args:
+            name: of the file that is locked; `jobs` has one of its own around a whole run.
 
         Half-written files of a killed process are removed.
 
@@ -225,8 +228,8 @@ class WorkDir(os.PathLike):
             WorkDirBusyError: another process works there.
         """
         make_folder(self.path)
-        with naming(self.path, "cannot be written to", self.path / ".lock"):
-            lock = open(self.path / ".lock", "w")  # noqa: SIM115 (closed below)
+        with naming(self.path, "cannot be written to", self.path / name):
+            lock = open(self.path / name, "w")  # noqa: SIM115 (closed below)
         with lock as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

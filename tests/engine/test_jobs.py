@@ -15,6 +15,7 @@ import pytest
 from tiny_runs import tiny_config
 
 from annotator3d.engine.jobs import Job, is_done, last_checkpoint, run_jobs
+from annotator3d.engine.run import train
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.reporter import Reporter
 
@@ -92,6 +93,23 @@ def test_a_job_waits_for_another_process_that_works_in_its_folder(root, tmp_path
     held.enter_context(job.work_dir.lock())
     assert run_jobs([job], Hears(), workers=1) == 1
     assert any("another process is working in" in text for text in said) and is_done(job)
+
+
+def test_a_job_that_another_process_has_ended_meanwhile_is_not_trained_again(root, tmp_path):
+    job = Job("j", tiny_config(root), WorkDir(tmp_path / "j"))
+    said = []
+
+    class Hears(Reporter):
+        def info(self, text):
+            said.append(text)
+            if text.endswith("; waiting"):
+                train(job.config, job.work_dir, resume=True)
+                held.close()
+
+    held = ExitStack()
+    held.enter_context(job.work_dir.lock(".claim"))
+    run_jobs([job], Hears(), workers=1)
+    assert is_done(job) and not any("epoch" in text for text in said)
 
 
 LONG = textwrap.dedent(
