@@ -61,24 +61,24 @@ def strategy_inputs(
 
     Raises ValueError for logits that are not finite, and for a backbone without features.
     """
-    found = voxel_logits(model, scan, rule)
-    if FEATURES in needs:
-        found |= _with_features(model, scan, rule)
+    featured = FEATURES in needs and len(scan.xyz) > 0
+    found = _with_features(model, scan, rule) if featured else voxel_logits(model, scan, rule)
     if VIEWS in needs:
         turned = [_turned(scan, *view) for view in VIEWS_OF_A_SCAN]
         logits = [point_logits(model, view, rule) for view in turned]
         found["views"] = torch.stack(logits).to(found["prediction"].device)
+    if FEATURES in needs:
+        found.setdefault("features", torch.zeros(0, 1))  # of a scan without points
     if PROTOTYPES in needs:
         found["prototypes"] = prototypes
     return found
 
 
 def _with_features(model, scan: Scan, rule: InputRule) -> dict[str, Tensor]:
-    if len(scan.xyz) == 0:
-        return {"features": torch.zeros(0, 1)}
     batch = model.data_preprocessor(collate([make_sample(scan, rule)]), False)
-    logits, features = model.voxel_logits_and_features(batch)
-    return {"prediction": logits.float(), "features": features.float()}
+    logits, features = (each.float() for each in model.voxel_logits_and_features(batch))
+    refuse_infinite_logits(logits, scan.id)
+    return {"prediction": logits, "rows": batch["point_to_voxel"], "features": features}
 
 
 def _turned(scan: Scan, degrees: float, mirrored: bool) -> Scan:

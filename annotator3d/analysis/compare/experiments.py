@@ -76,7 +76,7 @@ class ExperimentFolder:
         with atomic_write(kept) as file:
             file.write(text)
 
-    def go_on_from(self, path: Path, reporter: Reporter) -> None:
+    def continue_from(self, path: Path, reporter: Reporter) -> None:
         """Take the whole pairs of an archive of this experiment as run.
 
         Raises ConfigError for an archive of another experiment, ValueError as `take_pairs`.

@@ -41,7 +41,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--from", dest="archive", metavar="results.zip", help="make the report of an archive again"
     )
     parser.add_argument(
-        "--go-on-from",
+        "--continue-from",
         metavar="results.zip",
         help="take the whole pairs of an earlier archive of this experiment as run",
     )
@@ -76,8 +76,8 @@ def compare(args: argparse.Namespace) -> int:
     )
     folder.keep_file(amend=args.amend)
     with open_reporter() as reporter:
-        if args.go_on_from is not None:
-            folder.go_on_from(Path(args.go_on_from), reporter)
+        if args.continue_from is not None:
+            folder.continue_from(Path(args.continue_from), reporter)
         if not args.report_only:
             folder.warn(reporter)
             share = (args.task_index or 0, args.task_count or 1)

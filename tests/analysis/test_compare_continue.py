@@ -1,4 +1,4 @@
-"""An experiment goes on from the archive of what another machine has run of it."""
+"""An experiment continues from the archive of what another machine has run of it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def results(path: Path) -> dict[str, bytes]:
 
 def test_whole_pairs_are_taken_and_the_others_run(begun, capsys):
     archive = begun.parent / "first/results.zip"
-    assert compare(begun, "second", "--go-on-from", str(archive)) == 0
+    assert compare(begun, "second", "--continue-from", str(archive)) == 0
     assert "1 whole pair" in capsys.readouterr().out
     assert results(begun.parent / "second/results.zip") == results(
         begun.parent / "whole/results.zip"
@@ -61,12 +61,12 @@ def test_an_archive_of_another_experiment_is_refused(begun, tmp_path, capsys):
     other = begun.with_name("other.yaml")
     other.write_text(begun.read_text().replace("against: random", "against: zero"))
     archive = begun.parent / "first/results.zip"
-    assert compare(other, "third", "--go-on-from", str(archive)) != 0
+    assert compare(other, "third", "--continue-from", str(archive)) != 0
     assert "another experiment" in capsys.readouterr().err
 
 
 def test_a_folder_with_a_part_of_a_run_is_not_overwritten(begun, capsys):
     (begun.parent / "fourth/runs/ada/zero/seed-0").mkdir(parents=True)
     archive = begun.parent / "first/results.zip"
-    assert compare(begun, "fourth", "--go-on-from", str(archive)) != 0
+    assert compare(begun, "fourth", "--continue-from", str(archive)) != 0
     assert "seed-0" in capsys.readouterr().err
