@@ -13,6 +13,8 @@ import warnings
 from importlib.machinery import ModuleSpec
 from typing import Any, NoReturn
 
+from annotator3d._yapf import load_yapf
+
 __all__ = [
     "VISBACKENDS",
     "BaseModel",
@@ -42,6 +44,7 @@ def _stand_in_for_cv2(reason: Exception) -> types.ModuleType:
     return module
 
 
+load_yapf()
 with warnings.catch_warnings():
     # torch and mmengine warn about each other's deprecated functions; users can do nothing there.
     warnings.simplefilter("ignore", DeprecationWarning)

@@ -13,10 +13,12 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
+from annotator3d._yapf import load_yapf
 from annotator3d.account import ensure_home
 from annotator3d.errors import ConfigError, nearest
 
 ensure_home()  # mmengine cannot be imported without
+load_yapf()
 from mmengine.registry import Registry  # noqa: E402
 
 _SCOPE = "annotator3d"

@@ -63,6 +63,7 @@ ANYONE = {
     "registry",
     "reporter",
     "_mmengine",
+    "_yapf",
     "__version__",
 }
 

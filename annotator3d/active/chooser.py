@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 from annotator3d.active.budget import round_hash
 
-_AROUND = list(product((-1, 0, 1), repeat=3))
+# The cell itself first, where a neighbour is likeliest.
+_AROUND = sorted(product((-1, 0, 1), repeat=3), key=lambda step: sum(map(abs, step)))
 
 
 @dataclass(frozen=True)

@@ -10,15 +10,13 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from mmengine.registry import Registry
-
 from annotator3d.active.evidence import FEATURES, PROTOTYPES
 from annotator3d.active.strategies import get_strategy
 from annotator3d.engine.config.keywords import check_keywords
 from annotator3d.engine.config.schema import ActiveConfig, ModelConfig, RunConfig
 from annotator3d.errors import ConfigError, count, in_yaml, nearest
 from annotator3d.models.segmentor import gives_features
-from annotator3d.registry import BACKBONES, DATASETS, ORACLES, STRATEGIES, check, lookup
+from annotator3d.registry import BACKBONES, DATASETS, ORACLES, STRATEGIES, Registry, check, lookup
 
 # Of keywords of optimisers; torch takes any number here, or any from 0 on.
 _MOST = {"lr": 1000, "momentum": 1, "dampening": 1, "weight_decay": 1000, "eps": 1}

@@ -7,13 +7,12 @@ import typing
 from collections.abc import Mapping
 from typing import Any
 
-from mmengine.registry import Registry
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.errors import PydanticUserError
 
 from annotator3d.engine.config.values import expected
 from annotator3d.errors import ConfigError, in_yaml
-from annotator3d.registry import lookup
+from annotator3d.registry import Registry, lookup
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False, arbitrary_types_allowed=True)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from annotator3d._yapf import load_yapf
 from annotator3d.data.files import is_there, require_file
 from annotator3d.engine.config.bases import with_base_paths
 from annotator3d.engine.config.custom_imports import import_custom, is_imported, resolve_folder
@@ -271,6 +272,7 @@ def _read_any(path: Path) -> dict:
         return read_plain(path, _read_ours)
     if (values := read_literals(path, _find_base)) is not None:
         return values
+    load_yapf()
     from mmengine.config import Config  # late: it loads torch
 
     with with_base_paths(path, _find_base, _read_ours) as file:
