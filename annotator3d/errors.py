@@ -107,7 +107,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     by_folded = {key.casefold(): key for key in ordered}
     close = get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.5)
     hint = f"did you mean {by_folded[close[0]]!r}? " if close else ""
-    return f"{hint}Known: {some(ordered, 400) if ordered else 'none'}"
+    return f"{hint}Known: {some(ordered, 240) if ordered else 'none'}"
 
 
 class ConfigError(ValueError):

@@ -15,7 +15,7 @@ from typing import Any
 
 from annotator3d._yapf import load_yapf
 from annotator3d.account import ensure_home
-from annotator3d.errors import ConfigError, nearest
+from annotator3d.errors import ConfigError, in_yaml, nearest
 
 ensure_home()  # mmengine cannot be imported without
 load_yapf()
@@ -96,7 +96,8 @@ def check(registry: Registry, cfg: Mapping[str, Any], key: str) -> None:
 
 def _target(registry: Registry, cfg: Mapping[str, Any]) -> Callable[..., Any]:
     if "type" not in cfg:
-        raise ConfigError(f"the config of a {registry.name} needs the key 'type', got {dict(cfg)}")
+        got = in_yaml(dict(cfg))
+        raise ConfigError(f"the config of a {registry.name} needs the key 'type', got {got}")
     return lookup(registry, cfg["type"])
 
 

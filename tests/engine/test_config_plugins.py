@@ -108,7 +108,7 @@ def test_a_file_in_the_folder_is_a_name_that_a_config_can_use(kind, drop):
     assert lookup(registry, "dropped").__name__ == "Dropped"
 
 
-@pytest.mark.parametrize(("kind", "near"), [("strategy", "vcd"), ("dataset", "SemanticKITTI")])
+@pytest.mark.parametrize(("kind", "near"), [("strategy", "badge"), ("dataset", "SemanticKITTI")])
 def test_an_unknown_name_is_told_all_names_in_the_folder(kind, near, drop):
     drop(kind)
     with pytest.raises(ConfigError, match=f"did you mean 'dropped'.* {near}"):

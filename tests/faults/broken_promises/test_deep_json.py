@@ -32,3 +32,9 @@ def test_report_and_export_name_the_file(tmp_path: Path, capsys):
         assert main([command[0], *where, *command[1:]]) != 0
         error = capsys.readouterr().err
         assert "run.json" in error and "nested too deep" in error
+
+
+@pytest.mark.parametrize("value", [None, 3, 2.5])
+def test_a_cell_of_a_damaged_database_that_is_no_text_is_refused_as_json_is(value):
+    with pytest.raises(ValueError, match="expected a text, got"):
+        parse_json(value)
