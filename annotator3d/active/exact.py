@@ -33,7 +33,7 @@ def exact_means(values: Tensor, group: Tensor, count: int) -> Tensor:
 
     Raises ValueError for values that are not finite.
     """
-    largest = float(values.abs().max()) if values.numel() else 0.0
+    largest = float(values.detach().abs().max()) if values.numel() else 0.0
     if not math.isfinite(largest):
         raise ValueError("features: expected finite values, got NaN or infinite ones")
     one = 2.0 ** (_BITS - math.frexp(largest)[1])

@@ -78,8 +78,8 @@ def in_words(missing: Sequence[Unlearnt]) -> str:
         helps.append("a round that a network scores looks for more than chance finds")
     if any(each.scans == 0 for each in missing):
         helps.append(
-            "no score finds a class that is predicted nowhere: begin with "
-            "active.first_round=geometry_random, or add source scans that hold it (setting ada)"
+            "no score finds a class that is predicted nowhere: voxels drawn by the strategy "
+            "geometry_random may, and source scans that hold it (setting ada) teach it"
         )
     return f"not learnt so far: {', '.join(shown)}. What helps: {'; '.join(helps)}"
 

@@ -57,8 +57,7 @@ class Pacer:
         number = 0
         if len(self._window) >= min(WARM_UP, self.scans_per_hour // 2):
             share = min(left / (to_come * self.per_scan), 1.0)
-            threshold = self._threshold(share)
-            number = min(sum(offer >= threshold for offer in offers), left)
+            number = min(sum(self._is_among_best(offer, share) for offer in offers), left)
         self._note(offers, number)
         return number
 
@@ -76,10 +75,16 @@ class Pacer:
         self.scans += 1
         self.asked += asked
 
-    def _threshold(self, share: float) -> Offer:
-        """The offer of the window from which on up this share of the voxels lies."""
+    def _is_among_best(self, offer: Offer, share: float) -> bool:
+        """Whether an offer is as good as the best ones of the window, this share of the voxels.
+
+        Their number is rounded by chance, so that a budget of less than one voxel in a window is
+        spent over the whole hour, too.
+        """
         places = len(self._window) * self.per_scan  # scans with fewer voxels offered nothing there
-        number = math.floor(share * places)
+        wanted = share * places
+        another_draw = offer[1] * 2**20 % 1  # the bits that decide about equal scores are the upper
+        number = math.floor(wanted) + (another_draw < wanted % 1)
         if number >= len(self._known):
-            return (-math.inf, 0.0)
-        return self._known[-number] if number else (math.inf, 1.0)
+            return True
+        return number > 0 and offer >= self._known[-number]

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from annotator3d.active.evidence import NOTHING, PREVIOUS, Evidence, Given, Moment
+from annotator3d.active.evidence import NEEDS, NOTHING, PREVIOUS, Evidence, Given, Moment
 from annotator3d.active.prediction_kinds import settle
 from annotator3d.active.query_arguments import (
     as_tensor,
@@ -80,6 +80,11 @@ class QueryStrategy:
             cls.fused = None
         if not hasattr(cls, "name"):
             cls.name = cls.__name__
+        if not isinstance(cls.needs, tuple) or not set(cls.needs) <= set(NEEDS):
+            raise TypeError(
+                f"strategy {cls.name!r}: needs must be a tuple of {', '.join(NEEDS)}, got "
+                f"{cls.needs!r}"
+            )
 
     @property
     def asks_for_more(self) -> bool:
@@ -171,6 +176,11 @@ class QueryStrategy:
             ConfigError: no `prediction_kind`, and logits look like probabilities or scores like
                 train ids.
         """
+        if self.stratified:
+            raise ValueError(
+                f"strategy {self.name!r} gives each class its part of a round, which one scan is "
+                "not: select a round with Run.select, `annotator3d select` or `annotator3d train`"
+            )
         given = None if prediction is None else as_tensor(prediction)
         if given is not None:
             prediction = settle(given, prediction_kind, self.only_classes, num_classes or IGNORE)
@@ -247,7 +257,10 @@ class QueryStrategy:
             return select_fused(points, prediction, rows, num_classes, score, self.reduce, rule)
         for need in self.needs:  # a first round has no previous one
             if need != PREVIOUS and getattr(given, need) is None:
-                raise ValueError(f"strategy {self.name!r} needs {need}, which nobody has given it")
+                raise ValueError(
+                    f"strategy {self.name!r} needs {need} beside the prediction of a scan: select "
+                    "a round with Run.select, `annotator3d select` or `annotator3d train`"
+                )
         given = replace(given, moment=given.moment._replace(seed=rule.random_state))
         scan = (points, prediction, rows, num_classes, rule.scan_id, given, rule.exclude)
         evidence = self.evidence(*scan)

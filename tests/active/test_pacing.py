@@ -74,3 +74,17 @@ def test_the_threshold_follows_scores_that_fall():
     scores = rng.random(6000) * np.where(np.arange(6000) < 3000, 1.0, 0.1)
     told = stream(Pacer(60, 3000, 1), 6000, lambda s: [(scores[s], rng.random())])
     assert sum(n for _, n, _ in told[3000:]) >= 50
+
+
+@pytest.mark.parametrize("constant", [False, True], ids=["scores", "no scores"])
+def test_a_small_budget_is_spent_over_the_whole_hour(constant):
+    """5 of 20,000: far less than one in the window."""
+    rng = np.random.default_rng(3)
+    at = []
+    for _ in range(8):
+        scores, chances = rng.random(20_000) * (not constant), rng.random(20_000)
+        told = stream(Pacer(5, 20_000, 1), 20_000, lambda s: [(scores[s], chances[s])])  # noqa: B023
+        asked = [scan for scan, number, _ in told if number]
+        assert 3 <= len(asked) <= 5
+        at += asked
+    assert np.mean([scan < 10_000 for scan in at]) > 0.3

@@ -113,6 +113,10 @@ def test_by_default_there_are_as_many_pairs_as_the_test_needs(write, arms, test,
             "an arm asks questions; expected no setting target_only",
         ),
         (
+            {"arms": {"random": {}, "x": {"overrides": {"active.oracle": "person"}}}},
+            "arms.x, tasks.ada: active.oracle 'person' waits for a person",
+        ),
+        (
             {"arms": {"random": {}, "x": {"tasks": ["source"]}}},
             "arms.x.tasks: source asks no questions",
         ),

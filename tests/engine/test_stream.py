@@ -12,6 +12,7 @@ from tiny_runs import tiny_config
 import annotator3d as a3d
 from annotator3d.cli import main as cli
 from annotator3d.engine.config.load import dump_config
+from annotator3d.engine.rounds.select_only import select_only
 from annotator3d.engine.rounds.select_stream import select_stream
 from annotator3d.engine.rounds.stream import Stream
 from annotator3d.engine.workdir import WorkDir
@@ -61,7 +62,7 @@ class Killed(BaseException):
 
 
 @pytest.mark.parametrize("where", ["before the ledger", "before the note", "after the note"])
-@pytest.mark.parametrize("at", [1, 9])
+@pytest.mark.parametrize("at", [2, 9])  # the first note is of the settings
 def test_a_stream_that_is_killed_asks_the_same(root, tmp_path, monkeypatch, where, at):
     config = config_of(root)
     select_stream(config, tmp_path / "whole", idle=0, wait=lambda seconds: None)
@@ -102,7 +103,7 @@ def test_scans_are_taken_as_they_come_and_only_when_they_are_whole(root, tmp_pat
     told = []
 
     def wait(seconds):
-        lines = sum(len(p.read_text().splitlines()) for p in tmp_path.rglob("stream.jsonl"))
+        lines = sum(p.read_text().count('"scan"') for p in tmp_path.rglob("stream.jsonl"))
         told.append(lines)
         os.utime(young, (0, 0))
         if len(told) == 2:
@@ -110,11 +111,7 @@ def test_scans_are_taken_as_they_come_and_only_when_they_are_whole(root, tmp_pat
             os.utime(root / "sequences/01/velodyne/000007.bin", (0, 0))
 
     found = select_stream(config_of(root), tmp_path / "run", idle=3, wait=wait)
-    assert told[:3] == [
-        11,
-        15,
-        16,
-    ]  # 00 and 000000 to 000002 of 01; then the rest; then the new one
+    assert told[:3] == [11, 15, 16]  # up to the young one, the rest, the new one
     assert found.scans == 16
 
 
@@ -128,9 +125,10 @@ def test_paths_on_standard_input(root, tmp_path, monkeypatch, capsys):
     assert cli.main(["select", str(config), "--work-dir", work_dir, "--stream", "-"]) == 0
     said = capsys.readouterr().out
     assert "in 9 scans" in said and "1 scan passed over" in said
-    monkeypatch.setattr("sys.stdin", io.StringIO("05/000000\n"))
-    assert cli.main(["select", str(config), "--work-dir", work_dir, "--stream", "-"]) != 0
-    assert "05/000000" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO("05/000000\n01/000003\n"))
+    assert cli.main(["select", str(config), "--work-dir", work_dir, "--stream", "-"]) == 0
+    said = capsys.readouterr().out
+    assert "left out: 05/000000" in said and "in 10 scans, 1 scan left out" in said
 
 
 def test_a_scan_that_cannot_be_read_is_named_and_left_out(root, tmp_path, capsys):
@@ -146,6 +144,7 @@ def test_a_scan_that_cannot_be_read_is_named_and_left_out(root, tmp_path, capsys
         ({"queries_per_hour": None}, "active.queries_per_hour: a stream needs a budget"),
         ({"spacing": 2.0}, "active.spacing: a stream decides"),
         ({"max_queries": 5}, "active.max_queries: a stream decides"),
+        ({"stride": 2}, "active.stride: a stream decides"),
     ],
 )
 def test_what_a_stream_cannot_do_is_refused_without_a_trace(root, tmp_path, active, words):
@@ -156,11 +155,21 @@ def test_what_a_stream_cannot_do_is_refused_without_a_trace(root, tmp_path, acti
 
 def test_a_stream_does_not_go_on_with_other_settings(root, tmp_path):
     select_stream(config_of(root), tmp_path / "run", idle=0, wait=lambda seconds: None)
-    with pytest.raises(ValueError, match="was begun with"):
-        select_stream(config_of(root, queries_per_hour=4), tmp_path / "run", idle=0)
+    for other in ({"queries_per_hour": 4}, {"scans_per_hour": 3}, {"min_points": 2}):
+        (key,) = other
+        with pytest.raises(ValueError, match=f"was begun with another active.{key};"):
+            select_stream(config_of(root, **other), tmp_path / "run", idle=0)
+
+
+def test_a_round_in_between_begins_a_new_hour_and_no_scan_is_seen_twice(root, tmp_path):
+    first = select_stream(config_of(root), tmp_path / "run", idle=0, wait=lambda seconds: None)
+    select_only(config_of(root), tmp_path / "run")
+    again = select_stream(config_of(root), tmp_path / "run", idle=0, wait=lambda seconds: None)
+    assert (again.scans, again.voxels, again.passed_over) == (16, first.voxels, 16)
 
 
 def test_from_python(root, tmp_path):
     run = a3d.Run.from_config(config_of(root), tmp_path / "run")
-    found = run.select_stream(["00/000000", "00/000001"])
+    scans = root / "sequences/00/velodyne"
+    found = run.select_stream([scans / "000000.bin", "00/000001"])
     assert isinstance(found, a3d.StreamResult) and found.scans == 2

@@ -45,7 +45,7 @@ class Finding:
         if not self.shown:
             words = f"not shown at {pairs}"
             if self.paired.detectable is not None:
-                words += f", which would show {self.paired.detectable:.1f} or more"
+                words += f" (a t-test of them would show {self.paired.detectable:.1f} or more)"
             return words
         better, worse = self.arm, self.other
         if self.paired.mean < 0:

@@ -13,6 +13,7 @@ from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.jobs import Job
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
+from annotator3d.registry import ORACLES, lookup
 
 RUNS = "runs"  # folder of the work directories
 
@@ -187,7 +188,16 @@ def _load(experiment: Experiment, task: str, arm: str | None, seed: int, path: P
         raise ConfigError(f"{where}: {words}") from None
     if arm is not None and not config.is_active:
         raise ConfigError(f"{where}: an arm asks questions; expected no setting {config.setting}")
+    if arm is not None and not _answers_by_itself(config):
+        raise ConfigError(
+            f"{where}: active.oracle {config.active.oracle_name!r} waits for a person, and an "
+            "experiment does not; choose truth or noisy"
+        )
     return config
+
+
+def _answers_by_itself(config: RunConfig) -> bool:
+    return getattr(lookup(ORACLES, config.active.oracle_name), "automatic", True)
 
 
 def _check(experiment: Experiment, bases: dict[str, RunConfig], active: Sequence[str]) -> None:

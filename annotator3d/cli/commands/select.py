@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from annotator3d.cli.command import command
 from annotator3d.cli.configs import config_from, data_root_of
@@ -99,5 +100,5 @@ def _stream(args: argparse.Namespace, config, path) -> None:
     late = f", {count(found.passed_over, 'scan')} passed over" if found.passed_over else ""
     print(
         f"stream: {count(found.voxels, 'voxel')} asked about in {count(found.scans, 'scan')}"
-        f"{left}{late}"
+        f"{left}{late}: {Path(args.work_dir) / 'rounds'}/*/queries.csv"
     )

@@ -119,9 +119,14 @@ def _check_strategies(active: ActiveConfig) -> None:
             raise ConfigError(f"{key}.{name}: say it once, as active.{name}")
         check_keywords(STRATEGIES, table, key)
         try:
-            get_strategy(config)
+            strategy = get_strategy(config)
         except ValueError as error:
             raise ConfigError(f"{key}: {error}") from error
+        if active.class_quota > 0 and strategy.stratified:
+            raise ConfigError(
+                f"active.class_quota: {strategy.name} has quotas of its own, so this would change "
+                "nothing; leave the key out"
+            )
 
 
 def _check_features(config: RunConfig) -> None:

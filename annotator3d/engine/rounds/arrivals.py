@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -50,23 +51,27 @@ def growing_folder(
         waited += POLL_SECONDS
 
 
-def listed(lines: Iterable[str], open_dataset: Open) -> Iterator[Arrival]:
+def listed(
+    lines: Iterable[str | os.PathLike[str]], open_dataset: Open, unknown: Callable[[str], None]
+) -> Iterator[Arrival]:
     """The scans that lines name, by path or id (``SS/FFFFFF``), in their order.
 
-    Raises ValueError for one that the data set does not hold.
+    Args:
+        unknown: is told, in words, of each line that names no scan of the data set.
     """
     dataset = open_dataset()
     for line in lines:
-        if not (name := line.strip()):
+        if not (name := os.fspath(line).strip()):
             continue
         scan_id = _id_of(name)
         if scan_id not in dataset.ids:
             dataset = open_dataset()
         if scan_id not in dataset.ids:
-            raise ValueError(
+            unknown(
                 f"{name}: data.train in {dataset.root} holds no scan {scan_id}; its scans are "
-                f"{some(dataset.ids)}. Give paths below data.train.root, or ids"
+                f"{some(dataset.ids)}. Give paths such as SS/velodyne/FFFFFF.bin, or ids"
             )
+            continue
         yield dataset, dataset.index(scan_id)
 
 

@@ -100,7 +100,7 @@ def select_in(
         random_state=plan.seed,
         scan_id=scan.id,
         given=given,
-        by_class=active.class_quota > 0 and not strategy.stratified,
+        by_class=active.class_quota > 0 and "prediction" in scores,
     )
 
 

@@ -20,7 +20,7 @@ from annotator3d.engine.rounds.select_only import (
 )
 from annotator3d.engine.rounds.stream import Stream, StreamResult, check_stream
 from annotator3d.engine.workdir import WorkDir
-from annotator3d.errors import count
+from annotator3d.errors import ConfigError, count
 from annotator3d.ledger.ledger import Ledger
 from annotator3d.reporter import Reporter
 
@@ -49,7 +49,7 @@ def select_stream(
 
     Raises:
         ConfigError: the strategy or a limit needs more than one scan at a time.
-        ValueError: the stream was begun with other settings; a path leads to no scan.
+        ValueError: the stream was begun with other settings.
     """
     work_dir, reporter = WorkDir(work_dir), reporter or Reporter()
     check_selection(config, work_dir, checkpoint, predictions, prediction_kind)
@@ -57,9 +57,15 @@ def select_stream(
     def look():
         return build_dataset({**config.data.train, "labels": "optional"}, "data.train", data_root)
 
+    if isinstance(paths, str):
+        raise ValueError(f"paths: expected an iterable of paths or ids, got one text: {paths!r}")
+    if idle is not None and (idle < 0 or paths is not None):
+        raise ConfigError(
+            f"--idle: expected seconds from 0 on, for a folder that is watched; got {idle:g}"
+            + ("" if paths is None else ", with paths that are given one by one")
+        )
     taxonomy = look().taxonomy
     scorer, source = scorer_of(config, checkpoint, predictions, prediction_kind, taxonomy)
-    arrivals = growing_folder(look, idle, wait) if paths is None else listed(paths, look)
     names, size = taxonomy.names, config.active.voxel_size
     with locked_without_trace(work_dir):
         with Ledger.open(work_dir.ledger_path, names, taxonomy.digest(), size) as ledger:
@@ -70,6 +76,11 @@ def select_stream(
             if stream.total.scans:
                 reporter.info(f"the stream goes on behind {count(stream.total.scans, 'scan')}")
             first = stream.plan.number
+            arrivals = (
+                growing_folder(look, idle, wait)
+                if paths is None
+                else listed(paths, look, stream.leave_out)
+            )
             try:
                 return stream.run(arrivals)
             finally:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -82,8 +83,12 @@ class Stream:
                 continue
             self._last[sequence] = scan_id
             self._decide(pool, index)
-            self.reporter.progress("stream", self.total.scans, self.total.scans)
         return self.total
+
+    def leave_out(self, why: str) -> None:
+        """Say that a scan is left out, and count it."""
+        self.total.unreadable += 1
+        self.reporter.info(f"warning: left out: {why}")
 
     def _decide(self, pool, index: int) -> None:
         if self.pacer.hour_is_over:
@@ -92,8 +97,7 @@ class Stream:
         try:
             scan = pool.read(index, labels=False)
         except (OSError, ValueError) as error:  # a stream goes on
-            self.total.unreadable += 1
-            self.reporter.info(f"warning: left out: {error}")
+            self.leave_out(str(error))
             return
         asked = {scan_id: self.ledger.queried_cells(scan_id, self.plan.number)}
         chosen = select_in(scan, self.scorer(scan), self.plan, self.active, asked)
@@ -111,6 +115,11 @@ class Stream:
         self._log({"scan": scan_id, "offers": offers, "asked": len(picks)})
         self.total.scans += 1
         self.total.voxels += len(picks)
+        if picks:
+            self.reporter.info(
+                f"round {self.plan.number}: {count(len(picks), 'voxel')} of {scan_id}; "
+                f"{count(self.total.voxels, 'voxel')} in {count(self.total.scans, 'scan')} so far"
+            )
 
     def _offers(self, scan_id: str, chosen: ScanSelection) -> list[tuple[float, float]]:
         cells = torch.tensor([pick.cell for pick in chosen.picks], dtype=torch.int32).reshape(-1, 3)
@@ -119,9 +128,11 @@ class Stream:
 
     def _begin(self, number: int) -> None:
         """The round of the next hour."""
-        self.plan = RoundPlan(**{**vars(self.plan), "number": number, "rounds": number})
+        self.plan = replace(self.plan, number=number, rounds=number)
         self.pacer.begin_hour()
         make_folder(self._path(number).parent)
+        if not self._path(number).exists():  # before the ledger: by this a round is a stream's
+            self._log({"settings": self._settings})
         if number > len(self.ledger.rounds()):
             self.ledger.add_round(
                 number,
@@ -138,33 +149,41 @@ class Stream:
                     f"{count(self.active.queries_per_hour, 'voxel')}"
                 ),
             )
-        self._path(number).touch()
 
     def _resume(self) -> None:
-        """Take up what the ledger's last rounds hold of this stream."""
+        """Take up what earlier calls decided; behind another round a new hour begins."""
         rounds = self.ledger.rounds()
         numbers = [entry.number for entry in rounds if self._path(entry.number).exists()]
-        if not numbers or numbers[-1] != len(rounds):
-            self._begin(len(rounds) + 1)
-            return
-        last = rounds[-1]
-        now = (self.plan.strategy, self.plan.seed, self.plan.source, self.active.queries_per_scan)
-        if (last.strategy, last.seed, last.source, last.budget) != now or (
-            last.max_queries != self.active.queries_per_hour
-        ):
-            raise ValueError(
-                f"{self.ledger.path}: the stream of round {last.number} was begun with strategy "
-                f"{last.strategy}, seed {last.seed}, {last.budget} a scan, {last.max_queries} an "
-                f"hour and {last.source}; go on with these, or choose another --work-dir"
-            )
         for number in numbers:
-            self.plan = RoundPlan(**{**vars(self.plan), "number": number, "rounds": number})
+            self.plan = replace(self.plan, number=number, rounds=number)
             self.pacer.begin_hour()
             for line in _lines(self._path(number)):
+                if "settings" in line:
+                    self._require_same(number, line["settings"])
+                    continue
                 self.pacer.replay(line["offers"], line["asked"])
                 self._last[line["scan"].rsplit("/", 1)[0]] = line["scan"]
                 self.total.scans += 1
                 self.total.voxels += line["asked"]
+        if not numbers or numbers[-1] != len(rounds):
+            self._begin(len(rounds) + 1)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """What decides about a scan."""
+        names = ("strategy", "queries_per_scan", "queries_per_hour", "scans_per_hour")
+        names += ("voxel_size", "max_range", "min_points", "label_points")
+        found = {f"active.{name}": getattr(self.active, name) for name in names}
+        return {**found, "seed": self.plan.seed, "the network": self.plan.source}
+
+    def _require_same(self, number: int, before: dict[str, Any]) -> None:
+        """Raise ValueError if a stream was begun with other settings."""
+        now = parse_json(json.dumps(self._settings))
+        if others := [name for name in now if before.get(name) != now[name]]:
+            raise ValueError(
+                f"{self.ledger.path}: the stream of round {number} was begun with another "
+                f"{' and '.join(others)}; continue with the same, or choose another --work-dir"
+            )
 
     def _path(self, number: int) -> Path:
         return self.folder / str(number) / "stream.jsonl"
@@ -189,8 +208,8 @@ def check_stream(plan: RoundPlan, active: ActiveConfig) -> None:
             "shows one scan after the other: choose random, vcd, entropy, margin or another one "
             "that scores a scan by itself"
         )
-    for key in ("max_queries", "budget_hours", "spacing", "class_quota"):
-        if getattr(active, key):
+    for key in ("max_queries", "budget_hours", "spacing", "class_quota", "stride"):
+        if getattr(active, key) != getattr(ActiveConfig(), key):
             raise ConfigError(
                 f"active.{key}: a stream decides about each scan when it arrives and cannot choose "
                 "among those of a round; leave the key out"

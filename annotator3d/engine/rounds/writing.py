@@ -148,7 +148,10 @@ def _chosen(
     worlds = [places.world(scan) for scan in ids] if taken is not None else ids
     rows = choose(candidates, ids, worlds, limits, plan.seed, plan.number, taken)
     asked = [(ids[candidates.scan[row]], _pick(candidates, row)) for row in rows.tolist()]
-    return asked, _in_words(len(asked), budget, places, active)
+    told = _in_words(len(asked), budget, places, active)
+    if active.class_quota > 0 and not picked.predicted.samples:
+        told.append("no quotas of predicted classes (active.class_quota): nothing is predicted yet")
+    return asked, "; ".join(told) or None
 
 
 class Places:
@@ -181,7 +184,7 @@ class Places:
         return self._poses[scan]
 
 
-def _in_words(asked: int, budget: int, places: Places, active: ActiveConfig) -> str | None:
+def _in_words(asked: int, budget: int, places: Places, active: ActiveConfig) -> list[str]:
     told = []
     if asked < budget:
         told.append(
@@ -195,7 +198,7 @@ def _in_words(asked: int, budget: int, places: Places, active: ActiveConfig) -> 
             f"{count(places.without_pose, 'scan')} without a pose: their voxels keep the distance "
             "within the scan only"
         )
-    return "; ".join(told) or None
+    return told
 
 
 def _candidates(scan: int, stratum: int, picks: Sequence[VoxelPick]) -> Candidates:
