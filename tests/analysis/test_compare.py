@@ -16,7 +16,7 @@ from tiny_experiments import write_experiment
 
 from annotator3d.analysis.compare.picks import Pick, dump_picks, parse_picks
 from annotator3d.analysis.compare.queries import jaccard
-from annotator3d.analysis.compare.results import ComparedRun, read_results
+from annotator3d.analysis.compare.results import ComparedRun, Results, read_results
 from annotator3d.cli.main import main
 from annotator3d.engine.config.experiment import find_experiment
 from annotator3d.engine.workdir import WorkDir
@@ -115,6 +115,23 @@ def test_costs_are_counted_for_one_and_the_same_run(world):
     points, _ = run.curve("labelled_points")
     assert points.tolist() == [e.labelled_points for e in run.run.evaluations]
     assert scores[-1] == run.run.final.miou
+
+
+def test_an_area_is_over_the_budgets_that_the_two_arms_cover(world, monkeypatch):
+    """A third arm with budgets of its own, far from theirs, changes nothing."""
+    curves = {"random": ([1, 3], [10, 20]), "vcd": ([2, 4], [30, 40]), "far": ([90, 99], [1, 1])}
+
+    class Stub:
+        def __init__(self, arm):
+            self.curve = lambda axis: tuple(map(np.array, curves[arm]))
+
+    monkeypatch.setattr(Results, "asking", lambda self, task: list(curves))
+    monkeypatch.setattr(Results, "of", lambda self, task, arm: {0: Stub(arm)})
+    results = read_results(world / "out" / "results.zip")
+    assert results.budget_range("ada", "voxels") is None
+    # from 2 to 3 voxels: 15 to 20 against 30 to 35
+    found = results.differences("area", "ada", "vcd", "random", "voxels")
+    assert found == {0: pytest.approx(15.0)}
 
 
 def test_the_archive_gives_the_same_report_without_the_runs(world, tmp_path):

@@ -40,7 +40,9 @@ class Finding:
     def words(self) -> str:
         """What is shown, in one sentence; "not shown" takes the place of a ranking."""
         if self.paired is None:
-            return "no whole pair"
+            return "no whole pair" + (
+                ", or no budget that both cover" if self.measure == "area" else ""
+            )
         pairs = count(self.paired.pairs, "pair")
         if not self.shown:
             words = f"not shown at {pairs}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -101,17 +101,27 @@ class Results:
     def classes(self, task: str) -> tuple[str, ...]:
         return next(run.run.classes for key, run in self.runs.items() if key[0] == task)
 
-    def budget_range(self, task: str, axis: str) -> tuple[float, float] | None:
-        """The budgets that every run of a task covers."""
-        runs = (run for arm in self.asking(task) for run in self.of(task, arm).values())
+    def budget_range(
+        self, task: str, axis: str, arms: Sequence[str] | None = None
+    ) -> tuple[float, float] | None:
+        """The budgets that every run of these arms covers; None: of all arms of the task."""
+        asking = self.asking(task)
+        chosen = asking if arms is None else [arm for arm in arms if arm in asking]
+        runs = (run for arm in chosen for run in self.of(task, arm).values())
         return common_range(run.curve(axis) for run in runs)
 
-    def scores(self, measure: str, task: str, arm: str, axis: str) -> dict[int, float]:
-        """By seed: mIoU at the end, or the area under the curve; in percent."""
+    def scores(
+        self, measure: str, task: str, arm: str, axis: str, among: Sequence[str] | None = None
+    ) -> dict[int, float]:
+        """By seed: mIoU at the end, or the area under the curve; in percent.
+
+        Args:
+            among: arms whose common budgets the area is over; None: all of the task.
+        """
         runs = self.of(task, arm)
         if measure == "end":
             return {seed: run.end for seed, run in runs.items()}
-        shared = self.budget_range(task, axis)
+        shared = self.budget_range(task, axis, among)
         if shared is None or self.experiment.arms[arm].control:
             return {}
         return {seed: area(run.curve(axis), *shared) for seed, run in runs.items()}
@@ -119,9 +129,12 @@ class Results:
     def differences(
         self, measure: str, task: str, one: str, other: str, axis: str
     ) -> dict[int, float]:
-        """`one` minus `other` by seed, of the pairs of which both runs have ended."""
-        a = self.scores(measure, task, one, axis)
-        b = self.scores(measure, task, other, axis)
+        """`one` minus `other` by seed, of the pairs of which both runs have ended.
+
+        Areas are over the budgets that both arms cover.
+        """
+        a = self.scores(measure, task, one, axis, (one, other))
+        b = self.scores(measure, task, other, axis, (one, other))
         return {seed: a[seed] - b[seed] for seed in self.seeds if seed in a and seed in b}
 
 
