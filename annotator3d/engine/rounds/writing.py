@@ -141,9 +141,9 @@ def _chosen(
         taken = Spacing(active.spacing)
         for query in ledger.queries():
             taken.take(places.world(query.scan), tuple(places.of(query.scan, [query.cell])[0]))
-        for number, scan in enumerate(ids):
-            rows = np.flatnonzero(candidates.scan == number)
-            candidates.place[rows] = places.of(scan, candidates.cell[rows])
+        bounds = np.searchsorted(candidates.scan, np.arange(len(ids) + 1))  # scan by scan
+        for scan, start, stop in zip(ids, bounds, bounds[1:], strict=False):
+            candidates.place[start:stop] = places.of(scan, candidates.cell[start:stop])
     limits = Limits(budget, active.queries_per_scan, active.spacing, quotas)
     worlds = [places.world(scan) for scan in ids] if taken is not None else ids
     rows = choose(candidates, ids, worlds, limits, plan.seed, plan.number, taken)
