@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.active.kappa import cohen_kappa
 from annotator3d.active.pool_predictions import PoolPredictions, read
 from annotator3d.data.scan import IGNORE
 from annotator3d.errors import count
@@ -128,10 +129,8 @@ def confusion(before: PoolPredictions, now: PoolPredictions) -> NDArray[np.int64
 
 def kappa(pairs: NDArray[np.int64]) -> float:
     """Cohen's kappa of a square table of counts; 1 where both say the same one class only."""
-    total = pairs.sum()
-    agreed = np.trace(pairs) / total
-    by_chance = float((pairs.sum(0) / total) @ (pairs.sum(1) / total))
-    return 1.0 if by_chance == 1 else float((agreed - by_chance) / (1 - by_chance))
+    found = cohen_kappa(pairs)
+    return 1.0 if found is None else found
 
 
 def advice(found: Sequence[Stability], hours: float | None) -> str:

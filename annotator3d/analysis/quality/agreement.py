@@ -19,6 +19,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from annotator3d.active.kappa import cohen_kappa
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.opinions import pairs
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Query
@@ -121,15 +122,6 @@ def percentage(matrix: Matrix) -> float | None:
     """Share 0..1 of the items with the same answer; None without items."""
     total = int(matrix.sum())
     return int(np.trace(matrix)) / total if total else None
-
-
-def cohen_kappa(matrix: Matrix) -> float | None:
-    """Cohen's kappa; None without items, and where both always gave one and the same answer."""
-    total = int(matrix.sum())
-    by_chance = sum(int(a) * int(b) for a, b in zip(matrix.sum(0), matrix.sum(1), strict=True))
-    if by_chance == total * total:
-        return None
-    return (int(np.trace(matrix)) * total - by_chance) / (total * total - by_chance)
 
 
 def class_percentage(matrix: Matrix, category: int) -> float | None:

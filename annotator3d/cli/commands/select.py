@@ -58,27 +58,25 @@ def select(args: argparse.Namespace) -> None:
     config, path = config_from(args, ["train"])  # before torch is loaded
     from annotator3d.engine.rounds.select_only import select_only
 
-    if args.stream:
-        return _stream(args, config, path)
-    if args.idle is not None:
+    if args.idle is not None and not args.stream:
         raise ConfigError("--idle belongs to --stream")
+    given = {
+        "checkpoint": args.checkpoint,
+        "predictions": args.predictions,
+        "prediction_kind": args.kind,
+        "data_root": data_root_of(args, config, path),
+    }
+    if args.stream:
+        return _stream(args, config, given)
     with open_reporter() as reporter:
-        result = select_only(
-            config,
-            args.work_dir,
-            checkpoint=args.checkpoint,
-            predictions=args.predictions,
-            prediction_kind=args.kind,
-            data_root=data_root_of(args, config, path),
-            reporter=reporter,
-        )
+        result = select_only(config, args.work_dir, **given, reporter=reporter)
     print(
         f"round {result.round}: {result.strategy} asks about {count(result.voxels, 'voxel')} "
         f"({count(result.points, 'point')}) in {count(result.scans, 'scan')}: {result.listing}"
     )
 
 
-def _stream(args: argparse.Namespace, config, path) -> None:
+def _stream(args: argparse.Namespace, config, given: dict) -> None:
     import sys
 
     from annotator3d.cli.terminal import open_reporter
@@ -88,10 +86,7 @@ def _stream(args: argparse.Namespace, config, path) -> None:
         found = select_stream(
             config,
             args.work_dir,
-            checkpoint=args.checkpoint,
-            predictions=args.predictions,
-            prediction_kind=args.kind,
-            data_root=data_root_of(args, config, path),
+            **given,
             paths=sys.stdin if args.stream == "-" else None,
             idle=args.idle,
             reporter=reporter,
