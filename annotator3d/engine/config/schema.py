@@ -224,6 +224,12 @@ class ActiveConfig:
 
 
 @dataclass(config=_KEYS)
+class TrainingConfig:
+    """What training makes of the answers beyond the labels that they give: one key a lever, off by
+    default."""
+
+
+@dataclass(config=_KEYS)
 class RunConfig:
     """All keys of a run."""
 
@@ -239,6 +245,7 @@ class RunConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     active: ActiveConfig = field(default_factory=ActiveConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
     custom_imports: CustomImports = field(default_factory=CustomImports)
 
     @property
