@@ -78,6 +78,8 @@ def build_model(config: RunConfig, num_classes: int) -> Segmentor:
             model.lovasz,
             model.bn,
             model.ignored_output,
+            config.training.negative,
+            config.training.negative_threshold,
         )
     except ConfigError as error:
         raise ConfigError(f"model.backbone: {error}") from error

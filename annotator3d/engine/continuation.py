@@ -39,7 +39,7 @@ BUDGET = {
 }
 LATER = {"schedule.epochs", "active.rounds_at", *BUDGET}
 # Keys that no question depends on: they may be corrected until the first epoch has begun.
-TRAINING = ("schedule.", "model.label_smoothing", "model.lovasz", "model.bn")
+TRAINING = ("schedule.", "training.", "model.label_smoothing", "model.lovasz", "model.bn")
 _SHOWN = 3
 _LONGEST = 60  # characters of a value in a message
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, softmax
 
 from annotator3d.kernels import IGNORE, lovasz_softmax
 
@@ -38,11 +38,32 @@ def segmentation_loss(
     return losses
 
 
-def _share_of_rows(target: Tensor) -> Tensor | float:
-    """Labelled rows of this process as a multiple of the processes' mean; 1 for a single one."""
+def negative_learning(logits: Tensor, target: Tensor, threshold: float = 0.05) -> Tensor:
+    """The mean of -log(1 - p) over the classes that the rows without a label hardly have.
+
+    With several processes the mean is over those of all of them, as in `segmentation_loss`.
+
+    Args:
+        logits: [V, C] float. target: [V] int64, 255 where there is no label.
+        threshold: a class counts in a row whose softmax gives it a probability below.
+
+    Returns:
+        a scalar, 0 with a gradient of 0 when no class of any row counts.
+
+    Source: RIPU (Xie et al., CVPR 2022, arXiv 2111.12940), which has no exception for labelled
+    pixels.
+    """
+    probability = softmax(logits[target == IGNORE].float(), 1)
+    unlikely = probability[probability < threshold]
+    share = _share_of_rows(unlikely)
+    return share * -torch.log1p(-unlikely).sum() / max(len(unlikely), 1)
+
+
+def _share_of_rows(rows: Tensor) -> Tensor | float:
+    """Rows of this process as a multiple of the processes' mean; 1 for a single one."""
     if not (dist.is_available() and dist.is_initialized()):
         return 1.0
-    rows = torch.tensor(len(target), dtype=torch.float64, device=target.device)
-    total = rows.clone()
+    own = torch.tensor(len(rows), dtype=torch.float64, device=rows.device)
+    total = own.clone()
     dist.all_reduce(total)
-    return (rows * dist.get_world_size() / total.clamp(min=1)).float()
+    return (own * dist.get_world_size() / total.clamp(min=1)).float()

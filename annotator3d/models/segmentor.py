@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from annotator3d._mmengine import BaseModel
-from annotator3d.models.losses import segmentation_loss
+from annotator3d.models.losses import negative_learning, segmentation_loss
 from annotator3d.registry import BACKBONES, build
 
 BN_RULES = ("target", "published")
@@ -40,6 +40,8 @@ class Segmentor(BaseModel):
             domains go into the running statistics.
         ignored_output: the head has one output more, which no voxel has as its target and which
             takes part in the loss only (published; there it can also be predicted).
+        negative, negative_threshold: weight and threshold of `negative_learning` where the target
+            has no label; 0 leaves it out.
 
     Attributes:
         before_loss: called in each training step with the target's batch and its voxel logits
@@ -54,6 +56,8 @@ class Segmentor(BaseModel):
         lovasz: float = 1.0,
         bn: str = "target",
         ignored_output: bool = False,
+        negative: float = 0.0,
+        negative_threshold: float = 0.05,
     ) -> None:
         super().__init__()
         if bn not in BN_RULES:
@@ -67,6 +71,7 @@ class Segmentor(BaseModel):
         )
         self.num_classes = num_classes
         self.label_smoothing, self.lovasz, self.bn = label_smoothing, lovasz, bn
+        self.negative, self.negative_threshold = negative, negative_threshold
         self.before_loss: Callable[[dict, Tensor], Tensor] | None = None
 
     def logits(self, batch: dict) -> Tensor:
@@ -97,22 +102,25 @@ class Segmentor(BaseModel):
         return logits
 
     def _loss(self, batch: dict, source: dict | None) -> dict[str, Tensor]:
-        losses = self._batch_loss(batch, self.before_loss)
+        outputs, target = self._outputs(batch), batch["target"]
+        if self.before_loss is not None:
+            target = self.before_loss(batch, outputs.detach()[:, : self.num_classes])
+        losses = self._labelled_loss(outputs, target)
+        if self.negative:
+            found = negative_learning(
+                outputs[:, : self.num_classes], target, self.negative_threshold
+            )
+            losses["loss_negative"] = self.negative * found
         if source is not None:
             if self.bn == "target":
                 with frozen_statistics(self):
-                    extra = self._batch_loss(source)
+                    extra = self._labelled_loss(self._outputs(source), source["target"])
             else:
-                extra = self._batch_loss(source)
+                extra = self._labelled_loss(self._outputs(source), source["target"])
             losses |= {f"source_{name}": value for name, value in extra.items()}
         return losses
 
-    def _batch_loss(
-        self, batch: dict, before_loss: Callable[[dict, Tensor], Tensor] | None = None
-    ) -> dict[str, Tensor]:
-        outputs, target = self._outputs(batch), batch["target"]
-        if before_loss is not None:
-            target = before_loss(batch, outputs.detach()[:, : self.num_classes])
+    def _labelled_loss(self, outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
         return segmentation_loss(outputs, target, self.label_smoothing, self.lovasz)
 
     def point_logits(self, batch: dict) -> Tensor:

@@ -33,5 +33,5 @@ def tiny_config(root: Path, setting: str = "al", **changes) -> RunConfig:
         "active": {"rounds_at": [0, 1, 2], "voxel_size": 4.0},
     }
     for key, change in changes.items():
-        values[key] = {**values[key], **change} if isinstance(change, dict) else change
+        values[key] = {**values.get(key, {}), **change} if isinstance(change, dict) else change
     return make_config(values)

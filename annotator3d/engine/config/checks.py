@@ -34,6 +34,7 @@ def check_values(config: RunConfig) -> None:
     _check_plugins(config)
     _check_features(config)
     _check_online(config)
+    _check_training(config)
     check_optimizer(config.schedule.optimizer)
 
 
@@ -91,6 +92,16 @@ def _check_online(config: RunConfig) -> None:
                 f"active.{key}: {strategy.name} needs more than the logits of a scan, and online "
                 "selection has no more; choose another one, or active.when=round"
             )
+
+
+def _check_training(config: RunConfig) -> None:
+    """Levers act on a few answers: refuse them where all labels are trained on."""
+    lever = next((key for key in ("negative",) if getattr(config.training, key)), None)
+    if lever is not None and not config.is_active:
+        raise ConfigError(
+            f"training.{lever}: setting {config.setting} trains on all labels, so there is nothing "
+            "that it could add; leave the key out, or choose al, asfda or ada"
+        )
 
 
 def _check_plugins(config: RunConfig) -> None:

@@ -262,7 +262,7 @@ def _read(path: str | Path) -> dict:
             raise ConfigError(words) from error
         raise ConfigError(f"{path}: cannot be read as a config: {words}") from error
     values = {key: value for key, value in values.items() if not str(key).startswith("_")}
-    for table in values.keys() & {"model", "schedule", "active"}:  # data: a scan may be named 1e3
+    for table in values.keys() & {"model", "schedule", "training", "active"}:  # data has names
         values[table] = with_exponents(values[table])
     return with_new_names(values)
 

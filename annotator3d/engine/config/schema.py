@@ -228,6 +228,9 @@ class TrainingConfig:
     """What training makes of the answers beyond the labels that they give: one key a lever, off by
     default."""
 
+    negative: Weight = 0.0  # of negative learning where nobody has answered; 0: off
+    negative_threshold: Share = 0.05  # a class is unlikely where its probability is below
+
 
 @dataclass(config=_KEYS)
 class RunConfig:
