@@ -33,6 +33,7 @@ def make_candidates(scans: int, each: int, strata: int, seed: int = 0) -> Candid
         cell=np.floor(centre / 0.25).astype(np.int32),
         num_points=np.ones(n, np.int32),
         place=centre + np.column_stack([scan % DRIVE, np.zeros((n, 2))]),
+        moves=np.zeros(n, bool),
     )
 
 

@@ -1,7 +1,8 @@
 """The chooser of a round: which candidates of all scans are asked about.
 
 It works through the candidates by utility and keeps one if its scan is not full and no voxel that
-was asked before, in this round or an earlier one, lies within the spacing. Strata (classes,
+was asked before, in this round or an earlier one, lies within the spacing. What moves is elsewhere
+in the next scan, so it neither keeps the spacing nor takes a place. Strata (classes,
 clusters) choose before, each up to its quota. It depends on the candidates alone: on their
 utilities, ranks, scans and places, never on the order in which they are given.
 
@@ -43,6 +44,8 @@ class Candidates:
     """[n]."""
     place: NDArray[np.float64]
     """[n, 3] centre in metres, in the world of its scan."""
+    moves: NDArray[np.bool_]
+    """[n] whether it is predicted to be of a class that moves: such a voxel keeps no spacing."""
 
     def __len__(self) -> int:
         return len(self.scan)
@@ -126,9 +129,9 @@ def choose(
             if used[scan] >= limits.per_scan or voxel in voxels:
                 continue
             place = tuple(candidates.place[row].tolist())
-            if taken is not None and not taken.is_free(worlds[scan], place):
-                continue
-            if taken is not None:
+            if taken is not None and not candidates.moves[row]:
+                if not taken.is_free(worlds[scan], place):
+                    continue
                 taken.take(worlds[scan], place)
             used[scan] += 1
             voxels.add(voxel)

@@ -1,7 +1,9 @@
 """Class lists: the short way to write a taxonomy, one entry a class.
 
 - ``classes``: a list of ``name``, ``ids`` (raw ids in the label files), ``color`` ([red, green,
-  blue], optional) and ``guidance`` (one line for annotators, optional); train ids by position
+  blue], optional), ``guidance`` (one line for annotators, optional) and ``moves`` (whether such
+  things move or may drive away, optional); train ids by position. If one entry says ``moves``,
+  those that do not say it stand still; if none does, nothing is known about motion
 - ``ignored``: raw ids of no class; the first is written for points without a class. Default: 0,
   or 255 where 0 is a class.
 """
@@ -22,7 +24,7 @@ from annotator3d.errors import in_yaml, nearest
 
 LONGEST_NAME, LONGEST_GUIDANCE = 200, 2000
 """Characters: a name is shown in lists and beside points, guidance on one line."""
-_KEYS = ("name", "ids", "color", "guidance")
+_KEYS = ("name", "ids", "color", "guidance", "moves")
 
 
 class PlainNumbers(yaml.SafeLoader):
@@ -64,13 +66,16 @@ def expand(content: Mapping, source: str | os.PathLike[str]) -> dict[str, Any]:
         inverse[train] = entry["ids"][0]
         colors[entry["ids"][0]] = list(entry.get("color", _color(train)))[::-1]
     guidance = {str(e["name"]): str(e["guidance"]) for e in entries if e.get("guidance")}
-    return {
+    sections: dict[str, Any] = {
         "labels": labels,
         "color_map": colors,
         "learning_map": learning_map,
         "learning_map_inv": inverse,
         "guidance": guidance,
     }
+    if any("moves" in entry for entry in entries):
+        sections["moves"] = [str(entry["name"]) for entry in entries if entry.get("moves")]
+    return sections
 
 
 def check_text(
@@ -116,6 +121,8 @@ def _check_entry(entry: Mapping, where: str, source: str | os.PathLike[str]) -> 
     ids, color = entry["ids"], entry.get("color", [0, 0, 0])
     if not isinstance(ids, list) or not all(type(raw) is int for raw in ids):
         raise ValueError(f"{where}: ids must be a list of integers such as [1], got {in_yaml(ids)}")
+    if type(entry.get("moves", False)) is not bool:
+        raise ValueError(f"{where}: moves must be true or false, got {in_yaml(entry['moves'])}")
     if not isinstance(color, list) or len(color) != 3:
         raise ValueError(
             f"{where}: color must be [red, green, blue] of 0..255, got {in_yaml(color)}"
@@ -156,6 +163,8 @@ TEMPLATE = """\
 #   ids       the numbers that stand for it in your label files (0 to 65535); several are merged
 #   color     [red, green, blue], 0 to 255; leave it out and one is chosen
 #   guidance  one line for the people who label; leave it out if the name says it all
+#   moves     true for things that move or may drive away, also while they stand: cars, people.
+#             Answers about the others hold for other scans of the same place (training.propagate)
 #
 # A semantic-kitti.yaml (labels, color_map, learning_map, learning_map_inv) works in its place.
 classes:
@@ -163,6 +172,7 @@ classes:
     ids: [1]
     color: [128, 64, 128]
     guidance: Everything that one can drive or walk on, kerbs included.
+    moves: false       # none of these classes moves; write true beside one that does
   - name: building
     ids: [2]
     color: [230, 160, 50]

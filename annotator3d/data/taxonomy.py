@@ -10,6 +10,8 @@ A YAML file has the layout of semantic-kitti-api (a stock semantic-kitti.yaml lo
 - ``guidance``: class name -> one line for annotators (optional, ours)
 - ``class_names``: train id -> name of a class of several raw ids that no raw name fits (optional,
   ours)
+- ``moves``: the names of the classes whose things move or may drive away, such as car; all others
+  stand still (optional, ours). Without it nothing is known about motion.
 
 Shorter, one entry a class: a class list (`class_list`), which stands for these sections.
 
@@ -44,7 +46,7 @@ from annotator3d.data.files import require_file
 from annotator3d.data.formats.kitti import listed_ids, split_label
 from annotator3d.data.plain_yaml import read_yaml
 from annotator3d.data.scan import IGNORE
-from annotator3d.errors import nearest, shortened, some
+from annotator3d.errors import in_yaml, nearest, shortened, some
 
 MAX_CLASSES = 254
 _UNKNOWN = 254  # neither a train id (0..253) nor IGNORE
@@ -63,6 +65,7 @@ class Taxonomy:
     raw_ids: NDArray[np.uint16]  # [256] train id -> raw id
     _train_ids: NDArray[np.uint8]  # [65536] raw id -> train id or _UNKNOWN
     labels: dict[int, str] = field(default_factory=dict)  # raw id -> the dataset's name for it
+    moves: NDArray[np.bool_] | None = None  # [C] whether a class moves; None: the file does not say
 
     @property
     def num_classes(self) -> int:
@@ -99,7 +102,7 @@ class Taxonomy:
         return self.raw_ids[train]
 
     def digest(self) -> str:
-        """Hex digest of class names and mapping; colours and guidance do not change it."""
+        """Hex digest of class names and mapping; nothing else of the file changes it."""
         content = json.dumps([self.names, sorted(self.learning_map.items())])
         return hashlib.blake2b(content.encode(), digest_size=16).hexdigest()
 
@@ -157,6 +160,10 @@ def dump_taxonomy(taxonomy: Taxonomy) -> bytes:
         "class_names": {i + 1: name for i, name in enumerate(taxonomy.names)},
         "guidance": taxonomy.guidance,
     }
+    if taxonomy.moves is not None:
+        content["moves"] = [
+            name for name, moves in zip(taxonomy.names, taxonomy.moves, strict=True) if moves
+        ]
     return yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode()
 
 
@@ -189,6 +196,7 @@ def parse_taxonomy(content: Any, name: str, source: str | os.PathLike[str]) -> T
     guidance = content.get("guidance") or {}
     check_names(names, source)
     _check_guidance(names, guidance, source)
+    moves = _moves(content.get("moves"), names, source)
 
     learning_map = {raw: train - 1 if train else IGNORE for raw, train in to_train.items()}
     train_ids = np.full(1 << 16, _UNKNOWN, dtype=np.uint8)
@@ -200,7 +208,9 @@ def parse_taxonomy(content: Any, name: str, source: str | os.PathLike[str]) -> T
     for array in (train_ids, raw_ids, rgb):
         array.setflags(write=False)
     raw_names = {raw: str(label) for raw, label in labels.items()}
-    return Taxonomy(name, names, rgb, dict(guidance), learning_map, raw_ids, train_ids, raw_names)
+    return Taxonomy(
+        name, names, rgb, dict(guidance), learning_map, raw_ids, train_ids, raw_names, moves
+    )
 
 
 def _check_ids(
@@ -246,6 +256,26 @@ def _check_guidance(names: list[str], guidance: Mapping, source: object) -> None
             raise ValueError(
                 f"taxonomy {source}: guidance for unknown class {name!r}: {nearest(name, names)}"
             )
+
+
+def _moves(given: Any, names: list[str], source: object) -> NDArray[np.bool_] | None:
+    """[C] whether a class is listed as one that moves; None where nothing is said."""
+    if given is None:
+        return None
+    if not isinstance(given, list) or not all(type(name) in (str, int) for name in given):
+        raise ValueError(
+            f"taxonomy {source}: moves must list the names of the classes that move, such as "
+            f"[car, person], or be empty where none does; got {in_yaml(given)}"
+        )
+    for name in map(str, given):
+        if name not in names:
+            raise ValueError(
+                f"taxonomy {source}: moves names the unknown class {shortened(repr(name), 60)}: "
+                f"{nearest(name, names)}"
+            )
+    moves = np.isin(names, list(map(str, given)))
+    moves.setflags(write=False)
+    return moves
 
 
 def _rgb(color_map: Mapping, raw_ids: NDArray[np.uint16], source: object) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ SCANS = ["00/000000", "00/000001", "01/000000"]
 WORLDS = ["00", "00", "01"]
 
 
-def candidates(rows) -> Candidates:
+def candidates(rows, moves=None) -> Candidates:
     """From (scan, stratum, utility, x) of each; ranks are those within a scan and stratum."""
     ranks, cells = [], []
     for i, (scan, stratum, utility, _) in enumerate(rows):
@@ -31,6 +31,7 @@ def candidates(rows) -> Candidates:
         np.array(cells, np.int32).reshape(n, 3),
         np.ones(n, np.int32),
         np.column_stack([np.array(x, np.float64), np.zeros((n, 2))]),
+        np.zeros(n, bool) if moves is None else np.array(moves, bool),
     )
 
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from annotator3d.data.class_list import expand
-from annotator3d.data.taxonomy import load_taxonomy, parse_taxonomy
+from annotator3d.data.taxonomy import dump_taxonomy, load_taxonomy, parse_taxonomy
 
 LIST = """
 classes:
@@ -71,6 +71,7 @@ def test_254_classes_have_254_different_colors():
         ("{classes: [{name: a, ids: [1]}], ignore: [0]}", "did you mean 'ignored'"),
         ("{classes: [{name: a, ids: [1]}], ignored: []}", "at least one that no class has"),
         ("classes: [{name: a, ids: [0, 255]}]", "at least one that no class has"),
+        ("classes: [{name: a, ids: [1], moves: 1}]", "moves must be true or false, got 1"),
         ("classes: [a, b]", "a list of entries with name and ids"),
         ("classes: []", "at least one class"),
         ("names: [a]", "must have the list classes, or the mappings"),
@@ -80,6 +81,23 @@ def test_a_list_that_contradicts_itself_is_refused_in_words(text, words):
     with pytest.raises(ValueError) as error:
         parse_taxonomy(yaml.safe_load(text), "mine", "mine.yaml")
     assert words in str(error.value) and "mine.yaml" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "moves"),
+    [
+        ([{}, {}], None),
+        ([{"moves": True}, {}], [True, False]),
+        ([{"moves": False}, {}], [False, False]),
+    ],
+)
+def test_one_class_that_says_whether_it_moves_says_it_for_all(said, moves):
+    entries = [{"name": "a", "ids": [1], **said[0]}, {"name": "b", "ids": [2], **said[1]}]
+    found = parse_taxonomy({"classes": entries}, "x", "x")
+    assert (None if found.moves is None else found.moves.tolist()) == moves
+    again = parse_taxonomy(yaml.safe_load(dump_taxonomy(found)), "x", "x")
+    assert (None if again.moves is None else again.moves.tolist()) == moves
+    assert again.digest() == found.digest()
 
 
 def test_expanding_does_not_change_what_it_is_given():

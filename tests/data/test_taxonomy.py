@@ -148,6 +148,36 @@ def test_guidance_for_a_class_that_does_not_exist_names_the_nearest(content):
         parse_taxonomy({**content, "guidance": {"rod": "x"}}, "m", "m.yaml")
 
 
+@pytest.mark.parametrize("name", taxonomy_names())
+def test_every_shipped_class_map_says_which_classes_move(name):
+    taxonomy = load_taxonomy(name)
+    still = [n for n, moves in zip(taxonomy.names, taxonomy.moves, strict=True) if not moves]
+    words = "car bicycle cycl vehicle truck person pedestrian rider".split()
+    named = [n for n in taxonomy.names if any(word in n for word in words)]
+    assert still == [n for n in taxonomy.names if n not in named] and named and still
+
+
+def test_a_stock_file_says_nothing_of_motion(content):
+    assert parse_taxonomy(content, "m", "m.yaml").moves is None
+    assert parse_taxonomy({**content, "moves": []}, "m", "m.yaml").moves.tolist() == [False] * 2
+    moves = parse_taxonomy({**content, "moves": ["car"]}, "m", "m.yaml").moves
+    assert moves.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("moves", "words"),
+    [
+        (["caar"], "unknown class 'caar': did you mean 'car'"),
+        ("car", "names of the classes that move"),
+        ([True], "names of the classes that move"),
+        ({"car": True}, "names of the classes that move"),
+    ],
+)
+def test_what_moves_must_be_names_of_classes(content, moves, words):
+    with pytest.raises(ValueError, match=f"m.yaml.*{words}"):
+        parse_taxonomy({**content, "moves": moves}, "m", "m.yaml")
+
+
 @pytest.mark.parametrize("count, fits", [(254, True), (255, False)])
 def test_as_many_classes_as_fit_beside_the_ignored_one(count, fits):
     ids = {i: i for i in range(count + 1)}

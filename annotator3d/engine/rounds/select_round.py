@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from annotator3d.active.motion import MovingClasses
 from annotator3d.active.selector import ScanSelection
 from annotator3d.active.stored_predictions import prediction_file, store_prediction
 from annotator3d.data.files import fingerprint
@@ -117,7 +118,8 @@ def pick_share(
 ) -> tuple[Picked, LeftOut]:
     """The picks of each scan of `share`, indices of `pool`, and what was left out of them."""
     chooses = uses_chooser(strategy_of(plan, active), active)
-    found, left_out = Picked(plan.num_classes, plan.taxonomy, chooses), LeftOut()
+    moving = None if active.spacing is None else MovingClasses(pool.taxonomy.moves)
+    found, left_out = Picked(plan.num_classes, plan.taxonomy, chooses, moving), LeftOut()
     for done, index in enumerate(share, start=1):
         scan = pool.read(index, labels=False)
         left_out.add(scan)

@@ -13,6 +13,7 @@ from annotator3d.active import pool_predictions
 from annotator3d.active.budget import Asked, by_scan, queries_within_hours, rank_round
 from annotator3d.active.chooser import Candidates, Limits, Spacing, choose, class_quotas
 from annotator3d.active.label_points import with_label_points
+from annotator3d.active.motion import UNKNOWN_MOTION, MovingClasses
 from annotator3d.active.pool_predictions import PoolPredictions
 from annotator3d.active.selector import ScanSelection
 from annotator3d.active.stored_predictions import prediction_file
@@ -30,20 +31,28 @@ class Picked:
 
     Args:
         chooses: keep candidates, as arrays, since there may be millions of them.
+        moving: tells which candidates keep no spacing; None: all keep it.
     """
 
-    def __init__(self, num_classes: int, taxonomy: int = 1, chooses: bool = False) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        taxonomy: int = 1,
+        chooses: bool = False,
+        moving: MovingClasses | None = None,
+    ) -> None:
         self.scans: list[ScanRecord] = []
         self.picks: dict[str, list[VoxelPick]] = {}
         self.predicted = PoolPredictions.empty(num_classes, taxonomy)
         self._candidates: list[Candidates] = []
-        self._chooses = chooses
+        self._chooses, self._moving = chooses, moving or MovingClasses(None)
 
     def add(self, scan: ScanRecord, chosen: ScanSelection, classes: np.ndarray | None) -> None:
         """One more scan, and the classes [N] that are predicted in it."""
         if self._chooses:
             for stratum, picks in enumerate((chosen.picks, *chosen.strata), start=-1):
-                self._candidates.append(_candidates(len(self.scans), stratum, picks))
+                moves = self._moving.of_voxels(classes, [pick.point_indices for pick in picks])
+                self._candidates.append(_candidates(len(self.scans), stratum, picks, moves))
         else:
             self.picks[scan.id] = chosen.picks
         if classes is not None:
@@ -66,7 +75,8 @@ class Picked:
     @property
     def candidates(self) -> Candidates:
         """Of all scans, whose numbers are those in `scans`; the places are not known yet."""
-        return Candidates.join(self._candidates or [_candidates(0, -1, [])])
+        nothing = _candidates(0, -1, [], np.zeros(0, bool))
+        return Candidates.join(self._candidates or [nothing])
 
 
 def write_round(
@@ -138,8 +148,11 @@ def _chosen(
     ids = [scan.id for scan in picked.scans]
     taken = None
     if active.spacing is not None:
-        taken = Spacing(active.spacing)
+        taken, moving = Spacing(active.spacing), MovingClasses(pool.taxonomy.moves)
+        gone = moving.answered(ledger.labels())
         for query in ledger.queries():
+            if (query.scan, query.cell) in gone:
+                continue
             taken.take(places.world(query.scan), tuple(places.of(query.scan, [query.cell])[0]))
         bounds = np.searchsorted(candidates.scan, np.arange(len(ids) + 1))  # scan by scan
         for scan, start, stop in zip(ids, bounds, bounds[1:], strict=False):
@@ -149,6 +162,8 @@ def _chosen(
     rows = choose(candidates, ids, worlds, limits, plan.seed, plan.number, taken)
     asked = [(ids[candidates.scan[row]], _pick(candidates, row)) for row in rows.tolist()]
     told = _in_words(len(asked), budget, places, active)
+    if active.spacing is not None and not moving.are_known:
+        told.append(f"{UNKNOWN_MOTION}: all of them keep the distance")
     if active.class_quota > 0 and not picked.predicted.samples:
         told.append("no quotas of predicted classes (active.class_quota): nothing is predicted yet")
     return asked, "; ".join(told) or None
@@ -201,7 +216,9 @@ def _in_words(asked: int, budget: int, places: Places, active: ActiveConfig) -> 
     return told
 
 
-def _candidates(scan: int, stratum: int, picks: Sequence[VoxelPick]) -> Candidates:
+def _candidates(
+    scan: int, stratum: int, picks: Sequence[VoxelPick], moves: NDArray[np.bool_]
+) -> Candidates:
     n = len(picks)
     if any(pick.label_points is not None for pick in picks):
         raise ValueError(
@@ -216,6 +233,7 @@ def _candidates(scan: int, stratum: int, picks: Sequence[VoxelPick]) -> Candidat
         cell=np.array([pick.cell for pick in picks], np.int32).reshape(n, 3),
         num_points=np.array([pick.num_points for pick in picks], np.int32),
         place=np.zeros((n, 3)),
+        moves=moves,
     )
 
 
