@@ -14,6 +14,7 @@ checked after every kill. The processes are forked from one that has imported ev
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import multiprocessing
 import os
@@ -96,6 +97,7 @@ def write_config(folder: Path, setting: str, init: Path | None) -> Path:
 def child(arguments: list[str], end: End, env: dict[str, str], told: str, log: str) -> None:
     """A start of a run. It counts its events, ends itself at one, and tells the count."""
     with open(log, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)  # held until the last heir of the stream ends
         for stream in (1, 2):
             os.dup2(file.fileno(), stream)
     os.environ.update(env)
@@ -174,7 +176,22 @@ def start(arguments: list[str], end: End, processes: int, folder: Path) -> list[
         if running[end.rank].is_alive():
             os.kill(running[end.rank].pid, end.signal)
     _await(running, folder)
+    for rank in range(processes):
+        _await_descendants(folder / f"log.{rank}")
     return [process.exitcode for process in running]
+
+
+def _await_descendants(log: Path) -> None:
+    """Wait for the processes that a run has started: they hold its lock on its log with it."""
+    deadline = time.monotonic() + 60
+    with open(log, "a") as file:
+        while True:
+            try:
+                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise RuntimeError(f"a process outlives its run; see {log}") from None
+                time.sleep(0.01)
 
 
 def _await(running: list, folder: Path) -> None:

@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import queue
 import signal
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -20,6 +19,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
+from annotator3d.data.processes import end_with_parent
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.workdir import WorkDir, WorkDirBusyError
@@ -250,15 +250,10 @@ def _begin_worker(messages) -> None:
     global _messages
     _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     import torch
 
     torch.set_num_threads(1)
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 class _Forward(Reporter):

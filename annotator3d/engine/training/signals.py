@@ -7,6 +7,7 @@ import signal
 import threading
 from types import FrameType
 
+from annotator3d.data.processes import end_with_parent
 from annotator3d.errors import RunStoppedError
 from annotator3d.reporter import Reporter
 
@@ -64,12 +65,14 @@ def serve_the_run(worker: int = 0) -> None:
     """For processes that read scans: the run, which they serve, decides when they end.
 
     A signal to all processes of a terminal or a job step is not meant for them. The run itself ends
-    them with SIGTERM, though, if they do not end by themselves.
+    them with SIGTERM, though, if they do not end by themselves. They end with a run that is killed,
+    too; torch's loader does not see that of a run that is killed while they start.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):  # it tells who sent a signal; macOS lacks it
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         threading.Thread(target=_end_with_the_run, daemon=True).start()
+    end_with_parent()  # last: its thread must not be one that takes a SIGTERM
 
 
 def _end_with_the_run() -> None:
