@@ -8,12 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from annotator3d.data.augment import augment
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.projections.projected import PointSet, Projection
-from annotator3d.data.scan import IGNORE, Scan, VoxelLabels, rows_of_cell
+from annotator3d.data.scan import IGNORE, Scan, VoxelLabels, rows_of_cell, rows_of_cells
 from annotator3d.errors import in_yaml
 from annotator3d.kernels import Voxels
 from annotator3d.kernels.grouping import voxel_features, voxelize
@@ -77,6 +78,14 @@ def answer_labels(scan: Scan, answers: Sequence[VoxelLabels], size: float) -> np
             )
         labels[rows] = given
     return labels
+
+
+def answered_points(scan: Scan, answers: Sequence[VoxelLabels], size: float) -> NDArray[np.bool_]:
+    """[N] which points of a scan lie in answered voxels, also those whose answer is "ignore"."""
+    found = np.zeros(len(scan.xyz), bool)
+    for rows in rows_of_cells(scan.xyz, [voxel.cell for voxel in answers], size):
+        found[rows] = True
+    return found
 
 
 def _of_points_then(scan: Scan, rows: np.ndarray, voxel: VoxelLabels) -> np.ndarray:
@@ -150,9 +159,11 @@ def collate(samples: Sequence[dict]) -> dict:
         "point_to_voxel": _numbered(samples, "point_to_voxel", splits),
         "first": _numbered(samples, "first", before),
     }
-    for key in ("cells", "features", "points", "target"):
+    for key in ("cells", "features", "points", "target", "answered"):
         if key in samples[0]:
             batch[key] = torch.cat([s[key] for s in samples])
+    if "raw" in samples[0]:
+        batch["raw"] = collate([s["raw"] for s in samples])
     if "scan" in samples[0]:
         batch["scans"] = [s["scan"] for s in samples]
         batch["labels"] = [s["labels"] for s in samples]
@@ -187,6 +198,8 @@ class TrainingScans(Dataset):
         base: the scans.
         augmentation: keywords of `augment`; None: none at all.
         answers: scan id -> answers on the query grid of `query_size` metres.
+        for_teacher: the samples say which voxels are answered, ``answered`` [V] bool.
+        with_raw: they carry the scan as recorded, ``raw``, a sample with the same points.
     """
 
     base: ScanDataset
@@ -197,6 +210,8 @@ class TrainingScans(Dataset):
     answers: Mapping[str, Sequence[VoxelLabels]] | None = None
     epoch: int = 0
     whole: bool = False  # for selection within the training step
+    for_teacher: bool = False
+    with_raw: bool = False
 
     def __len__(self) -> int:
         return len(self.base)
@@ -221,6 +236,13 @@ class TrainingScans(Dataset):
         if self.augmentation is not None:
             xyz = augment(scan.xyz, self.seed, epoch, index, **self.augmentation)
         sample = make_sample(scan, self.rule, labels, xyz)
+        if self.for_teacher:
+            points = torch.from_numpy(answered_points(scan, answers or (), self.query_size))
+            answered = torch.zeros(len(sample["cells"]), dtype=torch.bool)
+            answered[sample["point_to_voxel"][points]] = True
+            sample["answered"] = answered
+        if self.with_raw:
+            sample["raw"] = make_sample(scan, self.rule)
         return {**sample, "scan": scan, "labels": labels} if whole else sample
 
 

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from annotator3d._mmengine import Hook
 from annotator3d.data.batch import TrainingScans
 from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.engine.config.schema import TeacherConfig
 from annotator3d.engine.context import RunContext
 from annotator3d.engine.evaluation import EvaluationSchedule
 from annotator3d.engine.rounds.hook import RoundHook
@@ -22,6 +23,7 @@ from annotator3d.engine.training.logs import EVERY, SpentHook, backends
 from annotator3d.engine.training.optim import AccumulationHook, learning_rate, optimiser
 from annotator3d.engine.training.prototypes import PrototypesHook
 from annotator3d.engine.training.runner import A3dRunner, EpochHook, StatisticsHook, TrainLoop
+from annotator3d.engine.training.teacher_hook import TeacherHook
 
 
 def make_runner(context: RunContext) -> A3dRunner:
@@ -83,7 +85,15 @@ def _training_scans(context: RunContext, dataset: ScanDataset, active: bool) -> 
         config.schedule.augmentation,
         config.active.voxel_size,
         answers={} if active else None,
+        **_for_teacher(config.training.teacher) if active else {},
     )
+
+
+def _for_teacher(teacher: TeacherConfig) -> dict[str, bool]:
+    """What samples carry besides, as keywords of `TrainingScans`."""
+    if not teacher.is_on:
+        return {}
+    return {"for_teacher": True, "with_raw": teacher.view == "raw"}
 
 
 def _source_loader(context: RunContext) -> DataLoader | None:
@@ -115,6 +125,9 @@ def _hooks(context: RunContext, training: TrainingScans) -> list[Hook]:
         hooks.append(AccumulationHook())
     if schedule.ema is not None:
         hooks.append(AveragingHook(schedule.ema))
+    if config.training.teacher.is_on:
+        classes, world = context.datasets.taxonomy.names, context.world
+        hooks.append(TeacherHook(config.training.teacher, classes, context.reporter, world))
     if config.is_active:
         rounds = OnlineHook if config.active.when == "online" else RoundHook
         hooks.append(rounds(context, training))

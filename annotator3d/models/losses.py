@@ -59,6 +59,23 @@ def negative_learning(logits: Tensor, target: Tensor, threshold: float = 0.05) -
     return share * -torch.log1p(-unlikely).sum() / max(len(unlikely), 1)
 
 
+def consistency_loss(logits: Tensor, wanted: Tensor) -> Tensor:
+    """The mean over the rows of the squared difference between class probabilities.
+
+    With several processes the mean is over the rows of all of them, as in `segmentation_loss`.
+
+    Args:
+        logits: [V, C] float. wanted: [V, C] probabilities, which get no gradient.
+
+    Returns:
+        a scalar in 0..2, 0 with a gradient of 0 without rows.
+
+    Source: Tarvainen and Valpola, NIPS 2017 (arXiv 1703.01780).
+    """
+    difference = softmax(logits.float(), 1) - wanted.detach()
+    return _share_of_rows(logits) * difference.square().sum() / max(len(logits), 1)
+
+
 def _share_of_rows(rows: Tensor) -> Tensor | float:
     """Rows of this process as a multiple of the processes' mean; 1 for a single one."""
     if not (dist.is_available() and dist.is_initialized()):

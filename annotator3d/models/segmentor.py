@@ -46,6 +46,9 @@ class Segmentor(BaseModel):
     Attributes:
         before_loss: called in each training step with the target's batch and its voxel logits
             [V, C], before the loss; gives the targets [V] to use instead of the batch's.
+        more_losses: called in each training step with the target's batch, its voxel outputs [V, C]
+            (one more with an ignored output), with gradients, and its targets [V]; gives named
+            losses that are added, and numbers to log, whose names do not contain "loss".
     """
 
     def __init__(
@@ -73,6 +76,7 @@ class Segmentor(BaseModel):
         self.label_smoothing, self.lovasz, self.bn = label_smoothing, lovasz, bn
         self.negative, self.negative_threshold = negative, negative_threshold
         self.before_loss: Callable[[dict, Tensor], Tensor] | None = None
+        self.more_losses: Callable[[dict, Tensor, Tensor], dict[str, Tensor]] | None = None
 
     def logits(self, batch: dict) -> Tensor:
         """Logits [V, C] of the voxels of a collated batch."""
@@ -111,6 +115,8 @@ class Segmentor(BaseModel):
                 outputs[:, : self.num_classes], target, self.negative_threshold
             )
             losses["loss_negative"] = self.negative * found
+        if self.more_losses is not None:
+            losses |= self.more_losses(batch, outputs, target)
         if source is not None:
             if self.bn == "target":
                 with frozen_statistics(self):

@@ -13,6 +13,7 @@ import pytest
 import resumed_runs as case
 import torch
 from processes import ended, start
+from resumed_runs import same
 from tiny_runs import tiny_config
 
 from annotator3d.engine.config.load import dump_config
@@ -46,16 +47,6 @@ def assert_same(got, expected):
     for part in ("state_dict", "optimizer", "param_schedulers"):
         assert same(got[1][part], expected[1][part]), part
     assert got[2] == expected[2]
-
-
-def same(a, b) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(map(same, a, b))
-    return a == b
 
 
 @pytest.mark.parametrize(("kills", "processes"), [(16, 1), (4, 2)])

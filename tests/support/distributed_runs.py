@@ -20,6 +20,7 @@ from annotator3d.engine.distributed import joined
 from annotator3d.engine.rounds import select_round as selection
 from annotator3d.engine.rounds.hook import RoundHook, weights_digest
 from annotator3d.engine.training.runner import TrainLoop, wrap
+from annotator3d.engine.training.teacher_hook import TeacherHook
 from annotator3d.models.minkunet import MinkUNet
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.registry import BACKBONES
@@ -60,6 +61,22 @@ def train(config: Path, work_dir: Path, resume: bool = False) -> int:
 
     TrainLoop.run = watched
     run.train(load_config(config), work_dir, resume=resume)
+    return 0
+
+
+def train_with_teacher(config: Path, work_dir: Path) -> int:
+    """A run after which each process leaves a digest of its teacher and of what it counted."""
+    average = TeacherHook.after_train_epoch
+
+    def watched(self, runner):
+        thresholds = [value.hex() for value in self.teacher.thresholds.values.tolist()]
+        found = [weights_digest(self.teacher.network), *thresholds, str(self.teacher.counts)]
+        with open(f"{work_dir}.teacher.{os.environ.get('RANK', 0)}", "a") as file:
+            file.write("\n".join(found))
+        average(self, runner)
+
+    TeacherHook.after_train_epoch = watched
+    run.train(load_config(config), work_dir)
     return 0
 
 

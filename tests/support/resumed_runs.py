@@ -30,6 +30,17 @@ def train(config: str, work_dir: str) -> int:
     return cli.main(["train", config, "--work-dir", work_dir, "--resume"])
 
 
+def same(a, b) -> bool:
+    """Whether two parts of checkpoints agree to the last bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return a.keys() == b.keys() and all(same(a[k], b[k]) for k in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(map(same, a, b))
+    return a == b
+
+
 def steps_of(text: str) -> list[str]:
     return re.findall(r"^step .*$", text, re.MULTILINE)
 

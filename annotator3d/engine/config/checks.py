@@ -96,11 +96,24 @@ def _check_online(config: RunConfig) -> None:
 
 def _check_training(config: RunConfig) -> None:
     """Levers act on a few answers: refuse them where all labels are trained on."""
-    lever = next((key for key in ("negative",) if getattr(config.training, key)), None)
+    training = config.training
+    levers = {"negative": training.negative, "teacher": training.teacher.is_on}
+    lever = next((key for key, is_on in levers.items() if is_on), None)
     if lever is not None and not config.is_active:
         raise ConfigError(
             f"training.{lever}: setting {config.setting} trains on all labels, so there is nothing "
             "that it could add; leave the key out, or choose al, asfda or ada"
+        )
+    if training.teacher.is_on and config.active.when == "online":
+        raise ConfigError(
+            "training.teacher: online selection answers within the training step, after the "
+            "teacher was told what is answered; leave the key out, or choose active.when=round"
+        )
+    if training.teacher.from_epoch >= config.schedule.epochs and training.teacher.is_on:
+        raise ConfigError(
+            f"training.teacher.from_epoch: the teacher would begin at epoch "
+            f"{training.teacher.from_epoch}, but training has only "
+            f"{count(config.schedule.epochs, 'epoch')}"
         )
 
 

@@ -224,12 +224,31 @@ class ActiveConfig:
 
 
 @dataclass(config=_KEYS)
+class TeacherConfig:
+    """A moving average of the network that labels what nobody has answered. Off by default: both
+    weights are 0."""
+
+    pseudo_labels: Weight = 0.0  # of the loss on the labels that it gives
+    consistency: Weight = 0.0  # of the difference between its probabilities and the network's
+    decay: Decay = 0.99  # of its weights, per update
+    view: Literal["raw", "same"] = "raw"  # of a scan: as recorded, or augmented as the network's
+    floor: Share = 0.3  # the lowest confidence of a pseudo-label
+    threshold_decay: Decay = 0.99  # of the moving mean confidence of a class, per batch
+    from_epoch: CountOrZero = 0
+
+    @property
+    def is_on(self) -> bool:
+        return self.pseudo_labels > 0 or self.consistency > 0
+
+
+@dataclass(config=_KEYS)
 class TrainingConfig:
     """What training makes of the answers beyond the labels that they give: one key a lever, off by
     default."""
 
     negative: Weight = 0.0  # of negative learning where nobody has answered; 0: off
     negative_threshold: Share = 0.05  # a class is unlikely where its probability is below
+    teacher: TeacherConfig = field(default_factory=TeacherConfig)
 
 
 @dataclass(config=_KEYS)
