@@ -1,4 +1,4 @@
-"""Names that a config may use: strategies, oracles, datasets and backbones.
+"""Names that a config may use: strategies, oracles, datasets, backbones and mixing recipes.
 
 Each registry is a root (no parent, one scope), so that a name means one thing. Each has a folder: a
 file in it that registers a class is all that a new name needs. The folder's modules are imported
@@ -27,12 +27,14 @@ STRATEGIES = Registry("strategy", scope=_SCOPE)
 ORACLES = Registry("oracle", scope=_SCOPE)
 DATASETS = Registry("dataset", scope=_SCOPE)
 BACKBONES = Registry("backbone", scope=_SCOPE)
+MIXES = Registry("mix", scope=_SCOPE)
 
 _FOLDERS = {
     "strategy": "annotator3d.active.strategies",
     "oracle": "annotator3d.active",
     "dataset": "annotator3d.data.datasets",
     "backbone": "annotator3d.models",
+    "mix": "annotator3d.data.mixing",
 }
 
 

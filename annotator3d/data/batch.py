@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from annotator3d.data.augment import augment
 from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.data.mixing.plan import MixPlan
 from annotator3d.data.projections.projected import PointSet, Projection
 from annotator3d.data.scan import IGNORE, Scan, VoxelLabels, rows_of_cell, rows_of_cells
 from annotator3d.errors import in_yaml
@@ -88,6 +89,11 @@ def answered_points(scan: Scan, answers: Sequence[VoxelLabels], size: float) -> 
     return found
 
 
+def _has_class(voxel: VoxelLabels) -> bool:
+    """Whether an answer gives any point a class."""
+    return bool((voxel.labels != IGNORE).any())
+
+
 def _of_points_then(scan: Scan, rows: np.ndarray, voxel: VoxelLabels) -> np.ndarray:
     """The labels of the points at `rows`, of a voxel that had others in earlier versions.
 
@@ -159,7 +165,7 @@ def collate(samples: Sequence[dict]) -> dict:
         "point_to_voxel": _numbered(samples, "point_to_voxel", splits),
         "first": _numbered(samples, "first", before),
     }
-    for key in ("cells", "features", "points", "target", "answered"):
+    for key in ("cells", "features", "points", "target", "answered", "of_source"):
         if key in samples[0]:
             batch[key] = torch.cat([s[key] for s in samples])
     if "raw" in samples[0]:
@@ -186,6 +192,7 @@ class SampleRequest(NamedTuple):
     epoch: int
     answers: Sequence[VoxelLabels] | None  # of this scan; None: all its labels are used
     whole: bool = False  # the sample carries the scan as recorded, with its labels
+    partner: SampleRequest | None = None  # of the scan that it is mixed with; None: of none
 
 
 @dataclass
@@ -200,6 +207,7 @@ class TrainingScans(Dataset):
         answers: scan id -> answers on the query grid of `query_size` metres.
         for_teacher: the samples say which voxels are answered, ``answered`` [V] bool.
         with_raw: they carry the scan as recorded, ``raw``, a sample with the same points.
+        mixing: with which scans they are mixed; None: with none.
     """
 
     base: ScanDataset
@@ -212,38 +220,97 @@ class TrainingScans(Dataset):
     whole: bool = False  # for selection within the training step
     for_teacher: bool = False
     with_raw: bool = False
+    mixing: MixPlan | None = None
+    _labelled: tuple = ()  # `answers` and what `labelled` found in them
 
     def __len__(self) -> int:
         return len(self.base)
 
+    def labelled(self) -> NDArray[np.int64]:
+        """Indices of the scans that training knows a class in, ascending; all if there is none."""
+        if not self._labelled or self._labelled[0] is not self.answers:
+            self._labelled = self.answers, self._find_labelled()
+        return self._labelled[1]
+
+    def _find_labelled(self) -> NDArray[np.int64]:
+        everything = np.arange(len(self))
+        if self.answers is None:
+            return everything
+        known = {scan for scan, voxels in self.answers.items() if any(map(_has_class, voxels))}
+        found = [index for index, scan in enumerate(self.base.ids) if scan in known]
+        return np.array(found) if found else everything
+
     def request(self, index: int) -> SampleRequest:
         """The request for a scan in this epoch, with the answers that are known now."""
-        answers = None if self.answers is None else self.answers.get(self.base.ids[index], ())
-        return SampleRequest(index, self.epoch, answers, self.whole)
+        request = SampleRequest(index, self.epoch, self._answers_of(index), self.whole)
+        if self.mixing is None:
+            return request
+        partner, others = self.mixing.partner(index, self.epoch), self.mixing.others
+        if partner is None:
+            return request
+        answers = others._answers_of(partner)
+        return request._replace(partner=SampleRequest(partner, self.epoch, answers))
+
+    def _answers_of(self, index: int) -> Sequence[VoxelLabels] | None:
+        return None if self.answers is None else self.answers.get(self.base.ids[index], ())
 
     def __getitem__(self, request: SampleRequest | int) -> dict:
         if not isinstance(request, SampleRequest):
             request = self.request(request)
-        index, epoch, answers, whole = request
-        scan = self.base.read(index, labels=answers is None or whole)
-        if answers is None:
+        index, epoch, whole = request.index, request.epoch, request.whole
+        scan, labels = self._read(request)
+        facts = {"answered": self._answered(scan, request)} if self.for_teacher else {}
+        if self.mixing is not None:
+            scan, facts = self._mixed(replace(scan, labels=labels), facts, request)
             labels = scan.labels
-            if labels is None:
-                raise ValueError(f"scan {scan.id} has no labels, and this training needs them all")
-        else:
-            labels = answer_labels(scan, answers, self.query_size)
         xyz = None
         if self.augmentation is not None:
             xyz = augment(scan.xyz, self.seed, epoch, index, **self.augmentation)
         sample = make_sample(scan, self.rule, labels, xyz)
-        if self.for_teacher:
-            points = torch.from_numpy(answered_points(scan, answers or (), self.query_size))
+        if "of_source" in facts:
+            sample["of_source"] = torch.from_numpy(facts["of_source"])[sample["first"]]
+        if "answered" in facts:
             answered = torch.zeros(len(sample["cells"]), dtype=torch.bool)
-            answered[sample["point_to_voxel"][points]] = True
+            answered[sample["point_to_voxel"][torch.from_numpy(facts["answered"])]] = True
             sample["answered"] = answered
         if self.with_raw:
             sample["raw"] = make_sample(scan, self.rule)
         return {**sample, "scan": scan, "labels": labels} if whole else sample
+
+    def _read(self, request: SampleRequest) -> tuple[Scan, NDArray[np.uint8]]:
+        """A scan as recorded, and the labels of its points that training knows."""
+        index, _, answers, whole, _ = request
+        scan = self.base.read(index, labels=answers is None or whole)
+        if answers is not None:
+            return scan, answer_labels(scan, answers, self.query_size)
+        if scan.labels is None:
+            raise ValueError(f"scan {scan.id} has no labels, and this training needs them all")
+        return scan, scan.labels
+
+    def _answered(self, scan: Scan, request: SampleRequest) -> NDArray[np.bool_]:
+        """[N] which points are in answered voxels; all, where all labels are used."""
+        if request.answers is None:
+            return np.ones(len(scan), bool)
+        return answered_points(scan, request.answers, self.query_size)
+
+    def _mixed(
+        self, scan: Scan, facts: dict[str, NDArray], request: SampleRequest
+    ) -> tuple[Scan, dict[str, NDArray]]:
+        """The scan mixed with its partner, if it has one, and what is known of each of its points.
+
+        Where both domains take part, this includes ``of_source`` [N].
+        """
+        plan, others = self.mixing, self.mixing.others
+        if plan.source is not None and plan.is_active(request.epoch):
+            facts = {**facts, "of_source": np.full(len(scan), plan.source)}
+        if request.partner is None:
+            return scan, facts
+        other, labels = others._read(request.partner)
+        mix = plan.mix(scan, replace(other, labels=labels), request.index, request.epoch)
+        theirs = {"of_source": np.full(len(other), not plan.source)}
+        if "answered" in facts:
+            theirs["answered"] = others._answered(other, request.partner)
+        return mix.scan, {name: mix.gather(own, theirs[name]) for name, own in facts.items()}
 
 
 @dataclass

@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader
 from annotator3d._mmengine import Hook
 from annotator3d.data.batch import TrainingScans
 from annotator3d.data.datasets.base import ScanDataset
+from annotator3d.data.mixing.plan import MixPlan
+from annotator3d.engine.build import build_mix
 from annotator3d.engine.config.schema import TeacherConfig
 from annotator3d.engine.context import RunContext
 from annotator3d.engine.evaluation import EvaluationSchedule
@@ -31,6 +33,9 @@ def make_runner(context: RunContext) -> A3dRunner:
     config, schedule, datasets = context.config, context.config.schedule, context.datasets
     scans = datasets.source if config.setting == "source_only" else datasets.pool
     training = _training_scans(context, scans, config.is_active)
+    source = _source_scans(context)
+    if config.training.mix is not None:
+        _mix(context, training, source)
     loader = training_loader(
         training, schedule.batch_size, config.seed, schedule.workers, context.device
     )
@@ -63,7 +68,7 @@ def make_runner(context: RunContext) -> A3dRunner:
             runner,
             loader,
             schedule.epochs,
-            source=_source_loader(context),
+            source=_source_loader(context, source),
             source_until=schedule.source_until,
             evaluate=EvaluationSchedule(context, runner),
             files=context.checkpoints,
@@ -96,13 +101,31 @@ def _for_teacher(teacher: TeacherConfig) -> dict[str, bool]:
     return {"for_teacher": True, "with_raw": teacher.view == "raw"}
 
 
-def _source_loader(context: RunContext) -> DataLoader | None:
+def _source_scans(context: RunContext) -> TrainingScans | None:
+    if context.config.setting != "ada":
+        return None
+    return _training_scans(context, context.datasets.source, active=False)
+
+
+def _mix(context: RunContext, training: TrainingScans, source: TrainingScans | None) -> None:
+    """Let each scan be mixed with one of the other domain (ADA), or with another of the pool."""
+    config = context.config
+    recipe = build_mix(config, context.datasets.taxonomy)
+    if source is None:
+        training.mixing = MixPlan(recipe, training, config.seed)
+        return
+    until = config.schedule.source_until
+    training.mixing = MixPlan(recipe, source, config.seed, source=False, until=until)
+    source.mixing = MixPlan(recipe, training, config.seed, source=True, until=until)
+
+
+def _source_loader(context: RunContext, source: TrainingScans | None) -> DataLoader | None:
     """Batches of the source beside those of the target (ADA)."""
     config, schedule = context.config, context.config.schedule
-    if config.setting != "ada":
+    if source is None or not (source.mixing is None or source.mixing.recipe.keeps_source):
         return None
     return training_loader(
-        _training_scans(context, context.datasets.source, active=False),
+        source,
         schedule.source_batch_size or schedule.batch_size,
         config.seed + 1,  # not the order of the target
         schedule.workers,

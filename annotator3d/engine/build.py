@@ -8,6 +8,8 @@ from pathlib import Path
 import torch
 
 from annotator3d.data.batch import InputRule
+from annotator3d.data.mixing.recipe import MixRecipe, get_recipe
+from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.training.checkpoint_file import load_weights
 from annotator3d.errors import ConfigError
@@ -89,6 +91,17 @@ def build_model(config: RunConfig, num_classes: int) -> Segmentor:
             f"model.backbone: {model.backbone['type']} cannot be made with {model.backbone}: "
             f"{words[:200]}"
         ) from error
+
+
+def build_mix(config: RunConfig, taxonomy: Taxonomy) -> MixRecipe:
+    """The recipe by which training scans are mixed, for scans of these classes.
+
+    Raises:
+        ConfigError: it names a class that is unknown.
+    """
+    recipe = get_recipe(config.training.mix)
+    recipe.prepare(taxonomy)
+    return recipe
 
 
 def pick_device(name: str) -> torch.device:

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from annotator3d.active.oracle import Oracle, get_oracle
-from annotator3d.engine.build import build_model
+from annotator3d.engine.build import build_mix, build_model
 from annotator3d.engine.class_list import with_current_classes
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.context import RunContext
@@ -155,6 +155,8 @@ def _build(
             oracle = get_oracle(config.active.oracle, seed=config.seed, class_names=taxonomy.names)
         except ConfigError as error:
             raise ConfigError(f"active.oracle.{error}") from error
+    if config.training.mix is not None:
+        build_mix(config, taxonomy)  # it is made again where it is needed
     torch.manual_seed(config.seed)
     model = build_model(config, taxonomy.num_classes)
     if weights is not None:

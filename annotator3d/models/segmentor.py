@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -109,20 +109,24 @@ class Segmentor(BaseModel):
         outputs, target = self._outputs(batch), batch["target"]
         if self.before_loss is not None:
             target = self.before_loss(batch, outputs.detach()[:, : self.num_classes])
-        losses = self._labelled_loss(outputs, target)
-        if self.negative:
-            found = negative_learning(
-                outputs[:, : self.num_classes], target, self.negative_threshold
+        rows, source_rows = (outputs, target), None
+        if source is not None:
+            with frozen_statistics(self) if self.bn == "target" else nullcontext():
+                source_rows = self._outputs(source), source["target"]
+        if "of_source" in batch:
+            rows, source_rows = _by_domain(
+                [(*rows, batch["of_source"])]
+                + ([] if source is None else [(*source_rows, source["of_source"])])
             )
+        losses = self._labelled_loss(*rows)
+        if self.negative:
+            logits = rows[0][:, : self.num_classes]
+            found = negative_learning(logits, rows[1], self.negative_threshold)
             losses["loss_negative"] = self.negative * found
         if self.more_losses is not None:
             losses |= self.more_losses(batch, outputs, target)
-        if source is not None:
-            if self.bn == "target":
-                with frozen_statistics(self):
-                    extra = self._labelled_loss(self._outputs(source), source["target"])
-            else:
-                extra = self._labelled_loss(self._outputs(source), source["target"])
+        if source_rows is not None:
+            extra = self._labelled_loss(*source_rows)
             losses |= {f"source_{name}": value for name, value in extra.items()}
         return losses
 
@@ -166,6 +170,24 @@ class Segmentor(BaseModel):
         with evaluating(self):
             features = self._features(batch)
             return self.head(features)[:, : self.num_classes], features
+
+
+def _by_domain(parts: list[tuple[Tensor, Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Outputs and targets of all rows of the target, then of the source, of mixed batches.
+
+    The loss of each domain is the mean over its own rows: in a mix, source points by the ten
+    thousands stand beside a few answered ones.
+
+    Args:
+        parts: outputs [V, C], targets [V] and whether each row is of the source [V], by batch.
+    """
+    return [
+        (
+            torch.cat([outputs[of == domain] for outputs, _, of in parts]),
+            torch.cat([target[of == domain] for _, target, of in parts]),
+        )
+        for domain in (False, True)
+    ]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""One file in its folder is all that a new strategy, oracle, data set or backbone needs."""
+"""One file in its folder is all that a new strategy, oracle, data set, backbone or recipe needs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 from annotator3d.engine.config.load import make_config
 from annotator3d.errors import ConfigError
-from annotator3d.registry import BACKBONES, DATASETS, ORACLES, STRATEGIES, lookup
+from annotator3d.registry import BACKBONES, DATASETS, MIXES, ORACLES, STRATEGIES, lookup
 
 STRATEGY = """
 from annotator3d.active.strategies import STRATEGIES, QueryStrategy
@@ -53,6 +53,18 @@ from annotator3d.registry import BACKBONES
 class Dropped(nn.Module):
     out_channels = 8
 """
+MIX = """
+from annotator3d.data.mixing.recipe import MixRecipe
+from annotator3d.registry import MIXES
+
+@MIXES.register_module("dropped")
+class Dropped(MixRecipe):
+    def __init__(self, often=1, probability=1.0):
+        super().__init__(probability=probability)
+
+    def pieces(self, own, other, random):
+        return []
+"""
 PLUGINS = {
     "strategy": (
         STRATEGIES,
@@ -72,6 +84,12 @@ PLUGINS = {
         "annotator3d.models",
         BACKBONE,
         {"model": {"backbone": {"type": "dropped"}}},
+    ),
+    "mix": (
+        MIXES,
+        "annotator3d.data.mixing",
+        MIX,
+        {"training": {"mix": {"type": "dropped", "often": 2}}},
     ),
 }
 
@@ -131,7 +149,7 @@ def test_looking_through_the_folders_imports_nothing_optional():
     program = (
         "import sys; from annotator3d import registry as r; r.fill(r.DATASETS); "
         "print('torch' in sys.modules); "
-        "[r.fill(x) for x in (r.STRATEGIES, r.ORACLES, r.BACKBONES)]; "
+        "[r.fill(x) for x in (r.STRATEGIES, r.ORACLES, r.BACKBONES, r.MIXES)]; "
         "print(sorted({'spconv', 'cumm', 'open3d', 'matplotlib'} & set(sys.modules)))"
     )
     run = subprocess.run(

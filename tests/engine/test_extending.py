@@ -19,11 +19,11 @@ from annotator3d.cli.main import main
 from annotator3d.engine.config.load import dump_config, load_config
 from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger
-from annotator3d.registry import STRATEGIES, lookup
+from annotator3d.registry import STRATEGIES, fill
 
 PAGE = Path(__file__).parents[2] / "docs" / "extending.md"
 BLOCK = re.compile(r"```python\n# (\S+\.py)\n(.*?)```", re.DOTALL)
-RUNS = ("doubt", "unseen", "hurried", "shallow", "arrays")
+RUNS = ("doubt", "unseen", "hurried", "shallow", "arrays", "sides")
 # Only sizes: what is shown on the page is not changed.
 SIZES = [
     *("model.backbone.planes=[4,4,8,8,4]", "model.backbone.blocks=1", "model.voxel_size=2.0"),
@@ -42,7 +42,10 @@ def snippets():
 
 def sizes_for(run):
     own = {"shallow": "backbone", "arrays": "data."}.get(run, "-")
-    return [f"--set={setting}" for setting in SIZES if own not in setting]
+    sizes = [setting for setting in SIZES if own not in setting]
+    if run == "sides":  # a scan is not mixed with itself
+        sizes = [setting.replace("train.scans=1", "train.scans=2") for setting in sizes]
+    return [f"--set={setting}" for setting in sizes]
 
 
 CHILD = textwrap.dedent(
@@ -130,6 +133,12 @@ def test_the_data_set_of_the_page_is_read(trained):
         assert ledger.summary().answered == 2
 
 
+def test_the_recipe_of_the_page_mixes(trained):
+    kept = yaml.safe_load((trained / "sides" / "config.yaml").read_text())
+    assert kept["training"]["mix"] == "sides" and kept["data"]["train"]["scans"] == 2
+    assert (trained / "sides" / "checkpoints" / "epoch_2.pth").exists()
+
+
 def test_the_kept_config_knows_where_the_file_was(trained):
     kept = yaml.safe_load((trained / "doubt" / "config.yaml").read_text())["custom_imports"]
     assert kept["imports"] == ["doubt.py"]
@@ -148,7 +157,7 @@ def write(folder, config, **files):
 @pytest.fixture
 def clean(monkeypatch):
     """Python's path, modules and our registries as they were, after the test."""
-    lookup(STRATEGIES, "vcd")
+    fill(STRATEGIES)  # what is imported for the first time in between would be lost
     monkeypatch.setattr(sys, "path", list(sys.path))
     before, names = set(sys.modules), dict(STRATEGIES.module_dict)
     yield

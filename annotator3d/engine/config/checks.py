@@ -12,11 +12,12 @@ from typing import Any
 
 from annotator3d.active.evidence import FEATURES, PROTOTYPES
 from annotator3d.active.strategies import get_strategy
-from annotator3d.engine.config.keywords import check_keywords
+from annotator3d.engine.config.keywords import check_keywords, check_named
 from annotator3d.engine.config.schema import ActiveConfig, ModelConfig, RunConfig
+from annotator3d.engine.config.training_checks import check_training
 from annotator3d.errors import ConfigError, count, in_yaml, nearest
 from annotator3d.models.segmentor import gives_features
-from annotator3d.registry import BACKBONES, DATASETS, ORACLES, STRATEGIES, Registry, check, lookup
+from annotator3d.registry import BACKBONES, DATASETS, ORACLES, STRATEGIES, check, lookup
 
 # Of keywords of optimisers; torch takes any number here, or any from 0 on.
 _MOST = {"lr": 1000, "momentum": 1, "dampening": 1, "weight_decay": 1000, "eps": 1}
@@ -34,7 +35,7 @@ def check_values(config: RunConfig) -> None:
     _check_plugins(config)
     _check_features(config)
     _check_online(config)
-    _check_training(config)
+    check_training(config)
     check_optimizer(config.schedule.optimizer)
 
 
@@ -94,29 +95,6 @@ def _check_online(config: RunConfig) -> None:
             )
 
 
-def _check_training(config: RunConfig) -> None:
-    """Levers act on a few answers: refuse them where all labels are trained on."""
-    training = config.training
-    levers = {"negative": training.negative, "teacher": training.teacher.is_on}
-    lever = next((key for key, is_on in levers.items() if is_on), None)
-    if lever is not None and not config.is_active:
-        raise ConfigError(
-            f"training.{lever}: setting {config.setting} trains on all labels, so there is nothing "
-            "that it could add; leave the key out, or choose al, asfda or ada"
-        )
-    if training.teacher.is_on and config.active.when == "online":
-        raise ConfigError(
-            "training.teacher: online selection answers within the training step, after the "
-            "teacher was told what is answered; leave the key out, or choose active.when=round"
-        )
-    if training.teacher.from_epoch >= config.schedule.epochs and training.teacher.is_on:
-        raise ConfigError(
-            f"training.teacher.from_epoch: the teacher would begin at epoch "
-            f"{training.teacher.from_epoch}, but training has only "
-            f"{count(config.schedule.epochs, 'epoch')}"
-        )
-
-
 def _check_plugins(config: RunConfig) -> None:
     _check_strategies(config.active)
     _check_oracle(config.active.oracle)
@@ -172,15 +150,6 @@ def _check_features(config: RunConfig) -> None:
                 f"active.{key}: {strategy.name} needs features of voxels, which {name} does not "
                 "give; choose another one, or MinkUNet or SPVCNN as model.backbone"
             )
-
-
-def check_named(registry: Registry, config: str | dict, key: str) -> None:
-    """Refuse a name that nothing is registered under, given alone and not in a table."""
-    if isinstance(config, str):
-        try:
-            lookup(registry, config)
-        except ConfigError as error:
-            raise ConfigError(f"{key}: {error}") from error
 
 
 def _check_grid(model: ModelConfig) -> None:

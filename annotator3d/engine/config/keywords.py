@@ -43,6 +43,15 @@ def check_keywords(registry: Registry, table: Mapping[str, Any], key: str) -> No
             continue  # an annotation of the plug-in's own, such as that of a class
 
 
+def check_named(registry: Registry, config: str | dict, key: str) -> None:
+    """Refuse a name that nothing is registered under, given alone and not in a table."""
+    if isinstance(config, str):
+        try:
+            lookup(registry, config)
+        except ConfigError as error:
+            raise ConfigError(f"{key}: {error}") from error
+
+
 def _hints(target: Any) -> dict[str, Any]:
     maker = target.__init__ if inspect.isclass(target) else target
     try:

@@ -246,9 +246,15 @@ class TrainingConfig:
     """What training makes of the answers beyond the labels that they give: one key a lever, off by
     default."""
 
+    mix: NameOrTable | None = None  # a recipe that makes one training scan of two; None: none
     negative: Weight = 0.0  # of negative learning where nobody has answered; 0: off
     negative_threshold: Share = 0.05  # a class is unlikely where its probability is below
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+
+    def levers(self) -> list[str]:
+        """The keys of the levers that are pulled."""
+        on = {"mix": self.mix, "negative": self.negative, "teacher": self.teacher.is_on}
+        return [key for key, is_on in on.items() if is_on]
 
 
 @dataclass(config=_KEYS)

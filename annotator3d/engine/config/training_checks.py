@@ -1,0 +1,64 @@
+"""Rules for the levers of ``training``: what goes together with what."""
+
+from __future__ import annotations
+
+from annotator3d.data.mixing.recipe import get_recipe
+from annotator3d.engine.config.keywords import check_keywords, check_named
+from annotator3d.engine.config.schema import RunConfig
+from annotator3d.errors import ConfigError, count
+from annotator3d.registry import BACKBONES, MIXES, check, lookup
+
+
+def check_training(config: RunConfig) -> None:
+    """Refuse levers where they have nothing to act on.
+
+    Raises:
+        ConfigError: with the key and what to do.
+    """
+    levers = config.training.levers()
+    if levers and not config.is_active:
+        raise ConfigError(
+            f"training.{levers[0]}: setting {config.setting} trains on all labels, so there is "
+            "nothing that it could add; leave the key out, or choose al, asfda or ada"
+        )
+    if "mix" in levers:
+        _check_mix(config)
+    if "teacher" in levers:
+        _check_teacher(config)
+
+
+def _check_mix(config: RunConfig) -> None:
+    key, given = "training.mix", config.training.mix
+    check_named(MIXES, given, key)
+    table = {"type": given} if isinstance(given, str) else given
+    check(MIXES, table, key)
+    check_keywords(MIXES, table, key)
+    try:
+        recipe = get_recipe(table)
+    except ValueError as error:  # of a range; names and types are right by now
+        raise ConfigError(f"{key}.{error}") from error
+    backbone = config.model.backbone["type"]
+    if not recipe.dense and hasattr(lookup(BACKBONES, backbone), "projection_for"):
+        raise ConfigError(
+            f"{key}: {backbone} sees a whole scan on its grid, on which labelled points alone are "
+            "next to nothing; set training.mix.unlabelled=true"
+        )
+    if config.active.when == "online":
+        raise ConfigError(
+            f"{key}: online selection asks about the scans of the training batch, and a mixed one "
+            "is none of the pool's; choose active.when=round, or leave the key out"
+        )
+
+
+def _check_teacher(config: RunConfig) -> None:
+    teacher, epochs = config.training.teacher, config.schedule.epochs
+    if config.active.when == "online":
+        raise ConfigError(
+            "training.teacher: online selection answers within the training step, after the "
+            "teacher was told what is answered; leave the key out, or choose active.when=round"
+        )
+    if teacher.from_epoch >= epochs:
+        raise ConfigError(
+            f"training.teacher.from_epoch: the teacher would begin at epoch {teacher.from_epoch}, "
+            f"but training has only {count(epochs, 'epoch')}"
+        )
