@@ -28,12 +28,16 @@ from annotator3d.reporter import Reporter
 
 @dataclass(frozen=True)
 class Job:
-    """A run; `starts_from` names the job whose last checkpoint initialises it."""
+    """A run; `starts_from` names the job whose last checkpoint initialises it.
+
+    `data_root` is the root of the target and the validation scans, where the config has none.
+    """
 
     name: str
     config: RunConfig
     work_dir: WorkDir
     starts_from: str | None = None
+    data_root: str | None = None
 
 
 def last_checkpoint(job: Job) -> Path:
@@ -287,6 +291,7 @@ def _run(job: Job) -> None:
             job.config,
             job.work_dir,
             resume=True,  # what is there; a new folder has nothing
+            data_root=job.data_root,
             reporter=_Forward(job.name),
             may_grow=False,  # an experiment compares runs of one config
         )

@@ -58,6 +58,9 @@ def design_section(results: Results) -> Section:
         for name, task in experiment.tasks.items()
     ]
     blocks.append(Table("Tasks", ["task", "config", "changed", "starts from"], rows))
+    if experiment.folds:
+        rows = [[name, ", ".join(folds)] for name, folds in experiment.folds.items()]
+        blocks.append(Table("Folds, tested as one", ["name", "tasks"], rows))
     rows = [
         [name, _lines(arm.overrides), ", ".join(arm.tasks or ["all"]), "yes" if arm.control else ""]
         for name, arm in experiment.arms.items()

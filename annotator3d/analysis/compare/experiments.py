@@ -19,7 +19,7 @@ from annotator3d.analysis.compare.archive import (
 )
 from annotator3d.analysis.compare.findings import undecided
 from annotator3d.analysis.compare.paired import pairs_needed
-from annotator3d.analysis.compare.plan import Plan, PlannedRun, load_plan, tests_of
+from annotator3d.analysis.compare.plan import RUNS, Plan, PlannedRun, load_plan, tests_of
 from annotator3d.analysis.compare.progress import TimeLeft
 from annotator3d.analysis.compare.report import write_comparison
 from annotator3d.analysis.compare.results import read_results
@@ -41,14 +41,17 @@ class ExperimentFolder:
     Args:
         file: the experiment file.
         out: the folder, which need not exist yet.
+        data_root: root of the target and validation scans, where a config has none.
         say_yes: trust the Python code that the configs name.
 
     Raises ConfigError as `load_plan`.
     """
 
-    def __init__(self, file: Path, out: Path, *, say_yes: bool = False) -> None:
+    def __init__(
+        self, file: Path, out: Path, *, data_root: str | None = None, say_yes: bool = False
+    ) -> None:
         self.file, self.out = file, out
-        self.plan: Plan = load_plan(file, out, say_yes=say_yes)
+        self.plan: Plan = load_plan(file, out, data_root=data_root, say_yes=say_yes)
 
     def keep_file(self, *, amend: bool = False) -> None:
         """Keep the experiment file beside its runs; the first one is what the runs were planned by.
@@ -57,7 +60,7 @@ class ExperimentFolder:
             amend: take a changed file. That it was changed, and after how many runs, is kept, too.
 
         Raises:
-            ConfigError: the file has changed since, and `amend` is False.
+            ConfigError: the file has changed since a run was begun, and `amend` is False.
         """
         make_folder(self.out)
         kept = self.out / EXPERIMENT
@@ -66,13 +69,15 @@ class ExperimentFolder:
             keys = difference(read_experiment(kept), self.plan.experiment)
             if not keys:
                 return
-            if not amend:
+            begun = (self.out / RUNS).exists()
+            if begun and not amend:
                 raise ConfigError(
                     f"{self.file} is not the file that {self.out} was begun with: other "
                     f"{', '.join(keys)}. Comparisons are planned before the runs: choose another "
                     f"--out, or pass --amend, which the report will say; the first file is {kept}"
                 )
-            self._note_amendment(keys)
+            if begun:
+                self._note_amendment(keys)
         with atomic_write(kept) as file:
             file.write(text)
 
@@ -99,13 +104,15 @@ class ExperimentFolder:
             share: (index, count): run this part of the runs only, and what they start from.
 
         Raises:
-            ConfigError: a share of a sequential experiment, which needs all runs of a look.
+            ConfigError: a share of a sequential experiment, which needs all runs of a look; or
+                nothing says where the scans of a run are.
         """
         if share[1] > 1 and self.plan.experiment.sequential is not None:
             raise ConfigError(
                 "--task-count: a sequential experiment decides after each look what to run next; "
                 "run it in one process, or plan a fixed number of pairs"
             )
+        self._check_roots()
         self._make_scans(reporter)
         for batch in self._batches(reporter):
             chosen = [run for i, run in enumerate(batch) if i % share[1] == share[0]]
@@ -130,13 +137,18 @@ class ExperimentFolder:
         return path
 
     def report(self, reporter: Reporter) -> Path:
-        """Write ``results.zip`` and the report of it; returns the path of ``report.html``."""
+        """Write ``results.zip`` and the report of it; returns the path of ``report.html``.
+
+        Raises ValueError: no run has ended; nothing is written then.
+        """
+        if not any(map(is_finished, self.plan.runs)):
+            raise ValueError(f"{self.out}: no run has ended yet, so there is nothing to report")
         return write_comparison(self.gather(reporter), self.out)
 
     def warn(self, reporter: Reporter) -> None:
         """Say before the runs what they cannot show."""
         experiment, seeds = self.plan.experiment, self.plan.seeds
-        tests = tests_of(experiment, self.plan.active)
+        tests = tests_of(experiment, self.plan.compared)
         needed = pairs_needed(tests, experiment.test)
         reporter.info(
             f"{experiment.name}: {count(len(self.plan.runs), 'run')}, {count(len(seeds), 'pair')}, "
@@ -169,6 +181,24 @@ class ExperimentFolder:
             if not on:
                 break
         yield [run for run in ends if run.seed not in seeds]  # of the calibration
+
+    def _check_roots(self) -> None:
+        """All runs would fail where no root is given: better here, and once."""
+        for run in (run for run in self.plan.runs if not is_finished(run)):
+            job = run.job
+            for split in ("train", "val"):
+                values = getattr(job.config.data, split)
+                if (
+                    values is None
+                    or "root" in values
+                    or lookup(DATASETS, values["type"]).makes_itself
+                ):
+                    continue
+                if job.data_root is None and job.work_dir.known_data_root(job.config) is None:
+                    raise ConfigError(
+                        f"tasks.{run.task}: where are the scans of data.{split}? Pass --data-root "
+                        f"DIR, or set data.{split}.root in the experiment file"
+                    )
 
     def _make_scans(self, reporter: Reporter) -> None:
         """Data sets that make their scans do so here, once, before runs ask for them at once."""

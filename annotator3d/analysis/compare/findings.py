@@ -152,7 +152,7 @@ def calibration(results: Results) -> dict[str, FalseAlarms | None]:
         return {}
     found = {}
     for task in results.experiment.tasks_of(chosen.arm, results.active):
-        runs = {key[2]: r for key, r in results.runs.items() if key[:2] == (task, chosen.arm)}
+        runs = results.of_all_seeds(task, chosen.arm)
         scores = [run.end for _, run in sorted(runs.items())]
         found[task] = false_alarms(scores, results.experiment.test, chosen.splits)
     return found

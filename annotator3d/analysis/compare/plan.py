@@ -41,9 +41,14 @@ class Plan:
     runs: tuple[PlannedRun, ...]
 
     @property
+    def compared(self) -> tuple[str, ...]:
+        """What the arms are compared on."""
+        return compared_tasks(self.experiment, self.active)
+
+    @property
     def seeds(self) -> list[int]:
         """Of the pairs, in their order; those of the calibration are not among them."""
-        return seeds_of(self.experiment, self.active)
+        return seeds_of(self.experiment, self.compared)
 
     def jobs(self, only: Sequence[PlannedRun] | None = None) -> list[Job]:
         """Of these runs, and those that they start from, in the order of the plan."""
@@ -54,12 +59,19 @@ class Plan:
         return [run.job for run in self.runs if run.name in wanted]
 
 
+def compared_tasks(experiment: Experiment, active: Sequence[str]) -> tuple[str, ...]:
+    """The tasks that ask questions, with folds that are added up in the place of their tasks."""
+    names = {fold: name for name, folds in experiment.folds.items() for fold in folds}
+    return tuple(dict.fromkeys(names.get(task, task) for task in active))
+
+
 def comparisons(
     experiment: Experiment, active: Sequence[str], measure: str | None = None
 ) -> list[tuple[str, str, str]]:
     """(task, arm, other arm) of every comparison that a measure can test.
 
     Args:
+        active: `compared_tasks`, here and in what follows.
         measure: "end" or "area", for which a control has no budgets; None: the experiment's.
     """
     by_area = (measure or experiment.measure) == "area"
@@ -101,11 +113,14 @@ def seeds_of(experiment: Experiment, active: Sequence[str]) -> list[int]:
     return list(range(experiment.first_seed, experiment.first_seed + pairs))
 
 
-def load_plan(file: Path, out: Path, *, say_yes: bool = False) -> Plan:
+def load_plan(
+    file: Path, out: Path, *, data_root: str | None = None, say_yes: bool = False
+) -> Plan:
     """Read an experiment file and the configs that it names.
 
     Args:
         out: gets a work directory for each run, under ``runs/``.
+        data_root: root of the target and validation scans, where a config has none.
         say_yes: trust the Python code that the configs name (`trust`).
 
     Raises:
@@ -120,11 +135,11 @@ def load_plan(file: Path, out: Path, *, say_yes: bool = False) -> Plan:
     bases = {name: _load(experiment, name, None, 0, paths[name]) for name in experiment.tasks}
     active = tuple(name for name, config in bases.items() if config.is_active)
     _check(experiment, bases, active)
-    seeds = seeds_of(experiment, active)
+    seeds = seeds_of(experiment, compared_tasks(experiment, active))
     extra = [seeds[-1] + 1 + i for i in range(len(seeds))] if experiment.calibrate else []
     runs = []
     for seed in [*seeds, *extra]:
-        of_seed = _runs_of(experiment, bases, active, paths, seed, out)
+        of_seed = _runs_of(experiment, bases, active, paths, seed, out, data_root)
         if seed in extra:
             of_seed = _those_of(of_seed, experiment.calibrate.arm)
         runs += of_seed
@@ -138,13 +153,14 @@ def _runs_of(
     paths: dict[str, Path],
     seed: int,
     out: Path,
+    data_root: str | None,
 ) -> list[PlannedRun]:
     def run(task: str, arm: str | None, config: RunConfig) -> PlannedRun:
         start = experiment.tasks[task].starts_from
         before = None if start is None else _name(start, None, seed)
         name = _name(task, arm, seed)
         work_dir = WorkDir(out.absolute() / RUNS / name)
-        return PlannedRun(task, arm, seed, Job(name, config, work_dir, before))
+        return PlannedRun(task, arm, seed, Job(name, config, work_dir, before, data_root))
 
     alone = [
         run(task, None, replace(config, seed=seed))
@@ -222,7 +238,7 @@ def _check(experiment: Experiment, bases: dict[str, RunConfig], active: Sequence
                 "and ada take a checkpoint"
             )
         for reference in task.references:
-            if reference in active:
+            if not set(experiment.folds.get(reference, [reference])).isdisjoint(active):
                 raise ConfigError(
                     f"tasks.{name}.references: {reference} has arms; expected tasks without any "
                     "(source_only, target_only)"
@@ -234,5 +250,11 @@ def _check(experiment: Experiment, bases: dict[str, RunConfig], active: Sequence
                     f"arms.{name}.tasks: {task} asks no questions ({bases[task].setting}), so it "
                     "has no arms"
                 )
-    if experiment.compared and not comparisons(experiment, active):
+    for name, folds in experiment.folds.items():
+        settings = dict.fromkeys(bases[task].setting for task in folds)
+        if len(settings) > 1:
+            raise ConfigError(
+                f"folds.{name}: expected tasks of one setting, got {', '.join(settings)}"
+            )
+    if experiment.compared and not comparisons(experiment, compared_tasks(experiment, active)):
         raise ConfigError("compare: no two of these arms run in the same task")

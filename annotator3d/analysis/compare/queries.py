@@ -6,8 +6,9 @@ from itertools import combinations
 
 import numpy as np
 
+from annotator3d.analysis.compare.compared_run import ComparedRun
 from annotator3d.analysis.compare.picks import Pick
-from annotator3d.analysis.compare.results import ComparedRun, Results
+from annotator3d.analysis.compare.results import Results
 
 RARE = 0.01  # a class with a smaller share of the test points is rare
 

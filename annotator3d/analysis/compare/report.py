@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from annotator3d.analysis.compare.compared_run import ComparedRun
 from annotator3d.analysis.compare.environment import environment
 from annotator3d.analysis.compare.findings import Finding, calibration, findings, wins
 from annotator3d.analysis.compare.page import page_of
@@ -76,6 +77,12 @@ def as_json(
         "findings": [_finding(each) for each in claimed],
         "secondary": [_finding(each) for group in others for each in group],
         "runs": [_run(results, entry) for entry in results.planned],
+        "folds": [
+            {"task": task, "arm": arm, "seed": seed, **_scores(results, task, arm, seed, run)}
+            for task in results.experiment.folds
+            for arm in (results.arms(task) if task in results.active else [None])
+            for seed, run in results.of(task, arm).items()
+        ],
         "wins": {task: _wins(results, task) for task in results.active},
         "overlap": {
             task: [
@@ -111,18 +118,22 @@ def _run(results: Results, entry: dict[str, Any]) -> dict[str, Any]:
     key = (entry["task"], entry["arm"], entry["seed"])
     if key not in results.runs:
         return dict(entry)
-    run, axes = results.runs[key], results.experiment.axes
-    task, arm, seed = key
+    run = results.runs[key]
+    return {**entry, **_scores(results, *key, run), "minutes": run.run.run_info.get("minutes")}
+
+
+def _scores(
+    results: Results, task: str, arm: str | None, seed: int, run: ComparedRun
+) -> dict[str, Any]:
+    axes = results.experiment.axes
     paired = arm is not None and seed in results.seeds
     return {
-        **entry,
         "end": run.end,
         "area": {a: results.scores("area", task, arm, a).get(seed) for a in axes} if paired else {},
         "spent": {axis: run.spent(axis) for axis in axes},
         "iou_per_class": run.run.final.iou_per_class,
         "rare_recall": rare_recall(run),
         "asked": asked_points(run.picks, len(run.run.classes)).tolist(),
-        "minutes": run.run.run_info.get("minutes"),
     }
 
 

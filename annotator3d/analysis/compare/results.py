@@ -1,69 +1,27 @@
-"""The runs of an experiment as its archive holds them, and the score that each of them has."""
+"""The runs of an experiment as its archive holds them, and the score that each arm has."""
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from annotator3d.analysis.compare.archive import Archive
-from annotator3d.analysis.compare.budget import Curve, area, common_range
-from annotator3d.analysis.compare.picks import Pick, parse_picks
-from annotator3d.analysis.compare.plan import seeds_of
+from annotator3d.analysis.compare.budget import area, common_range
+from annotator3d.analysis.compare.compared_run import ComparedRun
+from annotator3d.analysis.compare.folds import pool_folds
+from annotator3d.analysis.compare.picks import parse_picks
+from annotator3d.analysis.compare.plan import compared_tasks, seeds_of
 from annotator3d.analysis.runs import Run, read_run
 from annotator3d.data.plain_json import parse_json
-from annotator3d.engine.config.experiment import AXES, Experiment
+from annotator3d.engine.config.experiment import Experiment
 from annotator3d.engine.workdir import WorkDir
-from annotator3d.ledger.records import Cell
 
 Key = tuple[str, str | None, int]  # task, arm (None: a task without arms), seed
-
-
-@dataclass(frozen=True)
-class ComparedRun:
-    """A finished run with what it asked."""
-
-    run: Run
-    picks: tuple[Pick, ...]
-
-    @property
-    def end(self) -> float:
-        """mIoU in percent after the whole training."""
-        return self.run.final.miou
-
-    @cached_property
-    def cells(self) -> frozenset[tuple[str, Cell]]:
-        """(scan, cell) of every query."""
-        return frozenset((pick.scan, pick.cell) for pick in self.picks)
-
-    def spent(self, axis: str) -> float:
-        """All that the run has cost on one axis."""
-        return float(self._spent[axis][-1])
-
-    def curve(self, axis: str) -> Curve:
-        """Budgets on an axis of the experiment, and mIoU in percent, by round.
-
-        Each round is represented by its last evaluation, before the answers of the next came in.
-        """
-        last = {e.round: e for e in self.run.evaluations if e.round > 0}
-        return self._spent[axis][list(last)], np.array([e.miou for e in last.values()])
-
-    @cached_property
-    def _spent(self) -> dict[str, np.ndarray]:
-        """By axis: [R + 1] spent up to each round, from round 0 on."""
-        rounds = [e.round for e in self.run.evaluations] + [pick.round for pick in self.picks]
-        found = {}
-        for axis in AXES:
-            spent = np.zeros(max(rounds, default=0) + 1)
-            for pick in self.picks:
-                spent[pick.round] += 1 if axis == "voxels" else getattr(pick, axis)
-            found[axis] = np.cumsum(spent)
-        return found
 
 
 @dataclass(frozen=True)
@@ -71,11 +29,12 @@ class Results:
     """All finished runs of an experiment and the state of the others."""
 
     experiment: Experiment
-    active: tuple[str, ...]
+    active: tuple[str, ...]  # what arms are compared on: tasks, and folds as one
     runs: Mapping[Key, ComparedRun]
     planned: tuple[dict[str, Any], ...]  # task, arm, seed, state, error
     amendments: tuple[dict[str, Any], ...]
-    pools: Mapping[str, np.ndarray]  # task -> [C] points of each class in the pool
+    pools: Mapping[str, np.ndarray]  # each of `active` -> [C] points of each class in the pool
+    _pooled: dict[Key, ComparedRun] = field(default_factory=dict, compare=False)
 
     @property
     def seeds(self) -> list[int]:
@@ -94,11 +53,24 @@ class Results:
         return self.experiment.tasks_of(arm, self.active)
 
     def of(self, task: str, arm: str | None) -> dict[int, ComparedRun]:
-        """The finished runs of an arm among the pairs, by seed."""
-        keys = {seed: (task, arm, seed) for seed in self.seeds}
-        return {seed: self.runs[key] for seed, key in keys.items() if key in self.runs}
+        """The finished runs of an arm among the pairs, by seed; of folds, if all have ended."""
+        found = self.of_all_seeds(task, arm)
+        return {seed: found[seed] for seed in self.seeds if seed in found}
+
+    def of_all_seeds(self, task: str, arm: str | None) -> dict[int, ComparedRun]:
+        """As `of`, with the seeds of the calibration."""
+        folds = self.experiment.folds.get(task)
+        if folds is None:
+            return {key[2]: run for key, run in self.runs.items() if key[:2] == (task, arm)}
+        by_fold = [self.of_all_seeds(fold, arm) for fold in folds]
+        for seed in set.intersection(*map(set, by_fold)):
+            if (key := (task, arm, seed)) not in self._pooled:
+                self._pooled[key] = pool_folds([runs[seed] for runs in by_fold])
+        return {key[2]: run for key, run in self._pooled.items() if key[:2] == (task, arm)}
 
     def classes(self, task: str) -> tuple[str, ...]:
+        """Of a task with a finished run."""
+        task = self.experiment.folds.get(task, [task])[0]
         return next(run.run.classes for key, run in self.runs.items() if key[0] == task)
 
     def budget_range(
@@ -148,13 +120,13 @@ def read_results(path: str | Path) -> Results:
     """
     with Archive(path) as archive:
         experiment, manifest = archive.experiment, archive.manifest
-        active = tuple(manifest["active"])
+        active = compared_tasks(experiment, manifest["active"])
         planned = tuple(manifest["runs"])
         runs = dict(_runs(archive, planned))
         pools = {
-            task: np.array(parse_json(archive.read(f"pools/{task}.json"))["points"], np.int64)
+            task: sum(parts)
             for task in active
-            if archive.has(f"pools/{task}.json")
+            if (parts := _pools(archive, experiment.folds.get(task, [task])))
         }
     _check_same_test(runs)
     return Results(experiment, active, runs, planned, tuple(manifest["amendments"]), pools)
@@ -179,6 +151,14 @@ def _runs(
                 raise ValueError(str(error).replace(folder, where)) from None
         picks = parse_picks(archive.read(f"runs/{name}/picks.jsonl"), f"{where}/picks.jsonl")
         yield key, ComparedRun(run, tuple(picks))
+
+
+def _pools(archive: Archive, tasks: Sequence[str]) -> list[np.ndarray]:
+    """[C] points of each class in the pool of every task; none where one of them is not known."""
+    names = [f"pools/{task}.json" for task in tasks]
+    if not all(archive.has(name) for name in names):
+        return []
+    return [np.array(parse_json(archive.read(name))["points"], np.int64) for name in names]
 
 
 def _check_same_test(runs: Mapping[Key, ComparedRun]) -> None:

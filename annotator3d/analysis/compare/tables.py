@@ -87,7 +87,10 @@ def scores_table(results: Results) -> Table:
     head = ["task", "arm", "runs", "mIoU at the end [%]", "area [%]", "recall of rare\nclasses [%]"]
     head += [AXIS_WORDS[axis] for axis in results.experiment.axes]
     rows = []
-    for task in results.experiment.tasks:
+    experiment = results.experiment
+    folded = {fold for folds in experiment.folds.values() for fold in folds}
+    alone = [task for task in experiment.tasks if task not in folded]
+    for task in [*alone, *experiment.folds]:
         for arm in results.arms(task) if task in results.active else [None]:
             runs = list(results.of(task, arm).values())
             if not runs:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from annotator3d.cli.command import command
+from annotator3d.data.files import require_folder
 from annotator3d.errors import ConfigError
 
 
@@ -19,6 +20,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--out", metavar="DIR", help="default: work_dirs/ and the name of the experiment file"
+    )
+    parser.add_argument(
+        "--data-root", metavar="DIR", help="root of the target dataset, where its configs have none"
     )
     parser.add_argument(
         "--jobs", type=int, metavar="N", help="runs side by side (default: one for each core)"
@@ -72,7 +76,10 @@ def compare(args: argparse.Namespace) -> int:
         return 0
     file = find_experiment(args.experiment)
     folder = ExperimentFolder(
-        file, Path(args.out or Path("work_dirs") / file.stem), say_yes=args.say_yes
+        file,
+        Path(args.out or Path("work_dirs") / file.stem),
+        data_root=args.data_root,
+        say_yes=args.say_yes,
     )
     folder.keep_file(amend=args.amend)
     with open_reporter() as reporter:
@@ -98,6 +105,8 @@ def _check(args: argparse.Namespace) -> None:
         raise ConfigError("expected either an experiment file or --from results.zip")
     if args.archive is not None and args.out is None:
         raise ConfigError("--out: where shall the report of the archive go?")
+    if args.data_root is not None:
+        require_folder(args.data_root, "--data-root")
     if args.jobs is not None and args.jobs < 1:
         raise ConfigError(f"--jobs: expected at least 1, got {args.jobs}")
     if (args.task_index is None) != (args.task_count is None):

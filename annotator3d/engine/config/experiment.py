@@ -85,6 +85,7 @@ class Experiment:
     name: StrictStr
     tasks: dict[StrictStr, Task]
     arms: dict[StrictStr, Arm]
+    folds: dict[StrictStr, list[StrictStr]] = field(default_factory=dict)  # tasks that are one test
     bets: list[StrictStr] = field(default_factory=list)
     pairs: PairCount | None = None  # None: 5, or as many as the test needs to show anything
     first_seed: Seed = 0
@@ -105,9 +106,13 @@ class Experiment:
         return [(one, other) for one, other in self.compare]
 
     def tasks_of(self, arm: str, active: Iterable[str]) -> list[str]:
-        """Those of the `active` tasks that an arm runs in."""
+        """Those of the `active` tasks that an arm runs in; folds, if it runs in all of them."""
         wanted = self.arms[arm].tasks
-        return [task for task in active if wanted is None or task in wanted]
+        return [
+            task
+            for task in active
+            if wanted is None or set(self.folds.get(task, [task])) <= set(wanted)
+        ]
 
 
 _EXPERIMENT = TypeAdapter(Experiment)
@@ -194,7 +199,7 @@ def difference(one: Experiment, other: Experiment) -> list[str]:
     found = []
     for entry in dataclasses.fields(Experiment):
         old, new = getattr(one, entry.name), getattr(other, entry.name)
-        if entry.name in ("tasks", "arms"):
+        if entry.name in ("tasks", "arms", "folds"):
             names = [*old, *(name for name in new if name not in old)]
             changed = [name for name in names if old.get(name) != new.get(name)]
             found += [f"{entry.name}.{name}" for name in changed]
@@ -216,6 +221,7 @@ def _check(experiment: Experiment) -> None:
                     "._+-, beginning with a letter or digit, at most 64"
                 )
     _check_names(experiment)
+    _check_folds(experiment)
     settings_of(experiment.overrides)
     for name, task in experiment.tasks.items():
         settings_of(task.overrides, f"tasks.{name}.overrides")
@@ -243,13 +249,30 @@ def _check_sequential(experiment: Experiment) -> None:
             )
 
 
+def _check_folds(experiment: Experiment) -> None:
+    of: dict[str, str] = {}
+    for name, folds in experiment.folds.items():
+        key = f"folds.{name}"
+        if name in experiment.tasks:
+            raise ConfigError(f"{key}: there is a task of that name; choose another")
+        if len(folds) < 2:
+            raise ConfigError(f"{key}: expected at least two tasks")
+        for task in folds:
+            _know(key, task, experiment.tasks)
+            if task in of:
+                raise ConfigError(f"{key}: {task} is a fold of {of[task]} already")
+            of[task] = name
+    if of and experiment.sequential is not None:
+        raise ConfigError("folds: sequential looks at single tasks; plan a fixed number of pairs")
+
+
 def _check_names(experiment: Experiment) -> None:
     tasks, arms = experiment.tasks, experiment.arms
     for name, task in tasks.items():
         if task.starts_from is not None:
             _know(f"tasks.{name}.starts_from", task.starts_from, tasks)
         for reference in task.references:
-            _know(f"tasks.{name}.references", reference, tasks)
+            _know(f"tasks.{name}.references", reference, [*tasks, *experiment.folds])
     for name, arm in arms.items():
         for task in arm.tasks or []:
             _know(f"arms.{name}.tasks", task, tasks)
