@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from annotator3d.active.evidence import NEEDS, NOTHING, PREVIOUS, Evidence, Given, Moment
+from annotator3d.active.point_means import likeliest
 from annotator3d.active.prediction_kinds import settle
 from annotator3d.active.query_arguments import (
     as_tensor,
@@ -330,5 +331,5 @@ def _by_class(utilities: Tensor, evidence: Evidence, name: str) -> Tensor:
         raise ValueError(
             f"strategy {name!r}: quotas of predicted classes need logits [N, C] or train ids [N]"
         )
-    classes = prediction.argmax(1) if prediction.dim() == 2 else prediction
+    classes = likeliest(prediction) if prediction.dim() == 2 else prediction
     return strata_of_classes(utilities, evidence.voxels, classes, evidence.num_classes)

@@ -9,6 +9,7 @@ from annotator3d.engine.assembly import make_runner
 from annotator3d.engine.build import pick_device
 from annotator3d.engine.config.custom_imports import import_custom
 from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.config.unused import unused_values
 from annotator3d.engine.context import RunContext
 from annotator3d.engine.distributed import is_of_lost_process, joined, tell_launcher
 from annotator3d.engine.preparation import prepare_run
@@ -86,6 +87,8 @@ def _run(context: RunContext) -> None:
     record, ledger, world = context.record, context.ledger, context.world
     for line in describe_batch(context.config, world.size):
         context.reporter.info(line)
+    for line in unused_values(context.config):
+        context.reporter.info(f"warning: {line}")
     try:
         if context.resumed_at is None:
             _adapt_batch_norm(context)

@@ -183,6 +183,7 @@ def test_an_arm_that_fails_is_named_and_the_others_go_on(write, capsys):
         (None, "done"), ("random", "done"), ("vcd", "done"), ("zero", "done"), ("bad", "failed")
     }  # fmt: skip
     assert "has no folder" in page and "no whole pair" in page
+    assert report["wins"]["ada"]["arms"] == ["random", "vcd"]  # the one that failed beat nobody
 
 
 def test_what_starts_from_a_run_that_failed_fails_with_it(write, capsys):

@@ -127,10 +127,11 @@ def wins(results: Results, task: str) -> tuple[list[str], np.ndarray, int]:
     """The win matrix of a task by its first axis.
 
     Returns:
-        (arms, [A, A] share of budgets at which the row's arm is significantly better than the
-        column's, number of budgets).
+        (arms with a finished run, [A, A] share of budgets at which the row's arm is significantly
+        better than the column's, number of budgets).
     """
-    axis, arms = results.experiment.axes[0], results.asking(task)
+    axis = results.experiment.axes[0]
+    arms = [arm for arm in results.asking(task) if results.of(task, arm)]
     curves = {arm: {s: r.curve(axis) for s, r in results.of(task, arm).items()} for arm in arms}
     grid = common_budgets(curve for by_seed in curves.values() for curve in by_seed.values())
     on_grid = {

@@ -21,6 +21,7 @@ from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.class_list import with_current_classes
 from annotator3d.engine.config.load import dump_config, keep_trust
 from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.config.unused import unused_values
 from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.prediction import strategy_inputs
 from annotator3d.engine.rounds.hook import weights_digest
@@ -77,6 +78,8 @@ def select_only(
     """
     work_dir, reporter = WorkDir(work_dir), reporter or Reporter()
     check_selection(config, work_dir, checkpoint, predictions, prediction_kind)
+    for line in unused_values(config):
+        reporter.info(f"warning: {line}")
     config = with_current_classes(config, work_dir, data_root)
     pool = open_dataset(config, "train", data_root, reporter, False, work_dir.known_scans())
     names, digest, size = pool.taxonomy.names, pool.taxonomy.digest(), config.active.voxel_size

@@ -12,6 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from annotator3d.active.motion import MovingClasses
+from annotator3d.active.point_means import likeliest
 from annotator3d.active.selector import ScanSelection
 from annotator3d.active.stored_predictions import prediction_file, store_prediction
 from annotator3d.data.files import fingerprint
@@ -146,5 +147,5 @@ def _classes(prediction: Tensor, rows: Tensor | None = None, **_: Tensor) -> np.
     """Predicted train ids [N] uint8 of the points; None where only scores of points are given."""
     if prediction.dim() == 1 and prediction.is_floating_point():
         return None
-    classes = prediction.argmax(1) if prediction.dim() == 2 else prediction
+    classes = likeliest(prediction) if prediction.dim() == 2 else prediction
     return (classes if rows is None else classes[rows]).cpu().numpy().astype(np.uint8)
