@@ -13,6 +13,12 @@ from annotator3d.analysis.compare.background import (
     queries_sections,
 )
 from annotator3d.analysis.compare.environment import environment, is_simulated
+from annotator3d.analysis.compare.equal_budgets import (
+    base_of,
+    best_table,
+    worth_at_equal_budgets,
+    worth_table,
+)
 from annotator3d.analysis.compare.findings import Finding, calibration, wins
 from annotator3d.analysis.compare.paired import is_exact, pairs_needed
 from annotator3d.analysis.compare.picks import COSTS_STATED
@@ -54,6 +60,7 @@ def page_of(
     experiment = results.experiment
     sections = [
         _shown(results, claimed),
+        *_equal_budgets(results),
         *_curves(results),
         Section("What every arm reached", [scores_table(results), Note(_references_words())]),
         _secondary(others, experiment.test),
@@ -175,6 +182,22 @@ def _test_words(results: Results, claimed: Sequence[Finding]) -> Iterable[str]:
         "'Detectable' is the smallest true difference that so many pairs of this spread would show "
         "in 80 % of experiments, by one t-test at 5 % without the correction. 'Not shown' does not "
         "mean 'equal'."
+    )
+
+
+def _equal_budgets(results: Results) -> Iterable[Section]:
+    worth, base = worth_at_equal_budgets(results), base_of(results.experiment)
+    if not any(each.paired for each in worth):
+        return
+    words = (
+        f"The area under the curve of an arm, minus that of {base}, over the budgets that both "
+        "cover (points of mIoU, mean of the pairs and 95 % interval). '-': they share no budget on "
+        "this axis. Bold: shown at 5 % after Holm's correction over the tasks and arms of the "
+        "axis. The arm with the highest of many means owes a part of its lead to chance."
+    )
+    yield Section(
+        "What a question is worth at equal budgets",
+        [best_table(worth, base), Note(words), worth_table(worth, base)],
     )
 
 

@@ -11,9 +11,10 @@ import numpy as np
 
 from annotator3d.analysis.compare.compared_run import ComparedRun
 from annotator3d.analysis.compare.environment import environment
+from annotator3d.analysis.compare.equal_budgets import Worth, base_of, worth_at_equal_budgets
 from annotator3d.analysis.compare.findings import Finding, calibration, findings, wins
 from annotator3d.analysis.compare.page import page_of
-from annotator3d.analysis.compare.paired import LEVEL, POWER, is_exact
+from annotator3d.analysis.compare.paired import LEVEL, POWER, Paired, is_exact
 from annotator3d.analysis.compare.queries import asked_points, overlaps, rare_recall
 from annotator3d.analysis.compare.results import Results, read_results
 from annotator3d.analysis.report.page import write_page
@@ -75,6 +76,10 @@ def as_json(
             "tests": len(claimed),
         },
         "findings": [_finding(each) for each in claimed],
+        "equal_budgets": {
+            "base": base_of(experiment),
+            "worth": [_worth(each) for each in worth_at_equal_budgets(results)],
+        },
         "secondary": [_finding(each) for group in others for each in group],
         "runs": [_run(results, entry) for entry in results.planned],
         "folds": [
@@ -100,13 +105,19 @@ def as_json(
     }
 
 
+def _paired(paired: Paired | None) -> dict[str, Any] | None:
+    return paired and {**vars(paired), "differences": list(paired.differences)}
+
+
+def _worth(each: Worth) -> dict[str, Any]:
+    return {**vars(each), "paired": _paired(each.paired), "shown": each.is_shown}
+
+
 def _finding(each: Finding) -> dict[str, Any]:
-    paired = each.paired
-    values = None if paired is None else {**vars(paired), "differences": list(paired.differences)}
     return {
         **{f: getattr(each, f) for f in ("measure", "axis", "task", "arm", "other")},
         "seeds": list(each.seeds),
-        "paired": values,
+        "paired": _paired(each.paired),
         "p_holm": each.p_holm,
         "looks": [vars(look) for look in each.looks],
         "shown": each.shown,
