@@ -109,8 +109,9 @@ def class_shares(classes: Sequence[str], asked: np.ndarray, pool: np.ndarray | N
         axes.grid(axis="x", visible=False)
         axes.set(ylabel="share of points [%]", xlim=(-0.6, len(classes) - 0.4), ylim=(0, 100))
         axes.set_xticks(places, [_clip(name) for name in classes], rotation=38, ha="right")
-        axes.legend(loc="upper right", ncols=2)
-        figure.subplots_adjust(left=0.065, right=0.985, top=0.95, bottom=0.25)
+        # above the bars, of which one may reach the top
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
+        figure.subplots_adjust(left=0.065, right=0.985, top=0.91, bottom=0.25)
         return to_png(figure)
 
 

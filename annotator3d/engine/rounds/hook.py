@@ -151,7 +151,7 @@ class RoundHook(Hook):
             self.config.active,
             self._scorer(plan.strategy, model),
             context.work_dir.rounds,
-            lambda done, total: reporter.progress(f"round {plan.number}: selecting", done, total),
+            lambda step, *counts: reporter.progress(f"round {plan.number}: {step}", *counts),
             self.world,
         )
 

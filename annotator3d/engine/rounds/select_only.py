@@ -103,7 +103,7 @@ def select_only(
                 config.active,
                 scorer,
                 work_dir.rounds,
-                lambda done, total: reporter.progress("selecting", done, total),
+                reporter.progress,
             )
             if words := str(selected.left_out):
                 reporter.info(f"round {plan.number}: {words}")

@@ -42,7 +42,7 @@ def select_round(
     active: ActiveConfig,
     scorer: Scorer,
     folder: Path,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[str, int, int], None] | None = None,
     world: World = ALONE,
 ) -> Selected:
     """Select round `plan.number` over the scans of `pool` and write it in one transaction.
@@ -51,6 +51,9 @@ def select_round(
     each process of `world` scores its share of the scans, and rank 0, which alone has the `ledger`,
     writes what all have picked. The predictions of queried scans are kept as
     ``folder/<scan>.npz`` for the viewer.
+
+    Args:
+        progress: told what is being done, how many scans are, and how many there are.
     """
     # of an attempt that did not reach the ledger
     world.on_rank_zero(lambda: shutil.rmtree(folder / str(plan.number), ignore_errors=True))
@@ -114,7 +117,7 @@ def pick_share(
     active: ActiveConfig,
     scorer: Scorer,
     folder: Path,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[str, int, int], None] | None,
     survey: Survey,
 ) -> tuple[Picked, LeftOut]:
     """The picks of each scan of `share`, indices of `pool`, and what was left out of them."""
@@ -139,7 +142,7 @@ def pick_share(
         record = ScanRecord(scan.id, fingerprint(pool.path(index)), scan.num_raw)
         found.add(record, chosen, classes)
         if progress:
-            progress(done, len(share))
+            progress("selecting", done, len(share))
     return found, left_out
 
 

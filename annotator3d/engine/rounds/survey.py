@@ -80,7 +80,7 @@ def survey_pool(
     active: ActiveConfig,
     scorer: Scorer,
     folder: Path,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[str, int, int], None] | None,
     world: World,
 ) -> Survey:
     """What the round's strategy asks for; every process gets the same.
@@ -124,7 +124,7 @@ def _observe(
     scorer: Scorer,
     strategy: QueryStrategy,
     before: Survey,
-    progress: Callable[[int, int], None] | None,
+    progress: Callable[[str, int, int], None] | None,
 ) -> Mapping[str, Any]:
     found = {}
     for done, index in enumerate(share, start=1):
@@ -157,7 +157,7 @@ def _observe(
                 )
             )
         if progress:
-            progress(done, len(share))
+            progress("looking at the pool", done, len(share))
     return found
 
 
