@@ -15,7 +15,8 @@ from annotator3d.data.taxonomy import Taxonomy, load_taxonomy
 from annotator3d.engine.build import build_model, input_rule, pick_device
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.prediction import point_logits
-from annotator3d.engine.training.checkpoint_file import load_weights, read_weights
+from annotator3d.engine.training.checkpoint_file import load_weights
+from annotator3d.engine.training.identity import read_weights_for
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.registry import DATASETS, lookup
 
@@ -62,7 +63,7 @@ def init_model(
         torch.manual_seed(found.seed)
         network = build_model(found, taxonomy.num_classes)
     if checkpoint is not None:
-        load_weights(network, read_weights(checkpoint), checkpoint)
+        load_weights(network, read_weights_for(found, taxonomy.names, checkpoint), checkpoint)
     network = network.to(pick_device(device)).eval()
     return Predictor(network, input_rule(found, taxonomy.num_classes), list(taxonomy.names))
 

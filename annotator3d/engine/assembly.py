@@ -20,6 +20,7 @@ from annotator3d.engine.rounds.online import OnlineHook
 from annotator3d.engine.training.averaging import AveragingHook
 from annotator3d.engine.training.checkpoints import CheckpointHook
 from annotator3d.engine.training.finite import FiniteLossHook
+from annotator3d.engine.training.identity import IdentityHook
 from annotator3d.engine.training.loading import training_loader
 from annotator3d.engine.training.logs import EVERY, SpentHook, backends
 from annotator3d.engine.training.optim import AccumulationHook, learning_rate, optimiser
@@ -139,6 +140,7 @@ def _hooks(context: RunContext, training: TrainingScans) -> list[Hook]:
         FiniteLossHook(),
         EpochHook(context.reporter),
         CheckpointHook(context.checkpoints, schedule.checkpoint_every),
+        IdentityHook(config, context.datasets.taxonomy.names),
         PrototypesHook(context),
         SpentHook(context.ledger, config.active.rounds_at, context.world.size),
     ]

@@ -14,7 +14,8 @@ from annotator3d.engine.metrics import describe
 from annotator3d.engine.prediction import evaluate
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.averaging import scoring_weights
-from annotator3d.engine.training.checkpoint_file import read_weights
+from annotator3d.engine.training.checkpoint_file import read_checkpoint
+from annotator3d.engine.training.identity import read_weights_for
 from annotator3d.engine.training.runner import A3dRunner
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import count
@@ -26,9 +27,10 @@ def evaluate_checkpoint(
     config: RunConfig, checkpoint: str, data_root: str | None, reporter: Reporter
 ) -> dict:
     """mIoU and IoU of each class on ``data.val``: see `metrics.describe`."""
-    weights = read_weights(checkpoint)  # before any scan is made
+    read_checkpoint(checkpoint)  # before any scan is made
     dataset = open_dataset(config, "val", data_root, reporter)
     names = dataset.taxonomy.names
+    weights = read_weights_for(config, names, checkpoint)
     model = load_model(config, len(names), weights, checkpoint)
     return describe(_confusion(model, config, dataset, reporter), names)
 
@@ -44,7 +46,8 @@ def evaluate_into(
     record = RunRecord(work_dir, config, dataset.taxonomy.names)
     if record.is_done():
         return
-    model = load_model(config, dataset.taxonomy.num_classes, read_weights(checkpoint), checkpoint)
+    weights = read_weights_for(config, dataset.taxonomy.names, checkpoint)
+    model = load_model(config, dataset.taxonomy.num_classes, weights, checkpoint)
     with work_dir.lock():
         record.start(model, {"val": dataset}, next(model.parameters()).device)
         confusion = _confusion(model, config, dataset, reporter)

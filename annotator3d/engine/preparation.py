@@ -17,8 +17,9 @@ from annotator3d.engine.continuation import Change, check_start
 from annotator3d.engine.datasets import Datasets, open_datasets
 from annotator3d.engine.distributed import World
 from annotator3d.engine.record import RunRecord
-from annotator3d.engine.training.checkpoint_file import load_weights, read_weights
+from annotator3d.engine.training.checkpoint_file import load_weights, read_checkpoint
 from annotator3d.engine.training.checkpoints import Checkpoints
+from annotator3d.engine.training.identity import read_weights_for
 from annotator3d.engine.training.input_statistics import measure_input
 from annotator3d.engine.training.prototypes import (
     needed_prototypes,
@@ -68,11 +69,11 @@ def prepare_run(
     changes = world.on_rank_zero(lambda: check(resume=resume))  # before any scan is looked at
     if changes:
         reporter.info(f"from here on {'; '.join(map(str, changes))}; what is trained stays")
-    weights = world.on_all_ranks(lambda: None if resumed_at else _initial_weights(config))
+    starts = world.on_all_ranks(lambda: not resumed_at and _starts_from_checkpoint(config))
     prototypes = world.on_all_ranks(lambda: None if resumed_at else _source_prototypes(config))
     datasets = _open_datasets(config, data_root, StoppableReporter(reporter, stop), world, known)
-    oracle, model = world.on_all_ranks(lambda: _build(config, datasets, weights))
-    if resumed_at is None and weights is None:
+    oracle, model = world.on_all_ranks(lambda: _build(config, datasets, starts))
+    if resumed_at is None and not starts:
         measure_input(config, datasets, model, world)
     world.on_all_ranks(lambda: try_one_step(config, datasets, model, device))
     context = RunContext(
@@ -146,7 +147,7 @@ def _open_datasets(
 
 
 def _build(
-    config: RunConfig, datasets: Datasets, weights: dict | None
+    config: RunConfig, datasets: Datasets, starts_from_checkpoint: bool
 ) -> tuple[Oracle | None, Segmentor]:
     """Oracle and network; the network's random weights depend on ``config.seed`` alone."""
     oracle, taxonomy = None, datasets.taxonomy
@@ -159,22 +160,25 @@ def _build(
         build_mix(config, taxonomy)  # it is made again where it is needed
     torch.manual_seed(config.seed)
     model = build_model(config, taxonomy.num_classes)
-    if weights is not None:
+    if starts_from_checkpoint:
+        weights = read_weights_for(config, taxonomy.names, config.init)
         load_weights(model, weights, config.init)
     return oracle, model
 
 
-def _initial_weights(config: RunConfig) -> dict | None:
+def _starts_from_checkpoint(config: RunConfig) -> bool:
+    """Whether it does; a checkpoint that cannot be read is refused before any scan is opened."""
     if config.init is None:
         if config.setting in ("asfda", "ada"):
             raise ConfigError(
                 f"init: {config.setting} starts from a source checkpoint and none is given; train "
                 "one with a source_only config and pass --init WORK_DIR/checkpoints/epoch_N.pth"
             )
-        return None
+        return False
     if config.setting == "al":
         raise ConfigError("init: al starts from nothing; from a source checkpoint, that is asfda")
-    return read_weights(config.init)
+    read_checkpoint(config.init)
+    return True
 
 
 def _source_prototypes(config: RunConfig) -> torch.Tensor | None:

@@ -19,8 +19,8 @@ from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.interrupted_migration import refuse_interrupted
 from annotator3d.engine.prediction import point_logits
-from annotator3d.engine.training.checkpoint_file import read_weights
 from annotator3d.engine.training.checkpoints import newest_whole
+from annotator3d.engine.training.identity import read_weights_for
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.ledger.lineage import EventView
 from annotator3d.ledger.records import IGNORE, UNASSIGNED, Query
@@ -96,7 +96,7 @@ def check_answers(
     """
     dataset = _pool(config, work_dir, data_root, reporter)
     path = checkpoint or newest_whole(work_dir.checkpoints)
-    weights = read_weights(path)
+    weights = read_weights_for(config, dataset.taxonomy.names, path)
     count = dataset.taxonomy.num_classes
     model, rule = load_model(config, count, weights, path), input_rule(config, count)
 

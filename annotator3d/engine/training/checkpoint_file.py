@@ -76,7 +76,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
     Raises as `read_checkpoint`.
     """
-    content = read_checkpoint(path)
+    return weights_in(read_checkpoint(path), path)
+
+
+def weights_in(content: dict, path: str | Path) -> dict[str, Tensor]:
+    """The weights in what `read_checkpoint` has read; raises as that."""
     weights = content.get(STATE, content)
     if not isinstance(weights, dict):
         raise ValueError(f"{path}: expected weights by name, got {kind_in_words(weights)}")

@@ -1,0 +1,117 @@
+"""A checkpoint says what its network predicts; no other network takes its weights in silence."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+import yaml
+from kitti_scans import RAW_IDS, make_kitti_in
+from tiny_runs import tiny_config
+
+import annotator3d as a3d
+from annotator3d.cli.main import main
+from annotator3d.engine.config.load import dump_config
+from annotator3d.engine.training.identity import NETWORK
+
+CLASSES = {"road": [40], "building": [50], "vegetation": [70], "car": [10]}
+SWAPPED = ["building", "road", "vegetation", "car"]
+OTHER = ["road", "building", "vegetation", "truck"]
+
+
+def write_classes(path, names):
+    ids = {**CLASSES, "truck": [18]}
+    entries = [{"name": name, "ids": ids[name]} for name in names]
+    used = {id for name in names for id in ids[name]}
+    ignored = sorted({*RAW_IDS, 18} - used)
+    path.write_text(yaml.safe_dump({"classes": entries, "ignored": ignored}))
+    return str(path)
+
+
+def write_config(folder, root, setting, classes, **changes):
+    short = {"schedule": {"epochs": 1, "source_until": 1}, "active": {"rounds_at": [0]}}
+    config = tiny_config(root, setting, **short, **changes)
+    values = yaml.safe_load(dump_config(config))
+    for table in values["data"].values():
+        if isinstance(table, dict):
+            table["taxonomy"] = classes
+    path = folder / f"{setting}.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Scans, and a source checkpoint of four classes."""
+    folder = tmp_path_factory.mktemp("identity")
+    root = make_kitti_in(folder)(sequences=("00", "01", "02", "03"), scans=2, points=200)
+    classes = write_classes(folder / "classes.yaml", CLASSES)
+    config = write_config(folder, root, "source_only", classes)
+    assert main(["train", str(config), "--work-dir", str(folder / "run")]) == 0
+    return root, folder / "run" / "checkpoints" / "epoch_1.pth"
+
+
+def commands(folder, root, classes, checkpoint):
+    """Everything that takes the weights of a file."""
+    asfda = str(write_config(folder, root, "asfda", classes))
+    begun = ["--work-dir", str(folder / "work")]
+    return {
+        "train": ["train", asfda, "--init", checkpoint, *begun],
+        "evaluate": ["evaluate", asfda, checkpoint],
+        "select": ["select", asfda, "--checkpoint", checkpoint, *begun],
+    }
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "select"])
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [(SWAPPED, "the same 4 classes in another order"), (OTHER, "4 other classes: road, building")],
+)
+def test_a_network_of_other_classes_is_refused(trained, tmp_path, capsys, command, names, words):
+    root, checkpoint = trained
+    classes = write_classes(tmp_path / "classes.yaml", names)
+    assert main(commands(tmp_path, root, classes, str(checkpoint))[command]) != 0
+    error = capsys.readouterr().err
+    assert words in error and str(checkpoint) in error
+    assert not (tmp_path / "work" / "ledger.sqlite").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "select"])
+def test_that_of_the_same_classes_is_taken(trained, tmp_path, command):
+    root, checkpoint = trained
+    classes = write_classes(tmp_path / "classes.yaml", CLASSES)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert main(commands(tmp_path, root, classes, str(checkpoint))[command]) == 0
+
+
+def test_a_file_that_does_not_say_what_it_is_of_is_taken(trained, tmp_path):
+    root, checkpoint = trained
+    content = torch.load(checkpoint, weights_only=True)
+    del content[NETWORK]
+    torch.save(content, tmp_path / "old.pth")
+    classes = write_classes(tmp_path / "classes.yaml", SWAPPED)
+    assert main(commands(tmp_path, root, classes, str(tmp_path / "old.pth"))["evaluate"]) == 0
+
+
+def test_another_size_of_voxels_is_warned_of(trained, tmp_path):
+    root, checkpoint = trained
+    classes = write_classes(tmp_path / "classes.yaml", CLASSES)
+    config = write_config(tmp_path, root, "al", classes, model={"voxel_size": 1.0})
+    with pytest.warns(RuntimeWarning, match=r"trained with model\.voxel_size=2\.0, .* says 1\.0"):
+        a3d.init_model(str(config), str(checkpoint), device="cpu")
+    classes = write_classes(tmp_path / "other.yaml", SWAPPED)
+    config = write_config(tmp_path, root, "al", classes)
+    with pytest.raises(ValueError, match="in another order"):
+        a3d.init_model(str(config), str(checkpoint), device="cpu")
+
+
+@pytest.mark.parametrize("value", [7, {"classes": "road"}, {"classes": [1, 2]}, {}])
+def test_what_makes_no_sense_is_refused(trained, tmp_path, capsys, value):
+    root, checkpoint = trained
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save({**content, NETWORK: value}, tmp_path / "odd.pth")
+    classes = write_classes(tmp_path / "classes.yaml", CLASSES)
+    assert main(commands(tmp_path, root, classes, str(tmp_path / "odd.pth"))["evaluate"]) != 0
+    assert "expected the classes of its network in it" in capsys.readouterr().err
