@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import secrets
+from pathlib import Path
 
 from torch.utils.data import DataLoader
 
@@ -12,8 +13,9 @@ from annotator3d.data.batch import TrainingScans
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.mixing.plan import MixPlan
 from annotator3d.engine.build import build_mix
-from annotator3d.engine.config.schema import TeacherConfig
+from annotator3d.engine.config.schema import ScheduleConfig, TeacherConfig
 from annotator3d.engine.context import RunContext
+from annotator3d.engine.distributed import World
 from annotator3d.engine.evaluation import EvaluationSchedule
 from annotator3d.engine.rounds.hook import RoundHook
 from annotator3d.engine.rounds.online import OnlineHook
@@ -34,42 +36,21 @@ def make_runner(context: RunContext) -> A3dRunner:
     config, schedule, datasets = context.config, context.config.schedule, context.datasets
     scans = datasets.source if config.setting == "source_only" else datasets.pool
     training = _training_scans(context, scans, config.is_active)
-    source = _source_scans(context)
+    source = source_scans(context)
     if config.training.mix is not None:
         _mix(context, training, source)
     loader = training_loader(
         training, schedule.batch_size, config.seed, schedule.workers, context.device
     )
-    # mmengine keeps loggers by name: two runs of one process must not share one.
-    name = f"{config.name or config.setting}_{secrets.token_hex(4)}"
-    logs = str(context.work_dir.logs)
-    runner = A3dRunner(
-        model=context.model,
-        work_dir=logs,
-        train_dataloader=loader,
-        train_cfg={"by_epoch": True, "max_epochs": schedule.epochs},
-        optim_wrapper=optimiser(schedule, context.device),
-        param_scheduler=learning_rate(schedule, len(loader)),
-        default_hooks={"checkpoint": None, "logger": {"type": "LoggerHook", "interval": EVERY}},
-        custom_hooks=_hooks(context, training),
-        randomness={"seed": config.seed},
-        env_cfg={"mp_cfg": {"mp_start_method": multiprocessing.get_start_method()}},
-        visualizer={
-            "type": "Visualizer",
-            "name": name,
-            "vis_backends": backends(config.logs),
-            "save_dir": logs,
-        },
-        experiment_name=name,
-        device=context.device,
-        world=context.world,
-    )
+    rates, hooks = learning_rate(schedule, len(loader)), _hooks(context, training)
+    logs = context.work_dir.logs
+    runner = runner_of(context, loader, schedule.epochs, schedule, rates, hooks, logs)
     runner.set_train_loop(
         TrainLoop(
             runner,
             loader,
             schedule.epochs,
-            source=_source_loader(context, source),
+            source=source_loader(context, source),
             source_until=schedule.source_until,
             evaluate=EvaluationSchedule(context, runner),
             files=context.checkpoints,
@@ -79,6 +60,47 @@ def make_runner(context: RunContext) -> A3dRunner:
     if context.resumed_at is not None:
         runner.resume_from(context.checkpoints.path(context.resumed_at))
     return runner
+
+
+def runner_of(
+    context: RunContext,
+    loader: DataLoader,
+    epochs: int,
+    schedule: ScheduleConfig,
+    rates: list[dict],
+    hooks: list[Hook],
+    logs: Path,
+) -> A3dRunner:
+    """A runner of the network of `context`, without a loop yet.
+
+    Args:
+        schedule: its optimiser. rates: configs of the schedulers of its learning rate.
+        logs: folder of what is written while it trains.
+    """
+    config = context.config
+    # mmengine keeps loggers by name: two runs of one process must not share one.
+    name = f"{config.name or config.setting}_{secrets.token_hex(4)}"
+    return A3dRunner(
+        model=context.model,
+        work_dir=str(logs),
+        train_dataloader=loader,
+        train_cfg={"by_epoch": True, "max_epochs": epochs},
+        optim_wrapper=optimiser(schedule, context.device),
+        param_scheduler=rates,
+        default_hooks={"checkpoint": None, "logger": {"type": "LoggerHook", "interval": EVERY}},
+        custom_hooks=hooks,
+        randomness={"seed": config.seed},
+        env_cfg={"mp_cfg": {"mp_start_method": multiprocessing.get_start_method()}},
+        visualizer={
+            "type": "Visualizer",
+            "name": name,
+            "vis_backends": backends(config.logs),
+            "save_dir": str(logs),
+        },
+        experiment_name=name,
+        device=context.device,
+        world=context.world,
+    )
 
 
 def _training_scans(context: RunContext, dataset: ScanDataset, active: bool) -> TrainingScans:
@@ -102,7 +124,8 @@ def _for_teacher(teacher: TeacherConfig) -> dict[str, bool]:
     return {"for_teacher": True, "with_raw": teacher.view == "raw"}
 
 
-def _source_scans(context: RunContext) -> TrainingScans | None:
+def source_scans(context: RunContext) -> TrainingScans | None:
+    """Those that ADA trains on beside the target."""
     if context.config.setting != "ada":
         return None
     return _training_scans(context, context.datasets.source, active=False)
@@ -120,7 +143,7 @@ def _mix(context: RunContext, training: TrainingScans, source: TrainingScans | N
     source.mixing = MixPlan(recipe, training, config.seed, source=True, until=until)
 
 
-def _source_loader(context: RunContext, source: TrainingScans | None) -> DataLoader | None:
+def source_loader(context: RunContext, source: TrainingScans | None) -> DataLoader | None:
     """Batches of the source beside those of the target (ADA)."""
     config, schedule = context.config, context.config.schedule
     if source is None or not (source.mixing is None or source.mixing.recipe.keeps_source):
@@ -134,20 +157,26 @@ def _source_loader(context: RunContext, source: TrainingScans | None) -> DataLoa
     )
 
 
+def hooks_of_any_training(schedule: ScheduleConfig, world: World) -> list[Hook]:
+    """What no training does without."""
+    hooks: list[Hook] = [FiniteLossHook()]
+    if world.size > 1:
+        hooks.append(StatisticsHook())
+    if schedule.accumulate > 1:
+        hooks.append(AccumulationHook())
+    return hooks
+
+
 def _hooks(context: RunContext, training: TrainingScans) -> list[Hook]:
     config, schedule = context.config, context.config.schedule
     hooks: list[Hook] = [
-        FiniteLossHook(),
+        *hooks_of_any_training(schedule, context.world),
         EpochHook(context.reporter),
         CheckpointHook(context.checkpoints, schedule.checkpoint_every),
         IdentityHook(config, context.datasets.taxonomy.names),
         PrototypesHook(context),
         SpentHook(context.ledger, config.active.rounds_at, context.world.size),
     ]
-    if context.world.size > 1:
-        hooks.append(StatisticsHook())
-    if schedule.accumulate > 1:
-        hooks.append(AccumulationHook())
     if schedule.ema is not None:
         hooks.append(AveragingHook(schedule.ema))
     if config.training.teacher.is_on:

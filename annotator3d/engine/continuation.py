@@ -40,6 +40,7 @@ BUDGET = {
 LATER = {"schedule.epochs", "active.rounds_at", *BUDGET}
 # Keys that no question depends on: they may be corrected until the first epoch has begun.
 TRAINING = ("schedule.", "training.", "model.label_smoothing", "model.lovasz", "model.bn")
+ADAPTATION = "training.adapt."  # round 1 is asked of the network that it gives
 _SHOWN = 3
 _LONGEST = 60  # characters of a value in a message
 
@@ -95,7 +96,8 @@ def check_start(
     if config.active.when == "online":  # its last round may still be asked about
         later = later - BUDGET
     if _is_untrained(work_dir, config, trained):
-        later = later | {change.key for change in changes if change.key.startswith(TRAINING)}
+        keys = {change.key for change in changes if change.key.startswith(TRAINING)}
+        later = later | {key for key in keys if not key.startswith(ADAPTATION)}
     if other := [change for change in changes if change.key not in later]:
         raise ValueError(_refusal(work_dir, other))
     if changes:
@@ -105,7 +107,7 @@ def check_start(
 
 def _is_untrained(work_dir: WorkDir, config: RunConfig, trained: Place | None) -> bool:
     """Whether nothing that was asked or written depends on a step of training."""
-    if trained is not None or config.active.when == "online":
+    if trained is not None or config.active.when == "online" or work_dir.adaptation.exists():
         return False
     return not (config.is_active and any(entry.epoch > 0 for entry in _rounds(work_dir)))
 

@@ -27,6 +27,8 @@ from annotator3d.ledger.ledger import Ledger
 from annotator3d.models.sparse_library import convolution_library
 from annotator3d.registry import BACKBONES, lookup
 
+_NOTES = {"adaptation"}  # keys of `RunRecord.note`
+
 
 class RunRecord:
     """The record of one run.
@@ -101,6 +103,7 @@ class RunRecord:
                     *before.get("changes", []),
                     *({"epoch": trained, **dataclasses.asdict(change)} for change in changes),
                 ],
+                **{key: before[key] for key in _NOTES & before.keys()},
             }
         )
         for name, dataset in datasets.items():
@@ -174,6 +177,10 @@ class RunRecord:
                 file.write((json.dumps(each, allow_nan=False) + "\n").encode())
         self.update(ledger)
         return line
+
+    def note(self, key: str, values: dict) -> None:
+        """Keep plain values under a key of run.json, also when the run is started again."""
+        self._write({**self.work_dir.run_info(), key: values})
 
     def has_changed(self, keys: Collection[str]) -> bool:
         """Whether one of these keys had another value when earlier rounds were asked."""

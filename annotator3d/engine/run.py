@@ -15,6 +15,7 @@ from annotator3d.engine.distributed import is_of_lost_process, joined, tell_laun
 from annotator3d.engine.preparation import prepare_run
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.rounds.online import refuse_several_processes
+from annotator3d.engine.self_training import adapt_network, is_finished
 from annotator3d.engine.training.adaptation import adapt_statistics
 from annotator3d.engine.training.logs import backends
 from annotator3d.engine.training.optim import describe_batch, optimiser
@@ -91,7 +92,7 @@ def _run(context: RunContext) -> None:
         context.reporter.info(f"warning: {line}")
     try:
         if context.resumed_at is None:
-            _adapt_batch_norm(context)
+            _adapt(context)
         else:
             context.reporter.info(f"continuing from {context.resumed_at.file_name}")
         make_runner(context).train()
@@ -102,8 +103,16 @@ def _run(context: RunContext) -> None:
     world.on_rank_zero(lambda: record.update(ledger, "done"))
 
 
+def _adapt(context: RunContext) -> None:
+    """Before round 1 of ASFDA and ADA: batch norm, then self-training, if the config says so."""
+    trains = context.config.training.adapt.epochs > 0
+    if not (trains and is_finished(context)):
+        _adapt_batch_norm(context)
+    if trains:
+        adapt_network(context)
+
+
 def _adapt_batch_norm(context: RunContext) -> None:
-    """Before round 1 of ASFDA and ADA, if the config says so."""
     config, reporter = context.config, context.stoppable_reporter
     if config.setting in ("asfda", "ada") and config.model.adapt_bn:
         adapt_statistics(

@@ -98,6 +98,11 @@ class WorkDir(os.PathLike):
         return self.path / "checkpoints"
 
     @property
+    def adaptation(self) -> Path:
+        """What the training before round 1 leaves (`self_training`)."""
+        return self.path / "adaptation"
+
+    @property
     def rounds(self) -> Path:
         """Stored predictions of each round, in a folder named by its number."""
         return self.path / "rounds"

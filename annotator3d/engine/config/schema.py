@@ -242,6 +242,17 @@ class TeacherConfig:
 
 
 @dataclass(config=_KEYS)
+class AdaptConfig:
+    """Training without labels before round 1 of ASFDA and ADA, by the teacher's keys."""
+
+    epochs: CountOrZero = 0  # at most, of the pool; they are not those of the schedule
+    lr_factor: Positive = 0.1  # learning rate, as a share of the schedule's
+    stop: Literal["entropy", "none"] = "entropy"  # by which the best epoch is known
+    patience: Count = 2  # epochs without a better one after which the phase ends
+    agreement: Share = 0.8  # least part that a better one predicts as before the phase
+
+
+@dataclass(config=_KEYS)
 class TrainingConfig:
     """What training makes of the answers beyond the labels that they give: one key a lever, off by
     default."""
@@ -250,6 +261,7 @@ class TrainingConfig:
     negative: Weight = 0.0  # of negative learning where nobody has answered; 0: off
     negative_threshold: Share = 0.05  # a class is unlikely where its probability is below
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
+    adapt: AdaptConfig = field(default_factory=AdaptConfig)
 
     def levers(self) -> list[str]:
         """The keys of the levers that are pulled."""

@@ -21,6 +21,11 @@ def check_training(config: RunConfig) -> None:
             f"training.{levers[0]}: setting {config.setting} trains on all labels, so there is "
             "nothing that it could add; leave the key out, or choose al, asfda or ada"
         )
+    if config.training.adapt.epochs and config.setting not in ("asfda", "ada"):
+        raise ConfigError(
+            f"training.adapt.epochs: {config.setting} has no source network that could adapt; "
+            "leave the key out, or choose asfda or ada"
+        )
     if "mix" in levers:
         _check_mix(config)
     if "teacher" in levers:

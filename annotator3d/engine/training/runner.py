@@ -141,13 +141,13 @@ def wrap(model: nn.Module, device: torch.device, world: World) -> nn.Module:
 class EpochHook(Hook):
     """Tell the user how far the training has come."""
 
-    def __init__(self, reporter: Reporter) -> None:
-        self.reporter = reporter
+    def __init__(self, reporter: Reporter, task: str = "training") -> None:
+        self.reporter, self.task = reporter, task
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         steps = len(runner.train_dataloader)
         total = runner.max_epochs * steps
-        self.reporter.progress("training", runner.epoch * steps + batch_idx + 1, total)
+        self.reporter.progress(self.task, runner.epoch * steps + batch_idx + 1, total)
 
 
 class StatisticsHook(Hook):
@@ -212,11 +212,8 @@ class TrainLoop(EpochBasedTrainLoop):
         """
         try:
             self.runner.call_hook("before_train")
-            while self._epoch < self._max_epochs:
-                if self.step == 0:
-                    self.evaluate(self._epoch)
+            while not self._is_over():
                 self.run_epoch()
-            self.evaluate(self._epoch)
         except RunPausedError as paused:
             saved = self._save_place()
             if isinstance(paused, RunStoppedError):
@@ -227,6 +224,12 @@ class TrainLoop(EpochBasedTrainLoop):
             end_workers(self.source)
         self.runner.call_hook("after_train")
         return self.runner.model
+
+    def _is_over(self) -> bool:
+        """Evaluate between two epochs; it may set `stop_training`."""
+        if self.step == 0:
+            self.evaluate(self._epoch)
+        return self.stop_training or self._epoch >= self._max_epochs
 
     def run_epoch(self) -> None:
         runner, steps = self.runner, len(self.dataloader)
