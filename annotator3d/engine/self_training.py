@@ -29,6 +29,7 @@ from annotator3d.engine.training.checkpoints import CheckpointHook, Checkpoints
 from annotator3d.engine.training.identity import NETWORK, identity_of
 from annotator3d.engine.training.label_free import LabelFreeScore, Look, look_at, score
 from annotator3d.engine.training.loading import training_loader
+from annotator3d.engine.training.patch_mixing import PatchMixHook, ScansToMix
 from annotator3d.engine.training.runner import A3dRunner, EpochHook, TrainLoop
 from annotator3d.engine.training.teacher_hook import TeacherHook
 from annotator3d.errors import count
@@ -100,20 +101,12 @@ def _make_runner(context: RunContext, files: Checkpoints) -> tuple[A3dRunner, Ju
     config, world, device = context.config, context.world, context.device
     settings, reporter = config.training.adapt, context.reporter
     teacher = _teacher(config.training.teacher)
-    scans = TrainingScans(
-        context.pool,
-        context.rule,
-        config.seed,
-        config.schedule.augmentation,
-        config.active.voxel_size,
-        answers={},
-        for_teacher=True,
-        with_raw=teacher.view == "raw",
-    )
     schedule = _schedule(config.schedule, settings.lr_factor)
-    loader = training_loader(scans, schedule.batch_size, config.seed, schedule.workers, device)
-    teaching = TeacherHook(teacher, context.datasets.taxonomy.names, reporter, world)
+    classes = context.datasets.taxonomy.names
+    teaching = TeacherHook(teacher, classes, reporter, world, by_loss=not settings.mix)
     judge = Judge(context, teaching)
+    scans, source = _scans(context, teacher)
+    loader = training_loader(scans, schedule.batch_size, config.seed, schedule.workers, device)
     hooks = [
         *hooks_of_any_training(schedule, world),
         EpochHook(reporter, "adapting"),
@@ -121,6 +114,8 @@ def _make_runner(context: RunContext, files: Checkpoints) -> tuple[A3dRunner, Ju
         teaching,
         judge,
     ]
+    if settings.mix:
+        hooks.append(PatchMixHook(scans, source, teaching))
     constant = {"type": "ConstantLR", "factor": 1.0, "begin": 0, "end": 1, "by_epoch": False}
     runner = runner_of(
         context, loader, settings.epochs, schedule, [constant], hooks, files.folder / "logs"
@@ -129,7 +124,7 @@ def _make_runner(context: RunContext, files: Checkpoints) -> tuple[A3dRunner, Ju
         runner,
         loader,
         settings.epochs,
-        source=source_loader(context, source_scans(context)),
+        source=source_loader(context, source),
         source_until=settings.epochs,
         evaluate=judge,
         files=files,
@@ -138,6 +133,18 @@ def _make_runner(context: RunContext, files: Checkpoints) -> tuple[A3dRunner, Ju
     judge.loop = loop
     runner.set_train_loop(loop)
     return runner, judge
+
+
+def _scans(
+    context: RunContext, teacher: TeacherConfig
+) -> tuple[TrainingScans, TrainingScans | None]:
+    """Those of the target, without labels, and in ADA those of the source."""
+    config, datasets = context.config, context.datasets
+    common = (context.rule, config.seed, config.schedule.augmentation, config.active.voxel_size)
+    if config.training.adapt.mix:
+        return ScansToMix(datasets.pool, *common, answers={}), ScansToMix(datasets.source, *common)
+    views = {"for_teacher": True, "with_raw": teacher.view == "raw"}
+    return TrainingScans(datasets.pool, *common, answers={}, **views), source_scans(context)
 
 
 def _teacher(given: TeacherConfig) -> TeacherConfig:

@@ -15,6 +15,8 @@ from tiny_runs import tiny_config
 
 from annotator3d.data.batch import collate, make_sample
 from annotator3d.data.datasets.sequences import SemanticKITTI
+from annotator3d.data.mixing.patches import with_patches
+from annotator3d.data.scan import Scan
 from annotator3d.engine import run as engine_run
 from annotator3d.engine import self_training
 from annotator3d.engine.build import input_rule, load_model
@@ -120,6 +122,88 @@ def test_the_control_uses_no_label_of_the_target(root, source, tmp_path, setting
         found.append((adapted(tmp_path / name), ended(tmp_path / name)))
     assert same(found[0][0], found[1][0])
     assert same(found[0][1], found[1][1])
+
+
+# Mixing
+
+
+MIX = {**ADAPT, "mix": True, "epochs": 2}
+
+
+def labelled_scan(name, labels, seed):
+    random = np.random.default_rng(seed)
+    xyz = random.normal(0, 9, (len(labels), 3)).astype(np.float32)
+    intensity = np.arange(len(labels), dtype=np.float32) + 1000 * seed
+    return Scan(name, xyz, intensity, np.array(labels, np.uint8), np.arange(len(labels)), 9)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_patches_of_whole_classes_are_put_beside_all_points_of_a_scan(share):
+    own = labelled_scan("own", [0, 255, 7], 1)
+    other = labelled_scan("other", [1] * 6 + [2] * 7 + [3] * 8 + [255] * 9, 2)
+    mixed = with_patches(own, other, share, np.random.default_rng(0))
+    assert mixed.id == "own" and np.array_equal(mixed.xyz[:3], own.xyz)
+    assert mixed.labels[:3].tolist() == own.labels.tolist()
+    pasted = mixed.labels[3:]
+    assert len(np.unique(pasted)) == {0.0: 1, 0.5: 1, 1.0: 3}[share]
+    angles = {}
+    for label in np.unique(pasted):
+        assert (pasted == label).sum() == {1: 3, 2: 4, 3: 4}[label]
+    for at, name in enumerate(
+        mixed.intensity[3:].astype(int) - 2000, start=3
+    ):  # which point it was
+        before, after = other.xyz[name], mixed.xyz[at]
+        assert mixed.labels[at] == other.labels[name]
+        assert np.hypot(*after[:2]) == pytest.approx(np.hypot(*before[:2]), rel=1e-4)
+        assert after[2] == before[2]
+        turn = np.arctan2(after[1], after[0]) - np.arctan2(before[1], before[0])
+        angles.setdefault(int(other.labels[name]), []).append(np.exp(1j * turn))
+    assert all(np.ptp(np.array(each)) < 1e-3 for each in angles.values()), "a patch turns as one"
+    if share == 1:
+        assert len({np.round(each[0], 3) for each in angles.values()}) == 3
+
+
+def test_a_scan_without_labels_has_no_patches():
+    own, other = labelled_scan("own", [0, 1], 1), labelled_scan("other", [255] * 5, 2)
+    assert len(with_patches(own, other, 1.0, np.random.default_rng(0))) == 2
+
+
+def test_mixed_scans_are_trained_on_and_a_stopped_run_mixes_the_same(
+    root, source, tmp_path, monkeypatch
+):
+    """With reading processes or without, and with other labels in the files of the target."""
+    config = config_of(root, source, "ada", MIX, data={"val": None})
+    train(config, tmp_path / "whole")
+    plain = config_of(root, source, "ada", {**MIX, "mix": False}, data={"val": None})
+    train(plain, tmp_path / "plain")
+    whole = adapted(tmp_path / "whole")
+    assert not same(whole["state_dict"], adapted(tmp_path / "plain")["state_dict"])
+    taken = TrainLoop.run_iter
+
+    def stopping(self, index, data):
+        assert data["batch"]["scans"][0].labels is None, "no label of the target is read"
+        taken(self, index, data)
+        assert (data["batch"]["target"] != 255).any() and "raw" not in data["batch"]
+        if self.iter == 3:
+            self.stop.number = 15
+
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainLoop, "run_iter", stopping)
+        with pytest.raises(RunStoppedError):
+            train(config, tmp_path / "broken")
+    for path in (root / "sequences").glob("0[01]/labels/*.label"):
+        path.write_bytes(np.full(path.stat().st_size // 4, 10, "<u4").tobytes())
+    config.schedule.workers = 2
+    with monkeypatch.context() as patched:
+        patched.setattr(engine_run, "make_runner", lambda context: 1 / 0)
+        with pytest.raises(ZeroDivisionError):  # the phase is over, and so is this test
+            train(config, tmp_path / "broken", resume=True)
+    assert same(adapted(tmp_path / "broken"), whole)
+
+
+def test_there_is_nothing_to_mix_with_without_source_scans(root, source):
+    with pytest.raises(ConfigError, match="training.adapt.mix: asfda has no source scans"):
+        config_of(root, source, "asfda", MIX)
 
 
 # When it stops

@@ -246,6 +246,7 @@ class AdaptConfig:
     """Training without labels before round 1 of ASFDA and ADA, by the teacher's keys."""
 
     epochs: CountOrZero = 0  # at most, of the pool; they are not those of the schedule
+    mix: StrictBool = False  # ADA: patches of the source in the target's scans, and the reverse
     lr_factor: Positive = 0.1  # learning rate, as a share of the schedule's
     stop: Literal["entropy", "none"] = "entropy"  # by which the best epoch is known
     patience: Count = 2  # epochs without a better one after which the phase ends

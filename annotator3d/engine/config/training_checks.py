@@ -26,6 +26,11 @@ def check_training(config: RunConfig) -> None:
             f"training.adapt.epochs: {config.setting} has no source network that could adapt; "
             "leave the key out, or choose asfda or ada"
         )
+    if config.training.adapt.mix and config.setting != "ada":
+        raise ConfigError(
+            f"training.adapt.mix: {config.setting} has no source scans to mix with; leave the key "
+            "out, or choose ada"
+        )
     if "mix" in levers:
         _check_mix(config)
     if "teacher" in levers:

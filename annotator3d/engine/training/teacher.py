@@ -75,6 +75,22 @@ class Teacher:
         sure = self.thresholds.accept(confidence, classes)
         return torch.where(sure & free, classes, IGNORE)
 
+    @torch.no_grad()
+    def labels_of_points(self, batch: dict) -> Tensor:
+        """[N] int64: the class of each point of scans as recorded where it is sure, 255 elsewhere.
+
+        Of scans in which nobody has answered.
+        """
+        logits, rows = self.network(batch), batch["point_to_voxel"]
+        if self.network.tells_points_apart:
+            logits = self.network.at_points(logits, batch)
+            rows = torch.arange(len(rows), device=rows.device)
+        probabilities = logits.float().softmax(1)
+        free = torch.ones(len(logits), dtype=torch.bool, device=logits.device)
+        labels = self.pseudo_labels(probabilities, free)
+        self._count(rows, probabilities.argmax(1), free, labels)
+        return labels[rows]
+
     def losses(self, batch: dict, outputs: Tensor, target: Tensor, student: Segmentor) -> dict:
         """What is added to the loss of a target batch.
 
@@ -85,7 +101,7 @@ class Teacher:
         probabilities = self.probabilities(batch)
         free = (target == IGNORE) & ~batch["answered"]
         labels = self.pseudo_labels(probabilities, free)
-        self._count(batch, probabilities.argmax(1), free, labels)
+        self._count(batch["point_to_voxel"], probabilities.argmax(1), free, labels)
         found = {}
         if weight := self.config.pseudo_labels:
             parts = segmentation_loss(outputs, labels, student.label_smoothing, student.lovasz)
@@ -96,8 +112,8 @@ class Teacher:
             found["teacher_loss_consistency"] = weight * value
         return found
 
-    def _count(self, batch: dict, classes: Tensor, free: Tensor, labels: Tensor) -> None:
-        num_classes, rows = self.counts.shape[1], batch["point_to_voxel"]
+    def _count(self, rows: Tensor, classes: Tensor, free: Tensor, labels: Tensor) -> None:
+        num_classes = self.counts.shape[1]
         found = [
             classes[rows[chosen[rows]]].bincount(minlength=num_classes)
             for chosen in (free, labels != IGNORE)

@@ -25,13 +25,20 @@ class TeacherHook(Hook):
 
     Args:
         classes: names, in the order of the train ids.
+        by_loss: whether it adds to the loss; False where another hook uses the teacher's labels.
     """
 
     priority = "LOW"  # after the update, before anything is saved
 
     def __init__(
-        self, config: TeacherConfig, classes: list[str], reporter: Reporter, world: World
+        self,
+        config: TeacherConfig,
+        classes: list[str],
+        reporter: Reporter,
+        world: World,
+        by_loss: bool = True,
     ) -> None:
+        self.by_loss = by_loss
         self.config, self.classes, self.reporter, self.world = config, classes, reporter, world
         self.teacher: Teacher | None = None
         self._kept: tuple[dict, dict] | None = None
@@ -55,7 +62,7 @@ class TeacherHook(Hook):
             )
 
     def before_train_epoch(self, runner) -> None:
-        is_on = runner.epoch >= self.config.from_epoch
+        is_on = self.by_loss and runner.epoch >= self.config.from_epoch
         runner.network.more_losses = self._losses(runner.network) if is_on else None
 
     def _losses(self, network):
