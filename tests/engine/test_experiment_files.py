@@ -209,3 +209,17 @@ def test_an_installed_experiment_is_found_by_its_name():
     assert read_experiment(find_experiment("experiments/streets_demo")).against == "random"
     with pytest.raises(ConfigError, match="did you mean 'experiments/streets_demo'"):
         find_experiment("experiments/street_demo")
+
+
+def test_the_experiment_on_recipes_crosses_them_with_strategies(tmp_path):
+    """With one pair; the plan of all pairs is made in the same way."""
+    file = tmp_path / "recipes.yaml"
+    text = find_experiment("experiments/recipes_streets").read_text()
+    file.write_text(text.replace("pairs: 8", "pairs: 1"))
+    runs = [run.job.config for run in plan_of(file).runs if run.arm]
+    mixes = {(c.setting, c.active.strategy, str(c.training.mix)) for c in runs}
+    for setting in ("al", "asfda", "ada"):
+        for strategy in ("vcd", "random"):
+            for mix in ("None", "lasermix", "polarmix", "balanced", "paste"):
+                assert (setting, strategy, mix) in mixes
+    assert {c.schedule.source_until for c in runs if c.setting == "ada"} == {7}
