@@ -7,6 +7,7 @@ and the images of KITTI odometry, ``SS/image_2/FFFFFF.png``
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,7 +31,8 @@ def sensor_pose(scan_file: Path) -> Matrix | None:
     Raises ValueError naming the file and line that cannot be read.
     """
     folder, frame = scan_file.parents[1], scan_file.stem
-    poses, lidar_to_camera = _poses(folder)
+    written = tuple(_written(folder / name) for name in ("poses.txt", "calib.txt"))
+    poses, lidar_to_camera = _poses(folder, written)
     if not frame.isdigit() or int(frame) >= len(poses):
         return None
     return np.linalg.inv(lidar_to_camera) @ poses[int(frame)] @ lidar_to_camera
@@ -63,9 +65,20 @@ def camera_crop(scan_file: Path, point: NDArray[np.float64]) -> NDArray[np.uint8
         return np.asarray(picture.convert("RGB").crop(tuple(box.tolist())))
 
 
+def _written(path: Path) -> int:
+    """When a file was written; 0: it is not there."""
+    try:
+        return os.stat(path).st_mtime_ns
+    except OSError:
+        return 0
+
+
 @lru_cache(maxsize=8)
-def _poses(folder: Path) -> tuple[Matrix, Matrix]:
-    """Camera poses [N, 4, 4] of a sequence and its LiDAR to camera [4, 4]; N = 0 without files."""
+def _poses(folder: Path, written: tuple[int, ...]) -> tuple[Matrix, Matrix]:
+    """Camera poses [N, 4, 4] of a sequence and its LiDAR to camera [4, 4]; N = 0 without files.
+
+    They are read again when a file has been `written` since.
+    """
     poses, calib = folder / "poses.txt", folder / "calib.txt"
     if not poses.is_file():
         return np.empty((0, 4, 4)), np.eye(4)

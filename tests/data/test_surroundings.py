@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -130,3 +132,12 @@ def test_poses_without_the_scanners_calibration_are_not_guessed(sequence):
     (scan.parents[1] / "calib.txt").write_text(f"P2: {row(P2)}\n")
     with pytest.raises(ValueError, match="calib.txt has no entry 'Tr'"):
         sensor_pose(scan)
+
+
+def test_poses_that_are_written_again_are_read_again(sequence):
+    for metres in (1.0, 2.0):
+        there = np.eye(4)
+        there[2, 3] = metres  # ahead of the camera
+        path = sequence(poses=[there])
+        os.utime(path.parents[1] / "poses.txt", ns=(int(metres * 1e9),) * 2)
+        np.testing.assert_allclose(sensor_pose(path)[:3, 3], [metres, 0, 0], atol=1e-12)
