@@ -15,7 +15,8 @@ from annotator3d.data.augment import augment
 from annotator3d.data.datasets.base import ScanDataset
 from annotator3d.data.mixing.plan import MixPlan
 from annotator3d.data.projections.projected import PointSet, Projection
-from annotator3d.data.scan import IGNORE, Scan, VoxelLabels, rows_of_cell, rows_of_cells
+from annotator3d.data.scan import IGNORE, Scan, VoxelLabels, rows_of_cells
+from annotator3d.data.taught_labels import TaughtFile
 from annotator3d.errors import in_yaml
 from annotator3d.kernels import Voxels
 from annotator3d.kernels.grouping import voxel_features, voxelize
@@ -67,8 +68,9 @@ def answer_labels(scan: Scan, answers: Sequence[VoxelLabels], size: float) -> np
             the grid is not the one that was asked about.
     """
     labels = np.full(len(scan.xyz), IGNORE, np.uint8)
-    for voxel in answers:
-        rows, given = rows_of_cell(scan.xyz, voxel.cell, size), voxel.labels
+    found = rows_of_cells(scan.xyz, [voxel.cell for voxel in answers], size)
+    for voxel, rows in zip(answers, found, strict=True):
+        given = voxel.labels
         if len(rows) != len(given):
             given = _of_points_then(scan, rows, voxel)
         if len(rows) != len(given):
@@ -121,11 +123,42 @@ def voxel_targets(labels: torch.Tensor, voxels: Voxels, rule: InputRule) -> torc
     return torch.where(histogram.sum(1) > 0, histogram.argmax(1), IGNORE)
 
 
+def weighted_targets(
+    labels: torch.Tensor,
+    taught: torch.Tensor,
+    weights: torch.Tensor,
+    voxels: Voxels,
+    rule: InputRule,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Targets [V] of `voxel_targets`, and of taught labels where there is none; their weights [V].
+
+    An answer weighs 1. A taught target has the highest weight among the taught points of its class
+    in the voxel.
+
+    Args:
+        labels: [N] uint8 of answers. taught: [N] uint8. weights: [N] float32 of the taught labels.
+    """
+    target, other = (voxel_targets(given, voxels, rule) for given in (labels, taught))
+    own = (target != IGNORE) | (other == IGNORE)
+    point_to_voxel = voxels.point_to_voxel.long()
+    counts = taught.long() == other[point_to_voxel]
+    highest = torch.zeros(len(other)).scatter_reduce(
+        0, point_to_voxel, torch.where(counts, weights, 0.0), "amax"
+    )
+    return torch.where(own, target, other), torch.where(own, 1.0, highest)
+
+
 def make_sample(
-    scan: Scan, rule: InputRule, labels: np.ndarray | None = None, xyz: np.ndarray | None = None
+    scan: Scan,
+    rule: InputRule,
+    labels: np.ndarray | None = None,
+    xyz: np.ndarray | None = None,
+    taught: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> dict:
     """One scan as tensors: cells, features, target (if `labels`), point_to_voxel, id.
 
+    With `taught`, labels [N] uint8 and their weights [N] float32 (`taught_points`), also
+    ``weight`` [V] of the targets, of which some are of taught labels.
     With a projection, ``points`` [N, F] is there in place of ``features``. ``first`` [V] is the row
     of the point that stands for a voxel. `xyz` are augmented coordinates instead of the scan's own.
 
@@ -147,9 +180,25 @@ def make_sample(
         "point_to_voxel": voxels.point_to_voxel,
         "first": voxels.first,
     }
-    if labels is not None:
+    if labels is not None and taught is not None:
+        sample["target"], sample["weight"] = weighted_targets(
+            *map(torch.from_numpy, (labels, *taught)), voxels, rule
+        )
+    elif labels is not None:
         sample["target"] = voxel_targets(torch.from_numpy(labels), voxels, rule)
     return sample
+
+
+def taught_points(file: TaughtFile | None, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [N] uint8 that the points of a scan were taught, 255 elsewhere, and their weights.
+
+    Raises ValueError for a file that is not the one that is meant.
+    """
+    labels, weights = np.full(count, IGNORE, np.uint8), np.zeros(count, np.float32)
+    if file is not None:
+        found, of_found = file.read()
+        labels[found.rows], weights[found.rows] = found.labels, of_found
+    return labels, weights
 
 
 def collate(samples: Sequence[dict]) -> dict:
@@ -173,6 +222,9 @@ def collate(samples: Sequence[dict]) -> dict:
     if "scan" in samples[0]:
         batch["scans"] = [s["scan"] for s in samples]
         batch["labels"] = [s["labels"] for s in samples]
+    if any("weight" in sample for sample in samples):
+        weights = [s["weight"] if "weight" in s else torch.ones(len(s["cells"])) for s in samples]
+        batch["weight"] = torch.cat(weights)
     return batch
 
 
@@ -193,6 +245,7 @@ class SampleRequest(NamedTuple):
     answers: Sequence[VoxelLabels] | None  # of this scan; None: all its labels are used
     whole: bool = False  # the sample carries the scan as recorded, with its labels
     partner: SampleRequest | None = None  # of the scan that it is mixed with; None: of none
+    taught: TaughtFile | None = None  # labels for points that nobody was asked about
 
 
 @dataclass
@@ -205,6 +258,7 @@ class TrainingScans(Dataset):
         base: the scans.
         augmentation: keywords of `augment`; None: none at all.
         answers: scan id -> answers on the query grid of `query_size` metres.
+        taught: scan id -> what answers teach its other points.
         for_teacher: the samples say which voxels are answered, ``answered`` [V] bool.
         with_raw: they carry the scan as recorded, ``raw``, a sample with the same points.
         mixing: with which scans they are mixed; None: with none.
@@ -221,6 +275,7 @@ class TrainingScans(Dataset):
     for_teacher: bool = False
     with_raw: bool = False
     mixing: MixPlan | None = None
+    taught: Mapping[str, TaughtFile] = field(default_factory=dict)
     _labelled: tuple = ()  # `answers` and what `labelled` found in them
 
     def __len__(self) -> int:
@@ -242,17 +297,19 @@ class TrainingScans(Dataset):
 
     def request(self, index: int) -> SampleRequest:
         """The request for a scan in this epoch, with the answers that are known now."""
-        request = SampleRequest(index, self.epoch, self._answers_of(index), self.whole)
+        request = self._request_of(index, self.epoch)._replace(whole=self.whole)
         if self.mixing is None:
             return request
         partner, others = self.mixing.partner(index, self.epoch), self.mixing.others
         if partner is None:
             return request
-        answers = others._answers_of(partner)
-        return request._replace(partner=SampleRequest(partner, self.epoch, answers))
+        return request._replace(partner=others._request_of(partner, self.epoch))
 
-    def _answers_of(self, index: int) -> Sequence[VoxelLabels] | None:
-        return None if self.answers is None else self.answers.get(self.base.ids[index], ())
+    def _request_of(self, index: int, epoch: int) -> SampleRequest:
+        """That of one scan, without the one that it is mixed with."""
+        scan_id = self.base.ids[index]
+        answers = None if self.answers is None else self.answers.get(scan_id, ())
+        return SampleRequest(index, epoch, answers, taught=self.taught.get(scan_id))
 
     def __getitem__(self, request: SampleRequest | int) -> dict:
         if not isinstance(request, SampleRequest):
@@ -260,13 +317,16 @@ class TrainingScans(Dataset):
         index, epoch, whole = request.index, request.epoch, request.whole
         scan, labels = self._read(request)
         facts = {"answered": self._answered(scan, request)} if self.for_teacher else {}
+        if request.taught or (request.partner and request.partner.taught):
+            facts["taught"], facts["weight"] = taught_points(request.taught, len(scan))
         if self.mixing is not None:
             scan, facts = self._mixed(replace(scan, labels=labels), facts, request)
             labels = scan.labels
         xyz = None
         if self.augmentation is not None:
             xyz = augment(scan.xyz, self.seed, epoch, index, **self.augmentation)
-        sample = make_sample(scan, self.rule, labels, xyz)
+        taught = (facts["taught"], facts["weight"]) if "taught" in facts else None
+        sample = make_sample(scan, self.rule, labels, xyz, taught)
         if "of_source" in facts:
             sample["of_source"] = torch.from_numpy(facts["of_source"])[sample["first"]]
         if "answered" in facts:
@@ -279,8 +339,8 @@ class TrainingScans(Dataset):
 
     def _read(self, request: SampleRequest) -> tuple[Scan, NDArray[np.uint8]]:
         """A scan as recorded, and the labels of its points that training knows."""
-        index, _, answers, whole, _ = request
-        scan = self.base.read(index, labels=answers is None or whole)
+        answers = request.answers
+        scan = self.base.read(request.index, labels=answers is None or request.whole)
         if answers is not None:
             return scan, answer_labels(scan, answers, self.query_size)
         if scan.labels is None:
@@ -310,6 +370,9 @@ class TrainingScans(Dataset):
         theirs = {"of_source": np.full(len(other), not plan.source)}
         if "answered" in facts:
             theirs["answered"] = others._answered(other, request.partner)
+        if "taught" in facts:
+            found = taught_points(request.partner.taught, len(other))
+            theirs["taught"], theirs["weight"] = found
         return mix.scan, {name: mix.gather(own, theirs[name]) for name, own in facts.items()}
 
 

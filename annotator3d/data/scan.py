@@ -110,7 +110,8 @@ def rows_of_cell(
 ) -> NDArray[np.int64]:
     """Rows of the points in one cell, ascending: floor(xyz / size) in float32, as `voxelize`."""
     cells = np.floor(xyz[:, :3] / np.float32(voxel_size))
-    return np.flatnonzero((cells == np.array(cell, np.float32)).all(1))
+    same = cells == np.array(cell, np.float32)
+    return np.flatnonzero(same[:, 0] & same[:, 1] & same[:, 2])  # all(1) takes much longer
 
 
 def rows_of_cells(
@@ -122,7 +123,8 @@ def rows_of_cells(
     wanted = np.array(cells, np.int64)
     low, size = wanted.min(0), np.ptp(wanted, axis=0) + 1
     places = np.floor(xyz / np.float32(voxel_size)) - low
-    near = np.flatnonzero(((places >= 0) & (places < size)).all(1))
+    inside = (places >= 0) & (places < size)
+    near = np.flatnonzero(inside[:, 0] & inside[:, 1] & inside[:, 2])  # all(1) takes much longer
     if size.astype(np.float64).prod() >= 2.0**63:  # a stray voxel was asked about
         return [rows_of_cell(xyz, cell, voxel_size) for cell in cells]
     keys = np.ravel_multi_index(places[near].astype(np.int64).T, size)

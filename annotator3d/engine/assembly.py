@@ -19,6 +19,8 @@ from annotator3d.engine.distributed import World
 from annotator3d.engine.evaluation import EvaluationSchedule
 from annotator3d.engine.rounds.hook import RoundHook
 from annotator3d.engine.rounds.online import OnlineHook
+from annotator3d.engine.teaching.hook import TeachingHook
+from annotator3d.engine.teaching.renew import open_teaching
 from annotator3d.engine.training.averaging import AveragingHook
 from annotator3d.engine.training.checkpoints import CheckpointHook
 from annotator3d.engine.training.finite import FiniteLossHook
@@ -185,4 +187,7 @@ def _hooks(context: RunContext, training: TrainingScans) -> list[Hook]:
     if config.is_active:
         rounds = OnlineHook if config.active.when == "online" else RoundHook
         hooks.append(rounds(context, training))
+        teaching = open_teaching(config, context.pool, context.work_dir)
+        if teaching is not None:
+            hooks.append(TeachingHook(context, training, teaching))
     return hooks

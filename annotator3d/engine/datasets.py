@@ -13,7 +13,9 @@ from annotator3d.data.datasets.moved import MovedScans
 from annotator3d.data.taxonomy import Taxonomy
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.moved_scans import open_with_moved
-from annotator3d.errors import ConfigError
+from annotator3d.engine.teaching.classes import taught_classes
+from annotator3d.engine.teaching.posed_scans import PosedScans
+from annotator3d.errors import ConfigError, count
 from annotator3d.ledger.records import ScanRecord
 from annotator3d.reporter import Reporter
 
@@ -69,7 +71,22 @@ def open_datasets(
                 f"data.{name} has other classes than data.{first}: "
                 f"{opened[name].taxonomy.names} against {names}"
             )
+    if config.is_active:
+        _check_teaching(config, opened["train"], reporter)
     return Datasets(opened.get("val"), opened.get("train"), opened.get("source"))
+
+
+def _check_teaching(config: RunConfig, pool: ScanDataset, reporter: Reporter) -> None:
+    """Refuse to let answers teach other scans where nobody knows where these were taken, or what
+    moves; say how many scans have no part in it."""
+    if (reach := config.training.propagate) is None:
+        return
+    taught_classes(pool.taxonomy, reach.classes)
+    if without := PosedScans(pool, reach.scans, reach.metres).without_pose:
+        reporter.info(
+            f"training.propagate: {count(without, 'scan')} of {len(pool):,} without a pose: "
+            "answers about them teach no other scan, and none teaches them"
+        )
 
 
 def _refuse_unlabelled(

@@ -108,6 +108,15 @@ class WorkDir(os.PathLike):
         return self.path / "rounds"
 
     @property
+    def taught(self) -> Path:
+        """What answers teach each scan; made again where it is missing."""
+        return self.path / "taught"
+
+    def teachings(self, round: int) -> Path:
+        """What the answers up to a round have taught, in numbers."""
+        return self.rounds / str(round) / "taught.json"
+
+    @property
     def logs(self) -> Path:
         return self.path / "logs"
 

@@ -11,7 +11,11 @@ from annotator3d.kernels import IGNORE, lovasz_softmax
 
 
 def segmentation_loss(
-    logits: Tensor, target: Tensor, label_smoothing: float = 0.1, lovasz: float = 1.0
+    logits: Tensor,
+    target: Tensor,
+    label_smoothing: float = 0.1,
+    lovasz: float = 1.0,
+    weight: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The published loss over the labelled rows.
 
@@ -21,6 +25,8 @@ def segmentation_loss(
     Args:
         logits: [V, C] float. target: [V] int64, 0..C-1 or 255 (ignored).
         label_smoothing: of the cross-entropy. lovasz: weight of the Lovasz term; 0 leaves it out.
+        weight: [V] above 0, of the rows; None: all count the same. The cross-entropy is then the
+            weighted mean, and Lovasz that of sets in which a row counts as its weight.
 
     Returns:
         ``loss_ce`` and, unless left out, ``loss_lovasz``: scalars, 0 with a gradient of 0 when no
@@ -28,6 +34,8 @@ def segmentation_loss(
     """
     labelled = target != IGNORE
     logits, target = logits[labelled].float(), target[labelled]
+    if weight is not None:
+        return _weighted_loss(logits, target, label_smoothing, lovasz, weight[labelled].float())
     share = _share_of_rows(target)  # of all processes, those without a labelled row too
     if len(target) == 0:
         losses = {"loss_ce": logits.sum() * 0.0}
@@ -36,6 +44,40 @@ def segmentation_loss(
     if lovasz:
         losses["loss_lovasz"] = lovasz * lovasz_softmax(logits.softmax(1), target)
     return losses
+
+
+def _weighted_loss(
+    logits: Tensor, target: Tensor, label_smoothing: float, lovasz: float, weight: Tensor
+) -> dict[str, Tensor]:
+    """`segmentation_loss` of labelled rows [L] with weights [L]."""
+    each = cross_entropy(logits, target, label_smoothing=label_smoothing, reduction="none")
+    total = weight.sum()
+    mean = (weight * each).sum() / total if len(target) else logits.sum() * 0.0
+    losses = {"loss_ce": _share_of(total) * mean}
+    if lovasz:
+        losses["loss_lovasz"] = lovasz * weighted_lovasz(logits.softmax(1), target, weight)
+    return losses
+
+
+def weighted_lovasz(probabilities: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """`lovasz_softmax` of rows [P] that count as their weights [P] in the sets whose Jaccard index
+    it extends: a row of weight 2 is as two equal rows.
+
+    Args: probabilities [P, C], target [P] int64, weight [P] above 0. Returns a scalar, 0 for P = 0.
+    """
+    present = target.unique()
+    if not len(present):
+        return probabilities.sum() * 0.0
+    truth = (target == present[:, None]).to(probabilities.dtype)  # [K, P]
+    errors, order = (
+        (truth - probabilities.T[present]).abs().sort(dim=1, descending=True, stable=True)
+    )
+    counts = weight[order]
+    hits, misses = truth.gather(1, order) * counts, (1 - truth.gather(1, order)) * counts
+    total = hits.sum(1, keepdim=True)
+    jaccard = 1 - (total - hits.cumsum(1)) / (total + misses.cumsum(1))
+    slope = torch.cat([jaccard[:, :1], jaccard.diff(dim=1)], 1)
+    return (errors * slope.detach()).sum(1).mean()
 
 
 def negative_learning(logits: Tensor, target: Tensor, threshold: float = 0.05) -> Tensor:
@@ -78,9 +120,14 @@ def consistency_loss(logits: Tensor, wanted: Tensor) -> Tensor:
 
 def _share_of_rows(rows: Tensor) -> Tensor | float:
     """Rows of this process as a multiple of the processes' mean; 1 for a single one."""
+    return _share_of(torch.tensor(len(rows), device=rows.device))
+
+
+def _share_of(amount: Tensor) -> Tensor | float:
+    """An amount of this process as a multiple of the processes' mean; 1 for a single one."""
     if not (dist.is_available() and dist.is_initialized()):
         return 1.0
-    own = torch.tensor(len(rows), dtype=torch.float64, device=rows.device)
+    own = amount.detach().double()
     total = own.clone()
     dist.all_reduce(total)
-    return (own * dist.get_world_size() / total.clamp(min=1)).float()
+    return (own * dist.get_world_size() / total.clamp(min=1e-12)).float()

@@ -109,10 +109,10 @@ class Segmentor(BaseModel):
         outputs, target = self._outputs(batch), batch["target"]
         if self.before_loss is not None:
             target = self.before_loss(batch, outputs.detach()[:, : self.num_classes])
-        rows, source_rows = (outputs, target), None
+        rows, source_rows = (outputs, target, batch.get("weight")), None
         if source is not None:
             with frozen_statistics(self) if self.bn == "target" else nullcontext():
-                source_rows = self._outputs(source), source["target"]
+                source_rows = self._outputs(source), source["target"], source.get("weight")
         if "of_source" in batch:
             rows, source_rows = _by_domain(
                 [(*rows, batch["of_source"])]
@@ -130,8 +130,10 @@ class Segmentor(BaseModel):
             losses |= {f"source_{name}": value for name, value in extra.items()}
         return losses
 
-    def _labelled_loss(self, outputs: Tensor, target: Tensor) -> dict[str, Tensor]:
-        return segmentation_loss(outputs, target, self.label_smoothing, self.lovasz)
+    def _labelled_loss(
+        self, outputs: Tensor, target: Tensor, weight: Tensor | None
+    ) -> dict[str, Tensor]:
+        return segmentation_loss(outputs, target, self.label_smoothing, self.lovasz, weight)
 
     def point_logits(self, batch: dict) -> Tensor:
         """Logits [N, C] of every point of one scan: `at_points` of `voxel_logits`."""
@@ -172,22 +174,32 @@ class Segmentor(BaseModel):
             return self.head(features)[:, : self.num_classes], features
 
 
-def _by_domain(parts: list[tuple[Tensor, Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
-    """Outputs and targets of all rows of the target, then of the source, of mixed batches.
+def _by_domain(
+    parts: list[tuple[Tensor, Tensor, Tensor | None, Tensor]],
+) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+    """Outputs, targets and weights of all rows of the target, then of the source, of mixed batches.
 
     The loss of each domain is the mean over its own rows: in a mix, source points by the ten
     thousands stand beside a few answered ones.
 
     Args:
-        parts: outputs [V, C], targets [V] and whether each row is of the source [V], by batch.
+        parts: outputs [V, C], targets [V], weights [V] (None: 1) and whether each row is of the
+            source [V], by batch.
     """
-    return [
-        (
-            torch.cat([outputs[of == domain] for outputs, _, of in parts]),
-            torch.cat([target[of == domain] for _, target, of in parts]),
+    no_weights = all(weight is None for _, _, weight, _ in parts)
+
+    def of_domain(domain: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+        rows = [of == domain for *_, of in parts]
+        weights = [torch.ones(len(t), device=t.device) if w is None else w for _, t, w, _ in parts]
+        return (
+            torch.cat([part[0][there] for part, there in zip(parts, rows, strict=True)]),
+            torch.cat([part[1][there] for part, there in zip(parts, rows, strict=True)]),
+            None
+            if no_weights
+            else torch.cat([w[there] for w, there in zip(weights, rows, strict=True)]),
         )
-        for domain in (False, True)
-    ]
+
+    return [of_domain(False), of_domain(True)]
 
 
 @contextmanager

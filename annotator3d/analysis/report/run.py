@@ -27,6 +27,7 @@ from annotator3d.analysis.report.blocks import (
 from annotator3d.analysis.report.classes_asked import PoolClasses, picked_points, pool_classes
 from annotator3d.analysis.report.outlook import outlook_section
 from annotator3d.analysis.report.page import Page, write_page
+from annotator3d.analysis.report.taught import taught_section
 from annotator3d.analysis.runs import Run, read_run
 from annotator3d.analysis.summary import CURVE_NOTE, summarise
 from annotator3d.engine.training.logs import FILE
@@ -57,12 +58,20 @@ def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
             quality = quality_section(ledger)
             cost = cost_section(ledger, work_dir.rounds)
             outlook = outlook_section(ledger, work_dir.rounds)
+            taught = taught_section(work_dir, [entry.number for entry in ledger.rounds()])
         pool = pool_classes(
             work_dir,
             run.run_info,
             lambda done, total: reporter.progress("reading labels", done, total),
         )
-        sections += [*_classes_asked(run, picked, pool), *rounds, *outlook, *cost, *quality]
+        sections += [
+            *_classes_asked(run, picked, pool),
+            *rounds,
+            *taught,
+            *outlook,
+            *cost,
+            *quality,
+        ]
     sections += [*_training(steps), *_iou(run), *_facts(run)]
     page = Page(
         title=f"annotator3d: {run.run_info.get('name') or run.setting}",

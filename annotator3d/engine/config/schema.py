@@ -241,6 +241,40 @@ class TeacherConfig:
         return self.pseudo_labels > 0 or self.consistency > 0
 
 
+def _on_or_off(value: Any) -> Any:
+    """``true`` is a table of defaults, ``false`` none."""
+    return {True: {}, False: None}[value] if isinstance(value, bool) else value
+
+
+PartOfLoss = Annotated[Number, rule("a weight above 0, at most 1", lambda weight: 0 < weight <= 1)]
+Angle = Annotated[Number, rule("degrees above 0, at most 90", lambda degrees: 0 < degrees <= 90)]
+Reach = Annotated[Integer, Field(ge=1, le=1000)]
+
+
+@dataclass(config=_KEYS)
+class PropagateConfig:
+    """From an answer to points of other scans at the same place of the world."""
+
+    scans: Reach = 10  # of the sequence, before and after
+    metres: Metres = 20.0  # between the two sensors
+    cell: Edge = 0.1
+    occlusion: Metres | None = 0.5  # a scan that sees so far behind a place sees through; None: any
+    weight: PartOfLoss = 0.5
+    classes: list[StrictStr] | None = None  # None: all that do not move
+
+
+@dataclass(config=_KEYS)
+class SurfaceConfig:
+    """From an answer to points of its own scan on the same surface."""
+
+    metres: Metres = 0.3
+    degrees: Angle = 15.0  # between two normals
+    weight: PartOfLoss = 0.5
+
+
+OPTIONAL = {"propagate": PropagateConfig, "surface": SurfaceConfig}  # key -> the table it may be
+
+
 @dataclass(config=_KEYS)
 class AdaptConfig:
     """Training without labels before round 1 of ASFDA and ADA, by the teacher's keys."""
@@ -258,6 +292,8 @@ class TrainingConfig:
     """What training makes of the answers beyond the labels that they give: one key a lever, off by
     default."""
 
+    propagate: Annotated[PropagateConfig | None, BeforeValidator(_on_or_off)] = None
+    surface: Annotated[SurfaceConfig | None, BeforeValidator(_on_or_off)] = None
     mix: NameOrTable | None = None  # a recipe that makes one training scan of two; None: none
     negative: Weight = 0.0  # of negative learning where nobody has answered; 0: off
     negative_threshold: Share = 0.05  # a class is unlikely where its probability is below
@@ -266,7 +302,13 @@ class TrainingConfig:
 
     def levers(self) -> list[str]:
         """The keys of the levers that are pulled."""
-        on = {"mix": self.mix, "negative": self.negative, "teacher": self.teacher.is_on}
+        on = {
+            "propagate": self.propagate is not None,
+            "surface": self.surface is not None,
+            "mix": self.mix,
+            "negative": self.negative,
+            "teacher": self.teacher.is_on,
+        }
         return [key for key, is_on in on.items() if is_on]
 
 

@@ -31,6 +31,7 @@ def check_training(config: RunConfig) -> None:
             f"training.adapt.mix: {config.setting} has no source scans to mix with; leave the key "
             "out, or choose ada"
         )
+    _check_teaching(config)
     if "mix" in levers:
         _check_mix(config)
     if "teacher" in levers:
@@ -71,4 +72,22 @@ def _check_teacher(config: RunConfig) -> None:
         raise ConfigError(
             f"training.teacher.from_epoch: the teacher would begin at epoch {teacher.from_epoch}, "
             f"but training has only {count(epochs, 'epoch')}"
+        )
+
+
+def _check_teaching(config: RunConfig) -> None:
+    """What answers teach is made between two epochs, from cells that are smaller than voxels."""
+    training, active = config.training, config.active
+    if active.when == "online":
+        for key in (key for key in ("propagate", "surface") if getattr(training, key)):
+            raise ConfigError(
+                f"training.{key}: online selection asks and answers within the training steps, and "
+                "what answers teach is made before an epoch; choose active.when=round"
+            )
+    cell = None if training.propagate is None else training.propagate.cell
+    if cell is not None and cell > active.voxel_size:
+        raise ConfigError(
+            f"training.propagate.cell: {cell:g} m is larger than active.voxel_size="
+            f"{active.voxel_size:g} m, so that one answer would cover places that nobody asked "
+            f"about; give at most {active.voxel_size:g}"
         )

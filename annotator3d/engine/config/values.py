@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from annotator3d.engine.config.schema import RENAMED, Augmentation, RunConfig
+from annotator3d.engine.config.schema import OPTIONAL, RENAMED, Augmentation, RunConfig
 from annotator3d.errors import ConfigError, in_yaml, nearest
 
 _CONFIG = TypeAdapter(RunConfig)
@@ -94,5 +94,5 @@ def _keys(location: tuple) -> list[str]:
         return list(Augmentation.__annotations__)
     table: Any = RunConfig()
     for part in location:
-        table = getattr(table, part)
+        table = OPTIONAL.get(part) or getattr(table, part)
     return [f.name for f in dataclasses.fields(table)]

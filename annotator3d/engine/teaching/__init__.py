@@ -1,0 +1,6 @@
+"""What the answers of a run teach its scans: over the pool, kept on disk, renewed where it changed.
+
+`posed_scans` is where the scans were taken, `classes` what may be taught, `keys` what the labels
+of a scan depend on, `renew` makes them before an epoch (`hook`), `audit` says how good they are and
+whose pose is wrong.
+"""
