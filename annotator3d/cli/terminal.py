@@ -88,8 +88,12 @@ def _pace(rate: float, left: int) -> str:
 
 
 @contextmanager
-def open_reporter() -> Iterator[Reporter]:
-    """Bars, or lines, for as long as the block lasts."""
+def open_reporter(*, aside: bool = False) -> Iterator[Reporter]:
+    """Bars, or lines, for as long as the block lasts.
+
+    Args:
+        aside: on standard error, since a program reads what is printed (``--json``).
+    """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -97,7 +101,7 @@ def open_reporter() -> Iterator[Reporter]:
         RateColumn(),
         TimeRemainingColumn(),
     )
-    bars = Progress(*columns, console=Console(file=terminal()), transient=True)
+    bars = Progress(*columns, console=Console(file=terminal(aside)), transient=True)
     with bars if bars.console.is_interactive else nullcontext():
         yield RichReporter(bars)
 

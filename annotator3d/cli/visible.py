@@ -58,9 +58,13 @@ class VisibleStream:
         return getattr(self.stream, name)
 
 
-def terminal() -> TextIO:
-    """Standard output for those who make escape sequences themselves and pass `visible` texts."""
-    return sys.stdout.stream if isinstance(sys.stdout, VisibleStream) else sys.stdout
+def terminal(error: bool = False) -> TextIO:
+    """Standard output, or error, for those who make escape sequences themselves.
+
+    They pass `visible` texts.
+    """
+    stream = sys.stderr if error else sys.stdout
+    return stream.stream if isinstance(stream, VisibleStream) else stream
 
 
 @contextmanager

@@ -151,7 +151,7 @@ FAULTS = {
 
 def check(root: Path, capsys, *options: str) -> tuple[int, dict]:
     code = main(["check", str(root), "--json", *options])
-    return code, json.loads(capsys.readouterr().out.splitlines()[-1])
+    return code, json.loads(capsys.readouterr().out)
 
 
 def test_every_kind_of_problem_is_tested():
@@ -386,7 +386,7 @@ def test_quarantined_scans_are_left_out_and_listed_in_the_run_card(run, tmp_path
     assert (
         main(["evaluate", str(tmp_path / "work" / "config.yaml"), str(checkpoint), "--json"]) == 0
     )
-    result = json.loads(capsys.readouterr().out.splitlines()[-1])
+    result = json.loads(capsys.readouterr().out)
     last = json.loads((tmp_path / "work" / "metrics.jsonl").read_text().splitlines()[-1])
     assert result["confusion"] == last["confusion"]
     # And the run goes on only with the same ones.

@@ -65,7 +65,7 @@ def test_a_dropped_data_set_is_checked(make_kitti, drop, capsys):
     (opened,) = open_folder(root, None)
     assert type(opened).__name__ == "Dropped" and len(opened) == 4
     main(["check", str(root), "--json"])
-    report = json.loads(capsys.readouterr().out.splitlines()[-1])
+    report = json.loads(capsys.readouterr().out)
     assert report["scans"] == 4
 
 

@@ -47,15 +47,14 @@ def check(args: argparse.Namespace) -> int:
 
     check_workers(args.workers)
     results = []
-    with open_reporter() as reporter:
+    with open_reporter(aside=args.json) as reporter:
         for dataset in _datasets(args):
             name = f"checking {type(dataset).__name__}"
             if not args.json:
                 print(f"{name} in {dataset.root}: {count(len(dataset), 'scan')}")
 
             def progress(done: int, total: int, name: str = name) -> None:
-                if not args.json:
-                    reporter.progress(name, done, total)
+                reporter.progress(name, done, total)
 
             results.append(check_dataset(dataset, progress, args.workers))
     kept = _keep(results, args.beside_data)

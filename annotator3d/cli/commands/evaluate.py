@@ -29,7 +29,7 @@ def evaluate(args: argparse.Namespace) -> None:
     from annotator3d.engine.evaluation import evaluate_checkpoint
 
     root = data_root_of(args, config, path)
-    with open_reporter() as reporter:
+    with open_reporter(aside=args.json) as reporter:
         result = evaluate_checkpoint(config, args.checkpoint, root, reporter)
     if args.json:
         print(json.dumps(result))

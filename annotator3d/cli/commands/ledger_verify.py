@@ -51,7 +51,7 @@ def verify(args: argparse.Namespace) -> int:
     from annotator3d.ledger.maintenance.verify import verify as check
 
     path = ledger_path(args.work_dir)
-    with open_reporter() as reporter:
+    with open_reporter(aside=args.json) as reporter:
         scans = _of_package(path, args) if is_package(path) else _of_run(path, args, reporter)
         found = check(
             path,

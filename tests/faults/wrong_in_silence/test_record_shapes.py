@@ -117,7 +117,7 @@ def test_check_sees_it_in_a_folder_in_use(tmp_path, capsys, name):
     values, columns = SHAPES[name]
     path = write(tmp_path / "kitti" / "sequences" / "00" / "velodyne" / "000000.bin", values)
     assert main(["check", str(tmp_path / "kitti"), "--json"]) == 1
-    problems = json.loads(capsys.readouterr().out.splitlines()[-1])["problems"]
+    problems = json.loads(capsys.readouterr().out)["problems"]
     assert {p["file"] for p in problems} == {str(path)}
     kinds = {p["kind"] for p in problems if p["severity"] == "error"}
     assert kinds <= {"wrong columns", "wrong endianness"} and kinds
