@@ -32,6 +32,7 @@ PACKAGES = (
     Package("pydantic", "'pydantic>=2'"),
     Package("pyyaml", "pyyaml", module="yaml"),
     Package("rich", "'rich<15'"),
+    Package("safetensors", "safetensors"),
     Package("matplotlib", "matplotlib"),
     Package("jinja2", "jinja2"),
 )

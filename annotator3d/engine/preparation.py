@@ -19,7 +19,7 @@ from annotator3d.engine.distributed import World
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.checkpoint_file import load_weights, read_checkpoint
 from annotator3d.engine.training.checkpoints import Checkpoints
-from annotator3d.engine.training.identity import read_weights_for
+from annotator3d.engine.training.identity import read_initial_weights
 from annotator3d.engine.training.input_statistics import measure_input
 from annotator3d.engine.training.prototypes import (
     needed_prototypes,
@@ -72,7 +72,7 @@ def prepare_run(
     starts = world.on_all_ranks(lambda: not resumed_at and _starts_from_checkpoint(config))
     prototypes = world.on_all_ranks(lambda: None if resumed_at else _source_prototypes(config))
     datasets = _open_datasets(config, data_root, StoppableReporter(reporter, stop), world, known)
-    oracle, model = world.on_all_ranks(lambda: _build(config, datasets, starts))
+    oracle, model = world.on_all_ranks(lambda: _build(config, datasets, starts, reporter))
     if resumed_at is None and not starts:
         measure_input(config, datasets, model, world)
     world.on_all_ranks(lambda: try_one_step(config, datasets, model, device))
@@ -147,7 +147,7 @@ def _open_datasets(
 
 
 def _build(
-    config: RunConfig, datasets: Datasets, starts_from_checkpoint: bool
+    config: RunConfig, datasets: Datasets, starts_from_checkpoint: bool, reporter: Reporter
 ) -> tuple[Oracle | None, Segmentor]:
     """Oracle and network; the network's random weights depend on ``config.seed`` alone."""
     oracle, taxonomy = None, datasets.taxonomy
@@ -161,8 +161,10 @@ def _build(
     torch.manual_seed(config.seed)
     model = build_model(config, taxonomy.num_classes)
     if starts_from_checkpoint:
-        weights = read_weights_for(config, taxonomy.names, config.init)
+        weights, words = read_initial_weights(config, model, taxonomy.names, config.init)
         load_weights(model, weights, config.init)
+        if words:
+            reporter.info(words)
     return oracle, model
 
 

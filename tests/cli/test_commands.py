@@ -111,6 +111,7 @@ CONTINUES = {
     "train": "; nothing in the ledger is lost: continue with the same command and --resume",
     "select": "; nothing in the ledger is lost",
     "import": "; the same command continues",
+    "pretrain": "; the same command continues",
     "demo": "; nothing in the ledgers is lost: the same command continues",
     "compare": "; nothing in the ledgers is lost: the same command continues",
 }

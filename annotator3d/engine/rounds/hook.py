@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from torch import Tensor
@@ -22,6 +21,7 @@ from annotator3d.engine.prediction import strategy_inputs
 from annotator3d.engine.rounds.select_round import RoundPlan, Selected, select_round
 from annotator3d.engine.training.averaging import scoring_weights
 from annotator3d.engine.training.prototypes import source_prototypes
+from annotator3d.engine.training.weights_file import digest_of
 from annotator3d.errors import RunPausedError, count
 from annotator3d.ledger.describe import describe_disputed
 from annotator3d.ledger.digest import labels_digest
@@ -42,14 +42,8 @@ class WaitingForOracleError(RunPausedError):
 
 
 def weights_digest(model) -> str:
-    """Name of a network's weights: ``blake2b:<hex>`` of what its predictions depend on."""
-    digest = hashlib.blake2b(digest_size=16)
-    for name, value in sorted(model.state_dict().items()):
-        if name.endswith("num_batches_tracked"):  # counts steps; no prediction depends on it
-            continue
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return f"blake2b:{digest.hexdigest()}"
+    """Name of a network's weights, for the ledger."""
+    return digest_of(model.state_dict())
 
 
 class RoundHook(Hook):

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from annotator3d.engine.training.weights_file import SUFFIX, read_weights_file
 from annotator3d.errors import in_yaml, kind_in_words
 from annotator3d.system_errors import is_refusal
 
@@ -36,7 +37,7 @@ def damage(path: Path) -> str | None:
 
 
 def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dict:
-    """Read a checkpoint of tensors and plain Python.
+    """Read a checkpoint of tensors and plain Python, or weights alone in a ``.safetensors`` file.
 
     Raises:
         FileNotFoundError: no such file.
@@ -46,6 +47,10 @@ def read_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> dic
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"no checkpoint {path}")
+    if path.suffix == SUFFIX:
+        weights, told = read_weights_file(path, device)
+        _check_weights(weights, path)
+        return {**told, STATE: weights}
     if fault := damage(path):
         raise ValueError(
             f"{path} {fault}; expected a file that torch.save wrote: take another checkpoint, or "

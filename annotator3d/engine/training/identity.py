@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from annotator3d._mmengine import Hook
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.training.checkpoint_file import read_checkpoint, weights_in
+from annotator3d.engine.training.known_classes import with_own_head
+from annotator3d.engine.training.weights_file import SUFFIX
 from annotator3d.errors import in_yaml, kind_in_words, some
 
 NETWORK = "network"
@@ -57,6 +59,29 @@ def read_weights_for(
         check_classes(known["classes"], classes, path)
         warn_of_other_input(known, config, path)
     return weights_in(content, path)
+
+
+def read_initial_weights(
+    config: RunConfig, model: nn.Module, classes: Sequence[str], path: str | Path
+) -> tuple[dict[str, Tensor], str]:
+    """The weights that `model` starts from, and a sentence where they are not all of the file's.
+
+    A network to start from (a ``.safetensors`` file) may know other classes: see `with_own_head`.
+
+    Raises ValueError as `read_weights_for`.
+    """
+    content = read_checkpoint(path)
+    known = identity_in(content, path)
+    if known is None or known["classes"] == list(classes) or Path(path).suffix != SUFFIX:
+        return read_weights_for(config, classes, path), ""
+    warn_of_other_input(known, config, path)
+    try:
+        weights, words = with_own_head(
+            model, weights_in(content, path), known["classes"], list(classes)
+        )
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    return weights, f"{path}: {words}"
 
 
 def identity_in(content: dict, path: str | Path) -> dict[str, Any] | None:

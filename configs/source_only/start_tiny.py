@@ -1,0 +1,13 @@
+# A network to start from (`annotator3d pretrain`): simulated streets at the resolution of a real
+# sensor, for a network that two CPU cores train in about an hour.
+_base_ = ["../_base_/data/streets_to_start_from.py", "../_base_/models/minkunet_tiny.py"]
+setting = "source_only"
+schedule = dict(
+    epochs=24,
+    source_until=24,
+    batch_size=4,
+    optimizer=dict(type="AdamW", lr=0.02, weight_decay=0.01),
+    ema=0.998,
+    evaluate_at=[],
+    checkpoint_every=1,
+)
