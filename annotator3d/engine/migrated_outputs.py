@@ -35,7 +35,7 @@ def carry_over_outputs(work_dir: WorkDir, version: int) -> tuple[str, ...]:
 
 
 def _set_aside(work_dir: WorkDir, version: int) -> None:
-    for here in (work_dir.checkpoints, work_dir.metrics_path):
+    for here in (work_dir.checkpoints, work_dir.metrics_path, work_dir.adaptation):
         aside = here.with_name(f"{here.name}.classes-{version}")
         if here.exists() and not aside.exists():
             os.rename(here, aside)

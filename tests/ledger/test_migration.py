@@ -235,6 +235,8 @@ def run(trained, tmp_path):
 
 def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
     work_dir, new = run
+    (work_dir / "adaptation").mkdir()
+    (work_dir / "adaptation" / "adapted.pth").write_text("weights for the old classes")
     command = ["taxonomy", "migrate", str(work_dir), str(new)]
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
         before, asked = ledger.summary(), ledger.queries()
@@ -245,6 +247,8 @@ def test_a_run_goes_on_with_another_class_list(run, trained, capsys):
     assert main([*command, "--apply"]) == 0
     assert "--resume" in capsys.readouterr().out
     assert (work_dir / "checkpoints.classes-1").is_dir()
+    assert (work_dir / "adaptation.classes-1" / "adapted.pth").is_file()
+    assert not (work_dir / "adaptation").exists()
     config = str(trained / "mine.yaml")  # as it was before
     assert main(["train", config, "--work-dir", str(work_dir), "--resume"]) == 0
     with Ledger.read(work_dir / "ledger.sqlite") as ledger:
