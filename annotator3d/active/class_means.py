@@ -14,6 +14,7 @@ from torch import Tensor
 
 from annotator3d.active.evidence import Agreement
 from annotator3d.data.files import atomic_write, make_folder
+from annotator3d.data.scan import file_stem
 from annotator3d.data.scan_source import Pose
 from annotator3d.kernels.grouping import voxel_mean, voxelize
 
@@ -54,7 +55,7 @@ class MeansOfScans:
         self.folder, self.voxel_size = Path(folder), voxel_size
 
     def file(self, round: int, scan_id: str) -> Path:
-        return self.folder / str(round) / "means" / f"{scan_id.replace('/', '_')}.npz"
+        return self.folder / str(round) / "means" / f"{file_stem(scan_id)}.npz"
 
     def of_round(
         self, round: int, scan_id: str, cells: NDArray[np.int32]

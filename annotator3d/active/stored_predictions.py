@@ -18,15 +18,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.files import atomic_write, make_folder
-from annotator3d.data.scan import IGNORE, Scan
+from annotator3d.data.scan import IGNORE, Scan, file_stem
 from annotator3d.data.scan_source import Prediction
 from annotator3d.ledger.records import UNASSIGNED, Cell, Query
 from annotator3d.system_errors import in_words, is_refusal
 
 
 def prediction_file(folder: str | Path, round: int, scan_id: str) -> Path:
-    """The file of a scan's prediction; `folder` is ``rounds/`` of a work directory."""
-    return Path(folder) / str(round) / f"{scan_id.replace('/', '_')}.npz"
+    """Where a scan's prediction is written; `folder` is ``rounds/`` of a work directory."""
+    return Path(folder) / str(round) / f"{file_stem(scan_id)}.npz"
+
+
+def stored_file(folder: str | Path, round: int, scan_id: str) -> Path:
+    """Where it is read: there, or where an earlier version wrote it."""
+    path = prediction_file(folder, round, scan_id)
+    before = path.with_name(f"{scan_id.replace('/', '_')}.npz")
+    return before if not path.is_file() and before.is_file() else path
 
 
 def store_prediction(
@@ -74,7 +81,7 @@ class StoredPredictions:
 
         Raises ValueError, naming the file, for one that is damaged or of another scan.
         """
-        path = prediction_file(self.folder, round, scan.id)
+        path = stored_file(self.folder, round, scan.id)
         if not path.is_file():
             return None
         try:
@@ -107,7 +114,7 @@ def predicted_classes(folder: str | Path, queries: Sequence[Query]) -> list[int 
     files: dict[Path, dict[Cell, int]] = {}
     found = []
     for query in queries:
-        path = prediction_file(folder, query.round, query.scan)
+        path = stored_file(folder, query.round, query.scan)
         if path not in files:
             files[path] = _cell_classes(path) if path.is_file() else {}
         found.append(files[path].get(query.cell) or None)

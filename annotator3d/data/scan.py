@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -103,6 +104,18 @@ class VoxelLabels(NamedTuple):
     cell: tuple[int, int, int]
     labels: NDArray[np.uint8]  # [n] train ids, 255 = ignore; points in file order
     round: int  # that asked for them
+
+
+def file_stem(scan_id: str) -> str:
+    """The name of a scan's file in a folder of all scans; two scans never have the same.
+
+    ``00/000012`` becomes ``00_000012``. With an underscore of its own, an id has a digest at the
+    end, since ``a_b/c`` and ``a/b_c`` would both become ``a_b_c``.
+    """
+    plain = scan_id.replace("/", "_")
+    if "_" not in scan_id:
+        return plain
+    return f"{plain}-{hashlib.blake2b(scan_id.encode(), digest_size=6).hexdigest()}"
 
 
 def rows_of_cell(

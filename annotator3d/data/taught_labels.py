@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from annotator3d.data.files import atomic_write
+from annotator3d.data.scan import file_stem
 
 
 class Kind(IntEnum):
@@ -57,7 +58,7 @@ class TaughtFile(NamedTuple):
 
 def taught_file(folder: Path, scan_id: str) -> Path:
     """The file of a scan in the folder of a run."""
-    return folder / f"{scan_id.replace('/', '_')}.npz"
+    return folder / f"{file_stem(scan_id)}.npz"
 
 
 def write_taught(path: Path, key: str, taught: TaughtLabels, notes: Mapping[str, NDArray]) -> None:

@@ -25,6 +25,7 @@ from annotator3d.data.formats.registry import read_cloud, require
 from annotator3d.data.importing.card import Origin
 from annotator3d.data.importing.rules import FIELDS
 from annotator3d.data.plain_json import parse_json
+from annotator3d.data.scan import file_stem
 
 if TYPE_CHECKING:
     import laspy
@@ -116,7 +117,7 @@ class LidarsegWriter(Writer):
     def path(self, i: int) -> Path:
         if isinstance(self.dataset, NuScenes):
             return self.out / self.dataset.label_path(i).relative_to(self.dataset.root)
-        return self.out / "lidarseg" / f"{self.dataset.ids[i].replace('/', '_')}_lidarseg.bin"
+        return self.out / "lidarseg" / f"{file_stem(self.dataset.ids[i])}_lidarseg.bin"
 
     def write(self, i: int, labels: Labels) -> None:
         with atomic_write(self.path(i)) as file:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.active.stored_predictions import prediction_file
+from annotator3d.active.stored_predictions import stored_file
 from annotator3d.data.scan import VoxelLabels
 from annotator3d.engine.teaching.posed_scans import PosedScans
 
@@ -44,7 +44,7 @@ class Keys:
         digest.update(self._scan(index))
         digest.update(_state(self._pool.label_path(index)))
         for voxel in self._answers.get(self._pool.ids[index], ()):
-            path = prediction_file(self._folder, voxel.round, self._pool.ids[index])
+            path = stored_file(self._folder, voxel.round, self._pool.ids[index])
             digest.update(_state(path))
         for other in self._places.within_reach(index) if self._places is not None else ():
             digest.update(self._scan(other))
