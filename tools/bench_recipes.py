@@ -39,6 +39,7 @@ RECIPES: dict[str, Mapping[str, object]] = {  # name -> keys over the config's
     "balanced": {"training.mix": "balanced"},
     "balanced, labelled only": {"training.mix": {"type": "balanced", "unlabelled": False}},
     "paste": {"training.mix": "paste"},
+    "balance": {"training.balance.scans": 0.5, "training.balance.classes": 0.5},
     "negative": {"training.negative": 1.0},
     "teacher": {"training.teacher.pseudo_labels": 1.0},
 }

@@ -246,6 +246,7 @@ class SampleRequest(NamedTuple):
     whole: bool = False  # the sample carries the scan as recorded, with its labels
     partner: SampleRequest | None = None  # of the scan that it is mixed with; None: of none
     taught: TaughtFile | None = None  # labels for points that nobody was asked about
+    repeat: int = 0  # how often the scan has been drawn in this epoch before
 
 
 @dataclass
@@ -262,6 +263,8 @@ class TrainingScans(Dataset):
         for_teacher: the samples say which voxels are answered, ``answered`` [V] bool.
         with_raw: they carry the scan as recorded, ``raw``, a sample with the same points.
         mixing: with which scans they are mixed; None: with none.
+        balance: power by which scans with rare classes in their answers are drawn more often
+            (`balance.scan_weights`); 0: each is drawn once an epoch.
     """
 
     base: ScanDataset
@@ -276,6 +279,7 @@ class TrainingScans(Dataset):
     with_raw: bool = False
     mixing: MixPlan | None = None
     taught: Mapping[str, TaughtFile] = field(default_factory=dict)
+    balance: float = 0.0
     _labelled: tuple = ()  # `answers` and what `labelled` found in them
 
     def __len__(self) -> int:
@@ -295,15 +299,25 @@ class TrainingScans(Dataset):
         found = [index for index, scan in enumerate(self.base.ids) if scan in known]
         return np.array(found) if found else everything
 
-    def request(self, index: int) -> SampleRequest:
-        """The request for a scan in this epoch, with the answers that are known now."""
-        request = self._request_of(index, self.epoch)._replace(whole=self.whole)
+    def request(self, index: int, repeat: int = 0) -> SampleRequest:
+        """The request for a scan in this epoch, with the answers that are known now.
+
+        Args:
+            repeat: how often it has been drawn in this epoch.
+        """
+        request = self._request_of(index, self.epoch)
+        request = request._replace(whole=self.whole, repeat=repeat)
         if self.mixing is None:
             return request
-        partner, others = self.mixing.partner(index, self.epoch), self.mixing.others
+        partner = self.mixing.partner(index, self.epoch, self._draw(request))
+        others = self.mixing.others
         if partner is None:
             return request
         return request._replace(partner=others._request_of(partner, self.epoch))
+
+    def _draw(self, request: SampleRequest) -> int:
+        """A number for what is drawn for a sample, another one for each repeat of a scan."""
+        return request.index + request.repeat * len(self)
 
     def _request_of(self, index: int, epoch: int) -> SampleRequest:
         """That of one scan, without the one that it is mixed with."""
@@ -314,7 +328,7 @@ class TrainingScans(Dataset):
     def __getitem__(self, request: SampleRequest | int) -> dict:
         if not isinstance(request, SampleRequest):
             request = self.request(request)
-        index, epoch, whole = request.index, request.epoch, request.whole
+        epoch, whole = request.epoch, request.whole
         scan, labels = self._read(request)
         facts = {"answered": self._answered(scan, request)} if self.for_teacher else {}
         if request.taught or (request.partner and request.partner.taught):
@@ -324,7 +338,7 @@ class TrainingScans(Dataset):
             labels = scan.labels
         xyz = None
         if self.augmentation is not None:
-            xyz = augment(scan.xyz, self.seed, epoch, index, **self.augmentation)
+            xyz = augment(scan.xyz, self.seed, epoch, self._draw(request), **self.augmentation)
         taught = (facts["taught"], facts["weight"]) if "taught" in facts else None
         sample = make_sample(scan, self.rule, labels, xyz, taught)
         if "of_source" in facts:
@@ -366,7 +380,7 @@ class TrainingScans(Dataset):
         if request.partner is None:
             return scan, facts
         other, labels = others._read(request.partner)
-        mix = plan.mix(scan, replace(other, labels=labels), request.index, request.epoch)
+        mix = plan.mix(scan, replace(other, labels=labels), request.epoch, self._draw(request))
         theirs = {"of_source": np.full(len(other), not plan.source)}
         if "answered" in facts:
             theirs["answered"] = others._answered(other, request.partner)

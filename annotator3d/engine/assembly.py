@@ -23,6 +23,7 @@ from annotator3d.engine.teaching.hook import TeachingHook
 from annotator3d.engine.teaching.renew import open_teaching
 from annotator3d.engine.training.averaging import AveragingHook
 from annotator3d.engine.training.checkpoints import CheckpointHook
+from annotator3d.engine.training.class_weights import ClassWeightsHook
 from annotator3d.engine.training.finite import FiniteLossHook
 from annotator3d.engine.training.identity import IdentityHook
 from annotator3d.engine.training.loading import training_loader
@@ -38,6 +39,7 @@ def make_runner(context: RunContext) -> A3dRunner:
     config, schedule, datasets = context.config, context.config.schedule, context.datasets
     scans = datasets.source if config.setting == "source_only" else datasets.pool
     training = _training_scans(context, scans, config.is_active)
+    training.balance = config.training.balance.scans
     source = source_scans(context)
     if config.training.mix is not None:
         _mix(context, training, source)
@@ -184,6 +186,8 @@ def _hooks(context: RunContext, training: TrainingScans) -> list[Hook]:
     if config.training.teacher.is_on:
         classes, world = context.datasets.taxonomy.names, context.world
         hooks.append(TeacherHook(config.training.teacher, classes, context.reporter, world))
+    if config.training.balance.classes:
+        hooks.append(ClassWeightsHook(training, config.training.balance.classes))
     if config.is_active:
         rounds = OnlineHook if config.active.when == "online" else RoundHook
         hooks.append(rounds(context, training))

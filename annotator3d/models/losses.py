@@ -16,6 +16,7 @@ def segmentation_loss(
     label_smoothing: float = 0.1,
     lovasz: float = 1.0,
     weight: Tensor | None = None,
+    class_weights: Tensor | None = None,
 ) -> dict[str, Tensor]:
     """The published loss over the labelled rows.
 
@@ -27,6 +28,8 @@ def segmentation_loss(
         label_smoothing: of the cross-entropy. lovasz: weight of the Lovasz term; 0 leaves it out.
         weight: [V] above 0, of the rows; None: all count the same. The cross-entropy is then the
             weighted mean, and Lovasz that of sets in which a row counts as its weight.
+        class_weights: [C] above 0, of the targets in the cross-entropy, times `weight`; None: all
+            classes count the same. Lovasz is a mean over the classes anyway.
 
     Returns:
         ``loss_ce`` and, unless left out, ``loss_lovasz``: scalars, 0 with a gradient of 0 when no
@@ -34,29 +37,32 @@ def segmentation_loss(
     """
     labelled = target != IGNORE
     logits, target = logits[labelled].float(), target[labelled]
-    if weight is not None:
-        return _weighted_loss(logits, target, label_smoothing, lovasz, weight[labelled].float())
-    share = _share_of_rows(target)  # of all processes, those without a labelled row too
+    in_sets = None if weight is None else weight[labelled].float()
+    in_mean = in_sets
+    if class_weights is not None:
+        in_mean = class_weights[target] * (1.0 if in_sets is None else in_sets)
+    losses = {"loss_ce": _mean_cross_entropy(logits, target, label_smoothing, in_mean)}
+    if lovasz:
+        probabilities = logits.softmax(1)
+        losses["loss_lovasz"] = lovasz * (
+            lovasz_softmax(probabilities, target)
+            if in_sets is None
+            else weighted_lovasz(probabilities, target, in_sets)
+        )
+    return losses
+
+
+def _mean_cross_entropy(
+    logits: Tensor, target: Tensor, label_smoothing: float, weight: Tensor | None
+) -> Tensor:
+    """Over the rows of all processes, those without a labelled row too."""
+    share = _share_of_rows(target) if weight is None else _share_of(weight.sum())
     if len(target) == 0:
-        losses = {"loss_ce": logits.sum() * 0.0}
-    else:
-        losses = {"loss_ce": share * cross_entropy(logits, target, label_smoothing=label_smoothing)}
-    if lovasz:
-        losses["loss_lovasz"] = lovasz * lovasz_softmax(logits.softmax(1), target)
-    return losses
-
-
-def _weighted_loss(
-    logits: Tensor, target: Tensor, label_smoothing: float, lovasz: float, weight: Tensor
-) -> dict[str, Tensor]:
-    """`segmentation_loss` of labelled rows [L] with weights [L]."""
+        return logits.sum() * 0.0
+    if weight is None:
+        return share * cross_entropy(logits, target, label_smoothing=label_smoothing)
     each = cross_entropy(logits, target, label_smoothing=label_smoothing, reduction="none")
-    total = weight.sum()
-    mean = (weight * each).sum() / total if len(target) else logits.sum() * 0.0
-    losses = {"loss_ce": _share_of(total) * mean}
-    if lovasz:
-        losses["loss_lovasz"] = lovasz * weighted_lovasz(logits.softmax(1), target, weight)
-    return losses
+    return share * ((weight * each).sum() / weight.sum())
 
 
 def weighted_lovasz(probabilities: Tensor, target: Tensor, weight: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class Segmentor(BaseModel):
             has no label; 0 leaves it out.
 
     Attributes:
+        class_weights: [C] in the cross-entropy of the target; None: all count the same.
         before_loss: called in each training step with the target's batch and its voxel logits
             [V, C], before the loss; gives the targets [V] to use instead of the batch's.
         more_losses: called in each training step with the target's batch, its voxel outputs [V, C]
@@ -75,6 +76,7 @@ class Segmentor(BaseModel):
         self.num_classes = num_classes
         self.label_smoothing, self.lovasz, self.bn = label_smoothing, lovasz, bn
         self.negative, self.negative_threshold = negative, negative_threshold
+        self.class_weights: Tensor | None = None
         self.before_loss: Callable[[dict, Tensor], Tensor] | None = None
         self.more_losses: Callable[[dict, Tensor, Tensor], dict[str, Tensor]] | None = None
 
@@ -118,7 +120,7 @@ class Segmentor(BaseModel):
                 [(*rows, batch["of_source"])]
                 + ([] if source is None else [(*source_rows, source["of_source"])])
             )
-        losses = self._labelled_loss(*rows)
+        losses = self._labelled_loss(*rows, self.class_weights)
         if self.negative:
             logits = rows[0][:, : self.num_classes]
             found = negative_learning(logits, rows[1], self.negative_threshold)
@@ -131,9 +133,15 @@ class Segmentor(BaseModel):
         return losses
 
     def _labelled_loss(
-        self, outputs: Tensor, target: Tensor, weight: Tensor | None
+        self,
+        outputs: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+        class_weights: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        return segmentation_loss(outputs, target, self.label_smoothing, self.lovasz, weight)
+        return segmentation_loss(
+            outputs, target, self.label_smoothing, self.lovasz, weight, class_weights
+        )
 
     def point_logits(self, batch: dict) -> Tensor:
         """Logits [N, C] of every point of one scan: `at_points` of `voxel_logits`."""

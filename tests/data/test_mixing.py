@@ -318,19 +318,20 @@ class Pool:
 
 def test_partners_are_scans_with_answers_and_never_the_scan_itself():
     plan = MixPlan(get_recipe("lasermix"), Pool([1, 4, 6]), seed=3)
-    drawn = {(i, e): plan.partner(i, e) for i in range(8) for e in range(40)}
+    drawn = {(i, e): plan.partner(i, e, i) for i in range(8) for e in range(40)}
     assert set(drawn.values()) == {1, 4, 6}
     assert all(partner != index for (index, _), partner in drawn.items())
-    assert drawn == {key: plan.partner(*key) for key in reversed(drawn)}  # in any order
+    again = {(i, e): plan.partner(i, e, i) for i, e in reversed(drawn)}  # in any order
+    assert drawn == again
     across = MixPlan(get_recipe("lasermix"), Pool([1, 4, 6]), seed=3, source=False)
-    assert any(across.partner(4, e) == 4 for e in range(40))  # scan 4 of the other domain
-    assert MixPlan(get_recipe("lasermix"), Pool([2]), seed=3).partner(2, 0) is None
+    assert any(across.partner(4, e, 4) == 4 for e in range(40))  # scan 4 of the other domain
+    assert MixPlan(get_recipe("lasermix"), Pool([2]), seed=3).partner(2, 0, 2) is None
 
 
 def test_a_probability_and_a_last_epoch_limit_the_mixing():
     recipe = get_recipe({"type": "lasermix", "probability": 0.25})
     plan = MixPlan(recipe, Pool(range(10)), seed=0, source=True, until=400)
-    mixed = [plan.partner(0, epoch) is not None for epoch in range(500)]
+    mixed = [plan.partner(0, epoch, 0) is not None for epoch in range(500)]
     assert 70 < sum(mixed[:400]) < 130 and not any(mixed[400:])
 
 

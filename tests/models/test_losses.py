@@ -74,3 +74,40 @@ def test_ignored_rows_have_no_influence():
         strict=True,
     ):
         assert torch.equal(a, b)
+
+
+def test_class_weights_weight_the_cross_entropy_alone():
+    torch.manual_seed(1)
+    logits, target = torch.randn(6, 3), torch.tensor([0, 2, 2, 255, 1, 0])
+    weights = torch.tensor([1.0, 4.0, 2.0])
+    plain = segmentation_loss(logits, target, label_smoothing=0.1)
+    found = segmentation_loss(logits, target, label_smoothing=0.1, class_weights=weights)
+    each = [
+        0.9 * -row.log_softmax(0)[t] + 0.1 * -row.log_softmax(0).mean()
+        for row, t in zip(logits, target.tolist(), strict=True)
+        if t != 255
+    ]
+    expected = (1 * each[0] + 2 * each[1] + 2 * each[2] + 4 * each[3] + 1 * each[4]) / 10
+    assert float(found["loss_ce"]) == pytest.approx(float(expected), rel=1e-5)
+    assert torch.equal(found["loss_lovasz"], plain["loss_lovasz"])
+    ones = segmentation_loss(logits, target, class_weights=torch.ones(3))
+    assert float(ones["loss_ce"]) == pytest.approx(float(plain["loss_ce"]), rel=1e-6)
+
+
+def test_class_weights_go_with_weights_of_rows():
+    torch.manual_seed(2)
+    logits, target = torch.randn(3, 3), torch.tensor([0, 1, 1])
+    rows, classes = torch.tensor([0.5, 1.0, 0.25]), torch.tensor([1.0, 4.0, 1.0])
+    found = segmentation_loss(logits, target, weight=rows, class_weights=classes)
+    both = segmentation_loss(logits, target, weight=torch.tensor([0.5, 4.0, 1.0]))
+    assert float(found["loss_ce"]) == pytest.approx(float(both["loss_ce"]), rel=1e-6)
+    only_rows = segmentation_loss(logits, target, weight=rows)
+    assert torch.equal(found["loss_lovasz"], only_rows["loss_lovasz"])
+
+
+def test_class_weights_without_any_label_give_zero():
+    logits = torch.randn(5, 3, requires_grad=True)
+    weights = torch.ones(3)
+    losses = segmentation_loss(logits, torch.full((5,), 255), class_weights=weights)
+    sum(losses.values()).backward()
+    assert torch.equal(logits.grad, torch.zeros(5, 3))

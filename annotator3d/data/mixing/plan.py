@@ -23,7 +23,7 @@ class Candidates(Protocol):
 @dataclass
 class MixPlan:
     """What is drawn depends on seed, epoch and scan alone: not on processes or workers, nor on
-    what was drawn before.
+    what was drawn for others.
 
     Attributes:
         others: the scans to mix with.
@@ -41,9 +41,13 @@ class MixPlan:
     def is_active(self, epoch: int) -> bool:
         return self.until is None or epoch < self.until
 
-    def partner(self, index: int, epoch: int) -> int | None:
-        """The index in `others` of the scan that scan `index` is mixed with, if it is."""
-        random = self._random(index, epoch, 0)
+    def partner(self, index: int, epoch: int, draw: int) -> int | None:
+        """The index in `others` of the scan that scan `index` is mixed with, if it is.
+
+        Args:
+            draw: what is drawn depends on it, as on the epoch and the seed.
+        """
+        random = self._random(draw, epoch, 0)
         if not self.is_active(epoch) or random.random() >= self.recipe.probability:
             return None
         candidates = self.others.labelled()
@@ -51,9 +55,9 @@ class MixPlan:
             candidates = candidates[candidates != index]
         return int(candidates[random.integers(len(candidates))]) if len(candidates) else None
 
-    def mix(self, own: Scan, other: Scan, index: int, epoch: int) -> Mixture:
-        """Scan `index` mixed with its partner."""
-        return join(own, self.recipe.pieces(own, other, self._random(index, epoch, 1)))
+    def mix(self, own: Scan, other: Scan, epoch: int, draw: int) -> Mixture:
+        """A scan mixed with its partner; see `partner`."""
+        return join(own, self.recipe.pieces(own, other, self._random(draw, epoch, 1)))
 
-    def _random(self, index: int, epoch: int, what: int) -> np.random.Generator:
-        return np.random.default_rng([self.seed, epoch, index, 1 + what + 2 * bool(self.source)])
+    def _random(self, draw: int, epoch: int, what: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, epoch, draw, 1 + what + 2 * bool(self.source)])

@@ -276,6 +276,18 @@ OPTIONAL = {"propagate": PropagateConfig, "surface": SurfaceConfig}  # key -> th
 
 
 @dataclass(config=_KEYS)
+class BalanceConfig:
+    """What rare classes among the answers count: powers of their rarity, 0 (nothing) to 1."""
+
+    scans: Share = 0.0  # how much more often scans with a rare class are drawn
+    classes: Share = 0.0  # how much more a rare class counts in the cross-entropy
+
+    @property
+    def is_on(self) -> bool:
+        return self.scans > 0 or self.classes > 0
+
+
+@dataclass(config=_KEYS)
 class AdaptConfig:
     """Training without labels before round 1 of ASFDA and ADA, by the teacher's keys."""
 
@@ -295,6 +307,7 @@ class TrainingConfig:
     propagate: Annotated[PropagateConfig | None, BeforeValidator(_on_or_off)] = None
     surface: Annotated[SurfaceConfig | None, BeforeValidator(_on_or_off)] = None
     mix: NameOrTable | None = None  # a recipe that makes one training scan of two; None: none
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
     negative: Weight = 0.0  # of negative learning where nobody has answered; 0: off
     negative_threshold: Share = 0.05  # a class is unlikely where its probability is below
     teacher: TeacherConfig = field(default_factory=TeacherConfig)
@@ -306,6 +319,7 @@ class TrainingConfig:
             "propagate": self.propagate is not None,
             "surface": self.surface is not None,
             "mix": self.mix,
+            "balance": self.balance.is_on,
             "negative": self.negative,
             "teacher": self.teacher.is_on,
         }

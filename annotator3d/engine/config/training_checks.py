@@ -34,6 +34,12 @@ def check_training(config: RunConfig) -> None:
     _check_teaching(config)
     if "mix" in levers:
         _check_mix(config)
+    if config.training.balance.scans and config.active.when == "online":
+        raise ConfigError(
+            "training.balance.scans: online selection asks about each scan once an epoch, and "
+            "balance draws some more often and others not at all; leave the key out, or choose "
+            "active.when=round"
+        )
     if "teacher" in levers:
         _check_teacher(config)
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from annotator3d._mmengine import DefaultSampler
+from annotator3d.data.balance import draw, scan_weights
 from annotator3d.data.batch import SampleRequest, TrainingScans, collate
 from annotator3d.engine.training.signals import serve_the_run
 
@@ -18,6 +21,9 @@ class RequestSampler(DefaultSampler):
     The processes' batches of one step are together the batch that a single process with as many
     scans a step would have. Where the scans cannot be dealt out evenly, the first ones of the epoch
     are drawn once more at its end, so that all processes take the same number of steps.
+
+    With `TrainingScans.balance` an epoch has as many scans, but those with rare classes in their
+    answers are drawn more often (`data.balance`), others perhaps not at all.
     """
 
     def __init__(self, scans: TrainingScans, seed: int) -> None:
@@ -26,8 +32,24 @@ class RequestSampler(DefaultSampler):
 
     def __iter__(self) -> Iterator[SampleRequest]:
         # One by one: a request is made with the answers of the moment when it is sent.
+        if self.dataset.balance and self.dataset.answers:
+            for index, repeat in self._balanced()[self.skipped :]:
+                yield self.dataset.request(index, repeat)
+            return
         for index in list(super().__iter__())[self.skipped :]:
             yield self.dataset.request(index)
+
+    def _balanced(self) -> list[tuple[int, int]]:
+        """This process's scans of the epoch, each with how often it has been drawn before."""
+        scans = self.dataset
+        weights = scan_weights(scans.base.ids, scans.answers, scans.balance)
+        random = np.random.default_rng([self.seed, self.epoch])
+        before: Counter[int] = Counter()
+        found = []
+        for index in draw(weights, self.total_size, random):
+            found.append((index, before[index]))
+            before[index] += 1
+        return found[self.rank : self.total_size : self.world_size]
 
 
 def training_loader(
