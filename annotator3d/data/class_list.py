@@ -172,7 +172,7 @@ classes:
     ids: [1]
     color: [128, 64, 128]
     guidance: Everything that one can drive or walk on, kerbs included.
-    moves: false       # none of these classes moves; write true beside one that does
+    # moves: false     # say it of one class at least; those that do not say it stand still then
   - name: building
     ids: [2]
     color: [230, 160, 50]

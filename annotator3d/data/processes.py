@@ -6,9 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
 
@@ -21,21 +19,14 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     pool = ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
     )
-    with ctrl_c_blocked():
+    resource_tracker.ensure_running()  # first, since it unblocks Ctrl-C when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it
+    try:
         for _ in range(workers):  # each starts one, as long as none is idle
             pool.submit(int)
-    return pool
-
-
-@contextmanager
-def ctrl_c_blocked() -> Iterator[None]:
-    """A process that is started within never gets Ctrl-C, from its first moment on."""
-    resource_tracker.ensure_running()  # first, since it unblocks Ctrl-C when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # it is inherited
-    try:
-        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pool
 
 
 def end_with_parent() -> None:

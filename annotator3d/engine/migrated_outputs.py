@@ -11,6 +11,7 @@ import numpy as np
 from annotator3d.data.files import atomic_write, fsync_folder
 from annotator3d.data.plain_json import parse_json
 from annotator3d.engine.metrics import describe
+from annotator3d.engine.training.identity import rename_classes_in
 from annotator3d.engine.workdir import WorkDir
 
 _COUNTED = "pool_classes.json"  # points of each class; the report counts them again
@@ -43,6 +44,9 @@ def _set_aside(work_dir: WorkDir, version: int) -> None:
 
 
 def _rename_classes(work_dir: WorkDir, names: Sequence[str]) -> None:
+    for folder in (work_dir.checkpoints, work_dir.adaptation):
+        for checkpoint in folder.glob("*.pth"):
+            rename_classes_in(checkpoint, names)
     path = work_dir.metrics_path
     if not path.is_file():
         return

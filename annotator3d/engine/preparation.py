@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 
@@ -19,7 +19,7 @@ from annotator3d.engine.distributed import World
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.checkpoint_file import load_weights, read_checkpoint
 from annotator3d.engine.training.checkpoints import Checkpoints
-from annotator3d.engine.training.identity import read_initial_weights
+from annotator3d.engine.training.identity import identity_in, read_initial_weights
 from annotator3d.engine.training.input_statistics import measure_input
 from annotator3d.engine.training.prototypes import (
     needed_prototypes,
@@ -73,6 +73,9 @@ def prepare_run(
     prototypes = world.on_all_ranks(lambda: None if resumed_at else _source_prototypes(config))
     datasets = _open_datasets(config, data_root, StoppableReporter(reporter, stop), world, known)
     oracle, model = world.on_all_ranks(lambda: _build(config, datasets, starts, reporter))
+    prototypes = world.on_all_ranks(
+        lambda: _prototypes_of(prototypes, config, datasets.taxonomy.names)
+    )
     if resumed_at is None and not starts:
         measure_input(config, datasets, model, world)
     world.on_all_ranks(lambda: try_one_step(config, datasets, model, device))
@@ -190,3 +193,17 @@ def _source_prototypes(config: RunConfig) -> torch.Tensor | None:
     if needs_prototypes(config.active):
         return needed_prototypes(config.init)
     return read_prototypes(config.init)
+
+
+def _prototypes_of(
+    prototypes: torch.Tensor | None, config: RunConfig, classes: Sequence[str]
+) -> torch.Tensor | None:
+    """[C, D] of `classes`, as the head takes its rows: NaN for those that the source lacks."""
+    known = None if prototypes is None else identity_in(read_checkpoint(config.init), config.init)
+    if known is None or known["classes"] == list(classes):
+        return prototypes
+    found = prototypes.new_full((len(classes), prototypes.shape[1]), torch.nan)
+    for row, name in enumerate(classes):
+        if name in known["classes"]:
+            found[row] = prototypes[known["classes"].index(name)]
+    return found

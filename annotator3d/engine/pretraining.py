@@ -21,6 +21,7 @@ from annotator3d.errors import ConfigError, count, in_yaml
 from annotator3d.reporter import Reporter
 
 LICENCE, SIMULATED = "Apache-2.0", "SimulatedStreets"
+NOT_OURS = "not stated; that of the scans it was trained on has a say"
 WEIGHTS, MODEL_CARD, RUN = "network.safetensors", "MODEL_CARD.md", "run"
 
 
@@ -85,7 +86,7 @@ def card_of(
         info: run.json of the training. final: its last evaluation.
     """
     return {
-        "licence": LICENCE,
+        "licence": LICENCE if config.data.source["type"] == SIMULATED else NOT_OURS,
         "backbone": dict(config.model.backbone),
         "parameters": info["network"]["parameters"],
         "trained_on": {**config.data.source, **_scans(info, "source")},
@@ -103,7 +104,7 @@ def card_of(
 
 def card_in_words(card: Mapping[str, Any], classes: list[str]) -> str:
     """The card for people, in Markdown."""
-    simulated = card["trained_on"]["type"] == SIMULATED
+    simulated, tested = (card[k]["type"] == SIMULATED for k in ("trained_on", "tested_on"))
     versions = {name: value for name, value in card["versions"].items() if value != "missing"}
     lines = [
         "# A network to start from",
@@ -126,7 +127,7 @@ def card_in_words(card: Mapping[str, Any], classes: list[str]) -> str:
         "## How it was tested",
         "",
         f"On {_data_in_words(card['tested_on'])}: mIoU {card['miou']:.1f} %."
-        + (" These are simulated streets too; on real scans it is worse." if simulated else ""),
+        + (" These are simulated streets too; on real scans it is worse." if tested else ""),
         "",
         "| class | IoU [%] |",
         "|---|--:|",

@@ -16,6 +16,7 @@ import torch
 
 from annotator3d._mmengine import Hook
 from annotator3d.data.batch import TrainingScans
+from annotator3d.data.files import fsync_folder
 from annotator3d.engine.assembly import (
     hooks_of_any_training,
     runner_of,
@@ -87,6 +88,7 @@ def _write(path: Path, content: dict) -> None:
         with open(part, "rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+        fsync_folder(path.parent)
     except OSError as error:
         part.unlink(missing_ok=True)
         raise OSError(

@@ -259,3 +259,14 @@ def test_a_point_of_which_place_and_surface_say_different_things_is_left_out():
     assert other_row not in kinds and kinds[same_row] == 0 and 1 in kinds.values()
     assert found.audit.conflicts[0] == 1
     assert found.audit.taught.sum() + found.audit.surface.sum() == len(kinds)
+
+
+def test_places_on_which_answers_differ_are_counted_once():
+    xyz = plane()
+    nobody = np.full(len(xyz), 255, np.uint8)
+    target = Witness(pose(), xyz[:0], nobody[:0])
+    others = [Witness(pose(), xyz[[40]], np.array([label], np.uint8)) for label in (1, 2)]
+    rule = TeachingRule(0.02, None, STATIC)
+    found = lesson(scan_of(xyz), nobody, nobody != 255, target, others, 4, rule, None)
+    direct = teach(xyz, nobody, nobody != 255, target, others, rule)
+    assert found.audit.conflicts[0] == direct.conflicts > 0

@@ -10,6 +10,8 @@ import pytest
 import yaml
 from tiny_experiments import write_experiment
 
+from annotator3d.analysis.compare.folds import pool_folds
+from annotator3d.analysis.compare.results import read_results
 from annotator3d.cli.main import main
 
 pytest.importorskip("statsmodels", reason="the extra `compare` is not installed")
@@ -146,3 +148,10 @@ def test_folds_that_cannot_be_are_refused(tmp_path, capsys, changes, words):
     file = write_experiment(tmp_path, tmp_path, tasks=both, arms=ARMS, **changes)
     assert compare(file) == 2
     assert words in capsys.readouterr().err
+
+
+def test_folds_that_were_tested_on_the_same_scans_are_refused(world):
+    results = read_results(world / "out/results.zip")
+    run = results.runs["al-a", "vcd", 0]
+    with pytest.raises(ValueError, match="tested on the same scans, which would count twice"):
+        pool_folds([run, run])

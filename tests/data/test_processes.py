@@ -34,6 +34,7 @@ if __name__ == "__main__":
     import torch
     from annotator3d.engine.training.loading import training_loader
     class Scans:
+        balance = answers = None
         def __len__(self): return 4
         def request(self, index): return index
         def __getitem__(self, index): return index

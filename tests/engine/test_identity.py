@@ -115,3 +115,17 @@ def test_what_makes_no_sense_is_refused(trained, tmp_path, capsys, value):
     classes = write_classes(tmp_path / "classes.yaml", CLASSES)
     assert main(commands(tmp_path, root, classes, str(tmp_path / "odd.pth"))["evaluate"]) != 0
     assert "expected the classes of its network in it" in capsys.readouterr().err
+
+
+def test_a_checkpoint_goes_with_classes_that_are_renamed(trained, tmp_path, capsys):
+    root, checkpoint = trained
+    classes = write_classes(tmp_path / "classes.yaml", CLASSES)
+    run = str(tmp_path / "work")
+    assert main(commands(tmp_path, root, classes, str(checkpoint))["train"]) == 0
+    text = (tmp_path / "classes.yaml").read_text().replace("name: car", "name: vehicle")
+    (tmp_path / "renamed.yaml").write_text(text)
+    rename = ["taxonomy", "migrate", run, str(tmp_path / "renamed.yaml"), "--map", "car=vehicle"]
+    assert main([*rename, "--apply"]) == 0
+    config = str(tmp_path / "work" / "config.yaml")
+    assert main(["evaluate", config, str(tmp_path / "work/checkpoints/epoch_1.pth")]) == 0
+    assert "vehicle" in capsys.readouterr().out

@@ -74,7 +74,8 @@ def test_the_file_holds_the_trained_weights_and_what_they_are(world, capsys):
     found = json.loads(capsys.readouterr().out)
     assert told["card"]["miou"] == pytest.approx(found["miou"])
     card = (start / "MODEL_CARD.md").read_text()
-    assert told["card"]["weights"] in card and "Apache-2.0" in card
+    assert told["card"]["weights"] in card
+    assert "Licence: not stated" in card and "simulated" not in card  # these scans are not ours
     assert all(f"| {name} |" in card for name in KNOWN)
 
 
@@ -162,3 +163,26 @@ def test_a_config_that_cannot_be_pretrained_is_refused(world, tmp_path, capsys):
     assert main(["pretrain", str(config), "--out", str(tmp_path / "out")]) == 2
     assert "expected a config of the setting source_only" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_of_simulated_streets_the_card_says_so(tmp_path):
+    streets = {"type": "SimulatedStreets", "domain": "hdl64", "beams": 16, "azimuths": 90}
+    streets |= {"sequences": 1, "scans": 1}
+    data = {"source": streets, "val": {**streets, "first_sequence": 60}}
+    config = tiny_config(tmp_path, "source_only", schedule={"epochs": 1, "source_until": 1})
+    values = {**yaml.safe_load(dump_config(config)), "data": data}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(values))
+    assert main(["pretrain", str(tmp_path / "config.yaml"), "--out", str(tmp_path / "out")]) == 0
+    card = (tmp_path / "out" / "MODEL_CARD.md").read_text()
+    assert "Licence: Apache-2.0" in card and "These are simulated streets too" in card
+
+
+def test_prototypes_go_with_the_classes_of_the_same_name(world, tmp_path):
+    """Those of classes that the source lacks are not taken from another class."""
+    path, classes = world / "start" / "network.safetensors", ["wall", "car", "road", "vegetation"]
+    assert start(world, tmp_path, classes, path, "--set", "active.strategy=prototypes") == 0
+    known = read_checkpoint(path)["prototypes"]
+    found = read_checkpoint(tmp_path / "run/checkpoints/epoch_1.pth")["prototypes"]
+    assert found[0].isnan().all()
+    for row, name in enumerate(classes[1:], start=1):
+        assert torch.equal(found[row], known[KNOWN.index(name)])

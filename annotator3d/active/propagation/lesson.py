@@ -111,7 +111,6 @@ def _audit_places(
     add(audit.right, found.labels[right], found.source[right])
     add(audit.checked, found.checked_labels, found.checked_source)
     add(audit.agreed, found.checked_labels[same], found.checked_source[same])
-    audit.conflicts[0] += found.conflicts
     audit.unseen[0], audit.freed[0] = found.unseen, found.freed
     source = np.concatenate([found.source[known], found.checked_source])
     judged = np.bincount(source, minlength=len(others))

@@ -33,15 +33,19 @@ class Worth:
 
 
 def base_of(experiment: Experiment) -> str | None:
-    """The arm that most others are planned to be compared with, the first of several."""
+    """The arm that most others are planned to be compared with, the first of several.
+
+    A control has no budget, so it is none.
+    """
     others = Counter(other for _, other in experiment.compared)
-    return max(experiment.arms, key=lambda arm: others[arm]) if others else None
+    asking = [arm for arm in experiment.arms if not experiment.arms[arm].control]
+    return max(asking, key=lambda arm: others[arm], default=None) if others else None
 
 
 def worth_at_equal_budgets(results: Results) -> list[Worth]:
     """Every arm that asks against the base, by axis, task and arm; empty without a base."""
     base = base_of(results.experiment)
-    if base is None or results.experiment.arms[base].control:
+    if base is None:
         return []
     found = []
     for axis in results.experiment.axes:

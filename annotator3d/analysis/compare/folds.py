@@ -18,9 +18,17 @@ def pool_folds(runs: Sequence[ComparedRun]) -> ComparedRun:
     """One run of an arm and seed: confusions, budgets and queries of the folds added up.
 
     Raises:
-        ValueError: the folds have other classes, or were evaluated at other epochs.
+        ValueError: the folds have other classes, were evaluated at other epochs, or were tested on
+            the same scans.
     """
     first = runs[0].run
+    data = [compared.run.run_info.get("data", {}).get("val", {}) for compared in runs]
+    tested = [values["fingerprint"] for values in data if "fingerprint" in values]
+    if len(set(tested)) < len(tested):
+        raise ValueError(
+            f"folds of {_words(first)} were tested on the same scans, which would count twice; "
+            "give each fold another data.val"
+        )
     for other in (compared.run for compared in runs[1:]):
         if other.classes != first.classes:
             raise ValueError(f"{_words(other)} and {_words(first)} have different classes")

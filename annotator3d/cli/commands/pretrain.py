@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from annotator3d.cli.command import command
@@ -35,4 +36,7 @@ def pretrain(args: argparse.Namespace) -> None:
     with open_reporter() as reporter:
         weights = run(config, out, reporter, data_root=data_root_of(args, config, path))
     print(f"{weights}, {weights.stat().st_size / 1e6:.1f} MB; its card is beside it")
-    print(f"next: annotator3d train asfda/own_data --init {weights} --data-root DATA")
+    print(
+        "next: a config of ASFDA or ADA with the same model: annotator3d train CONFIG --init "
+        f"{shlex.quote(str(weights))}"
+    )

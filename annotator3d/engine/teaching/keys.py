@@ -14,7 +14,7 @@ from annotator3d.active.stored_predictions import stored_file
 from annotator3d.data.scan import VoxelLabels
 from annotator3d.engine.teaching.posed_scans import PosedScans
 
-VERSION = 1  # of how labels are made; a new one renews them all
+VERSION = 2  # of how labels are made; a new one renews them all
 
 
 class Keys:

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from annotator3d._mmengine import Hook
+from annotator3d.data.files import atomic_write
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.training.checkpoint_file import read_checkpoint, weights_in
 from annotator3d.engine.training.known_classes import with_own_head
@@ -41,6 +43,20 @@ class IdentityHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         checkpoint[NETWORK] = self.identity
+
+
+def rename_classes_in(path: Path, names: Sequence[str]) -> None:
+    """Let a checkpoint say that its classes have these names now; a damaged one stays as it is."""
+    try:
+        content = read_checkpoint(path)
+        known = identity_in(content, path)
+    except ValueError:  # it is named when it is needed
+        return
+    if known is None or known["classes"] == list(names):
+        return
+    content[NETWORK] = {**known, "classes": list(names)}
+    with atomic_write(path) as file:
+        torch.save(content, file)
 
 
 def read_weights_for(
