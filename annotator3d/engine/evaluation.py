@@ -15,7 +15,7 @@ from annotator3d.engine.prediction import evaluate
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.averaging import scoring_weights
 from annotator3d.engine.training.checkpoint_file import read_checkpoint
-from annotator3d.engine.training.identity import read_weights_for
+from annotator3d.engine.training.identity import read_weights_for, weights_for
 from annotator3d.engine.training.runner import A3dRunner
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import count
@@ -27,10 +27,10 @@ def evaluate_checkpoint(
     config: RunConfig, checkpoint: str, data_root: str | None, reporter: Reporter
 ) -> dict:
     """mIoU and IoU of each class on ``data.val``: see `metrics.describe`."""
-    read_checkpoint(checkpoint)  # before any scan is made
+    content = read_checkpoint(checkpoint)  # before any scan is made
     dataset = open_dataset(config, "val", data_root, reporter)
     names = dataset.taxonomy.names
-    weights = read_weights_for(config, names, checkpoint)
+    weights = weights_for(content, config, names, checkpoint)
     model = load_model(config, len(names), weights, checkpoint)
     return describe(_confusion(model, config, dataset, reporter), names)
 

@@ -23,7 +23,7 @@ from annotator3d.engine.datasets import open_dataset
 from annotator3d.engine.prediction import predict_raw
 from annotator3d.engine.training.checkpoint_file import read_checkpoint
 from annotator3d.engine.training.checkpoints import newest_whole
-from annotator3d.engine.training.identity import read_weights_for
+from annotator3d.engine.training.identity import weights_for
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError, count
 from annotator3d.models.segmentor import Segmentor
@@ -185,13 +185,12 @@ def _predictions(
 ) -> tuple[list[_Part], str]:
     """The scans of each split, and the checkpoint; a scan of two splits is written once."""
     path = request.checkpoint or newest_whole(work_dir.checkpoints)
-    read_checkpoint(path)  # before any scan is opened
-    model, parts = None, []
+    content, model, parts = read_checkpoint(path), None, []
     for split in _splits(config, request):
         root = request.data_root or work_dir.data_root(split)
         dataset = open_dataset(config, split, root, reporter, needs_labels=False)
         if model is None:
-            weights = read_weights_for(config, dataset.taxonomy.names, path)
+            weights = weights_for(content, config, dataset.taxonomy.names, path)
             model = load_model(config, dataset.taxonomy.num_classes, weights, path)
         before = {scan for part in parts for scan in part.paths.values()}
         counts = {

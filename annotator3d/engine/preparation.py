@@ -19,12 +19,13 @@ from annotator3d.engine.distributed import World
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.training.checkpoint_file import load_weights, read_checkpoint
 from annotator3d.engine.training.checkpoints import Checkpoints
-from annotator3d.engine.training.identity import identity_in, read_initial_weights
+from annotator3d.engine.training.identity import identity_in, initial_weights
 from annotator3d.engine.training.input_statistics import measure_input
+from annotator3d.engine.training.known_classes import rows_by_name
 from annotator3d.engine.training.prototypes import (
     needed_prototypes,
     needs_prototypes,
-    read_prototypes,
+    prototypes_in,
 )
 from annotator3d.engine.training.signals import StoppableReporter, StopSignal
 from annotator3d.engine.training.trial import try_one_step
@@ -69,14 +70,14 @@ def prepare_run(
     changes = world.on_rank_zero(lambda: check(resume=resume))  # before any scan is looked at
     if changes:
         reporter.info(f"from here on {'; '.join(map(str, changes))}; what is trained stays")
-    starts = world.on_all_ranks(lambda: not resumed_at and _starts_from_checkpoint(config))
-    prototypes = world.on_all_ranks(lambda: None if resumed_at else _source_prototypes(config))
+    start = world.on_all_ranks(lambda: None if resumed_at else _start_checkpoint(config))
+    prototypes = world.on_all_ranks(lambda: _source_prototypes(config, start))
     datasets = _open_datasets(config, data_root, StoppableReporter(reporter, stop), world, known)
-    oracle, model = world.on_all_ranks(lambda: _build(config, datasets, starts, reporter))
+    oracle, model = world.on_all_ranks(lambda: _build(config, datasets, start, reporter))
     prototypes = world.on_all_ranks(
-        lambda: _prototypes_of(prototypes, config, datasets.taxonomy.names)
+        lambda: _for_classes(prototypes, start, config, datasets.taxonomy.names)
     )
-    if resumed_at is None and not starts:
+    if resumed_at is None and start is None:
         measure_input(config, datasets, model, world)
     world.on_all_ranks(lambda: try_one_step(config, datasets, model, device))
     context = RunContext(
@@ -150,7 +151,7 @@ def _open_datasets(
 
 
 def _build(
-    config: RunConfig, datasets: Datasets, starts_from_checkpoint: bool, reporter: Reporter
+    config: RunConfig, datasets: Datasets, start: dict | None, reporter: Reporter
 ) -> tuple[Oracle | None, Segmentor]:
     """Oracle and network; the network's random weights depend on ``config.seed`` alone."""
     oracle, taxonomy = None, datasets.taxonomy
@@ -163,47 +164,43 @@ def _build(
         build_mix(config, taxonomy)  # it is made again where it is needed
     torch.manual_seed(config.seed)
     model = build_model(config, taxonomy.num_classes)
-    if starts_from_checkpoint:
-        weights, words = read_initial_weights(config, model, taxonomy.names, config.init)
+    if start is not None:
+        weights, words = initial_weights(start, config, model, taxonomy.names, config.init)
         load_weights(model, weights, config.init)
         if words:
             reporter.info(words)
     return oracle, model
 
 
-def _starts_from_checkpoint(config: RunConfig) -> bool:
-    """Whether it does; a checkpoint that cannot be read is refused before any scan is opened."""
+def _start_checkpoint(config: RunConfig) -> dict | None:
+    """What the run starts from; one that cannot be read is refused before any scan is opened."""
     if config.init is None:
         if config.setting in ("asfda", "ada"):
             raise ConfigError(
                 f"init: {config.setting} starts from a source checkpoint and none is given; train "
                 "one with a source_only config and pass --init WORK_DIR/checkpoints/epoch_N.pth"
             )
-        return False
+        return None
     if config.setting == "al":
         raise ConfigError("init: al starts from nothing; from a source checkpoint, that is asfda")
-    read_checkpoint(config.init)
-    return True
+    return read_checkpoint(config.init)
 
 
-def _source_prototypes(config: RunConfig) -> torch.Tensor | None:
+def _source_prototypes(config: RunConfig, start: dict | None) -> torch.Tensor | None:
     """Those of the source checkpoint. ADA computes its own, from the source itself."""
-    if config.setting != "asfda":
+    if config.setting != "asfda" or start is None:
         return None
     if needs_prototypes(config.active):
-        return needed_prototypes(config.init)
-    return read_prototypes(config.init)
+        return needed_prototypes(start, config.init)
+    return prototypes_in(start, config.init)
 
 
-def _prototypes_of(
-    prototypes: torch.Tensor | None, config: RunConfig, classes: Sequence[str]
+def _for_classes(
+    prototypes: torch.Tensor | None, start: dict | None, config: RunConfig, classes: Sequence[str]
 ) -> torch.Tensor | None:
     """[C, D] of `classes`, as the head takes its rows: NaN for those that the source lacks."""
-    known = None if prototypes is None else identity_in(read_checkpoint(config.init), config.init)
+    known = None if prototypes is None else identity_in(start, config.init)
     if known is None or known["classes"] == list(classes):
         return prototypes
-    found = prototypes.new_full((len(classes), prototypes.shape[1]), torch.nan)
-    for row, name in enumerate(classes):
-        if name in known["classes"]:
-            found[row] = prototypes[known["classes"].index(name)]
-    return found
+    none = prototypes.new_full((len(classes), prototypes.shape[1]), torch.nan)
+    return rows_by_name(prototypes, known["classes"], none, classes)

@@ -28,7 +28,8 @@ from annotator3d.engine.rounds.hook import weights_digest
 from annotator3d.engine.rounds.no_trace import locked_without_trace
 from annotator3d.engine.rounds.prediction_files import KINDS, PredictionFiles
 from annotator3d.engine.rounds.select_round import RoundPlan, Scorer, select_round
-from annotator3d.engine.training.identity import read_weights_for
+from annotator3d.engine.training.checkpoint_file import read_checkpoint
+from annotator3d.engine.training.identity import weights_for
 from annotator3d.engine.training.prototypes import needed_prototypes
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError, nearest
@@ -213,10 +214,11 @@ def scorer_of(
         found = PredictionFiles(Path(predictions), taxonomy, kind, strategy.only_classes)
         return found, "predictions"
     rule = input_rule(config, taxonomy.num_classes)
-    weights = read_weights_for(config, taxonomy.names, checkpoint)
+    content = read_checkpoint(checkpoint)
+    weights = weights_for(content, config, taxonomy.names, checkpoint)
     model = load_model(config, taxonomy.num_classes, weights, checkpoint)
     needs = strategy.needs
-    prototypes = needed_prototypes(checkpoint) if PROTOTYPES in needs else None
+    prototypes = needed_prototypes(content, checkpoint) if PROTOTYPES in needs else None
 
     def score(scan: Scan) -> dict[str, Tensor]:
         return strategy_inputs(model, scan, rule, needs, prototypes)

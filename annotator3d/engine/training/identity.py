@@ -62,34 +62,39 @@ def rename_classes_in(path: Path, names: Sequence[str]) -> None:
 def read_weights_for(
     config: RunConfig, classes: Sequence[str], path: str | Path
 ) -> dict[str, Tensor]:
-    """The weights of a checkpoint of the network of `config`, which predicts `classes`.
+    """`weights_for` of a file; raises as `read_checkpoint`, too."""
+    return weights_for(read_checkpoint(path), config, classes, path)
+
+
+def weights_for(
+    content: dict, config: RunConfig, classes: Sequence[str], path: str | Path
+) -> dict[str, Tensor]:
+    """The weights in a checkpoint of the network of `config`, which predicts `classes`.
 
     A file that does not say what it is of, such as one of an earlier version, is taken as it is.
     Voxels of another size, or other features, are warned about: one may want that.
 
     Raises:
-        ValueError: it predicts other classes; and as `read_checkpoint`.
+        ValueError: it predicts other classes, or what it says of itself makes no sense.
     """
-    content = read_checkpoint(path)
     if (known := identity_in(content, path)) is not None:
         check_classes(known["classes"], classes, path)
         warn_of_other_input(known, config, path)
     return weights_in(content, path)
 
 
-def read_initial_weights(
-    config: RunConfig, model: nn.Module, classes: Sequence[str], path: str | Path
+def initial_weights(
+    content: dict, config: RunConfig, model: nn.Module, classes: Sequence[str], path: str | Path
 ) -> tuple[dict[str, Tensor], str]:
     """The weights that `model` starts from, and a sentence where they are not all of the file's.
 
     A network to start from (a ``.safetensors`` file) may know other classes: see `with_own_head`.
 
-    Raises ValueError as `read_weights_for`.
+    Raises ValueError as `weights_for`.
     """
-    content = read_checkpoint(path)
     known = identity_in(content, path)
     if known is None or known["classes"] == list(classes) or Path(path).suffix != SUFFIX:
-        return read_weights_for(config, classes, path), ""
+        return weights_for(content, config, classes, path), ""
     warn_of_other_input(known, config, path)
     try:
         weights, words = with_own_head(

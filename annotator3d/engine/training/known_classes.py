@@ -34,15 +34,19 @@ def with_own_head(
         )
     if any(weights[name].shape[1:] != own[name].shape[1:] for name in _HEAD):
         raise ValueError("its head reads other features than that of the config's network")
-    shared = [name for name in classes if name in known]
     fitted = dict(weights)
     for name in _HEAD:
-        rows = own[name].detach().clone()
-        for shared_name in shared:
-            row = weights[name][list(known).index(shared_name)]
-            rows[list(classes).index(shared_name)] = row.to(rows.dtype)
-        fitted[name] = rows
+        fitted[name] = rows_by_name(weights[name], known, own[name].detach().clone(), classes)
+    shared = [name for name in classes if name in known]
     new = [name for name in classes if name not in known]
     words = f"it knows {count(len(shared), 'class', 'classes')} of {len(classes)} by name"
     words += f" ({some(shared)})" if shared else ""
     return fitted, words + (f"; new, and random at first: {some(new)}" if new else "")
+
+
+def rows_by_name(rows: Tensor, known: Sequence[str], own: Tensor, classes: Sequence[str]) -> Tensor:
+    """`own` [C, ...] of `classes`, changed: with the `rows` of `known` classes of the same name."""
+    for row, name in enumerate(classes):
+        if name in known:
+            own[row] = rows[list(known).index(name)]
+    return own

@@ -25,7 +25,6 @@ from annotator3d.engine.distributed import World
 from annotator3d.engine.prediction import strategy_inputs
 from annotator3d.engine.training.adaptation import PARTS
 from annotator3d.engine.training.averaging import scoring_weights
-from annotator3d.engine.training.checkpoint_file import read_checkpoint
 from annotator3d.errors import ConfigError
 from annotator3d.models.segmentor import gives_features
 
@@ -99,7 +98,7 @@ class PrototypesHook(Hook):
         self.context = context
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
-        self.context.prototypes = _checked(checkpoint, "the checkpoint")
+        self.context.prototypes = prototypes_in(checkpoint, "the checkpoint")
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         if self.context.prototypes is not None:
@@ -127,17 +126,12 @@ def needs_prototypes(active: ActiveConfig) -> bool:
     return PROTOTYPES in get_strategy(active.strategy).needs
 
 
-def read_prototypes(path: str | Path) -> Tensor | None:
-    """Those of a checkpoint; None where it holds none. Raises as `read_checkpoint`."""
-    return _checked(read_checkpoint(path), path)
+def needed_prototypes(content: dict, path: str | Path) -> Tensor:
+    """Those in what `read_checkpoint` has read of a file.
 
-
-def needed_prototypes(path: str | Path) -> Tensor:
-    """Those of a checkpoint.
-
-    Raises ConfigError where it holds none, and otherwise as `read_checkpoint`.
+    Raises ConfigError where it holds none, and otherwise as `prototypes_in`.
     """
-    found = read_prototypes(path)
+    found = prototypes_in(content, path)
     if found is None:
         raise ConfigError(
             f"{path} holds no prototypes, the mean features of the source's classes, which the "
@@ -148,7 +142,8 @@ def needed_prototypes(path: str | Path) -> Tensor:
     return found
 
 
-def _checked(content: dict, path: str | Path) -> Tensor | None:
+def prototypes_in(content: dict, path: str | Path) -> Tensor | None:
+    """Those of a checkpoint; None where it holds none. Raises ValueError for what is none."""
     found = content.get(KEY)
     if found is None:
         return None
