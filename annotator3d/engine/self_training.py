@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 from pathlib import Path
 
 import torch
 
 from annotator3d._mmengine import Hook
 from annotator3d.data.batch import TrainingScans
-from annotator3d.data.files import fsync_folder
+from annotator3d.data.files import written_whole
 from annotator3d.engine.assembly import (
     hooks_of_any_training,
     runner_of,
@@ -44,8 +43,8 @@ def adapt_network(context: RunContext) -> None:
 
     Raises RunStoppedError on a signal; the place where the phase goes on has been saved.
     """
-    path = context.work_dir.adaptation / "adapted.pth"
-    if not context.world.on_rank_zero(path.is_file):
+    path = _result(context)
+    if not is_finished(context):
         _train(context, path)
     content = context.world.on_all_ranks(lambda: read_checkpoint(path))
     load_weights(context.model, content[STATE], path)
@@ -55,8 +54,11 @@ def adapt_network(context: RunContext) -> None:
 
 def is_finished(context: RunContext) -> bool:
     """Whether an earlier start has been through the phase."""
-    path = context.work_dir.adaptation / "adapted.pth"
-    return context.world.on_rank_zero(path.is_file)
+    return context.world.on_rank_zero(_result(context).is_file)
+
+
+def _result(context: RunContext) -> Path:
+    return context.work_dir.adaptation / "adapted.pth"
 
 
 def _train(context: RunContext, path: Path) -> None:
@@ -82,19 +84,8 @@ def _train(context: RunContext, path: Path) -> None:
 
 def _write(path: Path, content: dict) -> None:
     """The result first, then the checkpoints that are no longer needed."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with written_whole(path) as part:
         torch.save(content, part)
-        with open(part, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(part, path)
-        fsync_folder(path.parent)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OSError(
-            f"{path} could not be written ({error.strerror or error}); free some space, then "
-            "continue with --resume"
-        ) from error
     for old in path.parent.glob("epoch_*.pth"):
         old.unlink()
 

@@ -34,7 +34,7 @@ def _panel(results: Results, task: str, axis: str) -> Panel:
     for arm in results.arms(task):
         if results.experiment.arms[arm].control:
             levels |= _level(results, task, arm, arm)
-    folds = results.experiment.folds.get(task, [task])
+    folds = results.experiment.folds_of(task)
     planned = [results.experiment.tasks[fold] for fold in folds]
     shown = [each.starts_from for each in planned if each.starts_from] if len(folds) == 1 else []
     for name in dict.fromkeys([*shown, *(name for each in planned for name in each.references)]):

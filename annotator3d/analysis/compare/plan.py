@@ -238,7 +238,7 @@ def _check(experiment: Experiment, bases: dict[str, RunConfig], active: Sequence
                 "and ada take a checkpoint"
             )
         for reference in task.references:
-            if not set(experiment.folds.get(reference, [reference])).isdisjoint(active):
+            if not set(experiment.folds_of(reference)).isdisjoint(active):
                 raise ConfigError(
                     f"tasks.{name}.references: {reference} has arms; expected tasks without any "
                     "(source_only, target_only)"

@@ -70,7 +70,7 @@ class Results:
 
     def classes(self, task: str) -> tuple[str, ...]:
         """Of a task with a finished run."""
-        task = self.experiment.folds.get(task, [task])[0]
+        task = self.experiment.folds_of(task)[0]
         return next(run.run.classes for key, run in self.runs.items() if key[0] == task)
 
     def budget_range(
@@ -126,7 +126,7 @@ def read_results(path: str | Path) -> Results:
         pools = {
             task: sum(parts)
             for task in active
-            if (parts := _pools(archive, experiment.folds.get(task, [task])))
+            if (parts := _pools(archive, experiment.folds_of(task)))
         }
     _check_same_test(runs)
     return Results(experiment, active, runs, planned, tuple(manifest["amendments"]), pools)

@@ -105,13 +105,15 @@ class Experiment:
             return [(arm, self.against) for arm in self.arms if arm != self.against]
         return [(one, other) for one, other in self.compare]
 
+    def folds_of(self, task: str) -> list[str]:
+        """The tasks that are added up under a name; a task that is none of folds, itself."""
+        return self.folds.get(task, [task])
+
     def tasks_of(self, arm: str, active: Iterable[str]) -> list[str]:
         """Those of the `active` tasks that an arm runs in; folds, if it runs in all of them."""
         wanted = self.arms[arm].tasks
         return [
-            task
-            for task in active
-            if wanted is None or set(self.folds.get(task, [task])) <= set(wanted)
+            task for task in active if wanted is None or set(self.folds_of(task)) <= set(wanted)
         ]
 
 

@@ -29,7 +29,7 @@ class AveragingHook(Hook):
 
     def __init__(self, decay: float) -> None:
         self.average: dict[str, Tensor] | None = None
-        self._update = get_ema_multi_avg_fn(decay)
+        self.decay = decay
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         if not runner.optim_wrapper.should_update():  # gradients are being accumulated
@@ -38,10 +38,7 @@ class AveragingHook(Hook):
         if self.average is None:
             self.average = {name: value.detach().clone() for name, value in state.items()}
             return
-        floats = [name for name, value in state.items() if value.is_floating_point()]
-        self._update([self.average[n] for n in floats], [state[n].detach() for n in floats], None)
-        for name in state.keys() - set(floats):  # batch norm's counters
-            self.average[name].copy_(state[name])
+        move_average(self.average, state, self.decay)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         if self.average is not None:
@@ -62,6 +59,15 @@ class AveragingHook(Hook):
             yield
         finally:
             _load(model, own)
+
+
+def move_average(average: dict[str, Tensor], state: dict[str, Tensor], decay: float) -> None:
+    """Move the average of a network's state, in place; `decay` of it stays."""
+    floats = [name for name, value in state.items() if value.is_floating_point()]
+    update = get_ema_multi_avg_fn(decay)
+    update([average[name] for name in floats], [state[name].detach() for name in floats], None)
+    for name in state.keys() - set(floats):  # batch norm's counters
+        average[name].copy_(state[name])
 
 
 @contextmanager

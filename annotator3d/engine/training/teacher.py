@@ -11,11 +11,11 @@ import copy
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from annotator3d.data.scan import IGNORE
 from annotator3d.engine.config.schema import TeacherConfig
 from annotator3d.engine.distributed import World
+from annotator3d.engine.training.averaging import move_average
 from annotator3d.engine.training.thresholds import ClassThresholds
 from annotator3d.models.losses import consistency_loss, segmentation_loss
 from annotator3d.models.segmentor import Segmentor
@@ -45,13 +45,8 @@ class Teacher:
 
     def update(self, student: nn.Module) -> None:
         """After an update of the student's weights."""
-        own, new = self.network.state_dict(), student.state_dict()
         decay = min(self.config.decay, (self.updates + 1) / (self.updates + 2))
-        floats = [name for name, value in own.items() if value.is_floating_point()]
-        average = get_ema_multi_avg_fn(decay)
-        average([own[name] for name in floats], [new[name].detach() for name in floats], None)
-        for name in own.keys() - set(floats):  # batch norm's counters
-            own[name].copy_(new[name])
+        move_average(self.network.state_dict(), student.state_dict(), decay)
         self.updates += 1
 
     @torch.no_grad()
