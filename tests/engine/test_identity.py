@@ -6,39 +6,16 @@ import warnings
 
 import pytest
 import torch
-import yaml
-from kitti_scans import RAW_IDS, make_kitti_in
-from tiny_runs import tiny_config
+from kitti_scans import make_kitti_in
+from named_classes import write_classes, write_config
 
 import annotator3d as a3d
 from annotator3d.cli.main import main
-from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.training.identity import NETWORK
 
-CLASSES = {"road": [40], "building": [50], "vegetation": [70], "car": [10]}
+CLASSES = ["road", "building", "vegetation", "car"]
 SWAPPED = ["building", "road", "vegetation", "car"]
 OTHER = ["road", "building", "vegetation", "truck"]
-
-
-def write_classes(path, names):
-    ids = {**CLASSES, "truck": [18]}
-    entries = [{"name": name, "ids": ids[name]} for name in names]
-    used = {id for name in names for id in ids[name]}
-    ignored = sorted({*RAW_IDS, 18} - used)
-    path.write_text(yaml.safe_dump({"classes": entries, "ignored": ignored}))
-    return str(path)
-
-
-def write_config(folder, root, setting, classes, **changes):
-    short = {"schedule": {"epochs": 1, "source_until": 1}, "active": {"rounds_at": [0]}}
-    config = tiny_config(root, setting, **short, **changes)
-    values = yaml.safe_load(dump_config(config))
-    for table in values["data"].values():
-        if isinstance(table, dict):
-            table["taxonomy"] = classes
-    path = folder / f"{setting}.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
 
 
 @pytest.fixture(scope="module")

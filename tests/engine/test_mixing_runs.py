@@ -7,6 +7,7 @@ import csv
 import numpy as np
 import pytest
 import torch
+from stopped_runs import stopped_after, train_source
 from test_image_backbones import BACKBONES
 from tiny_runs import BACKBONE, tiny_config
 
@@ -15,7 +16,7 @@ from annotator3d.engine.run import train
 from annotator3d.engine.training import logs
 from annotator3d.engine.training.runner import TrainLoop
 from annotator3d.engine.workdir import WorkDir
-from annotator3d.errors import ConfigError, RunStoppedError
+from annotator3d.errors import ConfigError
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.registry import MIXES, fill
 
@@ -31,8 +32,7 @@ def root(make_kitti):
 
 @pytest.fixture
 def source(root, tmp_path):
-    train(tiny_config(root, "source_only", schedule={"epochs": 1}), tmp_path / "source")
-    return str(tmp_path / "source" / "checkpoints" / "epoch_1.pth")
+    return train_source(root, tmp_path)
 
 
 @pytest.fixture
@@ -158,17 +158,8 @@ def test_a_run_that_is_stopped_at_any_step_ends_as_the_unbroken_one(
         training={"mix": "lasermix"},
     )
     train(config, tmp_path / "whole")
-    taken = TrainLoop.run_iter
-
-    def stopping(self, index, data):
-        taken(self, index, data)
-        if self.iter == step:
-            self.stop.number = 15
-
-    monkeypatch.setattr(TrainLoop, "run_iter", stopping)
-    with pytest.raises(RunStoppedError):
+    with stopped_after(step):
         train(config, tmp_path / "broken")
-    monkeypatch.undo()
     train(config, tmp_path / "broken", resume=True)
     assert same(weights(tmp_path / "broken"), weights(tmp_path / "whole"))
 

@@ -7,7 +7,8 @@ import json
 import pytest
 import torch
 import yaml
-from kitti_scans import RAW_IDS, make_kitti_in
+from kitti_scans import make_kitti_in
+from named_classes import write_classes, write_config
 from safetensors import safe_open
 from safetensors.torch import save_file
 from tiny_runs import tiny_config
@@ -16,32 +17,18 @@ from annotator3d.cli.main import main
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.training.checkpoint_file import read_checkpoint
 
-IDS = {"road": [40], "building": [50], "vegetation": [70], "car": [10], "wall": [52]}
 KNOWN = ["road", "building", "vegetation", "car"]
 
 
-def write_config(folder, root, setting, classes, **changes):
-    used = {id for name in classes for id in IDS[name]}
-    table = {
-        "classes": [{"name": name, "ids": IDS[name]} for name in classes],
-        "ignored": sorted({*RAW_IDS, 52} - used),
-    }
-    (folder / "classes.yaml").write_text(yaml.safe_dump(table))
-    short = {"schedule": {"epochs": 1, "source_until": 1}, "active": {"rounds_at": [0]}}
-    values = yaml.safe_load(dump_config(tiny_config(root, setting, **short, **changes)))
-    for data in values["data"].values():
-        if isinstance(data, dict):
-            data["taxonomy"] = str(folder / "classes.yaml")
-    path = folder / f"{setting}.yaml"
-    path.write_text(yaml.safe_dump(values))
-    return path
+def of_classes(folder, root, setting, names):
+    return write_config(folder, root, setting, write_classes(folder / "classes.yaml", names))
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pretraining")
     root = make_kitti_in(folder)(sequences=("00", "01", "02", "03"), scans=2, points=200)
-    config = write_config(folder, root, "source_only", KNOWN)
+    config = of_classes(folder, root, "source_only", KNOWN)
     assert main(["pretrain", str(config), "--out", str(folder / "start")]) == 0
     return folder
 
@@ -55,7 +42,7 @@ def same(one, other):
 
 
 def start(world, tmp_path, classes, init, *more):
-    config = write_config(tmp_path, world / "kitti", "asfda", classes)
+    config = of_classes(tmp_path, world / "kitti", "asfda", classes)
     command = ["train", str(config), "--work-dir", str(tmp_path / "run"), "--init", str(init)]
     return main([*command, *more])
 
@@ -118,7 +105,7 @@ def test_other_classes_take_the_rows_of_the_same_name(world, tmp_path, capsys):
 
 
 def test_where_outputs_are_asked_for_other_classes_are_refused(world, tmp_path, capsys):
-    config = write_config(tmp_path, world / "kitti", "asfda", ["wall", "car", "road"])
+    config = of_classes(tmp_path, world / "kitti", "asfda", ["wall", "car", "road"])
     path = str(world / "start" / "network.safetensors")
     assert main(["evaluate", str(config), path]) != 0
     assert "4 other classes" in capsys.readouterr().err
@@ -159,7 +146,7 @@ def test_weights_that_are_no_numbers_are_refused(world, tmp_path, capsys):
 
 
 def test_a_config_that_cannot_be_pretrained_is_refused(world, tmp_path, capsys):
-    config = write_config(tmp_path, world / "kitti", "target_only", KNOWN)
+    config = of_classes(tmp_path, world / "kitti", "target_only", KNOWN)
     assert main(["pretrain", str(config), "--out", str(tmp_path / "out")]) == 2
     assert "expected a config of the setting source_only" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from several_ranks import Several
 from tiny_runs import tiny_config
 
 from annotator3d.cli import main as cli
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.config.load import dump_config
-from annotator3d.engine.distributed import World
 from annotator3d.engine.prediction import voxel_logits
 from annotator3d.engine.run import train
 from annotator3d.engine.training.checkpoint_file import read_checkpoint, read_weights
@@ -84,16 +84,6 @@ def test_any_number_of_processes_computes_the_same_prototypes(root, source):
     config = tiny_config(root, "source_only")
     model, rule = load_model(config, 19, read_weights(source), source), input_rule(config, 19)
     pool = SemanticKITTI(root, ["00", "01", "03"])
-
-    class Several(World):
-        """All ranks, one after the other in one process."""
-
-        def map_ranks(self, work):
-            found = []
-            for rank in range(self.size):
-                object.__setattr__(self, "rank", rank)
-                found.append(work())
-            return found
 
     whole, *others = (
         source_prototypes(model, pool, rule, Several(0, size), lambda done, total: None)

@@ -11,6 +11,8 @@ import pytest
 import torch
 from processes import run_ranks
 from resumed_runs import same
+from several_ranks import Several
+from stopped_runs import stopped_after, train_source
 from tiny_runs import tiny_config
 
 from annotator3d.data.batch import collate, make_sample
@@ -21,7 +23,6 @@ from annotator3d.engine import run as engine_run
 from annotator3d.engine import self_training
 from annotator3d.engine.build import input_rule, load_model
 from annotator3d.engine.config.load import dump_config
-from annotator3d.engine.distributed import World
 from annotator3d.engine.rounds.hook import WaitingForOracleError, weights_digest
 from annotator3d.engine.run import train
 from annotator3d.engine.training.checkpoint_file import read_checkpoint, read_weights
@@ -42,8 +43,7 @@ def root(make_kitti):
 
 @pytest.fixture
 def source(root, tmp_path):
-    train(tiny_config(root, "source_only", schedule={"epochs": 1}), tmp_path / "source")
-    return str(tmp_path / "source" / "checkpoints" / "epoch_1.pth")
+    return train_source(root, tmp_path)
 
 
 class Told(Reporter):
@@ -226,17 +226,6 @@ def test_the_score_is_entropy_and_divergence_from_the_start():
     assert gone.cost > 0.5 + 1, "all one class is surer than anything, and worse"
 
 
-class Several(World):
-    """All ranks, one after the other in one process."""
-
-    def map_ranks(self, work):
-        found = []
-        for rank in range(self.size):
-            object.__setattr__(self, "rank", rank)
-            found.append(work())
-        return found
-
-
 def test_any_number_of_processes_looks_alike(root, source):
     config = config_of(root, source)
     model, rule = load_model(config, 19, read_weights(source), source), input_rule(config, 19)
@@ -308,17 +297,8 @@ def test_a_phase_stopped_at_any_step_ends_with_the_same_bits(
 ):
     config = config_of(root, source, setting)
     train(config, tmp_path / "whole")
-    taken = TrainLoop.run_iter
-
-    def stopping(self, index, data):
-        taken(self, index, data)
-        if self.iter == step:
-            self.stop.number = 15
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainLoop, "run_iter", stopping)
-        with pytest.raises(RunStoppedError, match="saved as epoch_"):
-            train(config, tmp_path / "broken")
+    with stopped_after(step):
+        train(config, tmp_path / "broken")
     assert not (tmp_path / "broken" / "checkpoints").exists()
     told = Told()
     train(config, tmp_path / "broken", resume=True, reporter=told)

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from processes import run_ranks
 from resumed_runs import same
+from stopped_runs import stopped_after
 from tiny_runs import BACKBONE, tiny_config
 
 from annotator3d.data.batch import InputRule, TrainingScans, collate, make_sample
@@ -24,11 +25,10 @@ from annotator3d.engine.config.schema import TeacherConfig
 from annotator3d.engine.distributed import ALONE
 from annotator3d.engine.run import train
 from annotator3d.engine.training.checkpoint_file import read_checkpoint
-from annotator3d.engine.training.runner import TrainLoop
 from annotator3d.engine.training.teacher import Teacher
 from annotator3d.engine.training.teacher_hook import remarks
 from annotator3d.engine.training.thresholds import ClassThresholds
-from annotator3d.errors import ConfigError, RunStoppedError
+from annotator3d.errors import ConfigError
 from annotator3d.kernels.grouping import voxelize
 from annotator3d.models.segmentor import Segmentor
 from annotator3d.reporter import Reporter
@@ -294,17 +294,8 @@ def test_a_run_stopped_at_any_step_goes_on_with_the_same_teacher(
 ):
     config = tiny_config(root, training={"teacher": BOTH}, schedule=schedule)
     train(config, tmp_path / "whole")
-    taken = TrainLoop.run_iter
-
-    def stopping(self, index, data):
-        taken(self, index, data)
-        if self.iter == step:
-            self.stop.number = 15
-
-    with monkeypatch.context() as patched:
-        patched.setattr(TrainLoop, "run_iter", stopping)
-        with pytest.raises(RunStoppedError):
-            train(config, tmp_path / "broken")
+    with stopped_after(step):
+        train(config, tmp_path / "broken")
     train(config, tmp_path / "broken", resume=True)
     whole, broken = (
         read_checkpoint(tmp_path / name / "checkpoints" / "epoch_4.pth")

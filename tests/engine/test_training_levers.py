@@ -8,6 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
+from stopped_runs import stopped_after
 from tiny_runs import tiny_config
 
 from annotator3d.data.batch import InputRule, TrainingScans
@@ -18,7 +19,7 @@ from annotator3d.engine.training import logs
 from annotator3d.engine.training.loading import RequestSampler
 from annotator3d.engine.training.runner import TrainLoop
 from annotator3d.engine.workdir import WorkDir
-from annotator3d.errors import ConfigError, RunStoppedError
+from annotator3d.errors import ConfigError
 from annotator3d.ledger.ledger import Ledger
 
 
@@ -128,17 +129,8 @@ def test_a_balanced_run_that_is_stopped_ends_as_the_unbroken_one(root, tmp_path,
         training={"balance": {"scans": 1.0, "classes": 0.5}, "mix": "lasermix"},
     )
     train(config, tmp_path / "whole")
-    taken = TrainLoop.run_iter
-
-    def stopping(self, index, data):
-        taken(self, index, data)
-        if self.iter == 4:
-            self.stop.number = 15
-
-    monkeypatch.setattr(TrainLoop, "run_iter", stopping)
-    with pytest.raises(RunStoppedError):
+    with stopped_after(4):
         train(config, tmp_path / "broken")
-    monkeypatch.undo()
     train(config, tmp_path / "broken", resume=True)
     whole, broken = (
         torch.load(tmp_path / name / "checkpoints" / "epoch_4.pth", weights_only=True)["state_dict"]
