@@ -6,10 +6,11 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from annotator3d.errors import RunStoppedError
 
+Result = TypeVar("Result")
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -21,7 +22,7 @@ class _Stop(KeyboardInterrupt):
         self.number = number
 
 
-def run_until_stopped(work: Callable[[], None], saved: str) -> None:
+def run_until_stopped(work: Callable[[], Result], saved: str) -> Result:
     """Have Ctrl-C, SIGTERM and SIGHUP unwind `work`; what comes after the first is ignored.
 
     A signal that is ignored stays ignored. Outside the main thread, where Python allows no handler,
@@ -29,6 +30,9 @@ def run_until_stopped(work: Callable[[], None], saved: str) -> None:
 
     Args:
         saved: what is kept, in words.
+
+    Returns:
+        what `work` returns.
 
     Raises:
         RunStoppedError: with the number of the signal, once `work` has been left.
@@ -44,13 +48,11 @@ def run_until_stopped(work: Callable[[], None], saved: str) -> None:
         for number in _SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 before[number] = signal.signal(number, stop)
-    came = 0
     try:
-        work()
+        return work()
     except KeyboardInterrupt as stopped:
         came = getattr(stopped, "number", signal.SIGINT)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    if came:
-        raise RunStoppedError(came, saved)
+    raise RunStoppedError(came, saved)

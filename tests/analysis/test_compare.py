@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import time
 import zipfile
 from pathlib import Path
@@ -217,6 +218,20 @@ def test_killed_again_and_again_it_ends_as_if_it_had_not_been(world, write, tmp_
         command.wait(60)
     assert compare(file) == 0
     assert result_of(tmp_path) == result_of(world)
+
+
+def test_a_scheduler_that_stops_it_is_answered_in_words(write, tmp_path):
+    file = write(arms=ARMS, pairs=1)
+    arguments = ["compare", str(file), "--out", str(tmp_path / "out"), "--jobs", "2"]
+    command = Command(arguments, tmp_path / "log")
+    deadline = time.monotonic() + 120
+    while not (tmp_path / "out" / "runs").exists() and command.poll() is None:
+        assert time.monotonic() < deadline, command.output
+        time.sleep(0.005)
+    command.send_signal(signal.SIGTERM)
+    assert command.wait(60) == 128 + signal.SIGTERM, command.output
+    assert "stopped by signal 15; runs that have ended and checkpoints are kept" in command.output
+    assert "the same command continues" in command.output and "Traceback" not in command.output
 
 
 @pytest.mark.slow

@@ -65,7 +65,14 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     when_stopped="; nothing in the ledgers is lost: the same command continues",
 )
 def compare(args: argparse.Namespace) -> int:
+    from annotator3d.cli.stopping import run_until_stopped
+
     _check(args)
+    kept = "runs that have ended and checkpoints are kept"
+    return run_until_stopped(lambda: _compare(args), kept)
+
+
+def _compare(args: argparse.Namespace) -> int:
     from annotator3d.analysis.compare.experiments import ExperimentFolder
     from annotator3d.analysis.compare.report import write_comparison
     from annotator3d.cli.terminal import open_reporter

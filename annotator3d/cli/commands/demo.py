@@ -25,8 +25,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 )
 def demo(args: argparse.Namespace) -> None:
     from annotator3d.analysis.demo import run_demo
+    from annotator3d.cli.stopping import run_until_stopped
     from annotator3d.cli.terminal import open_reporter
 
     with open_reporter() as reporter:
-        report = run_demo(Path(args.out), reporter, args.set or [])
+        report = run_until_stopped(
+            lambda: run_demo(Path(args.out), reporter, args.set or []),
+            "runs that have ended and checkpoints are kept",
+        )
     print(f"report: {report}")
