@@ -57,6 +57,17 @@ def test_whole_pairs_are_taken_and_the_others_run(begun, capsys):
     assert checkpoints and all("seed-0" not in str(path) for path in checkpoints)
 
 
+def test_an_archive_does_not_say_where_its_runs_were(begun):
+    with zipfile.ZipFile(begun.parent / "whole/results.zip") as archive:
+        names = [n for n in archive.namelist() if n.endswith("run.json")]
+        infos = {name: json.loads(archive.read(name)) for name in names}
+        out = str(begun.parent / "whole").encode()
+        assert not [name for name in archive.namelist() if out in archive.read(name)]
+    assert all("root" not in data for info in infos.values() for data in info["data"].values())
+    info = infos["runs/ada/random/seed-0/run.json"]
+    assert info["config"]["init"] == "runs/source/seed-0/checkpoints/epoch_1.pth"
+
+
 def test_an_archive_of_another_experiment_is_refused(begun, tmp_path, capsys):
     other = begun.with_name("other.yaml")
     other.write_text(begun.read_text().replace("against: random", "against: zero"))

@@ -2,7 +2,8 @@
 
 ``results.zip`` holds the experiment file, ``manifest.json`` (every planned run and what became of
 it), and of each finished run ``run.json``, ``metrics.jsonl``, ``config.yaml`` and ``picks.jsonl``;
-``pools/TASK.json`` has the classes of the pool. The same results give the same bytes.
+``pools/TASK.json`` has the classes of the pool. Where the scans and runs were is left out. The
+same results give the same bytes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator3d.analysis.compare.picks import PICKS, dump_picks, picks_of
+from annotator3d.analysis.compare.placeless import placeless_config, placeless_info
 from annotator3d.analysis.compare.plan import Plan, PlannedRun
 from annotator3d.analysis.report.classes_asked import pool_classes
 from annotator3d.data.files import atomic_write, make_folder, require_file
@@ -57,14 +59,15 @@ def write_archive(
         }
         _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
         for count, run in enumerate(done, start=1):
-            folder = run.job.work_dir
-            for path in _files_of(folder):
-                _add(archive, f"runs/{run.name}/{path.name}", path.read_bytes())
-            _add(archive, f"runs/{run.name}/{PICKS}", dump_picks(picks_of(folder)))
+            folder, kept = run.job.work_dir, f"runs/{run.name}"
+            _add(archive, f"{kept}/{folder.metrics_path.name}", folder.metrics_path.read_bytes())
+            _add(archive, f"{kept}/{folder.config_path.name}", placeless_config(run))
+            _add(archive, f"{kept}/{folder.run_info_path.name}", placeless_info(run))
+            _add(archive, f"{kept}/{PICKS}", dump_picks(picks_of(folder)))
             reporter.progress("gathering results", count, len(done))
         for task in plan.active:
             if of_task := [run for run in done if run.task == task]:
-                _add_pool(archive, of_task[0], reporter)
+                _add_pool(archive, of_task, reporter)
 
 
 def take_pairs(archive: Archive, plan: Plan) -> tuple[list[int], int]:
@@ -131,10 +134,13 @@ def _entry(run: PlannedRun, done: bool, failures: Mapping[str, str]) -> dict[str
     return {"task": run.task, "arm": run.arm, "seed": run.seed, "state": state, **why}
 
 
-def _add_pool(archive: zipfile.ZipFile, run: PlannedRun, reporter: Reporter) -> None:
+def _add_pool(archive: zipfile.ZipFile, runs: Sequence[PlannedRun], reporter: Reporter) -> None:
+    """The classes of a task's pool, by a run that knows where its scans are."""
+
     def progress(done: int, total: int) -> None:
         reporter.progress("reading the labels of the pool", done, total)
 
+    run = next((run for run in runs if run.job.work_dir.data_root("train")), runs[0])
     pool = pool_classes(run.job.work_dir, run.job.work_dir.run_info(), progress)
     if pool is not None:
         content = {"points": pool.points.tolist(), "scans": pool.scans, "of": pool.of}
