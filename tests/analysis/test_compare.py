@@ -325,6 +325,17 @@ def test_the_example_runs_at_tiny_size(tmp_path, monkeypatch):
     assert "simulated" in page and "Calibration" in page
 
 
+def test_our_published_calibration_is_reported_from_its_archive(tmp_path):
+    archive = Path(__file__).parents[2] / "docs/experiments/questions_streets_aa.zip"
+    assert main(["compare", "--from", str(archive), "--out", str(tmp_path)]) == 0
+    report = json.loads((tmp_path / "report.json").read_text())
+    alarms = {task: found["alarms"] for task, found in report["calibration"].items()}
+    assert alarms == {"al": 41, "asfda": 47, "ada": 52}  # as docs/results.md has them
+    page = (tmp_path / "report.html").read_text()
+    assert "False alarms" in page and "10 seeds more to calibrate" in page
+    assert "What is shown" not in page and "Other measures" not in page  # nothing is compared
+
+
 PLUGIN = """
 from annotator3d.active.strategies import RandomSampling
 from annotator3d.registry import STRATEGIES

@@ -12,6 +12,7 @@ from annotator3d.analysis.compare.background import (
     environment_section,
     queries_sections,
 )
+from annotator3d.analysis.compare.calibration_page import calibration_card, calibration_sections
 from annotator3d.analysis.compare.environment import environment, is_simulated
 from annotator3d.analysis.compare.equal_budgets import (
     base_of,
@@ -19,7 +20,7 @@ from annotator3d.analysis.compare.equal_budgets import (
     worth_at_equal_budgets,
     worth_table,
 )
-from annotator3d.analysis.compare.findings import Finding, calibration, wins
+from annotator3d.analysis.compare.findings import Finding, wins
 from annotator3d.analysis.compare.paired import is_exact, pairs_needed
 from annotator3d.analysis.compare.picks import COSTS_STATED
 from annotator3d.analysis.compare.pictures import difference_panels, intervals, panels
@@ -58,16 +59,17 @@ def page_of(
 ) -> Page:
     """Everything that the report shows."""
     experiment = results.experiment
+    calibrated = list(calibration_sections(results))
     sections = [
-        _shown(results, claimed),
+        *([_shown(results, claimed)] if claimed else calibrated),
         *_equal_budgets(results),
         *_curves(results),
         Section("What every arm reached", [scores_table(results), Note(_references_words())]),
-        _secondary(others, experiment.test),
+        *([_secondary(others, experiment.test)] if claimed else []),
         *_wins(results),
         *classes_sections(results),
         *queries_sections(results),
-        *_calibration(results),
+        *(calibrated if claimed else []),
         design_section(results),
         environment_section(results),
     ]
@@ -83,16 +85,22 @@ def page_of(
 def _pairs_words(results: Results) -> str:
     seeds = results.seeds
     most = "at most " if results.experiment.sequential else ""
-    return f"{most}{count(len(seeds), 'pair')}, seeds {seeds[0]} to {seeds[-1]}"
+    words = f"{most}{count(len(seeds), 'pair')}, seeds {seeds[0]} to {seeds[-1]}"
+    if more := len({entry["seed"] for entry in results.planned} - set(seeds)):
+        words += f"; {count(more, 'seed')} more to calibrate"
+    return words
 
 
 def _cards(results: Results, claimed: Sequence[Finding]) -> list[Card]:
     shown = sum(each.shown for each in claimed)
     done, planned = len(results.runs), len(results.planned)
     minutes = environment(results)["minutes"]
-    return [
+    first = [
         Card("Shown", f"{shown} of {len(claimed)}", "planned comparisons, at a family-wise 5 %"),
         Card("Pairs", str(_whole_pairs(claimed)), "in the comparison with the fewest"),
+    ]
+    return [
+        *(first if claimed else [calibration_card(results)]),
         Card("Runs", f"{done} of {planned}", "have ended"),
         Card("Wall time", duration(60 * minutes), "of all runs, added up"),
     ]
@@ -259,31 +267,3 @@ def _wins(results: Results) -> Iterable[Section]:
         "number: the matrix sums up and claims nothing."
     )
     yield Section("Who beats whom", [Note(words), *blocks])
-
-
-def _calibration(results: Results) -> Iterable[Section]:
-    found = calibration(results)
-    if not found:
-        return
-    head = ["task", "runs", "pairs in a test", "tests", "false alarms", "rate", "95 % interval"]
-    rows = [
-        [task, "too few", *["-"] * 5]
-        if each is None
-        else [
-            task,
-            str(each.runs),
-            str(each.pairs),
-            f"{each.tests:,}",
-            f"{each.alarms:,}",
-            f"{100 * each.rate:.1f} %",
-            f"{100 * each.low:.1f} to {100 * each.high:.1f} %",
-        ]
-        for task, each in found.items()
-    ]
-    words = (
-        f"{results.experiment.calibrate.arm} against itself: its runs are split into two groups of "
-        "other seeds at random, again and again, and tested as above by the mIoU at the end. At "
-        "most 5 % may be significant. The splits share runs, so the interval says how well they "
-        "measure the rate of these runs, not of others."
-    )
-    yield Section("Calibration: an arm against itself", [Table("", head, rows), Note(words)])
