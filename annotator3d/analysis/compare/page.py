@@ -34,10 +34,17 @@ from annotator3d.analysis.compare.tables import (
     scores_table,
     wins_table,
 )
-from annotator3d.analysis.figures.comparison import curve_panels, interval_plot
+from annotator3d.analysis.figures.comparison import (
+    Panel,
+    curve_panels,
+    heights,
+    in_groups,
+    interval_plot,
+)
 from annotator3d.analysis.report.blocks import (
     Card,
     Note,
+    Picture,
     Section,
     Table,
     duration,
@@ -235,13 +242,26 @@ def _curves(results: Results) -> Iterable[Section]:
             "maximum. Lines without marks are runs that ask nothing. The bands of two arms say "
             "nothing of their difference."
         )
-        blocks = [picture("curves", curve_panels(rows), caption), Note(CURVE_NOTE)]
+        base = base_of(results.experiment)
+        blocks = [*_pictures("curves", rows, "mIoU [%]", caption, base), Note(CURVE_NOTE)]
         yield Section("Budget curves", [*blocks, Note(COSTS_STATED)])
     gaps = difference_panels(results)
     if gaps:
         caption = "Mean difference of the pairs at each budget, and its 95 % interval."
-        figure = curve_panels(gaps, "difference [points of mIoU]")
-        yield Section("Differences over the budget", [picture("differences", figure, caption)])
+        label = "difference [points of mIoU]"
+        yield Section("Differences over the budget", _pictures("differences", gaps, label, caption))
+
+
+def _pictures(
+    name: str, rows: list[list[Panel]], label: str, caption: str, base: str | None = None
+) -> list[Picture]:
+    """A figure for each handful of curves, all of one scale; the first has the caption."""
+    limits, found = heights(rows), []
+    for group in in_groups(rows, base):
+        curves = dict.fromkeys(arm for row in group for panel in row for arm in panel.bands)
+        words = f"The same of {', '.join(curves)}." if found else caption
+        found.append(picture(name, curve_panels(group, label, limits), words))
+    return found
 
 
 def _wins(results: Results) -> Iterable[Section]:

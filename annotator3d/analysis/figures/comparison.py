@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from annotator3d.analysis.figures.style import new_figure, style, to_png
+from annotator3d.analysis.figures.style import DPI, new_figure, style, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart with any colour vision; the marker repeats the distinction.
 COLORS = ("#D55E00", "#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#7f7f7f", "#24292f")
 MARKERS = ("o", "s", "D", "^", "P", "v", "X", "*")
 LINES = ("--", "-.", ":")
 WIDTH = 1600  # pixels
+LABEL = 44  # letters in a line
+MOST = 6  # curves in a panel, besides the base
 AXIS_WORDS = {
     "voxels": "queried voxels",
     "labelled_points": "labelled points",
@@ -58,36 +62,87 @@ class Interval:
     shown: bool
 
 
-def curve_panels(rows: Sequence[Sequence[Panel]], label: str = "mIoU [%]") -> bytes:
-    """A row for each task, a column for each axis."""
+def in_groups(rows: Sequence[Sequence[Panel]], base: str | None = None) -> list[list[list[Panel]]]:
+    """The same panels as several figures of few curves, each with those of `base`.
+
+    More than a handful of curves in one panel tell nobody anything.
+    """
+    names = dict.fromkeys(name for row in rows for panel in row for name in panel.bands)
+    others = [name for name in names if name != base]
+    number = max(-(-len(others) // MOST), 1)
+    groups = [each.tolist() for each in np.array_split(np.array(others, object), number)]
+    found = []
+    for group in groups:
+        chosen = {base, *group}
+        parts = [[_part(panel, chosen) for panel in row] for row in rows]
+        found.append([row for row in parts if any(panel.bands for panel in row)])
+    return found
+
+
+def _part(panel: Panel, names: Collection[str | None]) -> Panel:
+    return replace(panel, bands={arm: b for arm, b in panel.bands.items() if arm in names})
+
+
+def heights(rows: Sequence[Sequence[Panel]]) -> dict[str, tuple[float, float]]:
+    """By task: from where to where its curves and levels go, with a margin."""
+    found = {}
+    for row in rows:
+        bands = [band for panel in row for band in panel.bands.values()]
+        levels = [level for panel in row for level in panel.levels.values()]
+        low = min([*levels, *(float(np.min(band.low)) for band in bands)])
+        high = max([*levels, *(float(np.max(band.high)) for band in bands)])
+        margin = 0.05 * (high - low) or 1.0
+        found[row[0].task] = low - margin, high + margin
+    return found
+
+
+def curve_panels(
+    rows: Sequence[Sequence[Panel]],
+    label: str = "mIoU [%]",
+    limits: Mapping[str, tuple[float, float]] | None = None,
+) -> bytes:
+    """A row for each task, a column for each axis.
+
+    Args:
+        limits: by task, of the vertical axis; see `heights`.
+    """
     arms = list(dict.fromkeys(arm for row in rows for panel in row for arm in panel.bands))
     names = list(dict.fromkeys(name for row in rows for panel in row for name in panel.levels))
-    height = 130 + 430 * len(rows)
     with style():
-        figure = new_figure(WIDTH, height)
+        figure = new_figure(WIDTH, 130 + 430 * len(rows))
         grid = figure.subplots(len(rows), len(rows[0]), squeeze=False, sharey="row")
         for axes_row, row in zip(grid, rows, strict=True):
             for axes, panel in zip(axes_row, row, strict=True):
                 _draw(axes, panel, arms, names)
             axes_row[0].set_ylabel(label)
             axes_row[0].set_title(row[0].task, loc="left")
-        handles, labels = _legend(grid.ravel().tolist())
-        figure.legend(
-            handles,
-            labels,
-            loc="upper center",
-            bbox_to_anchor=(0.5, 1 - 6 / height),
-            ncols=min(6, max(1, len(labels))),
-        )
+            if limits is not None:
+                axes_row[0].set_ylim(limits[row[0].task])
+        legend = _add_legend(figure, grid.ravel().tolist())
+        height = 90 + legend + 430 * len(rows)
+        figure.set_figheight(height / DPI)
+        figure.legends[0].set_bbox_to_anchor((0.5, 1 - 6 / height))
         figure.subplots_adjust(
             left=0.07,
             right=0.985,
-            top=1 - 115 / height,
+            top=1 - (legend + 55) / height,
             bottom=75 / height,
             hspace=0.42,
             wspace=0.1,
         )
         return to_png(figure)
+
+
+def _add_legend(figure: Figure, panels: Sequence[Axes]) -> float:
+    """Draw the legend at the top, in as many columns as fit; its height in pixels."""
+    handles, labels = _legend(panels)
+    for columns in range(min(6, max(1, len(labels))), 0, -1):
+        figure.legends.clear()
+        legend = figure.legend(handles, labels, loc="upper center", ncols=columns)
+        extent = legend.get_window_extent(figure.canvas.get_renderer())
+        if extent.width <= WIDTH - 40:
+            break
+    return extent.height
 
 
 def interval_plot(intervals: Sequence[Interval]) -> bytes:
@@ -109,10 +164,15 @@ def interval_plot(intervals: Sequence[Interval]) -> bytes:
                 axes.plot([each.low, each.high], [place, place], color=color, linewidth=2.2)
             fill = color if each.shown else "white"
             axes.plot([each.mean], [place], "D", color=color, mfc=fill, ms=6, mew=1.4)
-        axes.set_yticks(range(len(intervals)), [each.label for each in reversed(intervals)])
+        labels = [
+            textwrap.fill(each.label, LABEL, break_on_hyphens=False) for each in reversed(intervals)
+        ]
+        axes.set_yticks(range(len(intervals)), labels)
         axes.set(xlabel="difference of mIoU [points]", ylim=(-0.6, len(intervals) - 0.3))
         axes.grid(axis="y", visible=False)
-        figure.subplots_adjust(left=0.27, right=0.98, top=1 - 15 / height, bottom=75 / height)
+        figure.subplots_adjust(right=0.98, top=1 - 15 / height, bottom=75 / height)
+        widest = max(label.get_window_extent().width for label in axes.get_yticklabels())
+        figure.subplots_adjust(left=(widest + 30) / WIDTH)
         return to_png(figure)
 
 
@@ -124,7 +184,7 @@ def _draw(axes: Axes, panel: Panel, arms: Sequence[str], names: Sequence[str]) -
             band.budgets,
             band.middle,
             color=color,
-            marker=MARKERS[place % len(MARKERS)],
+            marker=MARKERS[(place + place // len(COLORS)) % len(MARKERS)],  # no pair comes twice
             markersize=5,
             markerfacecolor="white",
             linewidth=2,
