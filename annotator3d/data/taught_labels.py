@@ -25,6 +25,7 @@ class Kind(IntEnum):
 
     PLACE = 0  # answers about other scans, at the same place of the world
     SURFACE = 1  # answers about its own scan, on the same surface
+    AGREEMENT = 2  # predictions of its scan and of others, which agree on its place
 
 
 class TaughtLabels(NamedTuple):
@@ -40,7 +41,7 @@ class TaughtFile(NamedTuple):
 
     path: Path
     key: str
-    weights: tuple[float, float]  # by `Kind`; an answer weighs 1
+    weights: tuple[float, ...]  # by `Kind`; an answer weighs 1
 
     def read(self) -> tuple[TaughtLabels, NDArray[np.float32]]:
         """The labels, and the weight [n] of each. Raises ValueError for a file of another key."""

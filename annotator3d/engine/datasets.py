@@ -77,16 +77,21 @@ def open_datasets(
 
 
 def _check_teaching(config: RunConfig, pool: ScanDataset, reporter: Reporter) -> None:
-    """Refuse to let answers teach other scans where nobody knows where these were taken, or what
+    """Refuse to let scans teach each other where nobody knows where these were taken, or what
     moves; say how many scans have no part in it."""
-    if (reach := config.training.propagate) is None:
-        return
-    taught_classes(pool.taxonomy, reach.classes)
-    if without := PosedScans(pool, reach.scans, reach.metres).without_pose:
-        reporter.info(
-            f"training.propagate: {count(without, 'scan')} of {len(pool):,} without a pose: "
-            "answers about them teach no other scan, and none teaches them"
-        )
+    training = config.training
+    for reach, lever, what in (
+        (training.propagate, "training.propagate", "answers about"),
+        (training.agreement, "training.agreement", "predictions of"),
+    ):
+        if reach is None:
+            continue
+        taught_classes(pool.taxonomy, reach.classes, lever)
+        if without := PosedScans(pool, reach.scans, reach.metres, lever).without_pose:
+            reporter.info(
+                f"{lever}: {count(without, 'scan')} of {len(pool):,} without a pose: "
+                f"{what} them teach no other scan, and none teaches them"
+            )
 
 
 def _refuse_unlabelled(

@@ -10,13 +10,13 @@ import pytest
 import taught_streets as streets
 import torch
 import yaml
-from taught_streets import config_over
+from taught_streets import Stopping, Words, config_over, labels_in, same, weights
 from thread_world import run_ranks
 
 from annotator3d.cli import main as cli
 from annotator3d.data.datasets.sequences import SemanticKITTI
 from annotator3d.data.scan import VoxelLabels, rows_of_cell
-from annotator3d.data.taught_labels import read_taught, taught_file
+from annotator3d.data.taught_labels import read_taught
 from annotator3d.engine.config.load import dump_config
 from annotator3d.engine.config.schema import PropagateConfig, SurfaceConfig, TrainingConfig
 from annotator3d.engine.run import train
@@ -24,7 +24,6 @@ from annotator3d.engine.teaching.renew import Teaching
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.errors import ConfigError
 from annotator3d.models.segmentor import Segmentor
-from annotator3d.reporter import Reporter
 
 PLAIN = {"cell": 0.5, "scans": 2, "metres": 3.0, "occlusion": None}
 
@@ -45,30 +44,6 @@ def ran(made, tmp_path_factory):
     work_dir, said = tmp_path_factory.mktemp("ran") / "run", Words()
     train(config_over(made, {"propagate": PLAIN, "surface": True}), work_dir, reporter=said)
     return WorkDir(work_dir), said.lines
-
-
-class Words(Reporter):
-    def __init__(self):
-        self.lines = []
-
-    def info(self, text):
-        self.lines.append(text)
-
-
-def weights(work_dir, epochs=2):
-    path = WorkDir(work_dir).checkpoints / f"epoch_{epochs}.pth"
-    return torch.load(path, weights_only=True)["state_dict"]
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
-
-
-def labels_in(folder, scan_id, kind=None):
-    with np.load(taught_file(folder, scan_id), allow_pickle=False) as file:
-        rows, labels, kinds = file["rows"], file["labels"], file["kinds"]
-    keep = np.ones(len(rows), bool) if kind is None else kinds == kind
-    return dict(zip(rows[keep].tolist(), labels[keep].tolist(), strict=True))
 
 
 def test_a_run_teaches_what_the_slow_reference_makes_of_ledger_scans_and_poses(made, tmp_path):
@@ -198,17 +173,6 @@ def test_on_real_scans_almost_all_that_is_taught_is_right(kitti_root, tmp_path):
     ):
         assert judged.sum() > 1000 and right.sum() / judged.sum() > least
     assert found.misfits(dataset.ids) == []
-
-
-class Stopping(Reporter):
-    """Ends the run in a step, as a signal does."""
-
-    def __init__(self, step):
-        self.step = step
-
-    def progress(self, task, done, total):
-        if task == "training" and done == self.step:
-            raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize("lost", [False, True])

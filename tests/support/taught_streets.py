@@ -3,19 +3,60 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
+import torch
 from tiny_runs import BACKBONE
 
 from annotator3d.data.batch import answer_labels, answered_points
 from annotator3d.data.formats.kitti import read_calib, read_poses, write_poses
 from annotator3d.data.simulator.sequence import simulate
+from annotator3d.data.taught_labels import taught_file
 from annotator3d.engine.config.load import make_config
 from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.workdir import WorkDir
+from annotator3d.reporter import Reporter
 
 SCANS = 5  # of each of two sequences
+
+
+class Words(Reporter):
+    """Keeps what is said."""
+
+    def __init__(self):
+        self.lines = []
+
+    def info(self, text):
+        self.lines.append(text)
+
+
+class Stopping(Reporter):
+    """Ends the run in a step, as a signal does."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def progress(self, task, done, total):
+        if task == "training" and done == self.step:
+            raise KeyboardInterrupt
+
+
+def weights(work_dir, epochs=2):
+    path = WorkDir(work_dir).checkpoints / f"epoch_{epochs}.pth"
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+
+def labels_in(folder, scan_id, kind=None):
+    with np.load(taught_file(folder, scan_id), allow_pickle=False) as file:
+        rows, labels, kinds = file["rows"], file["labels"], file["kinds"]
+    keep = np.ones(len(rows), bool) if kind is None else kinds == kind
+    return dict(zip(rows[keep].tolist(), labels[keep].tolist(), strict=True))
 
 
 def make_streets(folder: Path) -> Path:
@@ -85,6 +126,56 @@ def expected(dataset, root, answers, voxel_size, cell, reach, metres, moves) -> 
                     taught[int(row)] = label
         found[scan_id] = taught
     return found
+
+
+def expected_of_predictions(dataset, root, folder, answers, voxel_size, rule, moves) -> dict:
+    """Scan -> {row: label} of what predictions teach, point by point: the slow reference.
+
+    Args:
+        folder: with the predictions of one round. rule: the table of `training.agreement`.
+    """
+    found = {}
+    for scan_id in dataset.ids:
+        sequence, frame = scan_id.split("/")
+        poses, said, right = poses_of(root, sequence), defaultdict(dict), defaultdict(set)
+        here = poses[int(frame)]
+        for other in range(SCANS):
+            apart = np.linalg.norm(here[:3, 3] - poses[other][:3, 3])
+            if abs(other - int(frame)) > rule["scans"] or apart > rule["metres"]:
+                continue
+            scan = dataset[other_id := f"{sequence}/{other:06d}"]
+            predicted = prediction_in(folder, other_id, len(scan))
+            labels = answer_labels(scan, answers.get(other_id, ()), voxel_size)
+            for row in range(len(scan)):
+                place = world_cell(poses[other], scan.xyz[row], rule["cell"])
+                if predicted[row] != 255:
+                    said[place].setdefault(other, Counter())[int(predicted[row])] += 1
+                if labels[row] != 255:
+                    right[place].add(int(labels[row]))
+        scan = dataset[scan_id]
+        predicted = prediction_in(folder, scan_id, len(scan))
+        answered = answered_points(scan, answers.get(scan_id, ()), voxel_size)
+        found[scan_id] = taught = {}
+        for row in np.flatnonzero(~answered & (predicted != 255)).tolist():
+            place = world_cell(here, scan.xyz[row], rule["cell"])
+            label, votes = int(predicted[row]), said[place]
+            clear = all(
+                c[label] == max(c.values()) > sorted([0, *c.values()])[-2] for c in votes.values()
+            )
+            others = len(votes.keys() - {int(frame)})
+            if clear and others >= rule["others"] and right[place] <= {label} and not moves[label]:
+                taught[row] = label
+    return found
+
+
+def prediction_in(folder: Path, scan_id: str, points: int) -> np.ndarray:
+    """[N] what a round predicted of a scan all of whose points are finite; 255: nothing."""
+    path = folder / f"{scan_id.replace('/', '_')}.npz"
+    if not path.is_file():
+        return np.full(points, 255, np.uint8)
+    with np.load(path, allow_pickle=False) as file:
+        assert len(file["prediction"]) == points
+        return file["prediction"]
 
 
 def world_cell(pose, xyz, cell) -> tuple:

@@ -1,4 +1,4 @@
-"""How many labels answers taught and how often they were right, by class and distance."""
+"""How many labels were taught and how often they were right, by class and distance."""
 
 from __future__ import annotations
 
@@ -48,14 +48,23 @@ class Audit:
     freed: Counts
     """[1] answered points whose place another scan sees through, once for each such scan."""
     scans: Counts
-    """[1] scans with a taught point."""
+    """[1] scans with a point that answers taught."""
+    agreement: Counts
+    """[C] taught by predictions that agree, and by no answer."""
+    agreement_judged: Counts
+    """[C]."""
+    agreement_right: Counts
+    """[C]."""
+    refuted: Counts
+    """[1] points left out on which predictions agree, but an answer in their cell does not."""
+    predicted: Counts
+    """[1] scans with a pose of which the newest round has stored predicted classes."""
+    agreement_scans: Counts
+    """[1] scans with a point that predictions taught."""
 
     @classmethod
     def empty(cls, classes: int) -> Audit:
-        shape = {name: (classes, BINS) for name in _BY_DISTANCE} | dict.fromkeys(_SINGLE, (1,))
-        return cls(
-            **{f.name: np.zeros(shape.get(f.name, (classes,)), np.int64) for f in fields(cls)}
-        )
+        return cls(**{f.name: np.zeros(_shape(f.name, classes), np.int64) for f in fields(cls)})
 
     @classmethod
     def total(cls, parts: Iterable[Audit], classes: int) -> Audit:
@@ -67,12 +76,22 @@ class Audit:
 
     @classmethod
     def of(cls, arrays: Mapping[str, Any]) -> Audit:
-        """From arrays of these names, among others."""
-        return cls(**{f.name: np.asarray(arrays[f.name], np.int64) for f in fields(cls)})
+        """From arrays of these names, among others; nothing was counted that `_LATER` names and
+        they lack."""
+        classes, found = len(arrays["answered"]), dict(arrays)
+        for name in _LATER:
+            found.setdefault(name, np.zeros(_shape(name, classes)))
+        return cls(**{f.name: np.asarray(found[f.name], np.int64) for f in fields(cls)})
 
 
 _BY_DISTANCE = ("taught", "judged", "right", "checked", "agreed")
-_SINGLE = ("conflicts", "unseen", "freed", "scans")
+_SINGLE = ("conflicts", "unseen", "freed", "scans", "refuted", "predicted", "agreement_scans")
+_LATER = ("agreement", "agreement_judged", "agreement_right", *_SINGLE[-3:])  # not in first records
+
+
+def _shape(name: str, classes: int) -> tuple[int, ...]:
+    by_class = (classes, BINS) if name in _BY_DISTANCE else (classes,)
+    return (1,) if name in _SINGLE else by_class
 
 
 def counts_by_distance(

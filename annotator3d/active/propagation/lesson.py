@@ -1,4 +1,4 @@
-"""All that answers teach one scan, and how good that is."""
+"""All that one scan is taught, and how good that is."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from annotator3d.active.propagation.audit import Audit, counts_by_distance
+from annotator3d.active.propagation.agreement import Agreed
+from annotator3d.active.propagation.audit import Audit, Counts, counts_by_distance
 from annotator3d.active.propagation.surface import SurfaceRule, spread
 from annotator3d.active.propagation.teaching import (
     Taught,
@@ -44,10 +45,13 @@ def lesson(
     rule: TeachingRule | None = None,
     surface: SurfaceRule | None = None,
     predicted: NDArray[np.uint8] | None = None,
+    agreed: Agreed | None = None,
 ) -> Lesson:
-    """What answers about other scans and on its own surfaces teach a scan of N points.
+    """What answers about other scans, those on its own surfaces and predictions teach a scan of N
+    points.
 
-    A point that both teach has the label of its place; where they differ it is left out.
+    A point that both answers teach has the label of its place; where they differ it is left out.
+    Predictions teach the points that no answer teaches.
 
     Args:
         scan: its labels, if it has any, are the truth, which the audit alone looks at.
@@ -55,11 +59,13 @@ def lesson(
         target: the scan among its others; None: it has no pose.
         classes: C.
         predicted: [N], see `spread`.
+        agreed: what predictions teach; None: nothing was predicted.
     """
     audit, labels = Audit.empty(classes), np.full(len(scan), IGNORE, np.uint8)
     audit.answered[:] = np.bincount(answers[answers != IGNORE], minlength=classes)
     kinds, pairs = np.full(len(scan), Kind.PLACE, np.uint8), np.zeros((0, 3), np.int64)
     along, on_surface, conflicts = np.zeros(0, np.int64), np.zeros(0, np.uint8), 0
+    open = np.ones(len(scan), bool)
     if surface is not None:
         along, on_surface, conflicts = spread(scan.xyz, answers, answered, predicted, surface)
     audit.conflicts[0] = conflicts
@@ -68,6 +74,7 @@ def lesson(
         labels[along] = on_surface
         differ = (labels[found.rows] != IGNORE) & (labels[found.rows] != found.labels)
         labels[found.rows] = np.where(differ, IGNORE, found.labels)
+        open[found.rows[differ]] = False
         audit.conflicts[0] += found.conflicts + differ.sum()
         found = replace(
             found,
@@ -80,8 +87,10 @@ def lesson(
         pairs = _audit_places(audit, found, scan.labels, answers, target, others, classes)
     labels[along], kinds[along] = on_surface, Kind.SURFACE
     _audit_surfaces(audit, along, on_surface, scan.labels, classes)
+    audit.scans[0] = (labels != IGNORE).any()
+    if agreed is not None:
+        _add_agreed(audit, agreed, open, labels, kinds, scan.labels)
     rows = np.flatnonzero(labels != IGNORE)
-    audit.scans[0] = len(rows) > 0
     return Lesson(TaughtLabels(rows, labels[rows], kinds[rows]), audit, pairs)
 
 
@@ -126,8 +135,37 @@ def _audit_surfaces(
     truth: NDArray[np.uint8] | None,
     classes: int,
 ) -> None:
-    audit.surface[:] = np.bincount(labels, minlength=classes)
+    counts = audit.surface, audit.surface_judged, audit.surface_right
+    _judge(counts, rows, labels, truth, classes)
+
+
+def _add_agreed(
+    audit: Audit,
+    agreed: Agreed,
+    open: NDArray[np.bool_],
+    labels: NDArray[np.uint8],
+    kinds: NDArray[np.uint8],
+    truth: NDArray[np.uint8] | None,
+) -> None:
+    """Teach and count what predictions say of the open points [N] that have no label."""
+    added = open[agreed.rows] & (labels[agreed.rows] == IGNORE)
+    rows, found = agreed.rows[added], agreed.labels[added]
+    labels[rows], kinds[rows] = found, Kind.AGREEMENT
+    counts = audit.agreement, audit.agreement_judged, audit.agreement_right
+    _judge(counts, rows, found, truth, len(audit.agreement))
+    audit.refuted[0], audit.predicted[0], audit.agreement_scans[0] = agreed.refuted, 1, added.any()
+
+
+def _judge(
+    counts: tuple[Counts, Counts, Counts],
+    rows: NDArray[np.int64],
+    labels: NDArray[np.uint8],
+    truth: NDArray[np.uint8] | None,
+    classes: int,
+) -> None:
+    """Count [C] the labels of these rows, those whose truth is known, and those that are right."""
+    counts[0][:] = np.bincount(labels, minlength=classes)
     if truth is not None:
         known = truth[rows] != IGNORE
-        audit.surface_judged[:] = np.bincount(labels[known], minlength=classes)
-        audit.surface_right[:] = np.bincount(labels[truth[rows] == labels], minlength=classes)
+        counts[1][:] = np.bincount(labels[known], minlength=classes)
+        counts[2][:] = np.bincount(labels[truth[rows] == labels], minlength=classes)

@@ -27,7 +27,7 @@ from annotator3d.analysis.report.blocks import (
 from annotator3d.analysis.report.classes_asked import PoolClasses, picked_points, pool_classes
 from annotator3d.analysis.report.outlook import outlook_section
 from annotator3d.analysis.report.page import Page, write_page
-from annotator3d.analysis.report.taught import taught_section
+from annotator3d.analysis.report.taught import taught_sections
 from annotator3d.analysis.runs import Run, read_run
 from annotator3d.analysis.summary import CURVE_NOTE, summarise
 from annotator3d.engine.training.logs import FILE
@@ -58,7 +58,7 @@ def report_run(work_dir: WorkDir, path: Path, reporter: Reporter) -> Path:
             quality = quality_section(ledger)
             cost = cost_section(ledger, work_dir.rounds)
             outlook = outlook_section(ledger, work_dir.rounds)
-            taught = taught_section(work_dir, [entry.number for entry in ledger.rounds()])
+            taught = taught_sections(work_dir, [entry.number for entry in ledger.rounds()])
         pool = pool_classes(
             work_dir,
             run.run_info,

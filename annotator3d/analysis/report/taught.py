@@ -1,4 +1,4 @@
-"""The report's section on what answers taught beyond their own voxels, and how good that is."""
+"""The report's sections on what was taught beyond the answers, and how good that is."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ _NOTE = (
     "nearest one whose answer teaches it. What is taught follows from the ledger, the scans and "
     "their poses, and is no answer."
 )
+_NOTE_ON_PREDICTIONS = (
+    "Points that no answer reaches and whose class several scans predict at the same place. "
+    "Predictions are those that the round has stored, and what they teach is no answer: what the "
+    "network believes wrongly everywhere is taught, too."
+)
 
 
-def taught_section(work_dir: WorkDir, rounds: Iterable[int]) -> list[Section]:
+def taught_sections(work_dir: WorkDir, rounds: Iterable[int]) -> list[Section]:
     """Empty where nothing was taught.
 
     Raises ValueError, naming the file, for a record that is damaged.
@@ -33,18 +38,60 @@ def taught_section(work_dir: WorkDir, rounds: Iterable[int]) -> list[Section]:
             found[number] = _checked(read_record(path.read_bytes(), str(path)), path)
     if not found:
         return []
+    answers = {number: record for number, record in found.items() if record.get("by_answers", True)}
+    predictions = {n: record for n, record in found.items() if record.get("by_predictions")}
+    return [
+        *([_section_on_answers(answers)] if answers else []),
+        *([_section_on_predictions(predictions)] if predictions else []),
+    ]
+
+
+def _section_on_answers(found: dict[int, dict[str, Any]]) -> Section:
     last, audit = found[max(found)], Audit.of(found[max(found)])
     blocks = [_by_round(found), _by_class(last["classes"], audit), _by_distance(last, audit)]
     if last["misfits"]:
         words = warning_of(last["misfits"]).removeprefix("warning: ")
         blocks.insert(0, Paragraph(words[:1].upper() + words[1:] + "."))
-    return [Section("What the answers taught", [*blocks, Note(_NOTE)])]
+    return Section("What the answers taught", [*blocks, Note(_NOTE)])
+
+
+def _section_on_predictions(found: dict[int, dict[str, Any]]) -> Section:
+    head = ["up to round", "scans predicted", "scans taught", "points taught", "purity"]
+    head += ["left out:\nan answer differs"]
+    rows = []
+    for number, record in found.items():
+        audit = Audit.of(record)
+        rows.append(
+            [
+                str(number),
+                f"{audit.predicted[0]:,} of {record['pool']:,}",
+                f"{audit.agreement_scans[0]:,}",
+                f"{audit.agreement.sum():,}",
+                _share(audit.agreement_right, audit.agreement_judged),
+                f"{audit.refuted[0]:,}",
+            ]
+        )
+    last, audit = found[max(found)], Audit.of(found[max(found)])
+    classes = [
+        [
+            name,
+            f"{audit.agreement[c]:,}",
+            _share(audit.agreement_right[c], audit.agreement_judged[c]),
+        ]
+        for c, name in enumerate(last["classes"])
+        if audit.agreement[c]
+    ]
+    by_class = Table("Points of each class", ["class", "points taught", "purity"], classes)
+    blocks = [Table("", head, rows), by_class, Note(_NOTE_ON_PREDICTIONS)]
+    return Section("What predictions taught", blocks)
 
 
 def _checked(record: dict[str, Any], path) -> dict[str, Any]:
     try:
         Audit.of(record)
         record["answers"], record["classes"], record["edges"], record["misfits"]
+        if record.get("by_predictions"):
+            int(record["pool"])
     except (KeyError, ValueError, TypeError) as error:
         raise ValueError(f"{path}: damaged ({error}); put back a copy, or delete it") from None
     return record

@@ -272,7 +272,23 @@ class SurfaceConfig:
     weight: PartOfLoss = 0.5
 
 
-OPTIONAL = {"propagate": PropagateConfig, "surface": SurfaceConfig}  # key -> the table it may be
+@dataclass(config=_KEYS)
+class AgreementConfig:
+    """From predictions that scans agree on to points that no answer reaches."""
+
+    scans: Reach = 10  # of the sequence, before and after
+    metres: Metres = 20.0  # between the two sensors
+    cell: Edge = 0.25
+    others: Reach = 2  # scans that predict the same there, at least
+    weight: PartOfLoss = 0.5
+    classes: list[StrictStr] | None = None  # None: all that do not move
+
+
+OPTIONAL = {  # key -> the table it may be
+    "propagate": PropagateConfig,
+    "surface": SurfaceConfig,
+    "agreement": AgreementConfig,
+}
 
 
 @dataclass(config=_KEYS)
@@ -306,6 +322,7 @@ class TrainingConfig:
 
     propagate: Annotated[PropagateConfig | None, BeforeValidator(_on_or_off)] = None
     surface: Annotated[SurfaceConfig | None, BeforeValidator(_on_or_off)] = None
+    agreement: Annotated[AgreementConfig | None, BeforeValidator(_on_or_off)] = None
     mix: NameOrTable | None = None  # a recipe that makes one training scan of two; None: none
     balance: BalanceConfig = field(default_factory=BalanceConfig)
     negative: Weight = 0.0  # of negative learning where nobody has answered; 0: off
@@ -318,6 +335,7 @@ class TrainingConfig:
         on = {
             "propagate": self.propagate is not None,
             "surface": self.surface is not None,
+            "agreement": self.agreement is not None,
             "mix": self.mix,
             "balance": self.balance.is_on,
             "negative": self.negative,

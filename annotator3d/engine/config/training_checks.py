@@ -82,14 +82,21 @@ def _check_teacher(config: RunConfig) -> None:
 
 
 def _check_teaching(config: RunConfig) -> None:
-    """What answers teach is made between two epochs, from cells that are smaller than voxels."""
+    """What is taught is made between two epochs, what answers teach from cells that are smaller
+    than voxels."""
     training, active = config.training, config.active
     if active.when == "online":
-        for key in (key for key in ("propagate", "surface") if getattr(training, key)):
+        for key in (key for key in ("propagate", "surface", "agreement") if getattr(training, key)):
             raise ConfigError(
                 f"training.{key}: online selection asks and answers within the training steps, and "
-                "what answers teach is made before an epoch; choose active.when=round"
+                "what is taught beyond that is made before an epoch; choose active.when=round"
             )
+    if (agreement := training.agreement) and agreement.others > 2 * agreement.scans:
+        raise ConfigError(
+            f"training.agreement.others: {agreement.others} other scans, but there are at most "
+            f"{2 * agreement.scans} within training.agreement.scans={agreement.scans}; give at "
+            "most that many, or a larger reach"
+        )
     cell = None if training.propagate is None else training.propagate.cell
     if cell is not None and cell > active.voxel_size:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""What the answers of a run have taught, how often that was right, and whose pose does not fit."""
+"""What a run has taught its scans, how often that was right, and whose pose does not fit."""
 
 from __future__ import annotations
 
@@ -45,21 +45,30 @@ class PoseFit:
 
 @dataclass(frozen=True)
 class Teachings:
-    """What answers have taught.
+    """What answers and predictions have taught.
 
     Attributes:
         files: scan id -> labels, of the scans that were taught any.
         fits: of pairs of scans.
         made: files that this process has written now; the others were as they should be.
+        by_answers, by_predictions: which of them were to teach.
+        pool: scans in all.
     """
 
     files: Mapping[str, TaughtFile]
     audit: Audit
     fits: list[PoseFit]
     made: int
+    by_answers: bool
+    by_predictions: bool
+    pool: int
 
     def describe(self, answers: int) -> list[str]:
         """For the user, after a round; `answers` is the number of answered voxels."""
+        lines = self._by_answers(answers) if self.by_answers else []
+        return lines + self._by_predictions() if self.by_predictions else lines
+
+    def _by_answers(self, answers: int) -> list[str]:
         audit = self.audit
         by_place, along = int(audit.taught.sum()), int(audit.surface.sum())
         own, scans = int(audit.answered.sum()), int(audit.scans[0])
@@ -86,6 +95,27 @@ class Teachings:
             )
         return lines
 
+    def _by_predictions(self) -> list[str]:
+        audit, points = self.audit, int(self.audit.agreement.sum())
+        if not audit.predicted[0]:
+            return [
+                "training.agreement teaches nothing: the round has stored the predicted classes of "
+                "no scan, as strategies without a network do"
+            ]
+        lines = [
+            f"predictions taught {count(points, 'point')} of "
+            f"{count(int(audit.agreement_scans[0]), 'scan')}, where scans agree; those "
+            f"of {int(audit.predicted[0]):,} of {count(self.pool, 'scan')} took part. Left out: "
+            f"{int(audit.refuted[0]):,} where an answer says otherwise"
+        ]
+        what = "of the points that predictions taught"
+        if (share := purity(audit.agreement_right, audit.agreement_judged)) is not None:
+            known = count(int(audit.agreement_judged.sum()), "known point")
+            lines.append(f"purity {what} {100 * share:.1f} % ({known})")
+        elif points:
+            lines.append(f"the purity {what} nobody knows: there is no ground truth")
+        return lines
+
     def misfits(self, ids: Sequence[str]) -> list[str]:
         """Pairs of scans whose poses do not fit, each with what says so."""
         return [
@@ -110,6 +140,9 @@ class Teachings:
             "classes": list(classes),
             "edges": list(EDGES),
             **found,
+            "by_answers": self.by_answers,
+            "by_predictions": self.by_predictions,
+            "pool": self.pool,
             "misfits": self.misfits(ids),
         }
 

@@ -1,4 +1,4 @@
-"""The hook that lets answers teach: before each epoch whose answers are others than before."""
+"""The hook that lets answers and predictions teach: before each epoch for which they are new."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from annotator3d.ledger.digest import labels_digest
 
 
 class TeachingHook(Hook):
-    """Hands what the answers teach to the training scans. It comes after the hook of the rounds.
+    """Hands what is taught to the training scans. It comes after the hook of the rounds.
 
-    It follows from the labels, the scans and their poses alone, so nothing of it is kept in the
-    ledger.
+    It follows from the labels, the scans, their poses and what rounds predicted alone, so nothing
+    of it is kept in the ledger.
 
     Args:
         training: the scans whose answers the hook of the rounds has set.
@@ -22,14 +22,15 @@ class TeachingHook(Hook):
 
     def __init__(self, context: RunContext, training: TrainingScans, teaching: Teaching) -> None:
         self.context, self.training, self.teaching = context, training, teaching
-        self._taught_of = ""  # digest of the answers
+        self._taught_of = 0, ""  # the newest round and the digest of the answers
 
     def before_train_epoch(self, runner) -> None:
         answers, world = self.training.answers, self.context.world
         if not answers:
             return
         digest = labels_digest((scan, v) for scan in sorted(answers) for v in answers[scan])
-        if digest == self._taught_of:
+        rounds = sum(at <= runner.epoch for at in self.context.config.active.rounds_at)
+        if (rounds, digest) == self._taught_of:
             return
         context, ledger = self.context, self.context.ledger
         reporter = context.stoppable_reporter
@@ -38,12 +39,13 @@ class TeachingHook(Hook):
             world.on_rank_zero(lambda: dict(ledger.to_current)),
             lambda done, total: reporter.progress("what answers teach", done, total),
             world,
+            rounds,
         )
-        self.training.taught, self._taught_of = found.files, digest
-        self._tell(found, sum(at <= runner.epoch for at in context.config.active.rounds_at))
+        self.training.taught, self._taught_of = found.files, (rounds, digest)
+        self._tell(found, rounds)
 
     def _tell(self, found: Teachings, rounds: int) -> None:
-        """Say and keep what the answers of these rounds have taught."""
+        """Say and keep what these rounds have taught."""
         context, ids = self.context, self.context.pool.ids
         number = sum(map(len, self.training.answers.values()))
         for line in found.describe(number):

@@ -1,4 +1,4 @@
-"""Where the scans of the pool were taken, and which of them an answer reaches."""
+"""Where the scans of the pool were taken, and which of them are within reach of each other."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ class PosedScans:
 
     Args:
         pool: the scans, in order.
-        scans: how many places before and after it in its sequence an answer reaches.
+        scans: how many places before and after it in its sequence are within reach.
         metres: largest distance between the two sensors.
+        lever: the key that wants the poses, for the message.
 
     Raises:
         ConfigError: no scan has a pose.
         ValueError: a pose is no turn and move.
     """
 
-    def __init__(self, pool, scans: int, metres: float) -> None:
+    def __init__(self, pool, scans: int, metres: float, lever: str) -> None:
         self._scans, self._metres = scans, metres
         source = DatasetSource(pool)
         self.poses: list[NDArray[np.float64] | None] = []
@@ -43,7 +44,7 @@ class PosedScans:
         self.warnings = [words.partition(": ")[2] for words in sorted(source.warnings)]
         if not self._at:
             raise ConfigError(
-                f"training.propagate: none of the {count(len(pool), 'scan')} of data.train has a "
+                f"{lever}: none of the {count(len(pool), 'scan')} of data.train has a "
                 "pose, so nobody knows what is at the same place; put poses.txt and calib.txt "
                 f"beside velodyne/{_also(self.warnings)}, or leave the key out"
             )
@@ -54,7 +55,7 @@ class PosedScans:
         return sum(pose is None for pose in self.poses)
 
     def within_reach(self, index: int) -> list[int]:
-        """The other scans whose answers reach this one, in order."""
+        """The other scans that have a say in this one, in order."""
         if index not in self._at:
             return []
         drive, at = self._at[index]
