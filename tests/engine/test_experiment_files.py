@@ -217,9 +217,12 @@ def test_the_experiment_on_recipes_crosses_them_with_strategies(tmp_path):
     text = find_experiment("experiments/recipes_streets").read_text()
     file.write_text(text.replace("pairs: 8", "pairs: 1"))
     runs = [run.job.config for run in plan_of(file).runs if run.arm]
-    mixes = {(c.setting, c.active.strategy, str(c.training.mix)) for c in runs}
+    crossed = {(c.setting, c.active.strategy, *c.training.levers()) for c in runs}
     for setting in ("al", "asfda", "ada"):
-        for strategy in ("vcd", "random"):
-            for mix in ("None", "lasermix", "polarmix", "balanced", "paste"):
-                assert (setting, strategy, mix) in mixes
+        for strategy in ("vcd", "geometry_random"):
+            for levers in ((), ("mix",), ("teacher",), ("propagate",)):
+                assert (setting, strategy, *levers) in crossed
+            assert (setting, strategy, "propagate", "mix", "teacher") in crossed
+    adapted = {c.setting for c in runs if c.training.adapt.epochs and c.training.levers()}
+    assert adapted == {"asfda", "ada"}
     assert {c.schedule.source_until for c in runs if c.setting == "ada"} == {7}
