@@ -13,11 +13,16 @@ from annotator3d.errors import count, shortened, some
 
 
 def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
-    """Lines for the terminal."""
+    """Lines for the terminal; the last one is the next command."""
+    return [*summary(result, taxonomy), f"next: {next_command(result)}"]
+
+
+def summary(result: Imported, taxonomy: Taxonomy) -> list[str]:
+    """What was imported, in lines for the terminal."""
     scans = result.scans
     names = sorted({scan.id.split("/")[0] for scan in scans})
     points = sum(scan.points for scan in scans)
-    lines = [
+    return [
         f"{count(len(scans), 'scan')}, {count(points, 'point')} in "
         f"{count(len(names), 'sequence')}: {some(names)}",
         *_labels(result, taxonomy),
@@ -26,7 +31,6 @@ def report(result: Imported, taxonomy: Taxonomy) -> list[str]:
         *(f"note: {shortened(notice)}" for notice in result.notices),
         f"{count(len(result.split.train), 'scan')} for training, {result.split.words}",
     ]
-    return [*lines, f"next: {next_command(result)}"]
 
 
 def next_command(result: Imported) -> str:
