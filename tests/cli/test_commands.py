@@ -109,6 +109,8 @@ def stop(monkeypatch, name: str, error: BaseException) -> int:
 
 CONTINUES = {
     "train": "; nothing in the ledger is lost: continue with the same command and --resume",
+    "start": "; nothing in the ledger is lost: the same command continues",
+    "run": "; nothing in the ledger is lost: the same command continues",
     "select": "; nothing in the ledger is lost",
     "import": "; the same command continues",
     "pretrain": "; the same command continues",
