@@ -6,9 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from multiprocessing import resource_tracker
 
 
@@ -21,21 +19,14 @@ def process_pool(workers: int) -> ProcessPoolExecutor:
     pool = ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=end_with_parent
     )
-    with ctrl_c_left_to_caller():
+    resource_tracker.ensure_running()  # first, since it unblocks Ctrl-C when it starts
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # they inherit it
+    try:
         for _ in range(workers):  # each starts one, as long as none is idle
             pool.submit(int)
-    return pool
-
-
-@contextmanager
-def ctrl_c_left_to_caller() -> Iterator[None]:
-    """Processes that begin inside never get a Ctrl-C: it is blocked, and they inherit that."""
-    resource_tracker.ensure_running()  # first, since it unblocks Ctrl-C when it starts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    return pool
 
 
 def end_with_parent() -> None:

@@ -19,7 +19,7 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
-from annotator3d.data.processes import ctrl_c_left_to_caller, end_with_parent
+from annotator3d.data.processes import end_with_parent
 from annotator3d.engine.config.schema import RunConfig
 from annotator3d.engine.record import RunRecord
 from annotator3d.engine.workdir import WorkDir, WorkDirBusyError
@@ -115,8 +115,7 @@ def prepare_processes() -> ForkServerContext:
             "annotator3d.engine.fork_source",
         ]
     )
-    with ctrl_c_left_to_caller():  # and so it is in the processes that are forked from it
-        forkserver.ensure_running()
+    forkserver.ensure_running()
     return context
 
 

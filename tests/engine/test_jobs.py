@@ -131,28 +131,6 @@ LONG = textwrap.dedent(
 )
 
 
-BLOCKED = """
-import signal
-from annotator3d.engine.jobs import prepare_processes
-
-def mask(pipe):
-    pipe.send(signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
-
-if __name__ == "__main__":
-    context = prepare_processes()
-    mine, its = context.Pipe()
-    context.Process(target=mask, args=(its,)).start()
-    print(mine.recv(), signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, []))
-"""
-
-
-def test_ctrl_c_is_the_parents_from_the_birth_of_a_run_on(tmp_path):
-    script = tmp_path / "blocked.py"
-    script.write_text(BLOCKED)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=100)
-    assert done.stdout.split() == ["True", "False"], done.stderr
-
-
 def group_members(group: int) -> list[int]:
     found = []
     for entry in Path("/proc").iterdir():
