@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from annotator3d.analysis.compare.picks import PICKS, dump_picks, picks_of
-from annotator3d.analysis.compare.placeless import placeless_config, placeless_info
+from annotator3d.analysis.compare.placeless import placeless_files
 from annotator3d.analysis.compare.plan import Plan, PlannedRun
 from annotator3d.analysis.report.classes_asked import pool_classes
 from annotator3d.data.files import atomic_write, make_folder, require_file
@@ -59,11 +59,9 @@ def write_archive(
         }
         _add(archive, MANIFEST, json.dumps(manifest, indent=1).encode())
         for count, run in enumerate(done, start=1):
-            folder, kept = run.job.work_dir, f"runs/{run.name}"
-            _add(archive, f"{kept}/{folder.metrics_path.name}", folder.metrics_path.read_bytes())
-            _add(archive, f"{kept}/{folder.config_path.name}", placeless_config(run))
-            _add(archive, f"{kept}/{folder.run_info_path.name}", placeless_info(run))
-            _add(archive, f"{kept}/{PICKS}", dump_picks(picks_of(folder)))
+            picks = dump_picks(picks_of(run.job.work_dir))
+            for name, content in {**placeless_files(run), PICKS: picks}.items():
+                _add(archive, f"runs/{run.name}/{name}", content)
             reporter.progress("gathering results", count, len(done))
         for task in plan.active:
             if of_task := [run for run in done if run.task == task]:

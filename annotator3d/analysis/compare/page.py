@@ -12,7 +12,11 @@ from annotator3d.analysis.compare.background import (
     environment_section,
     queries_sections,
 )
-from annotator3d.analysis.compare.calibration_page import calibration_card, calibration_sections
+from annotator3d.analysis.compare.calibration_page import (
+    Calibrated,
+    calibration_card,
+    calibration_sections,
+)
 from annotator3d.analysis.compare.environment import environment, is_simulated
 from annotator3d.analysis.compare.equal_budgets import (
     base_of,
@@ -20,7 +24,7 @@ from annotator3d.analysis.compare.equal_budgets import (
     worth_at_equal_budgets,
     worth_table,
 )
-from annotator3d.analysis.compare.findings import Finding, wins
+from annotator3d.analysis.compare.findings import Finding, calibration, wins
 from annotator3d.analysis.compare.paired import is_exact, pairs_needed
 from annotator3d.analysis.compare.picks import COSTS_STATED
 from annotator3d.analysis.compare.pictures import difference_panels, intervals, panels
@@ -66,9 +70,11 @@ def page_of(
 ) -> Page:
     """Everything that the report shows."""
     experiment = results.experiment
-    calibrated = list(calibration_sections(results))
+    calibrated = calibration(results)
+    arm = experiment.calibrate.arm if experiment.calibrate else ""
+    against_itself = list(calibration_sections(calibrated, arm))
     sections = [
-        *([_shown(results, claimed)] if claimed else calibrated),
+        *([_shown(results, claimed)] if claimed else against_itself),
         *_equal_budgets(results),
         *_curves(results),
         Section("What every arm reached", [scores_table(results), Note(_references_words())]),
@@ -76,14 +82,14 @@ def page_of(
         *_wins(results),
         *classes_sections(results),
         *queries_sections(results),
-        *(calibrated if claimed else []),
+        *(against_itself if claimed else []),
         design_section(results),
         environment_section(results),
     ]
     return Page(
         title=f"annotator3d compare: {experiment.name}",
         lead=f"{measure_words(experiment.measure, experiment.axes[0])}; {_pairs_words(results)}",
-        cards=_cards(results, claimed),
+        cards=_cards(results, claimed, calibrated),
         sections=sections,
         notice=" ".join(_notices(results, claimed)),
     )
@@ -98,7 +104,7 @@ def _pairs_words(results: Results) -> str:
     return words
 
 
-def _cards(results: Results, claimed: Sequence[Finding]) -> list[Card]:
+def _cards(results: Results, claimed: Sequence[Finding], calibrated: Calibrated) -> list[Card]:
     shown = sum(each.shown for each in claimed)
     done, planned = len(results.runs), len(results.planned)
     minutes = environment(results)["minutes"]
@@ -107,7 +113,7 @@ def _cards(results: Results, claimed: Sequence[Finding]) -> list[Card]:
         Card("Pairs", str(_whole_pairs(claimed)), "in the comparison with the fewest"),
     ]
     return [
-        *(first if claimed else [calibration_card(results)]),
+        *(first if claimed else [calibration_card(calibrated)]),
         Card("Runs", f"{done} of {planned}", "have ended"),
         Card("Wall time", duration(60 * minutes), "of all runs, added up"),
     ]

@@ -11,31 +11,26 @@ import yaml
 from annotator3d.analysis.compare.plan import RUNS, PlannedRun
 from annotator3d.data.plain_json import parse_json
 from annotator3d.data.plain_yaml import read_yaml
-from annotator3d.engine.workdir import WorkDir
 
 
-def placeless_info(run: PlannedRun) -> bytes:
-    """``run.json`` of a finished run, without the folders of its scans and its process.
+def placeless_files(run: PlannedRun) -> dict[str, bytes]:
+    """Name -> content of what is kept of a finished run.
 
-    The scans are known by their number and digest.
+    ``run.json`` lacks the folders of the scans, which are known by their number and digest, and the
+    process. In ``config.yaml``, too, ``init`` is a path from the folder of the experiment.
     """
-    info = parse_json(_folder(run).run_info_path.read_bytes())
+    folder = run.job.work_dir
+    info, config = parse_json(folder.run_info_path.read_bytes()), read_yaml(folder.config_path)
     info.pop("pid", None)
     for dataset in info.get("data", {}).values():
         dataset.pop("root", None)
     if "config" in info:
         info["config"] = _placeless(info["config"], run)
-    return json.dumps(info, indent=1).encode()
-
-
-def placeless_config(run: PlannedRun) -> bytes:
-    """Its ``config.yaml``, in which ``init`` is a path from the folder of the experiment."""
-    values = _placeless(read_yaml(_folder(run).config_path), run)
-    return yaml.safe_dump(values, sort_keys=False).encode()
-
-
-def _folder(run: PlannedRun) -> WorkDir:
-    return run.job.work_dir
+    return {
+        folder.metrics_path.name: folder.metrics_path.read_bytes(),
+        folder.config_path.name: yaml.safe_dump(_placeless(config, run), sort_keys=False).encode(),
+        folder.run_info_path.name: json.dumps(info, indent=1).encode(),
+    }
 
 
 def _placeless(config: dict[str, Any], run: PlannedRun) -> dict[str, Any]:
