@@ -40,15 +40,19 @@ class Ballots:
         self, agreement: Agreement, pool, reading: Reading, folder: Path, round: int
     ) -> None:
         self._rule, self._places = agreement.rule, agreement.places
-        self._pool, self._reading, self._folder, self._round = pool, reading, folder, round
+        self._reading, self._round = reading, round
+        self._stored = {
+            index: scan
+            for index, scan in enumerate(pool.ids)
+            if stored_file(folder, round, scan).is_file()
+        }
         self._kept: dict[int, tuple[NDArray[np.uint8] | None, Ballot]] = {}
 
     def check_same(self, world: World) -> None:
         """Raises ValueError where the processes of a run do not see the same predictions."""
-        stored = [scan for index, scan in enumerate(self._pool.ids) if self._is_stored(index)]
         world.check_same(
             "the stored predictions",
-            {f"round {self._round}": " ".join(stored)},
+            {f"round {self._round}": " ".join(self._stored.values())},
             "let all processes have one work directory",
         )
 
@@ -63,7 +67,7 @@ class Ballots:
         predicted, own = self._of(index)
         if predicted is None:
             return None
-        speaking = [k for k in reach if self._is_stored(k) or self._reading.answers(k)]
+        speaking = [k for k in reach if k in self._stored or self._reading.answers(k)]
         others = [self._of(k)[1] for k in speaking]
         scan, answered = self._reading.scan(index), self._reading.answered(index)
         return agree(scan.xyz, pose, predicted, answered, own, others, self._rule)
@@ -76,6 +80,3 @@ class Ballots:
             found = ballot(xyz, self._places.poses[index], predicted, labels, self._rule.cell)
             self._kept[index] = predicted, found
         return self._kept[index]
-
-    def _is_stored(self, index: int) -> bool:
-        return stored_file(self._folder, self._round, self._pool.ids[index]).is_file()
