@@ -43,6 +43,11 @@ def add_review(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def without_review(parser: argparse.ArgumentParser) -> None:
+    """For a parser without these options: nothing is reviewed."""
+    parser.set_defaults(review=False, **dict.fromkeys(_FILTERS))
+
+
 def shares_of(args: argparse.Namespace) -> dict[str, float]:
     """The shares of ``options.add_shares``, as options of a session."""
     from annotator3d.annotation.second_opinions import share_of

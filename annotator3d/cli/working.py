@@ -7,6 +7,7 @@ import shlex
 from functools import partial
 from typing import TYPE_CHECKING
 
+from annotator3d.cli.review_options import without_review
 from annotator3d.cli.stopping import run_until_stopped
 from annotator3d.cli.viewing import add_viewing, check_viewer, view
 
@@ -21,10 +22,7 @@ def add_working(parser: argparse.ArgumentParser) -> None:
         "--no-view", action="store_true", help="open no viewer: stop where a person has to answer"
     )
     add_viewing(parser)
-    parser.set_defaults(
-        review=False, class_name=None, person=None, round=None, since=None, until=None,
-        disputed=False, low_agreement=None,
-    )  # fmt: skip
+    without_review(parser)
 
 
 def check_working(args: argparse.Namespace) -> None:

@@ -126,7 +126,8 @@ def _first_config(args: argparse.Namespace, data: Path) -> RunConfig:
 
 def _network(args: argparse.Namespace, classes: Sequence[str]) -> Path | None:
     """What to start from, and in words what that means; None: random weights."""
-    from annotator3d.engine.training.weights_file import read_weights_file
+    from annotator3d.engine.training.checkpoint_file import read_checkpoint
+    from annotator3d.engine.training.identity import identity_in
     from annotator3d.models.trained import start_network
 
     path = Path(args.init) if args.init else start_network()
@@ -135,8 +136,8 @@ def _network(args: argparse.Namespace, classes: Sequence[str]) -> Path | None:
         return None
     if args.init and not path.is_file():
         raise FileNotFoundError(f"--init {path}: there is no such file")
-    told = read_weights_file(path)[1]
-    known = told.get("network", {}).get("classes", [])
+    told = read_checkpoint(path)
+    known = (identity_in(told, path) or {"classes": []})["classes"]
     new = [name for name in classes if name not in known]
     if len(new) == len(classes):
         print(
@@ -151,8 +152,11 @@ def _network(args: argparse.Namespace, classes: Sequence[str]) -> Path | None:
 
 
 def _origin(told: dict) -> str:
-    source = told.get("card", {}).get("trained_on", {})
-    if source.get("type") != "SimulatedStreets":
+    from annotator3d.engine.pretraining import SIMULATED
+    from annotator3d.engine.training.weights_file import CARD
+
+    source = told.get(CARD, {}).get("trained_on", {})
+    if source.get("type") != SIMULATED:
         return f"trained on {source.get('type', 'nobody knows what')}"
     return (
         f"trained on simulated streets, {source.get('scans_in_all')} scans of a sensor with "
