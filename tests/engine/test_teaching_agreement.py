@@ -11,7 +11,15 @@ import threading
 import numpy as np
 import pytest
 import taught_streets as streets
-from taught_streets import Stopping, Words, config_over, labels_in, same, weights
+from taught_streets import (
+    Stopping,
+    Words,
+    config_over,
+    from_a_source,
+    labels_in,
+    same,
+    weights,
+)
 from thread_world import run_ranks
 
 from annotator3d.cli import main as cli
@@ -172,16 +180,8 @@ def test_weights_follow_the_lever_and_nothing_else(made, tmp_path):
 
 @pytest.mark.parametrize("setting", ["asfda", "ada"])
 def test_it_works_from_a_source_and_beside_one(made, tmp_path, setting):
-    source = {"type": "SemanticKITTI", "root": str(made), "sequences": ["01"]}
-    data = {"source": source, "train": {**source, "sequences": ["00"]}}
-    short = {"schedule": {"epochs": 1}, "active": {"rounds_at": [0]}, "data": data}
-    train(config_over(made, {}, "source_only", **short), tmp_path / "source")
-    init = str(WorkDir(tmp_path / "source").checkpoints / "epoch_1.pth")
-    found = {}
-    for name, levers in (("off", {}), ("on", {"agreement": PLAIN})):
-        train(config_over(made, levers, setting, init=init, **short), tmp_path / name)
-        found[name] = weights(tmp_path / name, 1)
-    assert not same(found["on"], found["off"])
+    on, off = from_a_source(made, tmp_path, setting, {"agreement": PLAIN})
+    assert not same(on, off)
     assert labels_in(WorkDir(tmp_path / "on").taught, "00/000001", Kind.AGREEMENT)
 
 

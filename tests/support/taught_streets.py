@@ -16,6 +16,7 @@ from annotator3d.data.simulator.sequence import simulate
 from annotator3d.data.taught_labels import taught_file
 from annotator3d.engine.config.load import make_config
 from annotator3d.engine.config.schema import RunConfig
+from annotator3d.engine.run import train
 from annotator3d.engine.workdir import WorkDir
 from annotator3d.reporter import Reporter
 
@@ -57,6 +58,21 @@ def labels_in(folder, scan_id, kind=None):
         rows, labels, kinds = file["rows"], file["labels"], file["kinds"]
     keep = np.ones(len(rows), bool) if kind is None else kinds == kind
     return dict(zip(rows[keep].tolist(), labels[keep].tolist(), strict=True))
+
+
+def from_a_source(root: Path, folder: Path, setting: str, levers: dict) -> tuple[dict, dict]:
+    """Weights of an epoch that starts from a source network: with these levers, and without.
+
+    Sequence 01 is the source, 00 the target. The runs are in ``on`` and ``off`` of `folder`.
+    """
+    source = {"type": "SemanticKITTI", "root": str(root), "sequences": ["01"]}
+    data = {"source": source, "train": {**source, "sequences": ["00"]}}
+    short = {"schedule": {"epochs": 1}, "active": {"rounds_at": [0]}, "data": data}
+    train(config_over(root, {}, "source_only", **short), folder / "source")
+    init = str(WorkDir(folder / "source").checkpoints / "epoch_1.pth")
+    for name, pulled in (("on", levers), ("off", {})):
+        train(config_over(root, pulled, setting, init=init, **short), folder / name)
+    return weights(folder / "on", 1), weights(folder / "off", 1)
 
 
 def make_streets(folder: Path) -> Path:
